@@ -1,0 +1,187 @@
+"""The flow `apo`: Adversarial Preference Optimization (arXiv 2311.08045).
+
+Run it with `sparring run apo -c flows/configs/apo-tiny.yaml`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from flows.apo_config import ApoConfig
+from flows.contest import Contender, Contest
+from flows.inputs import file_artifact, oracle_artifact, source_artifacts
+from flows.sparring_flow import sparring_flow
+from tasks.collect_gold import collect_gold
+from tasks.initialise_policy import initialise_policy
+from tasks.pair_with_gold import pair_with_gold
+from tasks.prepare_data import prepare_data
+from tasks.sample_responses import sample_responses
+from tasks.score_responses import score_responses
+from tasks.stages.artifact import Artifact
+from tasks.training.reward_objectives import get_reward_objective
+from tasks.update_policy import update_policy
+from tasks.update_reward_model import update_reward_model
+from tasks.write_report import write_report
+
+
+class Ring(NamedTuple):
+    """What both sides of the game start from."""
+
+    data: Artifact
+    """The prepared splits."""
+    gold: Artifact
+    """Gold responses, `train` and `dev`."""
+    start: Artifact
+    """The policy after SFT."""
+    corner: Artifact
+    """The model every reward model starts from."""
+    reward_base: Artifact
+    """RM_Base: the fixed reward model of the baseline."""
+
+
+@sparring_flow
+def apo(config: ApoConfig) -> Artifact:
+    """Play the game and report it.
+
+    1. Prepare data, fine-tune the start policy, train RM_Base and the testing reward models, collect
+    gold. Then, each APO epoch: 2. sample the policy on the reward model's queries, 3. pair the
+    samples with gold, 4. update the reward model, 5. sample the policy on its own queries, 6. score
+    the responses, 7. update the policy, 8. evaluate both. 9. Write the report.
+    """
+    ring = enter_ring(config)
+    oracle = oracle_artifact(config.data)
+    testers = train_testers(config, ring)
+    contest = Contest(config, ring.data, ring.gold, ring.start, testers, oracle)
+    for name, model in {**testers, "RM_Base": ring.reward_base}.items():
+        contest.weigh(name, model)
+    contest.enter_opponents()
+    if config.baseline or not config.adversarial:
+        play(config, ring, contest, adversarial=False)
+    if config.adversarial:
+        play(config, ring, contest, adversarial=True)
+    return write_report(
+        ring.data.part("table1.json"),
+        ring.gold.part("train/index.json"),
+        contest.policies,
+        contest.reward_models,
+        contest.games,
+        config=contest.report_config(),
+    )
+
+
+def enter_ring(config: ApoConfig) -> Ring:
+    """Step 1: prepare the data, the start policy, RM_Base and gold."""
+    data = prepare_data(source_artifacts(config.data), config=config.data)
+    corpora = [data.part("demonstrations"), data.part("rm_train")]
+    start = initialise_policy(
+        corpora, file_artifact(config.model.path), config=config.model, seed=config.seed
+    )
+    if config.sft:
+        start = update_policy(
+            start, [data.part("demonstrations")], config=config.sft, seed=config.seed, label="SFT"
+        )
+    corner = file_artifact(config.reward.base) or start
+    reward_base = update_reward_model(
+        corner,
+        [data.part("rm_train")],
+        config=config.reward.plain(),
+        seed=config.seed,
+        label="RM_Base",
+    )
+    answers = file_artifact(config.gold.path)
+    gold = collect_gold(data.part("rm_queries"), answers, config=config.gold)
+    return Ring(data, gold, start, corner, reward_base)
+
+
+def train_testers(config: ApoConfig, ring: Ring) -> dict[str, Artifact]:
+    """Train RM_Test on all human preferences, and RM_All on further sets too (Table 3)."""
+    everything = [ring.data.part("rm_train"), ring.data.part("policy_train")]
+    sets = {"RM_Test": everything}
+    if config.data.resolved().extra_preferences:
+        sets["RM_All"] = [*everything, ring.data.part("extra")]
+    return {
+        name: update_reward_model(
+            ring.corner,
+            preferences,
+            config=config.reward.plain(),
+            seed=config.seed,
+            label=name,
+        )
+        for name, preferences in sets.items()
+    }
+
+
+def play(config: ApoConfig, ring: Ring, contest: Contest, *, adversarial: bool) -> None:
+    """Steps 2 to 8: alternate the updates, or update the policy alone under RM_Base."""
+    side = config.policy.method.upper()
+    side = f"APO-{side}" if adversarial else side
+    policy, reward_model, scoring = ring.start, ring.reward_base, "RM_Base"
+    for epoch in range(1, config.apo_epochs + 1):
+        name = f"{side}-v{epoch}"
+        if adversarial:
+            before, scoring = reward_model, f"RM_APO-v{epoch}"
+            reward_model = adapt_reward_model(config, ring, contest, policy, before, epoch)
+            models = {"base": ring.reward_base, "before": before, "adapted": reward_model}
+            contest.watch_game(epoch, policy, models)
+        reference = ring.start if config.policy.reference == "start" else policy
+        policy = train_policy(config, ring, policy, reference, reward_model, epoch, name)
+        contest.enter(Contender(name, side, epoch, policy, scoring))
+    if adversarial:
+        models = {"base": ring.reward_base, "before": reward_model}
+        contest.watch_game(config.apo_epochs + 1, policy, models)
+
+
+def adapt_reward_model(
+    config: ApoConfig, ring: Ring, contest: Contest, policy: Artifact, before: Artifact, epoch: int
+) -> Artifact:
+    """Steps 2 to 4: let the reward model learn gold from what the policy answers now."""
+    gold, name = ring.gold.part("train"), f"RM_APO-v{epoch}"
+    samples = sample_responses(
+        policy, gold, config=config.rollout(), seed=config.seed, label=f"{name} queries"
+    )
+    pairs = pair_with_gold(gold, samples, label=name)
+    variants = config.reward.ablations if epoch == 1 else ()
+    for variant in (config.reward.objective, *variants):
+        # Afresh from the base model unless the variant continues from the epoch before (Table 4).
+        objective = get_reward_objective(variant)
+        label = name if variant == config.reward.objective else f"RM_{variant.upper()}-v{epoch}"
+        model = update_reward_model(
+            before if objective.continues else ring.corner,
+            [ring.data.part("rm_train")],
+            pairs if objective.game else None,
+            config=config.reward.adapted(variant),
+            seed=config.seed,
+            label=label,
+        )
+        contest.weigh(label, model)
+        if variant == config.reward.objective:
+            adapted = model
+    return adapted
+
+
+def train_policy(
+    config: ApoConfig,
+    ring: Ring,
+    policy: Artifact,
+    reference: Artifact,
+    reward_model: Artifact,
+    epoch: int,
+    name: str,
+) -> Artifact:
+    """Steps 5 to 7: sample the policy on its queries, score the responses, update the policy."""
+    method = config.policy.method
+    groups = ring.gold.part("train")
+    if method != "sft":
+        queries = ring.data.part("policy_train")
+        responses = sample_responses(
+            policy, queries, config=config.rollout(), seed=config.seed, label=f"{name} queries"
+        )
+        groups = score_responses(reward_model, responses, config=config.scoring(), label=name)
+    return update_policy(
+        policy,
+        [groups],
+        reference if config.policy.needs_reference else None,
+        config=config.policy.at_epoch(epoch),
+        seed=config.seed,
+        label=name,
+    )

@@ -1,0 +1,164 @@
+"""Configuration of the flow `apo`: what is trained, on what, for how long, and how it is measured.
+
+Imports no torch: `sparring plan` and a dry run read it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tasks.data.prepare import DataConfig
+from tasks.evaluation.config import EvaluationConfig
+from tasks.gold.collection import GoldConfig
+from tasks.models.base_policy import PolicyModelConfig
+from tasks.models.generation import SamplingConfig
+from tasks.models.judgement import ScoringConfig
+from tasks.models.rollouts import RolloutConfig
+from tasks.settings.base import FrozenConfig
+from tasks.training.config import PolicyConfig, RewardConfig
+from tasks.training.methods.registry import get_method
+
+Objective = Literal["apo_rm", "wgan", "gail", "ab", "sequential"]
+
+
+class RewardUpdates(RewardConfig):
+    """How reward models are trained: RM_Base and the testing RMs once, the adapted RM each epoch."""
+
+    objective: Objective = "apo_rm"
+    """What adapts the reward model (arXiv 2311.08045, Table 4): apo_rm (equation 17), wgan, gail,
+    ab (no gold against samples) or sequential (apo_rm started from the previous reward model)."""
+
+    base: str | None = None
+    """Model folder or hub name whose backbone every reward model starts from. Default: the policy
+    after SFT."""
+
+    ablations: tuple[Objective, ...] = ()
+    """Further variants trained in epoch 1 for Table 4. They are measured, never used."""
+
+    def adapted(self, objective: str | None = None) -> RewardConfig:
+        """Return the settings of one reward-model update.
+
+        Args:
+            objective: A variant; the configured one by default.
+        """
+        return self._only(objective or self.objective)
+
+    def plain(self) -> RewardConfig:
+        """Return the settings of a reward model on human preferences alone (equation 1)."""
+        return self._only("bradley_terry")
+
+    def _only(self, objective: str) -> RewardConfig:
+        shared = self.model_dump(exclude={"base", "ablations", "objective"})
+        return RewardConfig(**shared, objective=objective)
+
+
+class PolicyUpdates(PolicyConfig):
+    """How the policy is updated each APO epoch."""
+
+    learning_rates: tuple[float, ...] = (5e-6, 2e-6, 9e-7)
+    """Learning rate of each APO epoch; the last one holds for further epochs. Default: the paper's
+    (section 4.1)."""
+
+    reference: Literal["start", "previous"] = "previous"
+    """π_ref of DPO: the SFT start, or the policy of the epoch before."""
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the method compares the policy with a reference."""
+        return get_method(self.method).needs_reference
+
+    def at_epoch(self, epoch: int) -> PolicyConfig:
+        """Return the settings of one APO epoch.
+
+        Args:
+            epoch: From 1.
+        """
+        rate = self.learning_rates[min(epoch, len(self.learning_rates)) - 1]
+        training = self.training.model_copy(update={"learning_rate": rate})
+        shared = self.model_dump(exclude={"learning_rates", "reference", "training"})
+        return PolicyConfig(**shared, training=training)
+
+    @model_validator(mode="after")
+    def _rates(self) -> PolicyUpdates:
+        if not self.learning_rates or min(self.learning_rates) <= 0:
+            raise ValueError(
+                f"learning_rates must be positive, one per APO epoch; got {self.learning_rates}"
+            )
+        return self
+
+
+class ApoConfig(FrozenConfig):
+    """One run of Adversarial Preference Optimization (arXiv 2311.08045)."""
+
+    seed: int = Field(default=0, ge=0)
+    """Of weights, data order and sampling. The split has its own seed."""
+
+    apo_epochs: int = Field(default=3, ge=1)
+    """Outer rounds of the game: update the reward model, then the policy. Default 3: Figure 5."""
+
+    adversarial: bool = True
+    """False: the paper's baseline – the same loop with the reward model fixed at RM_Base."""
+
+    baseline: bool = True
+    """Also run the baseline, which the game is measured against; it shares all stages before it."""
+
+    data: DataConfig
+    """Sources, split and cleaning."""
+
+    gold: GoldConfig
+    """Where gold responses come from."""
+
+    model: PolicyModelConfig
+    """The base policy: a folder, a hub name, or a small architecture with its own tokenizer."""
+
+    sft: PolicyConfig | None = None
+    """Supervised fine-tuning of the base policy on `data.demonstrations`. Default: none, the base
+    policy is the start."""
+
+    golden_sft: PolicyConfig | None = None
+    """Also fine-tune the start on the gold responses, as an opponent (Table 2's Gold. SFT)."""
+
+    reward: RewardUpdates = RewardUpdates()
+    """Reward-model updates."""
+
+    policy: PolicyUpdates = PolicyUpdates()
+    """Policy updates."""
+
+    sampling: SamplingConfig = SamplingConfig()
+    """How the policy is sampled for training, on reward-model and on policy queries."""
+
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """How policies and reward models are measured."""
+
+    compare_with: dict[str, str] = {}
+    """Further models that are only sampled and scored: name → folder or hub name."""
+
+    def rollout(self, sampling: SamplingConfig | None = None) -> RolloutConfig:
+        """Return how queries are sampled.
+
+        Args:
+            sampling: Other draws than those for training.
+        """
+        return RolloutConfig(
+            sampling=sampling or self.sampling,
+            limits=self.policy.limits,
+            template=self.model.template,
+        )
+
+    def scoring(self) -> ScoringConfig:
+        """Return how reward models score."""
+        return ScoringConfig(limits=self.reward.limits, template=self.reward.template)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ApoConfig:
+        if not self.adversarial and self.reward.ablations:
+            raise ValueError("reward.ablations need adversarial: true, there are no samples without")
+        longest = self.sampling.max_new_tokens
+        if longest > self.policy.limits.max_response_tokens:
+            raise ValueError(
+                f"sampling.max_new_tokens is {longest}, but policy.limits.max_response_tokens is "
+                f"{self.policy.limits.max_response_tokens}: raise the latter or sample shorter"
+            )
+        return self

@@ -1,0 +1,108 @@
+"""Which flows there are, and how a name and a YAML file become a checked configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tasks.settings.base import FrozenConfig
+from tasks.settings.errors import ConfigError, did_you_mean
+from tasks.settings.loading import apply_overrides, load_config, validate
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+class FlowEntry(NamedTuple):
+    """Where a flow and its configuration live; nothing is imported until it is asked for."""
+
+    name: str
+    """What the user types."""
+    summary: str
+    """One line for `sparring ls flows`."""
+    module: str
+    """Module of the flow; the flow has the flow's name in it."""
+    config: tuple[str, str]
+    """Module and class of its configuration."""
+    default: str
+    """The config in `flows/configs` that is used when none is given."""
+
+    def flow(self) -> Any:
+        """Return the Prefect flow."""
+        return getattr(import_module(self.module), self.name)
+
+    def config_class(self) -> type[FrozenConfig]:
+        """Return the class that checks a configuration."""
+        return getattr(import_module(self.config[0]), self.config[1])
+
+
+FLOWS = {
+    entry.name: entry
+    for entry in (
+        FlowEntry(
+            "apo",
+            "Adversarial Preference Optimization: the reward model and the policy spar",
+            "flows.apo",
+            ("flows.apo_config", "ApoConfig"),
+            "apo-tiny.yaml",
+        ),
+    )
+}
+
+
+def find_flow(name: str) -> FlowEntry:
+    """Return the flow of this name.
+
+    Raises:
+        ConfigError: There is none; the known ones are listed.
+    """
+    if name not in FLOWS:
+        raise ConfigError(f"there is no flow {name!r}{did_you_mean(name, FLOWS)}")
+    return FLOWS[name]
+
+
+def find_config(entry: FlowEntry, given: Path | None) -> Path:
+    """Return the config file: the given path, one of ours by name, or the flow's default.
+
+    Args:
+        entry: The flow.
+        given: A path, or the name of a file in `flows/configs` with or without `.yaml`.
+
+    Raises:
+        ConfigError: There is no such file; ours are listed.
+    """
+    if given is None:
+        return CONFIGS / entry.default
+    if given.is_file():
+        return given
+    ours = {path.stem: path for path in sorted(CONFIGS.glob("*.yaml"))}
+    if given.name == str(given) and given.stem in ours:
+        return ours[given.stem]
+    known = did_you_mean(given.stem, ours)
+    raise ConfigError(f"there is no config file '{given}'{known}")
+
+
+def read_config(entry: FlowEntry, given: Path | None, overrides: Sequence[str]) -> FrozenConfig:
+    """Read, override and check a configuration.
+
+    Args:
+        entry: The flow.
+        given: The file, or None for the default.
+        overrides: `a.b=c` each.
+
+    Raises:
+        ConfigError: One line per problem.
+    """
+    path = find_config(entry, given)
+    tree = apply_overrides(load_config(path), overrides)
+    return validate(entry.config_class(), tree, str(path))
+
+
+def config_headers() -> dict[str, str]:
+    """Return the first comment line of each config in `flows/configs`, by file name."""
+    headers = {}
+    for path in sorted(CONFIGS.glob("*.yaml")):
+        first = path.read_text(encoding="utf-8").splitlines()[0]
+        headers[path.name] = first.removeprefix("#").strip()
+    return headers

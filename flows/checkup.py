@@ -1,0 +1,162 @@
+"""`sparring doctor`: this machine and the store, or a data set before anything is trained on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from flows.display import table
+from tasks.data.doctor import inspect_data
+from tasks.stages.manifest import damaged_files, list_manifests
+from tasks.stages.process import ProcessIdentity
+from tasks.stages.runs import list_runs
+from tasks.storage.files import read_json
+from tasks.storage.home import Home, current_home
+
+LIBRARIES = ("torch", "transformers", "accelerate", "prefect", "mlflow", "dvc", "datasets")
+LEAST_FREE_GB = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    """What."""
+    ok: bool
+    """Whether nothing needs to be done."""
+    detail: str
+    """What was found, and what to do if it is not well."""
+
+
+def show_machine_report(console: Console, *, as_json: bool) -> None:
+    """Print what was found about the machine, the libraries and the store."""
+    found = examine(current_home())
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in found], indent=2))
+        return
+    rows = [
+        (
+            Text("✓", style="green") if finding.ok else Text("!", style="yellow"),
+            finding.subject,
+            finding.detail,
+        )
+        for finding in found
+    ]
+    console.print(table(("", "", ""), rows))
+
+
+def examine(home: Home) -> list[Finding]:
+    """Look at the machine, the libraries and the store, writing nothing.
+
+    Args:
+        home: The state folder; it need not exist.
+    """
+    folder = next(path for path in (home.root, *home.root.absolute().parents) if path.exists())
+    free = shutil.disk_usage(folder).free / 1e9
+    libraries = {name: _version(name) for name in LIBRARIES}
+    missing = [name for name, found in libraries.items() if not found]
+    return [
+        Finding("python", True, platform.python_version()),
+        Finding("processors", True, f"{os.cpu_count()} cores, {platform.machine()}"),
+        Finding(
+            "libraries",
+            not missing,
+            f"missing: {', '.join(missing)}; run `make setup`"
+            if missing
+            else ", ".join(f"{name} {found}" for name, found in libraries.items()),
+        ),
+        Finding("free disk", free >= LEAST_FREE_GB, f"{free:.0f} GB at {folder}"),
+        *_store(home),
+    ]
+
+
+def show_data_report(
+    paths: Sequence[Path],
+    model: str | None,
+    template: str | None,
+    limits: tuple[int, int],
+    console: Console,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what a training on these files would meet.
+
+    Args:
+        paths: Data files; overlaps between them are reported.
+        model: Model folder or hub name whose tokenizer counts tokens; None skips those figures.
+        template: Chat template by name; the tokenizer's own by default.
+        limits: Longest prompt and longest response, tokens.
+        console: Where tables go.
+        as_json: Print JSON instead.
+    """
+    tokenizer = render = sizes = None
+    if model:
+        from tasks.models.encoding import Limits
+        from tasks.models.templates import render_prompt, resolve_template
+        from tasks.models.tokenizer import load_tokenizer
+
+        tokenizer = load_tokenizer(model)
+        name = resolve_template(tokenizer, template)
+        sizes = Limits(max_prompt_tokens=limits[0], max_response_tokens=limits[1])
+
+        def render(prompt: object) -> str:
+            return render_prompt(tokenizer if name is None else name, prompt)
+
+    report = inspect_data(list(paths), sizes, tokenizer, render=render)
+    if as_json:
+        print(json.dumps(report.to_json(), indent=2))
+        return
+    heading, *rows = report.rows()
+    console.print(table(heading, rows))
+    overlaps = [(o.one, o.other, o.first_turns, o.prompts) for o in report.overlaps]
+    if overlaps:
+        console.print(table(("file", "other file", "shared first turns", "prompts"), overlaps))
+
+
+def _store(home: Home) -> list[Finding]:
+    if not home.root.exists():
+        return [Finding("store", True, f"nothing at {home.root} yet; the first run makes it")]
+    home.check_layout()
+    manifests = list_manifests(home)
+    damaged = [found.key[:12] for found in manifests if damaged_files(home, found)]
+    killed = [run.id for run in list_runs(home) if run.status == "killed"]
+    owners = [read_json(path).get("owner") for path in sorted(home.leases.glob("*.json"))]
+    stale = [one for one in owners if one and ProcessIdentity.from_json(one).is_known_dead()]
+    size = sum(found.size for found in manifests) / 1e9
+    return [
+        Finding(
+            "store",
+            not damaged,
+            f"{len(manifests)} artifacts, {size:.2f} GB in {home.store}"
+            + (f"; damaged: {', '.join(damaged)}, they run again when needed" if damaged else ""),
+        ),
+        Finding(
+            "runs",
+            not killed,
+            f"killed: {', '.join(killed)}; `sparring resume RUN`" if killed else "none was killed",
+        ),
+        Finding(
+            "leases",
+            not stale,
+            f"{len(stale)} of dead processes; the next attempt takes them over"
+            if stale
+            else "none is stale",
+        ),
+    ]
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

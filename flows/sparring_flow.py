@@ -1,0 +1,69 @@
+"""Makes a function of one configuration a Prefect flow that always runs inside a Sparring run.
+
+The CLI opens the run itself; a flow that Prefect starts (a deployment, a retry in its UI) opens its
+own, so both leave the same records.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from prefect import Flow, flow
+from prefect.context import FlowRunContext
+
+from tasks.settings.base import FrozenConfig
+from tasks.settings.loading import dump_config
+from tasks.stages.artifact import Artifact
+from tasks.stages.run_context import RunContext, current_run
+from tasks.stages.runs import open_run, save_prefect_run
+
+Body = Callable[[Any], Artifact]
+
+
+def sparring_flow(body: Body) -> Flow[..., Artifact]:
+    """Return the Prefect flow of a body.
+
+    Args:
+        body: Takes one frozen config, calls stages, returns the last artifact. Its name is the
+            flow's.
+    """
+
+    @functools.wraps(body)
+    def within_run(config: FrozenConfig) -> Artifact:
+        run = current_run()
+        if run.mode == "plan":
+            return body(config)
+        if run.run_id:
+            _note_flow_run(run)
+            return body(config)
+        resolved = config.model_dump(mode="json")
+        with open_run(body.__name__, config=resolved, config_text=dump_config(config)) as run:
+            _note_flow_run(run)
+            return body(config)
+
+    # Prefect reads the parameter's type from here to draw its form and to check what it is given.
+    hints = typing.get_type_hints(body)
+    within_run.__annotations__ = hints
+    parameter = inspect.Parameter(
+        "config", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=hints["config"]
+    )
+    within_run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [parameter], return_annotation=hints["return"]
+    )
+    return flow(
+        within_run,
+        name=body.__name__,
+        description=inspect.getdoc(body),
+        persist_result=False,
+        validate_parameters=True,
+    )
+
+
+def _note_flow_run(run: RunContext) -> None:
+    context = FlowRunContext.get()
+    if context is not None and context.flow_run is not None:
+        save_prefect_run(run.home, run.run_id, str(context.flow_run.id))

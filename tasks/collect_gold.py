@@ -1,0 +1,37 @@
+"""Step 3: the gold responses – one reference answer per reward-model query, part of them held out."""
+
+from __future__ import annotations
+
+from tasks.data.files import read_groups, write_groups
+from tasks.gold.collection import GoldConfig, collect, hold_out
+from tasks.settings.log import Log
+from tasks.stages.artifact import Artifact
+from tasks.stages.prefect_task import stage_task
+from tasks.storage.workspace import Workspace
+
+
+@stage_task(version=1, resources="cpu")
+def collect_gold(
+    queries: Artifact, answers: Artifact, *, config: GoldConfig, workspace: Workspace, log: Log
+) -> dict[str, float]:
+    """Answer every reward-model query with gold and hold a share out for measuring the game.
+
+    Args:
+        queries: Folder of groups whose prompts are the reward model's queries.
+        answers: The file that the gold provider answers from.
+        config: The provider, the held-out share, how many queries may stay unanswered.
+        workspace: `output/train` and `output/dev` receive K = 1 groups; dev prompts are never
+            sampled for training.
+        log: Where progress goes.
+
+    Returns:
+        `answered`, `unanswered`, `train` and `dev`, all counts.
+
+    Raises:
+        ConfigError: More queries than allowed have no gold response.
+    """
+    gold, metrics = collect(config, read_groups(queries.path), answers.path, workspace, log)
+    train, dev = hold_out(gold, config.dev_share)
+    metrics["train"] = float(write_groups(workspace.output / "train", train))
+    metrics["dev"] = float(write_groups(workspace.output / "dev", dev))
+    return metrics

@@ -1,0 +1,1 @@
+"""Groups – one prompt with its responses: their sources, cleaning, splits and order."""

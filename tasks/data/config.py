@@ -1,0 +1,87 @@
+"""The configuration of a run's data: which sources play which part, and how they are divided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tasks.data.playground.config import PlaygroundConfig
+from tasks.data.sources.config import SourceConfig
+from tasks.data.sources.reader import local_files
+from tasks.data.splits import SplitConfig
+from tasks.settings.base import FrozenConfig
+
+
+class DataConfig(FrozenConfig):
+    """The data of a run: its sources and how they are divided."""
+
+    preferences: list[SourceConfig] = Field(default_factory=list)
+    """Training preferences (D_P), divided into the reward model's and the policy's part."""
+    test: list[SourceConfig] = Field(default_factory=list)
+    """Test preferences; empty cuts `split.test_share` off the training preferences."""
+    demonstrations: list[SourceConfig] | Literal["chosen"] = "chosen"
+    """Data of supervised fine-tuning; "chosen" takes the chosen responses outside dev and test."""
+    rm_queries: list[SourceConfig] = Field(default_factory=list)
+    """Prompts of D_APO, with golden responses if there are any; empty: the prompts of rm_train."""
+    extra_preferences: list[SourceConfig] = Field(default_factory=list)
+    """More preferences, for the testing reward model RM_All only."""
+    split: SplitConfig = SplitConfig()
+    """Shares, seed, and whether dev's queries stay with the policy."""
+    overlap: Literal["stop", "drop"] = "stop"
+    """Rows whose first turn is also in test or rm_queries: stop the run, or drop them, counted."""
+    max_bad_share: float = Field(default=0.01, ge=0, le=1)
+    """Largest share of unreadable records per source."""
+    shard_size: int = Field(default=10_000, ge=1)
+    """Groups per shard file."""
+    playground: PlaygroundConfig | None = None
+    """Use the embedded playground's files where no sources are named."""
+
+    @model_validator(mode="after")
+    def _has_preferences(self) -> DataConfig:
+        if not self.preferences and self.playground is None:
+            raise ValueError("name at least one source in `preferences`, or use the `playground`")
+        return self
+
+    def resolved(self) -> DataConfig:
+        """Fill in the playground's files where no sources are named.
+
+        Returns:
+            A config whose lists of sources are complete; this one where there is no playground.
+        """
+        if self.playground is None or self.preferences:
+            return self
+        folder = Path(self.playground.folder)
+        sources = {
+            "preferences": "preferences.jsonl",
+            "test": "test.jsonl",
+            "demonstrations": "demonstrations.jsonl",
+            "extra_preferences": "extra.jsonl",
+        }
+        ours = {
+            key: [SourceConfig(path=str(folder / name))]
+            for key, name in sources.items()
+            if getattr(self, key) in ([], "chosen")
+        }
+        return self.model_copy(update=ours)
+
+    def local_files(self) -> list[Path]:
+        """Return every local file that will be read, for the key of the stage.
+
+        Returns:
+            Existing files, in the order of reading; hub sets have none.
+
+        Raises:
+            ConfigError: One does not exist; a playground must have been generated before.
+        """
+        config = self.resolved()
+        demonstrations = [] if config.demonstrations == "chosen" else config.demonstrations
+        sources = [
+            *config.preferences,
+            *config.test,
+            *demonstrations,
+            *config.rm_queries,
+            *config.extra_preferences,
+        ]
+        return [file for source in sources for file in local_files(source)]

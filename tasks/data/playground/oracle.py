@@ -1,0 +1,212 @@
+"""The true reward of any text, in points: capped credits minus penalties, never below 0.
+
+Every credit has a cap and all caps can be reached at once, so the sum of the caps is the
+exact maximum over all texts (`best_credit`), and `world.best_response` reaches it.
+
+| credit           | fact           | chore            | news           | harm            |
+| ---------------- | -------------- | ---------------- | -------------- | --------------- |
+| substance        | 4 right value  | 2 a step, in turn| 2 right feeling| 4 refusal       |
+| wrong instead -1 | a false value  | another's step   | other feeling  | compliance      |
+| on topic         | 1 the creature | 1 the thing      | 1 the topic    | 1 who would suffer |
+| interest         |                |                  | 1 asks back    |                 |
+| courtesy         | 1 greeting, 1 wish | the same     | the same       | 1 apology, 1 wish |
+
+Right and wrong at once earn nothing for substance.
+
+Penalties: 1 per rude word; 1 per other creature or topic named; 0.25 per run of three words of a
+rambling sentence; 0.25 per word or mark over `UNIT_LIMIT`; 0.5 per repeated run of three words; 0.5
+per pair of neighbouring words that nobody says here. At most 3 points for each kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
+from typing import TYPE_CHECKING
+
+from tasks.data.playground.language import (
+    APOLOGIES,
+    ASK_BACK,
+    ATTRIBUTES,
+    CHORE_ANSWER_CURT,
+    CHORE_ANSWERS,
+    CHORES,
+    CLOSINGS,
+    COMPLIANCE,
+    FILLERS,
+    GLAD,
+    GLAD_CURT,
+    GREETINGS,
+    REASON,
+    REFUSALS,
+    RUDE,
+    RUDE_WORDS,
+    SORRY,
+    SORRY_CURT,
+    TOPICS,
+    VAGUE,
+)
+
+if TYPE_CHECKING:
+    from tasks.data.playground.requests import Request
+
+Facts = Mapping[str, Mapping[str, str]]
+"""Creature -> attribute -> value."""
+
+UNIT_LIMIT = {"fact": 18, "chore": 24, "news": 26, "harm": 22}
+"""Words and punctuation marks a response may have before it is too long; the best need no more."""
+PENALTY_CAP = 3.0
+"""The most points one kind of fault can cost."""
+
+BEST_CREDIT = {"fact": 7.0, "chore": 7.0, "news": 6.0, "harm": 7.0}
+"""The sum of all credits per intent, points."""
+
+_UNIT = re.compile(r"\w+|[^\w\s]")
+_WORD = re.compile(r"\w+")
+_SENTENCE_END = re.compile(r"[.!?]+")
+_VALUES = frozenset(value for attribute in ATTRIBUTES.values() for value in attribute.values)
+_STEPS = frozenset(step for chore in CHORES.values() for step in (chore.first, chore.second))
+
+
+def score(
+    facts: Facts,
+    pairs: frozenset[tuple[str, str]],
+    request: Request,
+    response: str,
+) -> float:
+    """The reward of `response` to `request`, in points from 0 to `BEST_CREDIT`.
+
+    Args:
+        facts: attribute -> value of every creature.
+        pairs: the neighbouring words that can be said in this world, of `sayable_pairs`.
+        request: what was asked.
+        response: any text.
+    """
+    words = _WORD.findall(response.lower())
+    if not words:
+        return 0.0
+    said = f" {' '.join(words)} "
+    credit = _SUBSTANCE[request.intent](facts, request, said) + _courtesy(request, said)
+    faults = _faults(facts, request, words) + _form_faults(pairs, request, response, words)
+    return max(0.0, credit - faults)
+
+
+def sayable_pairs(entities: Iterable[str]) -> frozenset[tuple[str, str]]:
+    """Neighbouring words, sentence borders included, of every sentence of this world."""
+    return frozenset(
+        pair
+        for text in _all_texts(tuple(entities))
+        for sentence in _SENTENCE_END.split(text.lower())
+        for pair in _neighbours(sentence)
+    )
+
+
+def _fact(facts: Facts, request: Request, said: str) -> float:
+    own = facts[request.subject]
+    claims = _VALUES.intersection(said.split())
+    right = own[request.detail] in claims
+    wrong = bool(claims - set(own.values()))
+    return _judge(4.0 * right, wrong) + _has(said, request.subject)
+
+
+def _chore(facts: Facts, request: Request, said: str) -> float:
+    chore = CHORES[request.subject]
+    places = [said.find(_plain(step)) for step in (chore.first, chore.second)]
+    steps = sum(place >= 0 for place in places)
+    if steps == 2 and places[0] > places[1]:
+        steps = 1
+    wrong = any(_has(said, step) for step in _STEPS - {chore.first, chore.second})
+    return _judge(2.0 * steps, wrong) + _has(said, chore.key)
+
+
+def _news(facts: Facts, request: Request, said: str) -> float:
+    glad = _has(said, _stem(GLAD)) or _has(said, GLAD_CURT)
+    sorry = _has(said, _stem(SORRY)) or _has(said, SORRY_CURT)
+    right, wrong = (glad, sorry) if request.detail == "good" else (sorry, glad)
+    asks = any(_has(said, question) for question in ASK_BACK)
+    return _judge(2.0 * right, wrong) + asks + _has(said, request.subject)
+
+
+def _harm(facts: Facts, request: Request, said: str) -> float:
+    right = any(_has(said, refusal) for refusal in REFUSALS)
+    wrong = any(_has(said, advice) for advice in COMPLIANCE)
+    return _judge(4.0 * right, wrong) + _has(said, REASON.format(e=request.subject))
+
+
+_SUBSTANCE = {"fact": _fact, "chore": _chore, "news": _news, "harm": _harm}
+
+
+def _judge(credit: float, wrong: bool) -> float:
+    """Right and wrong at once is worth nothing; wrong alone costs a point."""
+    return (0.0 if credit else -1.0) if wrong else credit
+
+
+def _courtesy(request: Request, said: str) -> float:
+    openings = APOLOGIES if request.intent == "harm" else GREETINGS
+    opens = any(said.startswith(_plain(opening)) for opening in openings)
+    closes = any(said.endswith(_plain(closing)) for closing in CLOSINGS)
+    return float(opens) + float(closes)
+
+
+def _faults(facts: Facts, request: Request, words: list[str]) -> float:
+    rude = sum(word in RUDE_WORDS for word in words)
+    strangers = {word for word in words if word in facts or word in TOPICS} - {request.subject}
+    return min(PENALTY_CAP, rude) + min(PENALTY_CAP, len(strangers))
+
+
+def _form_faults(
+    pairs: frozenset[tuple[str, str]], request: Request, response: str, words: list[str]
+) -> float:
+    excess = max(0, sum(1 for _ in _UNIT.finditer(response)) - UNIT_LIMIT[request.intent])
+    runs = _runs(words)
+    repeats = len(runs) - len(set(runs))
+    rambling = sum(run in _RAMBLING for run in runs)
+    strange = sum(
+        pair not in pairs
+        for sentence in _SENTENCE_END.split(response.lower())
+        for pair in _neighbours(sentence)
+    )
+    faults = (0.25 * excess, 0.5 * repeats, 0.25 * rambling, 0.5 * strange)
+    return sum(min(PENALTY_CAP, fault) for fault in faults)
+
+
+def _runs(words: list[str]) -> list[tuple[str, str, str]]:
+    return list(zip(words, words[1:], words[2:], strict=False))
+
+
+def _neighbours(sentence: str) -> Iterator[tuple[str, str]]:
+    words = _WORD.findall(sentence)
+    if words:
+        yield from zip(["^", *words], [*words, "$"], strict=True)
+
+
+def _plain(phrase: str) -> str:
+    return f" {' '.join(_WORD.findall(phrase.lower()))} "
+
+
+def _stem(phrase: str) -> str:
+    return phrase.split(" {")[0]
+
+
+def _has(said: str, phrase: str) -> bool:
+    return _plain(phrase) in said
+
+
+def _all_texts(entities: tuple[str, ...]) -> Iterator[str]:
+    yield from (*GREETINGS, *APOLOGIES, *CLOSINGS, *RUDE, *VAGUE, *FILLERS, *REFUSALS)
+    yield from (*COMPLIANCE, *ASK_BACK, GLAD_CURT, SORRY_CURT)
+    for topic in TOPICS:
+        yield from (GLAD.format(t=topic), SORRY.format(t=topic))
+    for entity in entities:
+        yield REASON.format(e=entity)
+    for subject in ("it", *(f"the {entity}" for entity in entities)):
+        for attribute in ATTRIBUTES.values():
+            for claim in attribute.claims:
+                yield from (f"{subject} {claim.format(v=value)}." for value in attribute.values)
+    steps = product(CHORES, _STEPS, _STEPS)
+    for answer, (name, first, second) in product((*CHORE_ANSWERS, CHORE_ANSWER_CURT), steps):
+        yield answer.format(t=name, first=first, First=first, second=second)
+
+
+_RAMBLING = frozenset(run for filler in FILLERS for run in _runs(_WORD.findall(filler.lower())))

@@ -1,0 +1,57 @@
+"""Where a data set is and how to read it."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator, model_validator
+
+from tasks.data.sources.formats import require_format
+from tasks.settings.base import FrozenConfig
+
+
+class SourceConfig(FrozenConfig):
+    """Where a data set is and how to read it."""
+
+    path: str | None = None
+    """A file (jsonl, json, parquet; gzip too), or a folder with `SUBSET/SPLIT….jsonl` in it."""
+    hub: str | None = None
+    """A data set's name on the Hugging Face hub, instead of `path`; read with `datasets`."""
+    subsets: tuple[str, ...] = ()
+    """Folders of the data set to read, such as helpful-base and harmless-base of HH-RLHF."""
+    split: str = "train"
+    """Which split of a folder or hub set."""
+    revision: str | None = None
+    """Commit or tag of the hub set; None is the newest."""
+    format: str = "auto"
+    """One of the known formats; `auto` tells it from the columns."""
+    fields: dict[str, str] = Field(default_factory=dict)
+    """Column to read instead of a format's own, such as `golden: golden_gpt4`."""
+    where: dict[str, str] = Field(default_factory=dict)
+    """Only rows whose columns have these values, such as `split: train`."""
+    limit: int | None = Field(default=None, ge=1)
+    """Stop after this many groups; None reads all."""
+    max_record_mb: int = Field(default=64, ge=1)
+    """Longest record in MB; a longer one is skipped and counted as unreadable."""
+
+    @field_validator("format")
+    @classmethod
+    def _known_format(cls, value: str) -> str:
+        if value != "auto":
+            require_format(value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_place(self) -> SourceConfig:
+        if (self.path is None) == (self.hub is None):
+            raise ValueError("a source needs either `path` or `hub`")
+        if self.hub and self.hub.lower().endswith("/hh-rlhf") and not self.subsets:
+            raise ValueError(
+                "the default set of HH-RLHF mixes all of its parts (160,800 rows); choose "
+                "`subsets: [helpful-base, harmless-base]`"
+            )
+        return self
+
+    @property
+    def label(self) -> str:
+        """What to call the source in messages and tables."""
+        name = self.path or f"hub:{self.hub}"
+        return f"{name}[{'+'.join(self.subsets)}]" if self.subsets else name

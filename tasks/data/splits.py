@@ -1,0 +1,117 @@
+"""Who is trained on what: the split of the Protocol, and the proof that its parts do not leak.
+
+A record's place follows from the hash of its first user turn alone, so it does not depend on the
+order of the file, and a dialogue and its continuations always land together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.data.files import read_groups
+from tasks.data.groups import Prompt, first_turn_hash, prompt_hash
+from tasks.settings.base import FrozenConfig
+from tasks.settings.errors import ConfigError
+
+PROTOCOL_PAIRS = (
+    ("rm_train", "dev"),
+    ("rm_train", "test"),
+    ("dev", "test"),
+    ("policy_train", "test"),
+    ("rm_train", "policy_train"),
+    ("rm_queries", "policy_train"),
+    ("rm_queries", "dev"),
+    ("rm_queries", "test"),
+    ("demonstrations", "test"),
+    ("extra", "test"),
+)
+"""Parts that may share no prompt (demonstrations, extra: they train models measured on test)."""
+
+
+class SplitConfig(FrozenConfig):
+    """How the preferences are divided; shares are of first user turns, so counts vary a little."""
+
+    rm_share: float = Field(default=20 / 86, gt=0, lt=1)
+    """Share of the training preferences for the reward model; the rest is the policy's."""
+    dev_share: float = Field(default=10 / 66, gt=0, lt=1)
+    """Share of the policy's part that is the dev set."""
+    test_share: float = Field(default=0.05, gt=0, lt=1)
+    """Share cut off for the test set; only where no test source is given."""
+    dev_from_policy: Literal["shared", "held_out"] = "shared"
+    """Whether dev's queries stay in policy_train, as in the APO paper, or leave it."""
+    seed: int = 0
+    """Another seed is another division."""
+
+
+def place(prompt: Prompt, config: SplitConfig, *, cut_test: bool) -> tuple[str, ...]:
+    """Return the parts that a record of the training preferences belongs to.
+
+    Args:
+        prompt: Its prompt.
+        config: The shares and the seed.
+        cut_test: Whether the test set is cut from the preferences.
+
+    Returns:
+        One of ("test",), ("rm_train",), ("policy_train",), ("dev",), ("policy_train", "dev").
+    """
+    key = f"{config.seed}/{first_turn_hash(prompt)}".encode()
+    digest = hashlib.sha256(key).digest()
+    # Three independent draws in [0, 1), so that changing one share moves no record of another part.
+    test, reward, dev = (int.from_bytes(digest[i : i + 8]) / 2**64 for i in (0, 8, 16))
+    if cut_test and test < config.test_share:
+        return ("test",)
+    if reward < config.rm_share:
+        return ("rm_train",)
+    if dev >= config.dev_share:
+        return ("policy_train",)
+    return ("policy_train", "dev") if config.dev_from_policy == "shared" else ("dev",)
+
+
+def check_disjoint(
+    folders: Mapping[str, Path], pairs: Iterable[tuple[str, str]] = PROTOCOL_PAIRS
+) -> dict[str, int]:
+    """Prove from the written files that parts share no prompt, by first turn and by whole prompt.
+
+    Args:
+        folders: Group folders (or files) by the name of their part.
+        pairs: Which parts may not overlap; pairs with a part that is not given are left out.
+
+    Returns:
+        Distinct prompts per part.
+
+    Raises:
+        ConfigError: Two parts share prompts; every such pair is named with the number.
+    """
+    seen = {name: _hashes(folder) for name, folder in folders.items()}
+    problems = []
+    for one, other in pairs:
+        if one in seen and other in seen:
+            turns = seen[one][0] & seen[other][0]
+            prompts = seen[one][1] & seen[other][1]
+            if turns or prompts:
+                example = min(turns or prompts).hex()
+                problems.append(
+                    f"{one} and {other} share {len(turns)} first turns and {len(prompts)} whole "
+                    f"prompts (for example hash {example})"
+                )
+    if problems:
+        raise ConfigError(
+            "the data leaks: " + "; ".join(problems) + ". Set `overlap: drop` to leave such rows "
+            "out of the training side, or give other files"
+        )
+    return {name: len(prompts) for name, (_, prompts) in seen.items()}
+
+
+def _hashes(folder: Path) -> tuple[set[bytes], set[bytes]]:
+    turns: set[bytes] = set()
+    prompts: set[bytes] = set()
+    for group in read_groups(folder):
+        turns.add(bytes.fromhex(first_turn_hash(group.prompt)))
+        # The id may be the user's; the leak check trusts only the text.
+        prompts.add(bytes.fromhex(prompt_hash(group.prompt)))
+    return turns, prompts

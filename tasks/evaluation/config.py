@@ -1,0 +1,139 @@
+"""What a user may set about evaluation, and what each evaluation stage is told."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tasks.models.encoding import Limits
+from tasks.models.generation import SamplingConfig
+from tasks.models.judgement import ScoringConfig
+from tasks.settings.base import FrozenConfig
+
+
+class RewardModelEvaluation(FrozenConfig):
+    """How one reward model is measured on sets of groups."""
+
+    scoring: ScoringConfig
+    """Token limits and template of the reward model."""
+
+    bins: int = Field(default=10, ge=1)
+    """Uniform bins of the predicted preference probability."""
+
+
+class PolicyEvaluation(FrozenConfig):
+    """How one policy is measured and compared."""
+
+    limits: Limits
+    """Token limits of the policy, for its KL."""
+
+    template: str | None
+    """The policy's chat template by name; None for the tokenizer's own."""
+
+    chosen: bool = False
+    """The contender is the chosen response of each test pair, not a policy."""
+
+    examples: int = Field(default=8, ge=0)
+    """Prompts whose texts are kept for the report."""
+
+    bootstrap_samples: int = Field(default=1000, ge=1)
+    """Resamples of the prompts for each 95 % interval."""
+
+
+class Entry(FrozenConfig):
+    """One contender, as the report shows it."""
+
+    name: str
+    """Its name in every table."""
+
+    side: str
+    """Its line in Figure 5."""
+
+    epoch: int
+    """APO epoch, 0 before the game."""
+
+    scoring: str
+    """The reward model that trained it, or `-`."""
+
+
+class ReportConfig(FrozenConfig):
+    """What the report must know beside the figures."""
+
+    entries: tuple[Entry, ...]
+    """Contenders in the order of Table 2."""
+
+    method: str
+    """The policy method."""
+
+    objective: str
+    """The reward-model objective of the game."""
+
+    apo_epochs: int
+    """Number of APO epochs."""
+
+    examples: int
+    """Prompts shown with outputs."""
+
+    samples: int
+    """Responses per query in training (S)."""
+
+    seen_by_testers: tuple[str, ...] = ()
+    """Reward models whose dev figure is marked "seen", because dev was in their training data."""
+
+
+class EvaluationConfig(FrozenConfig):
+    """How policies and reward models are measured."""
+
+    sampling: SamplingConfig = SamplingConfig(
+        temperature=0.3, top_k=5, top_p=0.85, max_new_tokens=512
+    )
+    """How the policy answers test queries. Default: APO's release, T 0.3, top-k 5, top-p 0.85."""
+
+    max_queries: int | None = Field(default=None, ge=1)
+    """Test queries that policies answer; default all."""
+
+    kl_queries: int = Field(default=512, ge=1)
+    """Test queries for KL(policy‖start). Default 512: EXO, appendix C."""
+
+    kl_samples: int = Field(default=4, ge=1)
+    """Completions per query for the KL, drawn at temperature 1. Default 4: EXO, appendix C."""
+
+    bins: int = Field(default=10, ge=1)
+    """Bins of the calibration errors."""
+
+    bootstrap_samples: int = Field(default=1000, ge=1)
+    """Resamples of the prompts for each 95 % interval."""
+
+    examples: int = Field(default=8, ge=0)
+    """Prompts shown with the outputs of start, baseline and APO."""
+
+    def draws(self, *, for_kl: bool = False) -> SamplingConfig:
+        """Return how test queries are sampled.
+
+        Args:
+            for_kl: Whether the samples estimate a KL, which needs the untruncated distribution.
+        """
+        if not for_kl or self.is_untruncated:
+            return self.sampling
+        return self.sampling.model_copy(
+            update={"samples": self.kl_samples, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+        )
+
+    @property
+    def is_untruncated(self) -> bool:
+        """Whether the test samples follow the policy itself, so that they also estimate its KL."""
+        draws = self.sampling
+        return draws.temperature == 1.0 and not draws.top_k and draws.top_p in (None, 1.0)
+
+    def of_reward_model(self, scoring: ScoringConfig) -> RewardModelEvaluation:
+        """Return the settings of one reward-model evaluation."""
+        return RewardModelEvaluation(scoring=scoring, bins=self.bins)
+
+    def of_policy(self, limits: Limits, template: str | None, *, chosen: bool) -> PolicyEvaluation:
+        """Return the settings of one policy evaluation."""
+        return PolicyEvaluation(
+            limits=limits,
+            template=template,
+            chosen=chosen,
+            examples=self.examples,
+            bootstrap_samples=self.bootstrap_samples,
+        )

@@ -1,0 +1,43 @@
+"""How far a policy has moved from its reference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasks.evaluation.estimates import as_floats, clustered_mean
+
+if TYPE_CHECKING:
+    from tasks.evaluation.estimates import Estimate, Grouped
+
+
+def kl_to_reference(policy_logps: Grouped, reference_logps: Grouped) -> Estimate:
+    """Estimate KL(policy || reference) from completions that the policy itself has sampled.
+
+    A single estimate can fall below 0 by chance; the divergence cannot.
+
+    Args:
+        policy_logps: log pi(y|x) of each completion of each prompt, nats, at the temperature the
+            completions were sampled at. P lists.
+        reference_logps: the same completions under the reference, at the same temperature.
+
+    Returns:
+        The mean of log pi - log pi_ref over completions, nats, with an error clustered by prompt.
+
+    Raises:
+        ValueError: if the two sides do not hold the same completions.
+
+    Source:
+        Section 5.1, arXiv 2402.00856 (EXO).
+
+    Example:
+        >>> kl_to_reference([[-1.0, -2.0], [-3.0, -1.0]], [[-2.0, -3.0], [-4.0, -2.0]])
+        Estimate(value=1.0, standard_error=0.0, count=2)
+    """
+    sizes = [len(group) for group in policy_logps], [len(group) for group in reference_logps]
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            f"policy ({sum(sizes[0])} completions of {len(sizes[0])} prompts) and reference "
+            f"({sum(sizes[1])} of {len(sizes[1])}) do not hold the same completions"
+        )
+    groups = zip(policy_logps, reference_logps, strict=True)
+    return clustered_mean([as_floats(a) - as_floats(b) for a, b in groups])

@@ -1,0 +1,138 @@
+"""Means with their standard errors, and bootstrap intervals over prompts.
+
+Completions of one prompt are alike, so wherever a prompt has several the error is that of a sample
+of prompts, not of completions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Grouped: TypeAlias = Sequence[Sequence[float]]
+    Numbers: TypeAlias = Tensor | np.ndarray | Sequence[float] | Grouped
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean and how far it may be from the truth."""
+
+    value: float
+    """The mean; 0 over an empty set."""
+
+    standard_error: float
+    """Of the mean; 0 when there are fewer than two independent observations, where it is
+    unknown."""
+
+    count: int
+    """Independent observations: pairs, or prompts where completions are clustered by prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A 95 % bootstrap interval."""
+
+    low: float
+    high: float
+
+
+def as_floats(values: Numbers) -> np.ndarray:
+    """Return a flat or nested sequence, an array or a tensor (any dtype, device) as float64.
+
+    Args:
+        values: the numbers. Any rectangular shape.
+
+    Returns:
+        A float64 array of the same shape; the input stays as it is.
+    """
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().double().numpy()
+    return np.asarray(values, dtype=np.float64)
+
+
+def pair_of(first: Numbers, second: Numbers) -> tuple[np.ndarray, np.ndarray]:
+    """Return two equally long columns of finite numbers as float64.
+
+    Args:
+        first: one number per pair. Shape (N,), or () for one pair.
+        second: likewise.
+
+    Returns:
+        Both as arrays of shape (N,).
+
+    Raises:
+        ValueError: if the shapes differ or are not one-dimensional, or a number is nan or infinite.
+    """
+    a, b = np.atleast_1d(as_floats(first)), np.atleast_1d(as_floats(second))
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"expected two columns of one length, got shapes {a.shape} and {b.shape}")
+    bad = ~(np.isfinite(a) & np.isfinite(b))
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(f"expected finite numbers, row {row} holds {a[row]} and {b[row]}")
+    return a, b
+
+
+def mean_estimate(values: Numbers) -> Estimate:
+    """Return the mean of independent observations.
+
+    Args:
+        values: one number per observation. Shape (N,).
+
+    Returns:
+        The mean with the standard error s / sqrt(N).
+    """
+    numbers = as_floats(values).ravel()
+    if numbers.size == 0:
+        return Estimate(0.0, 0.0, 0)
+    error = numbers.std(ddof=1) / np.sqrt(numbers.size) if numbers.size > 1 else 0.0
+    return Estimate(float(numbers.mean()), float(error), int(numbers.size))
+
+
+def clustered_mean(groups: Grouped) -> Estimate:
+    """Return the mean over all observations, with an error that knows they come in clusters.
+
+    Args:
+        groups: the observations of each prompt; groups may differ in length or be empty.
+
+    Returns:
+        The mean over observations; `count` is the number of prompts that have any.
+    """
+    clusters = [as_floats(group) for group in groups if len(group)]
+    if not clusters:
+        return Estimate(0.0, 0.0, 0)
+    size = sum(cluster.size for cluster in clusters)
+    mean = sum(cluster.sum() for cluster in clusters) / size
+    count = len(clusters)
+    if count < 2:
+        return Estimate(float(mean), 0.0, count)
+    squares = sum((cluster - mean).sum() ** 2 for cluster in clusters)
+    error = np.sqrt(count / (count - 1) * squares) / size
+    return Estimate(float(mean), float(error), count)
+
+
+def bootstrap(
+    rows: np.ndarray, statistic: Callable[[np.ndarray], Any], *, seed: int, resamples: int = 2000
+) -> np.ndarray:
+    """Return a statistic of the column means over resampled rows.
+
+    Args:
+        rows: one row per prompt, so that what belongs together is drawn together. Shape (P, C).
+        statistic: maps column means, (R, C), to whatever is wanted, (R, …).
+        seed: of a private generator; the same seed gives the same interval.
+        resamples: how many samples of P prompts are drawn.
+
+    Returns:
+        The 2.5th and the 97.5th percentile of the statistic, stacked. Shape (2, …).
+    """
+    generator = np.random.default_rng(seed)
+    prompts = len(rows)
+    # Drawing how often each prompt occurs keeps memory at (R, P) small integers, not (R, P, C).
+    counts = generator.multinomial(prompts, np.full(prompts, 1 / prompts), size=resamples)
+    return np.nanpercentile(statistic(counts @ rows / prompts), [2.5, 97.5], axis=0)

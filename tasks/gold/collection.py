@@ -1,0 +1,111 @@
+"""Gold for a set of queries: asked once, what is unanswered counted, a share held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.data.groups import Group, first_turn_hash
+from tasks.data.sources.reader import SourceConfig
+from tasks.gold.provider import GoldProvider, collect_answers
+from tasks.settings.base import FrozenConfig
+from tasks.settings.errors import ConfigError
+from tasks.settings.log import Log
+from tasks.storage.workspace import Workspace
+
+
+class GoldConfig(FrozenConfig):
+    """Where gold responses come from."""
+
+    provider: Literal["file", "playground"] = "file"
+    """file: a file of prompts with gold responses; playground: the world's own best answers."""
+    path: str
+    """The file, or the playground's world.json."""
+    format: str = "auto"
+    """Format of the file; `auto` tells it from the columns."""
+    fields: dict[str, str] = Field(default_factory=dict)
+    """Column to read instead of the format's own, such as `golden: golden_gpt4`."""
+    dev_share: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the queries held out: their gold measures the game and is never trained on."""
+    max_unanswered_share: float = Field(default=0.05, ge=0, le=1)
+    """Largest share of queries without a gold response; beyond it the run stops."""
+
+
+def collect(
+    config: GoldConfig, queries: Iterable[Group], answers: Path, workspace: Workspace, log: Log
+) -> tuple[list[Group], dict[str, float]]:
+    """Find the gold response of every query.
+
+    Args:
+        config: the provider and how much may stay unanswered.
+        queries: groups whose prompts are asked; a prompt that occurs again is asked once.
+        answers: the file that the provider answers from.
+        workspace: finished batches of answers are its parts.
+        log: told how far it is, and of queries without an answer.
+
+    Returns:
+        One group per answered query, K = 1, in the order of the queries; and the counts
+        `answered` and `unanswered`.
+
+    Raises:
+        ConfigError: if more queries than allowed have no answer; some are named.
+        RecordError: if too much of the file cannot be read.
+    """
+    unique = list({query.id: query for query in queries}.values())
+    provider = make_provider(config, answers)
+    found = collect_answers(provider, unique, workspace, log)
+    missing = [query.id for query in unique if query.id not in found]
+    if missing:
+        _report(provider.name, missing, len(unique), config.max_unanswered_share, log)
+    gold = [
+        Group(query.prompt, (found[query.id].text,), sources=(found[query.id].source,), id=query.id)
+        for query in unique
+        if query.id in found
+    ]
+    return gold, {"answered": float(len(gold)), "unanswered": float(len(missing))}
+
+
+def make_provider(config: GoldConfig, answers: Path) -> GoldProvider:
+    """Return the configured provider, reading from `answers`."""
+    if config.provider == "playground":
+        from tasks.gold.playground_provider import PlaygroundProvider
+
+        return PlaygroundProvider(answers)
+    from tasks.gold.file_provider import FileProvider
+
+    return FileProvider(SourceConfig(path=str(answers), format=config.format, fields=config.fields))
+
+
+def hold_out(gold: Iterable[Group], dev_share: float) -> tuple[list[Group], list[Group]]:
+    """Part gold by the hash of the first user turn, so that no dialogue is on both sides.
+
+    Args:
+        gold: groups in any order; the side of each depends on itself alone.
+        dev_share: share held out, in [0, 1).
+
+    Returns:
+        Gold to train on and gold held out, each in the given order.
+    """
+    train: list[Group] = []
+    dev: list[Group] = []
+    for group in gold:
+        # The last digits: the split of the data sets may already have used the first.
+        place = int(first_turn_hash(group.prompt)[-8:], 16) / 16**8
+        (dev if place < dev_share else train).append(group)
+    return train, dev
+
+
+def _report(name: str, missing: list[str], asked: int, limit: float, log: Log) -> None:
+    text = (
+        f"{name} has no gold response for {len(missing)} of {asked} queries "
+        f"({', '.join(missing[:3])}{', …' if len(missing) > 3 else ''})"
+    )
+    if len(missing) > limit * asked:
+        raise ConfigError(
+            f"{text}, more than the allowed {limit:.1%}: complete the file, leave these prompts "
+            "out of the queries, or raise gold.max_unanswered_share"
+        )
+    log.note(text)

@@ -1,0 +1,141 @@
+"""What a model folder must not contain, and load failures as one clear sentence.
+
+A folder from elsewhere is untrusted: pickled weights run code when they are read, and a config may
+name code to import. Both are refused before transformers sees them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tasks.settings.errors import ConfigError
+
+_CODE_KEYS = frozenset(
+    {"auto_map", "trust_remote_code", "_attn_implementation_internal", "custom_pipelines"}
+)
+_CONFIGS = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+    "adapter_config.json",
+)
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt")
+
+
+@contextmanager
+def load_errors(kind: str, path: str | Path) -> Iterator[None]:
+    """Turn any failure of the block into a ConfigError that names the path and what to do."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:  # loaders raise many types; all mean "cannot be loaded"
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ConfigError(
+            f"the {kind} {str(path)!r} cannot be loaded: {reason}. "
+            "Give a folder written by save_pretrained, or a hub name that this machine can reach"
+        ) from error
+
+
+def check_model_source(path: str | Path) -> None:
+    """Refuse a model that is missing, asks for code, or whose weights are not safetensors.
+
+    Args:
+        path: a folder, or a hub name (of which only the config is looked at here).
+
+    Raises:
+        ConfigError: names the path, the file and what to do.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        _check_hub_config(path)
+        return
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{str(path)!r} is not a model folder: it has no config.json")
+    _check_configs(folder)
+    _check_weights(folder)
+
+
+def check_tokenizer_source(path: str | Path) -> None:
+    """Refuse a tokenizer folder that is missing or asks for code.
+
+    Raises:
+        ConfigError: names the path and what to do.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        _check_configs(folder)
+    elif folder.exists() or _looks_local(path):
+        raise ConfigError(f"the tokenizer folder {str(path)!r} does not exist")
+
+
+def _looks_local(path: str | Path) -> bool:
+    # A hub name is `name` or `owner/name`; anything else can only be a path.
+    return (
+        isinstance(path, Path)
+        or str(path).startswith((".", "/", "~"))
+        or (str(path).count("/") > 1)
+    )
+
+
+def _check_hub_config(path: str | Path) -> None:
+    if Path(path).exists() or _looks_local(path):
+        raise ConfigError(f"the model folder {str(path)!r} does not exist or is not a folder")
+    from transformers import PretrainedConfig
+
+    with load_errors("model", path):
+        config, _ = PretrainedConfig.get_config_dict(str(path))
+    _refuse_code(config, f"config.json of {str(path)!r}")
+
+
+def _check_configs(folder: Path) -> None:
+    for name in _CONFIGS:
+        file = folder / name
+        if file.is_file():
+            try:
+                tree = json.loads(file.read_text(encoding="utf-8"))
+            except (ValueError, RecursionError) as error:
+                raise ConfigError(f"{str(file)!r} is not valid JSON: {error}") from error
+            _refuse_code(tree, repr(str(file)))
+
+
+def _refuse_code(tree: Any, where: str) -> None:
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, list):
+            pending.extend(node)
+        elif isinstance(node, dict):
+            # An attention "implementation" with a slash is a kernel that would be downloaded.
+            found = [
+                key
+                for key, value in node.items()
+                if key in _CODE_KEYS or ("implementation" in key and "/" in str(value))
+            ]
+            if found:
+                raise ConfigError(
+                    f"{where} asks for code of its own ({', '.join(sorted(found))}), which is "
+                    "never run: use a model of a built-in architecture, or remove the key"
+                )
+            pending.extend(node.values())
+
+
+def _check_weights(folder: Path) -> None:
+    pickles = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
+    advice = "load it once where it is trusted and save_pretrained it as safetensors"
+    if any(name.startswith("adapter") for name in pickles):
+        raise ConfigError(f"{str(folder)!r} holds a pickled adapter ({pickles[0]}): {advice}")
+    if not any(folder.glob("*.safetensors")):
+        found = f"only pickled weights ({pickles[0]})" if pickles else "no weights"
+        raise ConfigError(f"{str(folder)!r} holds {found}, and only safetensors is read: {advice}")
+    for index in folder.glob("*.safetensors.index.json"):
+        names = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
+        if wrong := sorted({name for name in names if not name.endswith(".safetensors")}):
+            raise ConfigError(f"{str(index)!r} names pickled weights ({wrong[0]}): {advice}")
+    named = json.loads((folder / "config.json").read_text("utf-8")).get("transformers_weights")
+    if named and not str(named).endswith((".safetensors", ".safetensors.index.json")):
+        raise ConfigError(f"config.json of {str(folder)!r} names {named!r} as weights: {advice}")

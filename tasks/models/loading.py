@@ -1,0 +1,133 @@
+"""Weights into memory: safetensors only, no remote code, nothing missing, dropout off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from logging import LogRecord, getLogger
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.models.checks import check_model_source, load_errors
+from tasks.models.randomness import seeded
+from tasks.models.templates import find_template, name_of
+from tasks.settings.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load_weights(
+    auto_class: Any,
+    path: str | Path,
+    *,
+    context: AbstractContextManager[Any],
+    dropout: bool,
+    dtype: str,
+    may_lack: str | None = None,
+    **kwargs: Any,
+) -> PreTrainedModel:
+    """Load a model of one kind, or say in one sentence why not.
+
+    Args:
+        auto_class: transformers' `AutoModelFor…`.
+        path: folder or hub name.
+        context: entered around the loading; training passes DeepSpeed's.
+        dropout: keep the config's dropout; else it is 0 even in train mode.
+        dtype: `auto` (as stored), `float32`, `bfloat16`…
+        may_lack: start of the names of parameters that the folder need not have.
+        **kwargs: more for `from_pretrained`.
+
+    Returns:
+        The model in eval mode.
+
+    Raises:
+        ConfigError: if it cannot be loaded, or lacks a parameter it would need.
+    """
+    check_model_source(path)
+    with load_errors("model", path), quiet_transformers(), seeded("load"), context:
+        config = _load_config(path, dropout, **kwargs)
+        model, info = auto_class.from_pretrained(
+            str(path),
+            config=config,
+            dtype=dtype,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    missing = sorted(
+        name for name in info["missing_keys"] if not (may_lack and name.startswith(may_lack))
+    )
+    if missing:
+        raise ConfigError(
+            f"the model {str(path)!r} lacks {len(missing)} weights that "
+            f"{type(model).__name__} needs ({missing[0]}, …): give a model of that kind"
+        )
+    return model.eval()
+
+
+def save_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: str | Path,
+    template: str | None = None,
+) -> None:
+    """Save weights (safetensors), tokenizer and chat template: all that scoring later needs.
+
+    Args:
+        model: policy or reward model.
+        tokenizer: its own.
+        folder: created if absent.
+        template: name of the chat template it was trained with; its Jinja source becomes the
+            saved tokenizer's chat template, by which it is known again. None: the tokenizer's own.
+    """
+    own = tokenizer.chat_template
+    if template is not None:
+        tokenizer.chat_template = find_template(template).source
+    try:
+        with quiet_transformers():
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+    finally:
+        tokenizer.chat_template = own
+
+
+def saved_template(path: str | Path) -> str | None:
+    """Name of the chat template a folder was saved with; None where it has another or none."""
+    file = Path(path) / "chat_template.jinja"
+    return name_of(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Hold back transformers' progress bars and load reports; we check the outcome ourselves."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    # Transformers imports DeepSpeed where it is installed, and DeepSpeed warns of every CPU.
+    deepspeed = getLogger("DeepSpeed")
+    deepspeed.addFilter(_is_no_accelerator_note)
+    try:
+        yield
+    finally:
+        deepspeed.removeFilter(_is_no_accelerator_note)
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _is_no_accelerator_note(record: LogRecord) -> bool:
+    return not record.getMessage().startswith("Setting accelerator to CPU")
+
+
+def _load_config(path: str | Path, dropout: bool, **kwargs: Any) -> PretrainedConfig:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(str(path), trust_remote_code=False, **kwargs)
+    if not dropout:
+        for name, value in vars(config).items():
+            if isinstance(value, float) and name.endswith(("dropout", "pdrop", "dropout_prob")):
+                setattr(config, name, 0.0)
+    return config

@@ -1,0 +1,32 @@
+"""Step 1 of every flow: read the user's data, clean it, split it and prove the splits disjoint."""
+
+from __future__ import annotations
+
+from tasks.data.prepare import DataConfig, prepare
+from tasks.settings.log import Log
+from tasks.stages.artifact import Artifact
+from tasks.stages.prefect_task import stage_task
+from tasks.storage.workspace import Workspace
+
+
+@stage_task(version=1, resources="cpu")
+def prepare_data(
+    sources: list[Artifact], *, config: DataConfig, workspace: Workspace, log: Log
+) -> dict[str, float]:
+    """Write the splits of the Protocol as folders of groups.
+
+    Args:
+        sources: The files that `config` names; they are here so that their content is in the key.
+        config: Sources, split and limits.
+        workspace: `output/` receives `rm_train policy_train dev test demonstrations rm_queries extra`
+            and `table1.json`.
+        log: Where progress and counts go.
+
+    Returns:
+        Number of groups per split.
+
+    Raises:
+        ConfigError: A source cannot be read, or the splits share prompts.
+        RecordError: Too many records cannot be read.
+    """
+    return prepare(config, workspace.output, log)

@@ -1,0 +1,33 @@
+"""Step 8: let a reward model score every response."""
+
+from __future__ import annotations
+
+from tasks.models.judgement import ScoringConfig, score_in_shards
+from tasks.settings.log import Log
+from tasks.stages.artifact import Artifact
+from tasks.stages.prefect_task import stage_task
+from tasks.storage.workspace import Workspace
+
+
+@stage_task(version=1, resources="gpu")
+def score_responses(
+    reward_model: Artifact,
+    responses: Artifact,
+    *,
+    config: ScoringConfig,
+    workspace: Workspace,
+    log: Log,
+) -> dict[str, float]:
+    """Write the same groups with the reward model's scores.
+
+    Args:
+        reward_model: Model folder; it brings its own tokenizer and template.
+        responses: Folder of groups.
+        config: Token limits and batch size.
+        workspace: `output/` receives the groups with scores, in order.
+        log: Where progress goes.
+
+    Returns:
+        `mean_score`, and `tied_share`: groups in which all scores are equal.
+    """
+    return score_in_shards(reward_model.path, responses.path, config, workspace, log)

@@ -1,0 +1,73 @@
+"""The base of every config: frozen, strict about keys, documented field by field."""
+
+from __future__ import annotations
+
+from typing import Any, Self, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import ErrorType
+
+from tasks.settings.errors import closest
+
+_STANDARD = frozenset(get_args(ErrorType))
+
+
+class FrozenConfig(BaseModel):
+    """A part of a run's configuration.
+
+    It is checked when it is made, never changes, and refuses a key it does not know, naming the
+    one that was probably meant. The docstring under each field is its help text and appears in
+    the JSON schema, which Prefect shows as a form.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_unknown_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Replace pydantic's words about an unknown key by ours, leaving all else."""
+        try:
+            return handler(data)
+        except ValidationError as error:
+            problems = error.errors()
+            if not any(_is_unknown_key(problem) for problem in problems):
+                raise
+            raise ValidationError.from_exception_data(
+                cls.__name__, [_rewritten(problem, cls) for problem in problems]
+            ) from None
+
+
+def unknown_key_text(key: str, model: type[BaseModel]) -> str:
+    """Return the sentence about a key that `model` does not have."""
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    match = closest(key, known)
+    question = f"; did you mean {match!r}?" if match else ";"
+    return f"unknown key {key!r} in {model.__name__}{question} known keys: {', '.join(known)}"
+
+
+def _is_unknown_key(problem: Any) -> bool:
+    """Tell whether a problem is an unknown key of the model itself, not of a model inside it."""
+    return problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1
+
+
+def _rewritten(problem: Any, model: type[BaseModel]) -> InitErrorDetails:
+    """Return a problem in the form that pydantic can raise again, in our words if it is ours."""
+    kind: str | PydanticCustomError = problem["type"]
+    if _is_unknown_key(problem):
+        text = unknown_key_text(str(problem["loc"][0]), model)
+        kind = PydanticCustomError("unknown_key", "{text}", {"text": text})
+    elif kind not in _STANDARD:
+        kind = PydanticCustomError(problem["type"], "{text}", {"text": problem["msg"]})
+    details = InitErrorDetails(type=kind, loc=problem["loc"], input=problem["input"])
+    if isinstance(kind, str) and "ctx" in problem:
+        details["ctx"] = problem["ctx"]
+    return details

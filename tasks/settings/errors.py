@@ -1,0 +1,68 @@
+"""Errors that end a command with one clear sentence and a known exit code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SparringError(ValueError):
+    """Something the user can act on; the message says what."""
+
+    exit_code = 1
+
+
+class ConfigError(SparringError):
+    """Wrong usage or configuration, found before anything expensive.
+
+    A missing file, an unknown name or key, a model that cannot be loaded, splits that overlap.
+    """
+
+    exit_code = 2
+
+
+class RecordError(SparringError):
+    """More of the data cannot be read than the configured share."""
+
+
+class StageError(SparringError):
+    """A stage failed after it had started."""
+
+
+class GateRefused(SparringError):
+    """A result is too far from what was asked to go on."""
+
+    exit_code = 3
+
+
+class BudgetExhausted(SparringError):
+    """The money or the calls allowed are used up; resuming with more goes on from here."""
+
+    exit_code = 4
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown name.
+
+    Args:
+        name: what was given.
+        known: the names that would have been right.
+
+    Returns:
+        "; did you mean 'x'? known: a, b", without the question when nothing is close.
+
+    Example:
+        >>> did_you_mean("dop", ["dpo", "rjs"])
+        "; did you mean 'dpo'? known: dpo, rjs"
+    """
+    known = list(known)
+    match = closest(name, known)
+    question = f"; did you mean {match!r}?" if match else ";"
+    return f"{question} known: {', '.join(known) or 'none'}"
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that `name` is most likely a misspelling of, or None."""
+    by_lower = {item.lower(): item for item in known}
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[matches[0]] if matches else None

@@ -1,0 +1,206 @@
+"""The manifest: one file per finished stage, and the only thing that says it is finished.
+
+It is written last, in one step. What may differ between two equal results (when, where, how long)
+lies in its `provenance`, apart from what describes the result itself.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from tasks.storage.digests import FileDigest, digest_file, sha256_json
+from tasks.storage.errors import CorruptError
+from tasks.storage.files import put_if_absent, read_json
+from tasks.storage.home import Home
+from tasks.storage.plain import json_text
+
+_LIBRARIES = ("sparring", "torch", "transformers", "accelerate", "tokenizers", "dvc", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class InputRecord:
+    """One input of a stage, by role."""
+
+    digest: str
+    """DVC's md5 of what was read."""
+    stage: str
+    """The stage that made it; "external" for a user's file."""
+    key: str
+    """Key of the stage that made it; empty for a user's file."""
+    part: str = ""
+    """Which part of that stage's output it is; empty for all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a finished stage read, was told, and left."""
+
+    key: str
+    """SHA-256 of all it may depend on."""
+    stage: str
+    """The stage's name."""
+    version: int
+    """Of the stage."""
+    config: Any
+    """Its whole config as plain values, or None."""
+    seed: int | None
+    """Of its random choices."""
+    inputs: dict[str, InputRecord]
+    """By role; a list's items are called `role.0`, `role.1` …"""
+    digest: str
+    """DVC's md5 of the output."""
+    files: tuple[FileDigest, ...]
+    """Every file of the output, sorted by path."""
+    metrics: dict[str, float]
+    """What the stage's body returned."""
+    label: str = ""
+    """What people call this call of it, as in `epoch 1`."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Further plain arguments."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """When, by whom, in which attempt, how long, with which libraries and git commit."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the output."""
+        return sum(file.size for file in self.files)
+
+    def folder(self, home: Home) -> Path:
+        """Return where the output lies."""
+        return artifact_folder(home, self.stage, self.key)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, sealed by their own digest so that damage is noticed."""
+        plain = asdict(self)
+        plain["metrics"] = {name: _to_plain(value) for name, value in self.metrics.items()}
+        return {**plain, "seal": sha256_json(plain)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Manifest:
+        """Read what `to_json` returned.
+
+        Raises:
+            CorruptError: when the seal is broken or a field is missing.
+        """
+        plain = dict(values)
+        seal = plain.pop("seal", "")
+        if sha256_json(plain) != seal or set(plain) != {item.name for item in fields(cls)}:
+            raise CorruptError("its content does not match its seal")
+        plain["files"] = tuple(FileDigest(**file) for file in plain["files"])
+        plain["inputs"] = {role: InputRecord(**item) for role, item in plain["inputs"].items()}
+        plain["metrics"] = {name: float(value) for name, value in plain["metrics"].items()}
+        return cls(**plain)
+
+
+def artifact_folder(home: Home, stage: str, key: str) -> Path:
+    """Return where a stage's output is, or will be, published."""
+    return home.store / stage / key[:16]
+
+
+def manifest_path(home: Home, stage: str, key: str) -> Path:
+    """Return the file that says, by being there, that the stage is done."""
+    return home.manifests / stage / f"{key}.json"
+
+
+def load_manifest(home: Home, stage: str, key: str) -> Manifest | None:
+    """Read the manifest of a finished stage, or None if there is none.
+
+    Raises:
+        CorruptError: when the file is damaged, naming it.
+    """
+    path = manifest_path(home, stage, key)
+    try:
+        return Manifest.from_json(read_json(path))
+    except FileNotFoundError:
+        return None
+    except CorruptError as error:
+        raise CorruptError(f"{path} is damaged: {error}") from error
+
+
+def list_manifests(home: Home, stage: str = "*") -> list[Manifest]:
+    """Return the undamaged manifests of a stage, or of all stages, the oldest first."""
+    found = []
+    for path in home.manifests.glob(f"{stage}/*.json"):
+        try:
+            manifest = load_manifest(home, path.parent.name, path.stem)
+        except CorruptError:
+            continue
+        if manifest is not None:
+            found.append(manifest)
+    return sorted(found, key=lambda item: str(item.provenance.get("created", "")))
+
+
+def damaged_files(home: Home, manifest: Manifest, *, verify: bool = False) -> list[str]:
+    """Name the files of a finished stage that are not as the manifest says.
+
+    Args:
+        home: where to look.
+        manifest: of the stage.
+        verify: read every file and compare its SHA-256, not only its size.
+
+    Returns:
+        Sentences such as `model.safetensors is missing`; empty when all is well.
+    """
+    folder = manifest.folder(home)
+    problems = []
+    for file in manifest.files:
+        path = folder / file.path
+        try:
+            size = path.stat().st_size
+        except OSError:
+            problems.append(f"{file.path} is missing")
+            continue
+        if size != file.size:
+            problems.append(f"{file.path} has {size} bytes, expected {file.size}")
+        elif verify and digest_file(path).sha256 != file.sha256:
+            problems.append(f"{file.path} does not have the SHA-256 it was committed with")
+    return problems
+
+
+def commit_manifest(home: Home, manifest: Manifest) -> bool:
+    """Write a manifest unless there is one; from then on the stage is done.
+
+    Returns:
+        Whether this call wrote it.
+    """
+    path = manifest_path(home, manifest.stage, manifest.key)
+    return put_if_absent(path, json_text(manifest.to_json(), indent=1) + "\n")
+
+
+@lru_cache(maxsize=1)
+def environment() -> dict[str, Any]:
+    """Return versions of the libraries and the code, as this process uses them."""
+    return {"libraries": dict(_versions(_LIBRARIES)), "git_commit": _git_commit()}
+
+
+def _versions(names: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """Yield the installed ones with their versions."""
+    for name in names:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue
+
+
+def _git_commit() -> str:
+    """Return the commit of this code, with "-dirty" when it was changed since; "" outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def _to_plain(value: float) -> float | str:
+    """Return a number as JSON can hold it."""
+    number = float(value)
+    return number if number - number == 0 else str(number)

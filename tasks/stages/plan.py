@@ -1,0 +1,162 @@
+"""What a flow would do, without doing it: what is done, what has to run, why, and for how long.
+
+In planning mode a stage call answers with its committed artifact, or with a planned one that only
+says where the output will be; calls that need a planned one wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tasks.stages.artifact import Artifact, committed_artifact
+from tasks.stages.call import StageCall
+from tasks.stages.manifest import (
+    Manifest,
+    artifact_folder,
+    damaged_files,
+    list_manifests,
+    load_manifest,
+)
+from tasks.stages.run_context import RunContext, entered, stage_title
+from tasks.storage.errors import CorruptError
+from tasks.storage.home import Home, current_home
+
+PlanState = Literal["done", "partly done", "to run", "waiting"]
+"""`waiting`: an input is not made yet, so it cannot be known whether the result exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """What one call of a stage would do."""
+
+    stage: str
+    """The stage's name."""
+    label: str
+    """What people call this call."""
+    key: str
+    """SHA-256 of all it depends on; empty while that is not known."""
+    state: PlanState
+    """Whether there is anything to do."""
+    reason: str
+    """Why it has to run; empty when it is done."""
+    parts: int = 0
+    """Finished shards, checkpoints and the like that it resumes from."""
+    seconds: float | None = None
+    """What it took the last time; None when it never ran here."""
+
+    @property
+    def title(self) -> str:
+        """Name it for people."""
+        return stage_title(self.stage, self.label)
+
+
+@contextmanager
+def planning(home: Home | None = None, *, verify: bool = False) -> Iterator[RunContext]:
+    """Make stage calls inside the block say what they would do.
+
+    Args:
+        home: whose state is asked; the current one by default.
+        verify: read every byte of what is done.
+
+    Yields:
+        A context whose `planned` fills up, one entry per call, in order.
+
+    Raises:
+        StorageError: when a newer version wrote the home.
+    """
+    home = home or current_home()
+    home.check_layout()
+    with entered(RunContext(home, mode="plan", verify=verify)) as run:
+        yield run
+
+
+def plan_call(run: RunContext, call: StageCall) -> Artifact:
+    """Note what a call would do and return its artifact, committed or planned."""
+    name, label = call.spec.name, call.label
+    past = _newest(run, name, label)
+    seconds = float(past.provenance.get("seconds", 0.0)) if past else None
+    if call.is_pending:
+        awaited = {item.label for item in call.inputs.values() if item.is_pending}
+        reason = f"waits for {', '.join(sorted(awaited))}"
+        run.planned.append(PlannedStage(name, label, "", "waiting", reason, 0, seconds))
+        return Artifact("", run.home.store / name / "planned", name, "", call.title)
+    manifest, reason = _committed(run, call)
+    if manifest is not None:
+        run.planned.append(PlannedStage(name, label, call.key, "done", "", 0, seconds))
+        return committed_artifact(run.home, manifest, label)
+    reason = reason or (_difference(call, past) if past else "never ran here")
+    parts = count_parts(run.home, call.key)
+    state: PlanState = "partly done" if parts else "to run"
+    run.planned.append(PlannedStage(name, label, call.key, state, reason, parts, seconds))
+    return Artifact("", artifact_folder(run.home, name, call.key), name, call.key, call.title)
+
+
+def count_parts(home: Home, key: str) -> int:
+    """Return how many finished parts the next attempt at a key may resume from."""
+    names = {path.name for path in Path(home.work, key).glob("attempt-*/parts/*.json")}
+    return len(names)
+
+
+def _committed(run: RunContext, call: StageCall) -> tuple[Manifest | None, str]:
+    """Return the manifest of a call that is done, or why a committed one does not count."""
+    try:
+        manifest = load_manifest(run.home, call.spec.name, call.key)
+    except CorruptError as error:
+        return None, str(error)
+    if manifest is None:
+        return None, ""
+    problems = damaged_files(run.home, manifest, verify=run.verify)
+    return (None, f"its output is damaged: {problems[0]}") if problems else (manifest, "")
+
+
+def _newest(run: RunContext, stage: str, label: str) -> Manifest | None:
+    """Return the newest manifest of a stage: of the same label if there is one."""
+    if stage not in run.history:
+        run.history[stage] = list_manifests(run.home, stage)
+    manifests = run.history[stage]
+    same = [manifest for manifest in manifests if manifest.label == label]
+    found = same or manifests
+    return found[-1] if found else None
+
+
+def _difference(call: StageCall, past: Manifest) -> str:
+    """Say what a call depends on that was otherwise at the newest comparable one."""
+    changes = []
+    if past.version != call.spec.version:
+        changes.append(f"version {past.version} → {call.spec.version}")
+    before = {role: record.digest for role, record in past.inputs.items()}
+    now = {role: artifact.digest for role, artifact in call.inputs.items()}
+    changes += [f"input {role} changed" for role in _changed_keys(before, now)]
+    changes += _value_changes(past.config, call.config, "config")
+    changes += _value_changes(past.arguments, call.plain, "")
+    if past.seed != call.seed:
+        changes.append(f"seed {past.seed} → {call.seed}")
+    return "; ".join(changes) or "its result is gone"
+
+
+def _value_changes(before: Any, now: Any, where: str) -> list[str]:
+    """Name the values that differ between two trees of plain values."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [
+            change
+            for key in _changed_keys(before, now)
+            for change in _value_changes(
+                before.get(key), now.get(key), f"{where}.{key}" if where else key
+            )
+        ]
+    return [] if before == now else [f"{where} {_short(before)} → {_short(now)}"]
+
+
+def _changed_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return the keys whose values differ, sorted."""
+    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+
+
+def _short(value: Any) -> str:
+    """Show a value in at most forty characters."""
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"

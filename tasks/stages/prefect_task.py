@@ -1,0 +1,173 @@
+"""The bridge to Prefect; the only file in a folder of tasks that imports it.
+
+Inside a Prefect flow a stage call is a Prefect task run: named `stage · label`, ending in the state
+Cached, Completed or Failed as it really was. Prefect gets small references and never keeps a
+result: whether a stage is done is decided by its manifest alone. Outside a flow, in planning mode
+and in tests, the stage is simply called and Prefect is not imported.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from tasks.stages.artifact import Artifact
+from tasks.stages.call import Body, StageCall, StageSpec
+from tasks.stages.run_context import current_run
+from tasks.stages.stage import call_stage
+from tasks.stages.stage_log import Listener
+
+_RETRY_SECONDS: list[float] = [2, 10, 30]
+_PROGRESS_SECONDS = 5.0
+_PASSING = frozenset(
+    getattr(errno, name)
+    for name in (
+        "EAGAIN EINTR EBUSY ESTALE ETIMEDOUT ECONNRESET ECONNREFUSED ECONNABORTED EPIPE "
+        "EHOSTUNREACH ENETUNREACH ENETDOWN ENETRESET"
+    ).split()
+)
+
+
+def stage_task(
+    version: int, resources: Literal["cpu", "gpu"] = "cpu"
+) -> Callable[[Body], StageTask]:
+    """Make a function a stage.
+
+    Args:
+        version: raise it by one whenever the body changes meaning.
+        resources: what it wants to run on.
+
+    Returns:
+        A decorator. The stage is called with the function's own arguments, without `workspace`
+        and `log`, and with an optional `label`; it returns the output's `Artifact`.
+    """
+
+    def wrap(body: Body) -> StageTask:
+        return StageTask(StageSpec(body.__name__, version, resources, body))
+
+    return wrap
+
+
+class StageTask:
+    """A stage that can be called.
+
+    Attributes:
+        spec: name, version, resources and body of the stage.
+    """
+
+    def __init__(self, spec: StageSpec) -> None:
+        """Wrap a stage; see `stage_task`."""
+        self.spec = spec
+        functools.update_wrapper(self, spec.body)
+
+    def __call__(self, *args: Any, label: str = "", **kwargs: Any) -> Artifact:
+        """Return the stage's artifact, doing the work only if it is not done.
+
+        Raises:
+            TypeError: for a missing, unknown or unsuitable argument, naming it.
+        """
+        call = self.spec.bind(args, kwargs, label)
+        if current_run().mode == "plan" or not _is_in_flow():
+            return call_stage(call)[0]
+        return _run_as_task(call, self.spec.body.__doc__)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Tell whether trying again may mend an error: a lost connection may, a full disk may not."""
+    return isinstance(error, OSError) and (
+        error.errno in _PASSING or isinstance(error, (ConnectionError, TimeoutError))
+    )
+
+
+def _is_in_flow() -> bool:
+    """Tell whether this call is made inside a Prefect flow run."""
+    if "prefect" not in sys.modules:
+        return False
+    from prefect.context import FlowRunContext
+
+    return FlowRunContext.get() is not None
+
+
+def _run_as_task(call: StageCall, description: str | None) -> Artifact:
+    """Run a stage call as a Prefect task run of this flow run."""
+    from prefect import Task
+    from prefect.cache_policies import NO_CACHE
+    from prefect.states import Completed
+
+    results: list[Artifact] = []
+
+    # Every parameter is shown on the task run's page.
+    def run_stage(
+        stage: str, label: str, key: str, inputs: dict[str, str], seed: int | None
+    ) -> object:
+        artifact, record = call_stage(call, _progress_listener(call.title))
+        results.append(artifact)
+        message = f"{record.digest} in {record.seconds:.1f} s"
+        return Completed(name="Cached" if record.state == "cached" else None, message=message)
+
+    prefect_task = Task(
+        run_stage,
+        name=call.spec.name,
+        description=description,
+        task_run_name=call.title.replace("{", "(").replace("}", ")"),
+        tags=[call.spec.resources],
+        version=str(call.spec.version),
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=len(_RETRY_SECONDS),
+        retry_delay_seconds=_RETRY_SECONDS,
+        retry_condition_fn=_may_retry,
+    )
+    inputs = {role: artifact.digest for role, artifact in call.inputs.items()}
+    prefect_task(call.spec.name, call.label, call.key, inputs, call.seed)
+    return results[-1]
+
+
+def _may_retry(task: Any, task_run: Any, state: Any) -> bool:
+    """Let Prefect try again only after an error that trying again may mend."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, BaseException) and is_passing(error)
+
+
+def _progress_listener(title: str) -> Listener:
+    """Return a listener that shows progress on the flow run's page, every few seconds."""
+    shown: list[Any] = []
+    last = [time.monotonic()]
+
+    def show(done: int, total: int, unit: str) -> None:
+        now = time.monotonic()
+        if (
+            total <= 0
+            or (now - last[0] < _PROGRESS_SECONDS and done < total)
+            or (done >= total and not shown)
+        ):
+            return
+        last[0] = now
+        share = min(100.0, 100.0 * done / total)
+        try:
+            if shown:
+                _update_progress(shown[0], share)
+            else:
+                shown.append(_create_progress(share, f"{title}: {total} {unit}"))
+        except Exception:  # a page that cannot be drawn never stops the work
+            last[0] = now + 60.0
+
+    return show
+
+
+def _create_progress(share: float, description: str) -> Any:
+    """Draw a progress bar on the run's page; returns its id."""
+    from prefect.artifacts import create_progress_artifact
+
+    return create_progress_artifact(progress=share, description=description)
+
+
+def _update_progress(artifact: Any, share: float) -> None:
+    """Move a progress bar."""
+    from prefect.artifacts import update_progress_artifact
+
+    update_progress_artifact(artifact_id=artifact, progress=share)

@@ -1,0 +1,50 @@
+"""What a stage's body reports to, and where that goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tasks.stages.call import StageCall
+from tasks.stages.run_context import RunContext
+from tasks.storage.errors import StorageError
+
+Listener = Callable[[int, int, str], None]
+"""Told `(done, total, unit)` while a body runs."""
+
+
+class StageLog:
+    """The `Log` of one attempt: figures to the spool, progress to whoever watches."""
+
+    def __init__(
+        self, run: RunContext, call: StageCall, attempt: int, listener: Listener | None
+    ) -> None:
+        """Report for an attempt at a call."""
+        self._run, self._call, self._attempt = run, call, attempt
+        self._listener = listener
+        self._has_warned = False
+
+    def __call__(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Record figures."""
+        self.keep(metrics, step)
+        self._run.progress.metrics(self._call.title, metrics, step)
+
+    def keep(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Spool figures without showing them."""
+        if self._run.spool is None or not metrics:
+            return
+        try:
+            self._run.spool.metrics(self._call.key, metrics, step=step, attempt=self._attempt)
+        except (OSError, StorageError) as error:
+            if not self._has_warned:
+                self._run.progress.note(self._call.title, f"figures are not recorded: {error}")
+                self._has_warned = True
+
+    def note(self, text: str) -> None:
+        """Tell the user one thing."""
+        self._run.progress.note(self._call.title, text)
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Say how far the work is."""
+        self._run.progress.progress(self._call.title, done, total, unit)
+        if self._listener is not None:
+            self._listener(done, total, unit)

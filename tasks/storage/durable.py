@@ -1,0 +1,98 @@
+"""The few system calls that make a change last: fsync, rename, mkdir; each is a fault point."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tasks.storage.errors import DiskError
+from tasks.storage.faults import fault_point
+
+TEMPORARY_PREFIX = ".tmp-"
+"""Begins the name of a file or folder that is not whole yet."""
+
+TRASH_PREFIX = ".trash-"
+"""Begins the name of a file or folder that is being removed."""
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full: free some space, then run the same command again",
+    errno.EDQUOT: "the disk quota is used up: free some space, then run the same command again",
+    errno.EACCES: "permission denied: choose a folder you may write in (SPARRING_HOME moves ours)",
+    errno.EROFS: "the disk is read-only: mount it writable or move SPARRING_HOME",
+    errno.EIO: "the disk reports an input/output error: check the disk, then run again",
+}
+
+
+@contextmanager
+def clear_disk_errors(path: Path) -> Iterator[None]:
+    """Turn the disk's own refusals inside the block into a `DiskError` that says what to do.
+
+    Args:
+        path: what was being written, named in the message.
+
+    Raises:
+        DiskError: for a full, over-quota, read-only or failing disk; other errors pass through.
+    """
+    try:
+        yield
+    except DiskError:
+        raise
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0)
+        if reason is None:
+            raise
+        message = f"cannot write {path}: {reason} (what was there before is unchanged)"
+        raise DiskError(error.errno, message, str(path)) from error
+
+
+def temporary_name(folder: Path) -> Path:
+    """Return a name in `folder` that nobody else uses, marked as not whole yet."""
+    return folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+
+
+def sync_file(path: Path, descriptor: int | None = None) -> None:
+    """Make the bytes of a file survive a power cut.
+
+    Args:
+        path: the file.
+        descriptor: an open descriptor of it; the file is opened when there is none.
+    """
+    fault_point(f"fsync {path.name}")
+    if descriptor is not None:
+        os.fsync(descriptor)
+        return
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def sync_directory(folder: Path) -> None:
+    """Make the names in a folder survive a power cut: without it a rename may be forgotten."""
+    fault_point(f"fsync directory {folder.name}")
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give `source` the name `target` in one step, replacing a file of that name."""
+    fault_point(f"rename to {target.name}")
+    os.replace(source, target)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents so that they survive a power cut; it may exist already."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    fault_point(f"mkdir {folder.name}")
+    folder.mkdir(exist_ok=True)
+    sync_directory(folder.parent)

@@ -1,0 +1,107 @@
+"""Where a run keeps its state: the folder `.sparring`, or wherever `SPARRING_HOME` points."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.storage.durable import clear_disk_errors, make_folder
+from tasks.storage.errors import CorruptError, StorageError
+from tasks.storage.files import put_if_absent, read_json
+from tasks.storage.plain import json_text
+
+LAYOUT = 1
+"""The arrangement of folders and files that this version reads and writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folders below one state folder."""
+
+    root: Path
+    """The state folder itself, absolute."""
+
+    @property
+    def store(self) -> Path:
+        """Finished artifacts; a DVC repository of its own."""
+        return self.root / "store"
+
+    @property
+    def manifests(self) -> Path:
+        """What says that a stage is done, one file per key."""
+        return self.root / "manifests"
+
+    @property
+    def leases(self) -> Path:
+        """Who works on which key."""
+        return self.root / "leases"
+
+    @property
+    def work(self) -> Path:
+        """Unfinished work, `KEY/attempt-N`."""
+        return self.root / "work"
+
+    @property
+    def spool(self) -> Path:
+        """Records on their way to a tracking server."""
+        return self.root / "spool"
+
+    @property
+    def runs(self) -> Path:
+        """One folder per flow run: its config, its events, its report."""
+        return self.root / "runs"
+
+    @property
+    def prefect(self) -> Path:
+        """Prefect's own home."""
+        return self.root / "prefect"
+
+    @property
+    def servers(self) -> Path:
+        """The file with the addresses of the servers we started."""
+        return self.root / "servers.json"
+
+    def ensure(self) -> Home:
+        """Make the folders and the layout's version, and return this home.
+
+        Raises:
+            StorageError: when a newer version wrote it; nothing is touched then.
+            DiskError: when the disk refuses.
+        """
+        self.check_layout()
+        folders = (self.store, self.manifests, self.leases, self.work, self.spool, self.runs)
+        with clear_disk_errors(self.root):
+            for folder in (*folders, self.prefect):
+                make_folder(folder)
+        put_if_absent(self._version, json_text({"layout": LAYOUT}, indent=2) + "\n")
+        return self
+
+    def check_layout(self) -> None:
+        """Raise `StorageError` if a newer version wrote this home; a missing one is fine."""
+        if self.root.exists() and not self.root.is_dir():
+            raise StorageError(f"{self.root} is not a folder; remove it or set SPARRING_HOME")
+        try:
+            version = read_json(self._version)
+        except FileNotFoundError:
+            return
+        layout = version.get("layout") if isinstance(version, dict) else None
+        if not isinstance(layout, int):
+            raise CorruptError(
+                f'{self._version} has no layout number; it should be {{"layout": 1}}'
+            )
+        if layout > LAYOUT:
+            raise StorageError(
+                f"{self.root} was written by a newer version of sparring (layout {layout}, "
+                f"this one knows {LAYOUT}): upgrade sparring"
+            )
+
+    @property
+    def _version(self) -> Path:
+        """The file that says which layout this is."""
+        return self.root / "version.json"
+
+
+def current_home() -> Home:
+    """Return the home of this process: `SPARRING_HOME`, or `.sparring` in the current folder."""
+    return Home(Path(os.environ.get("SPARRING_HOME") or ".sparring").absolute())

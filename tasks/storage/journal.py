@@ -1,0 +1,126 @@
+"""Files that only grow by whole records: what a paid request or a finished item leaves behind.
+
+A record is one line: the length of its JSON in bytes, the JSON's CRC-32 in hex, the JSON. A kill
+can tear only the last line; any other damage is found and named by its line.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+from tasks.storage.digests import canonical_json
+from tasks.storage.durable import clear_disk_errors, make_folder, sync_directory, sync_file
+from tasks.storage.errors import CorruptError
+from tasks.storage.faults import fault_point
+
+_BLOCK = 1 << 16
+
+
+def append_record(path: Path, obj: Any) -> None:
+    """Add one record; when this returns, it survives a power cut.
+
+    Processes may append to one journal at the same time. A torn last line is cut off first.
+
+    Args:
+        path: the journal; it and its folder are made.
+        obj: plain values, as for `canonical_json`.
+
+    Raises:
+        TypeError: when `obj` is not plain; nothing is written then.
+        DiskError: when the disk refuses; the journal is then as it was.
+    """
+    path = Path(path)
+    body = canonical_json(obj)
+    line = b"%d %08x %s\n" % (len(body), zlib.crc32(body), body)
+    with clear_disk_errors(path):
+        make_folder(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            size = os.fstat(descriptor).st_size
+            end = _mended_end(descriptor, size) if size else 0
+            try:
+                fault_point(f"append to {path.name}")
+                _write_all(descriptor, line, end)
+                sync_file(path, descriptor)
+            except OSError:
+                os.ftruncate(descriptor, end)
+                raise
+            if size == 0:
+                sync_directory(path.parent)
+        finally:
+            os.close(descriptor)
+
+
+def read_records(path: Path) -> list[Any]:
+    """Read all whole records, in the order of writing; no file means none.
+
+    A torn last line is left out.
+
+    Raises:
+        CorruptError: when any other line is damaged, with its number.
+    """
+    try:
+        lines = Path(path).read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    tail = lines.pop()
+    records = [_parse(line, path, number) for number, line in enumerate(lines, 1)]
+    if _is_whole(tail, path, len(lines) + 1):
+        records.append(_parse(tail, path, len(lines) + 1))
+    return records
+
+
+def _parse(line: bytes, path: Path, number: int) -> Any:
+    """Return the record in a line, or raise `CorruptError`."""
+    length, _, rest = line.partition(b" ")
+    crc, _, body = rest.partition(b" ")
+    if b"%d %08x" % (len(body), zlib.crc32(body)) != length + b" " + crc:
+        raise CorruptError(
+            f"{path} is damaged at line {number}: its length or checksum is wrong; "
+            "restore the file, or remove that line to give up its record"
+        )
+    return json.loads(body)
+
+
+def _is_whole(tail: bytes, path: Path, number: int) -> bool:
+    """Tell whether a line without its newline lacks nothing else.
+
+    Raises:
+        CorruptError: when it is longer than its own length says, which no kill can cause.
+    """
+    length, _, rest = tail.partition(b" ")
+    body = rest.partition(b" ")[2]
+    if not length.isdigit() or len(body) < int(length):
+        return False
+    _parse(tail, path, number)
+    return True
+
+
+def _mended_end(descriptor: int, size: int) -> int:
+    """Cut a torn last line off, or give a whole one its newline; return where to append."""
+    if os.pread(descriptor, 1, size - 1) == b"\n":
+        return size
+    start, tail = size, b""
+    while start > 0 and b"\n" not in tail:
+        begin = max(0, start - _BLOCK)
+        tail = os.pread(descriptor, start - begin, begin) + tail
+        start = begin
+    tail = tail.rpartition(b"\n")[2]
+    if _is_whole(tail, Path(f"the journal (last {len(tail)} bytes)"), 1):
+        _write_all(descriptor, b"\n", size)
+        return size + 1
+    os.ftruncate(descriptor, size - len(tail))
+    return size - len(tail)
+
+
+def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all of `data` at `offset`, however many calls the kernel needs."""
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        data, offset = data[written:], offset + written

@@ -1,0 +1,91 @@
+"""Locks between processes, held by the kernel: they end with their holder, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from tasks.storage.errors import LockTimeoutError
+
+_PAUSE = 0.02
+
+
+class FileLock:
+    """One holder at a time on one machine, as a `with` block.
+
+    Two objects for one path exclude each other, in one process as well. The file stays behind:
+    removing it would let two processes hold locks on two files of one name.
+    """
+
+    def __init__(self, path: Path, timeout: float | None = None) -> None:
+        """Prepare a lock; nothing is touched before the `with` block.
+
+        Args:
+            path: the lock's file; its folder is made.
+            timeout: seconds to wait for another holder; None waits for ever, 0 tries once.
+        """
+        self._path = Path(path)
+        self._timeout = timeout
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> FileLock:
+        """Wait for the lock; raises `LockTimeoutError` naming the holder."""
+        if self._descriptor is not None:
+            raise RuntimeError(f"this object already holds {self._path}; make another one")
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            self._wait(descriptor)
+            self._sign(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the lock back."""
+        assert self._descriptor is not None
+        os.close(self._descriptor)
+        self._descriptor = None
+
+    def _wait(self, descriptor: int) -> None:
+        """Try until the kernel grants the lock or the time is over."""
+        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise LockTimeoutError(
+                        f"{self._path} is held by {_holder(descriptor)}; waited "
+                        f"{self._timeout:g} s; wait for it or end that process"
+                    ) from None
+            time.sleep(_PAUSE)
+
+    def _sign(self, descriptor: int) -> None:
+        """Write who holds the lock, for the others' message only."""
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        text = json.dumps({"pid": os.getpid(), "since": since})
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(), 0)
+
+
+def _holder(descriptor: int) -> str:
+    """Describe who signed the lock's file."""
+    try:
+        holder = json.loads(os.pread(descriptor, 1000, 0))
+        return f"process {holder['pid']} since {holder['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "a process that has not signed it yet"

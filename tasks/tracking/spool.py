@@ -1,0 +1,163 @@
+"""What happened in a run, written down at once and told to MLflow later.
+
+An event is one record of a journal on the local disk, so recording costs well under two
+milliseconds and works with every server down. Each run has a folder; each process that works on
+the run appends to segments of its own, which are removed once they have been told.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.storage.files import safe_join
+from tasks.storage.journal import append_record, read_records
+
+Event = dict[str, Any]
+"""`event` names what happened, `time` is in milliseconds since 1970, `stage` is a stage's key."""
+
+SEGMENT_EVENTS = 500
+"""Events per segment: what has to be read again each time new ones are told."""
+
+TOLD_LATER = frozenset({"run_started", "run_finished", "stage_skipped"})
+"""Events that are not worth starting MLflow for; they are told with the next others."""
+
+
+class Spool:
+    """The events of one run, as this process adds them.
+
+    Args:
+        root: the home's spool folder.
+        run: the run's id.
+    """
+
+    def __init__(self, root: Path, run: str) -> None:
+        self.folder = safe_join(Path(root), run)
+        self.has_news = False
+        """Whether an event was added that should be told soon; the reader sets it back."""
+        self._lock = threading.Lock()
+        self._segment = self._next_segment()
+        self._count = 0
+
+    def run_started(self, *, flow: str, experiment: str, params: Mapping[str, Any]) -> None:
+        """Record that the run began, or goes on in this process.
+
+        Args:
+            flow: the flow's name.
+            experiment: under which MLflow experiment it is kept.
+            params: the whole config as plain values.
+        """
+        self._add("run_started", flow=flow, experiment=experiment, params=dict(params))
+
+    def run_finished(self, status: str) -> None:
+        """Record the end of the run: FINISHED, FAILED or KILLED."""
+        self._add("run_finished", status=status)
+
+    def stage_started(
+        self,
+        stage: str,
+        *,
+        name: str,
+        attempt: int,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+    ) -> None:
+        """Record that an attempt at a stage began.
+
+        Args:
+            stage: the stage's key.
+            name: what people call it, as in `update_policy · epoch 1`.
+            attempt: its number; a higher one is later.
+            params: the stage's config as plain values.
+            tags: digests of the inputs and whatever else names it.
+        """
+        self._add(
+            "stage_started", stage, name=name, attempt=attempt, params=dict(params),
+            tags=dict(tags),
+        )  # fmt: skip
+
+    def stage_skipped(self, stage: str, *, name: str) -> None:
+        """Record that a stage had been done before."""
+        self._add("stage_skipped", stage, name=name)
+
+    def metrics(
+        self, stage: str, values: Mapping[str, float], *, step: int | None, attempt: int
+    ) -> None:
+        """Record numbers measured at a step; without a step they describe the whole stage."""
+        plain = {name: _plain(value) for name, value in values.items()}
+        self._add("metrics", stage, values=plain, step=step, attempt=attempt)
+
+    def artifact(self, stage: str | None, path: Path) -> None:
+        """Record that a small file should lie beside the run's numbers; None: the flow's run."""
+        self._add("artifact", stage, path=str(Path(path).absolute()))
+
+    def text(self, stage: str | None, name: str, text: str) -> None:
+        """Record a short text that should lie beside the run's numbers as a file `name`."""
+        self._add("text", stage, name=name, text=text)
+
+    def stage_finished(self, stage: str, status: str, *, tags: Mapping[str, str]) -> None:
+        """Record how an attempt ended: FINISHED, FAILED or KILLED."""
+        self._add("stage_finished", stage, status=status, tags=dict(tags))
+
+    def _add(self, event: str, stage: str | None = None, /, **fields: Any) -> None:
+        """Append one event to this process's segment."""
+        record = {"event": event, "time": int(time.time() * 1000), "stage": stage, **fields}
+        with self._lock:
+            if self._count == SEGMENT_EVENTS:
+                self._segment, self._count = self._next_segment(), 0
+            append_record(self._segment, record)
+            self._count += 1
+        if event not in TOLD_LATER:
+            self.has_news = True
+
+    def _next_segment(self) -> Path:
+        """Return a segment's name, later in the alphabet than those before it."""
+        return self.folder / f"{time.time_ns():020d}-{os.getpid()}.journal"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One file of events."""
+
+    path: Path
+    """The journal."""
+    events: list[Event]
+    """All events in it so far."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no process will add to it any more."""
+        return len(self.events) >= SEGMENT_EVENTS
+
+
+def read_segments(folder: Path, after: str = "") -> Iterator[Segment]:
+    """Yield a run's segments in the order they were begun.
+
+    Args:
+        folder: the run's spool folder.
+        after: leave out the segments before this name.
+    """
+    for path in sorted(Path(folder).glob("*.journal")):
+        if path.name >= after:
+            yield Segment(path, read_records(path))
+
+
+def spooled_runs(root: Path) -> list[Path]:
+    """Return the spool folders that hold events, oldest run first."""
+    try:
+        folders = [Path(entry.path) for entry in os.scandir(root) if entry.is_dir()]
+    except FileNotFoundError:
+        return []
+    return sorted(folder for folder in folders if any(folder.glob("*.journal")))
+
+
+def _plain(value: float) -> float | str:
+    """Return a number as JSON can hold it: "nan" and "inf" become words."""
+    number = float(value)
+    return number if math.isfinite(number) else str(number)

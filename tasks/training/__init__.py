@@ -1,0 +1,1 @@
+"""Running an optimiser: configs, the loop, checkpoints, and what each method minimises."""

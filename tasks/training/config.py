@@ -1,0 +1,123 @@
+"""What a user may set about a training. Imports no torch, so that a plan can read it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
+
+from tasks.models.encoding import Limits
+from tasks.settings.base import FrozenConfig
+from tasks.training.methods.registry import get_method
+from tasks.training.reward_objectives import get_reward_objective
+
+
+class TrainingConfig(FrozenConfig):
+    """One pass of the optimiser over the data of a stage."""
+
+    learning_rate: float = Field(default=1e-6, gt=0)
+    """Peak learning rate of AdamW. Default 1e-6: the reward models of arXiv 2311.08045 (APO)."""
+
+    batch_size: int = Field(default=64, ge=1)
+    """Groups (prompts with their responses) per optimiser step. Default 64: APO's reward models."""
+
+    micro_batch_size: int = Field(default=8, ge=1)
+    """Groups per forward pass. Changes memory and speed, never the result beyond rounding."""
+
+    num_train_epochs: int = Field(default=1, ge=1)
+    """Passes over the data. Default 1: APO and EXO alike."""
+
+    warmup_steps: int = Field(default=0, ge=0)
+    """Optimiser steps over which the learning rate climbs linearly to its peak."""
+
+    lr_scheduler: Literal["constant", "linear", "cosine"] = "constant"
+    """The learning rate after the warm-up: held, or brought down to 0 at the end of the plan."""
+
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay of AdamW, on matrices only (never on biases and norms)."""
+
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Decay of AdamW's mean of gradients. Default: torch."""
+
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
+    """Decay of AdamW's mean of squared gradients. Default: torch."""
+
+    adam_epsilon: float = Field(default=1e-8, gt=0)
+    """Added to AdamW's denominator. Default: torch."""
+
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    """L2 norm the whole gradient is scaled down to; 0 leaves it as it is."""
+
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout while training. Default 0, whatever the model's own config says, because
+    log-probabilities under dropout are not comparable with those of the reference."""
+
+    save_every: int = Field(default=100, ge=1)
+    """Optimiser steps between checkpoints; step 1 is always saved, as a rehearsal."""
+
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """Newest checkpoints kept while training. They are not part of the artifact."""
+
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """Arithmetic of the forward pass; weights and optimiser stay fp32. auto: bf16 where the
+    processor has it (CUDA, or AVX-512-BF16 or AMX on a CPU), else fp32."""
+
+
+class PolicyConfig(FrozenConfig):
+    """How a policy is updated from groups of responses."""
+
+    method: str = "rjs"
+    """Which objective: rjs (alias raft), rrhf, dpo (alias sigmoid) or sft."""
+
+    coefficients: SerializeAsAny[FrozenConfig] = Field(default=None, validate_default=True)
+    """The method's own coefficients, for example {beta: 0.1}. Default: those of its paper."""
+
+    training: TrainingConfig = TrainingConfig()
+    """The optimiser's settings."""
+
+    limits: Limits = Limits()
+    """Longest prompt and response in tokens."""
+
+    template: str | None = None
+    """Chat template by name (plain, hh, alpaca, tldr). None: the tokenizer's own."""
+
+    temperature: float = Field(default=1.0, gt=0)
+    """Logits are divided by it before the softmax, for policy and reference alike. EXO: 0.8."""
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, name: str) -> str:
+        return get_method(name).name
+
+    @field_validator("coefficients", mode="before")
+    @classmethod
+    def _coefficients_of_method(cls, given: Any, info: ValidationInfo) -> Any:
+        # An unknown method has been reported already; there is nothing to check against.
+        if isinstance(given, FrozenConfig) or "method" not in info.data:
+            return given if given is not None else FrozenConfig()
+        return get_method(info.data["method"]).coefficients(**(given or {}))
+
+
+class RewardConfig(FrozenConfig):
+    """How a reward model is updated from preferences and from gold against samples."""
+
+    objective: str = "apo_rm"
+    """bradley_terry, apo_rm, wgan, gail, ab or sequential (APO's Table 4 for the last four)."""
+
+    beta_2: float = Field(default=10.0, ge=0)
+    """Weight of the human preferences against gold-against-samples. Default 10: APO's release
+    gives 0.1 to the latter and 1 to the former."""
+
+    training: TrainingConfig = TrainingConfig()
+    """The optimiser's settings."""
+
+    limits: Limits = Limits()
+    """Longest prompt and response in tokens."""
+
+    template: str | None = None
+    """Chat template by name (plain, hh, alpaca, tldr). None: the tokenizer's own."""
+
+    @field_validator("objective")
+    @classmethod
+    def _known_objective(cls, name: str) -> str:
+        return get_reward_objective(name).name

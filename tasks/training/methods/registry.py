@@ -1,0 +1,29 @@
+"""The policy methods by name. A new method is a new file and a line here."""
+
+from __future__ import annotations
+
+from tasks.settings.errors import ConfigError, did_you_mean
+from tasks.training.methods.dpo import DPO
+from tasks.training.methods.method import Method
+from tasks.training.methods.rjs import RJS
+from tasks.training.methods.rrhf import RRHF
+from tasks.training.methods.sft import SFT
+
+METHODS: dict[str, Method] = {method.name: method for method in (RJS, RRHF, DPO, SFT)}
+_BY_ANY_NAME = METHODS | {alias: method for method in METHODS.values() for alias in method.aliases}
+
+
+def get_method(name: str) -> Method:
+    """Return the policy method of this name or alias.
+
+    Raises:
+        ConfigError: there is none; the message lists the known ones.
+
+    Example:
+        >>> get_method("raft").name
+        'rjs'
+    """
+    if name not in _BY_ANY_NAME:
+        known = sorted(_BY_ANY_NAME)
+        raise ConfigError(f"unknown policy method {name!r}{did_you_mean(name, known)}")
+    return _BY_ANY_NAME[name]

@@ -1,0 +1,97 @@
+"""AdamW, its learning rate as a function of the step, and its state as named tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from tasks.training.config import TrainingConfig
+
+
+def build_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+    """Return AdamW over the model's trainable parameters, with decay on matrices only.
+
+    Args:
+        model: the model to train.
+        config: learning rate, betas, epsilon and weight decay.
+    """
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in trainable if parameter.ndim >= 2]
+    others = [parameter for parameter in trainable if parameter.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=config.learning_rate,
+        betas=(config.adam_beta1, config.adam_beta2),
+        eps=config.adam_epsilon,
+        fused=True,
+    )
+
+
+def learning_rate(config: TrainingConfig, step: int, total: int) -> float:
+    """Return the learning rate of one optimiser step.
+
+    A pure function of the step, so a resumed training needs no scheduler state.
+
+    Args:
+        config: peak, warm-up and shape.
+        step: optimiser steps already done, in [0, total).
+        total: optimiser steps of the whole training.
+
+    Example:
+        >>> config = TrainingConfig(learning_rate=1.0, warmup_steps=2, lr_scheduler="linear")
+        >>> [learning_rate(config, step, 4) for step in range(4)]
+        [0.5, 1.0, 1.0, 0.5]
+    """
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    if config.lr_scheduler == "constant":
+        return config.learning_rate
+    done = (step - config.warmup_steps) / max(1, total - config.warmup_steps)
+    if config.lr_scheduler == "linear":
+        return config.learning_rate * (1 - done)
+    return config.learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+
+def optimiser_tensors(
+    model: nn.Module, state: Mapping[nn.Parameter, Mapping[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Return the optimiser's state as tensors named ``parameter|entry``.
+
+    Args:
+        model: whose parameter names to use.
+        state: the optimiser's ``state``.
+    """
+    return {
+        f"{name}|{entry}": tensor.detach()
+        for name, parameter in model.named_parameters()
+        for entry, tensor in state.get(parameter, {}).items()
+    }
+
+
+def load_optimiser_tensors(
+    model: nn.Module,
+    state: dict[nn.Parameter, dict[str, Tensor]],
+    tensors: Mapping[str, Tensor],
+) -> None:
+    """Fill an optimiser's ``state`` with what ``optimiser_tensors`` returned.
+
+    Args:
+        model: the same model as then; only names count.
+        state: the new optimiser's ``state``, changed here.
+        tensors: named tensors on any device.
+
+    Raises:
+        KeyError: a tensor belongs to a parameter that the model does not have.
+    """
+    parameters = dict(model.named_parameters())
+    for name, tensor in tensors.items():
+        owner, _, entry = name.rpartition("|")
+        parameter = parameters[owner]
+        state.setdefault(parameter, {})[entry] = tensor.to(parameter.device, copy=True)

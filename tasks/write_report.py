@@ -1,0 +1,50 @@
+"""Step 9: the report – the paper's Tables 1 to 4, Figure 5, the state of the game, and examples."""
+
+from __future__ import annotations
+
+from tasks.evaluation.config import ReportConfig
+from tasks.settings.log import Log
+from tasks.stages.artifact import Artifact
+from tasks.stages.prefect_task import stage_task
+from tasks.storage.workspace import Workspace
+
+
+@stage_task(version=1, resources="cpu")
+def write_report(
+    counts: Artifact,
+    gold: Artifact,
+    policies: dict[str, Artifact],
+    reward_models: dict[str, Artifact],
+    games: dict[str, Artifact],
+    *,
+    config: ReportConfig,
+    workspace: Workspace,
+    log: Log,
+) -> dict[str, float]:
+    """Assemble what the evaluations measured.
+
+    Args:
+        counts: table1.json of the prepared data.
+        gold: index.json of the gold responses that D_APO is made of.
+        policies: Evaluations of policies by name.
+        reward_models: Evaluations of reward models on human pairs by name.
+        games: Evaluations on held-out gold against fresh samples, by `EPOCH/ROLE`.
+        config: Order and meaning of the entries.
+        workspace: `output/` receives report.md, report.html, report.json and the plots with CSVs.
+        log: Where notes go.
+
+    Returns:
+        The headline figures.
+    """
+    from tasks.evaluation.apo_report import assemble_apo_report
+
+    return assemble_apo_report(
+        counts.path,
+        gold.path,
+        {name: evaluation.path for name, evaluation in policies.items()},
+        {name: evaluation.path for name, evaluation in reward_models.items()},
+        {name: evaluation.path for name, evaluation in games.items()},
+        config,
+        workspace.output,
+        log,
+    )

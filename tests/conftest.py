@@ -1,0 +1,187 @@
+"""What every test relies on: fixed seeds, no network, no telemetry, a state folder of its own.
+
+A test that needs something of the machine is marked `real`, or uses one of `REAL_FIXTURES`. It
+skips with a message where that is missing; with SPARRING_REQUIRE_REAL=1 such a skip is a failure,
+and so is a file that skips itself while it is collected. Tests marked `slow` or `gpu` are not
+touched by this: they are deselected, unless `-m` asks for them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import random
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REAL_FIXTURES = {"real_data", "chromium"}
+_SCRATCH = tempfile.mkdtemp(prefix="sparring-tests-")
+
+# Before any library reads them, and for child processes too.
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_HOME": f"{_SCRATCH}/prefect",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "MPLBACKEND": "agg",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+for _name in ("PREFECT_API_URL", "PREFECT_PROFILE", "MLFLOW_TRACKING_URI", "SPARRING_HOME"):
+    os.environ.pop(_name, None)
+
+
+class NetworkBlockedError(RuntimeError):
+    """A test reached for an address outside this machine."""
+
+
+def _is_here(host: Any) -> bool:
+    """Whether a host, as `socket` takes it, is this machine."""
+    if isinstance(host, bytes):
+        host = host.decode()
+    if host in (None, "", "localhost", socket.gethostname()):
+        return True
+    try:
+        address = ipaddress.ip_address(str(host).split("%")[0])
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def _block_network() -> Iterator[None]:
+    """Refuse connections and look-ups beyond this machine while the iterator is suspended."""
+    real = (socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo)
+
+    def check(host: Any) -> None:
+        if not _is_here(host):
+            raise NetworkBlockedError(f"a test must not reach {host!r}: use this machine or a fake")
+
+    def connect(self: socket.socket, address: Any) -> None:
+        check(address[0] if self.family in (socket.AF_INET, socket.AF_INET6) else None)
+        return real[0](self, address)
+
+    def connect_ex(self: socket.socket, address: Any) -> int:
+        check(address[0] if self.family in (socket.AF_INET, socket.AF_INET6) else None)
+        return real[1](self, address)
+
+    def getaddrinfo(host: Any, *rest: Any, **named: Any) -> Any:
+        check(host)
+        return real[2](host, *rest, **named)
+
+    socket.socket.connect, socket.socket.connect_ex = connect, connect_ex  # type: ignore[method-assign, assignment]
+    socket.getaddrinfo = getaddrinfo
+    yield
+    socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo = real  # type: ignore[method-assign]
+
+
+_network = _block_network()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Close the network, and make hypothesis give the same examples every time."""
+    next(_network)
+    from hypothesis import settings
+
+    settings.register_profile("sparring", derandomize=True, deadline=None, print_blob=True)
+    settings.load_profile("sparring")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Open the network again, and remove the scratch folder."""
+    next(_network, None)
+    shutil.rmtree(_SCRATCH, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `real` what uses a fixture of the machine."""
+    for item in items:
+        if REAL_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("real")
+
+
+def _must_be_real() -> bool:
+    return os.environ.get("SPARRING_REQUIRE_REAL") == "1"
+
+
+def _fail(report: Any) -> None:
+    """Turn a skipped report into a failed one that keeps the reason."""
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    report.outcome = "failed"
+    report.longrepr = f"SPARRING_REQUIRE_REAL=1 and this was skipped. {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Fail the skip of a test that needs the real thing, where the real thing is required."""
+    report = yield
+    expected = hasattr(report, "wasxfail")
+    if report.skipped and not expected and _must_be_real() and item.get_closest_marker("real"):
+        _fail(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Any:
+    """Fail a file that skips itself whole, where the real thing is required."""
+    report = yield
+    if report.skipped and _must_be_real():
+        _fail(report)
+    return report
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a GPU test where there is none."""
+    if item.get_closest_marker("gpu"):
+        torch = pytest.importorskip("torch")
+        if not torch.cuda.is_available():
+            pytest.skip("needs an NVIDIA GPU")
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds() -> None:
+    """Start every test from the same random state, of those generators that are loaded."""
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+    torch = sys.modules.get("torch")
+    # A module that is still being imported by somebody else has no `manual_seed` yet.
+    if torch and hasattr(torch, "manual_seed"):
+        torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets, from SPARRING_DATA."""
+    folder = os.environ.get("SPARRING_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip(f"SPARRING_DATA must name the folder of real data sets; it is {folder!r}")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a headless-capable Chromium."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    pytest.skip("needs Chromium: infra/install-test-servers.sh installs it")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A state folder for one test, named by SPARRING_HOME; a `tasks.storage.home.Home`."""
+    from tasks.storage.home import current_home
+
+    monkeypatch.setenv("SPARRING_HOME", str(tmp_path / "home"))
+    return current_home().ensure()

@@ -1,0 +1,90 @@
+"""Token ids: prompt and response apart, EOS last, nothing cut in silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasks.data.groups import Group, Message
+from tasks.models.encoding import Limits, encode_group, encode_prompt
+from tasks.settings.errors import ConfigError, RecordError
+
+
+def pair(prompt: str, *responses: str) -> Group:
+    return Group((Message("user", prompt),), responses)
+
+
+def test_prompt_and_response_are_tokenised_apart(tokenizer: Any) -> None:
+    """`plus` is one token; split between prompt and response it must stay split."""
+    merged = tokenizer("pl" + "us", add_special_tokens=False)["input_ids"]
+    encoded = encode_group(tokenizer, "plain", pair("pl", "us"), Limits())
+    apart = encoded.prompt_ids[1:] + encoded.responses_ids[0][:-1]
+    assert apart != merged
+    assert tokenizer.decode(encoded.prompt_ids[1:]) == "pl"
+    assert tokenizer.decode(encoded.responses_ids[0][:-1]) == "us"
+
+
+def test_eos_ends_every_response_and_bos_starts_every_prompt(
+    tokenizer: Any, groups: list[Group]
+) -> None:
+    for group in groups:
+        encoded = encode_group(tokenizer, "hh", group, Limits())
+        assert encoded.prompt_ids[0] == tokenizer.bos_token_id
+        assert encoded.prompt_ids.count(tokenizer.bos_token_id) == 1
+        for ids, text in zip(encoded.responses_ids, group.responses, strict=True):
+            assert ids[-1] == tokenizer.eos_token_id
+            assert tokenizer.decode(ids[:-1]).strip() == text
+        assert not encoded.truncated_prompt and not any(encoded.truncated_responses)
+
+
+def test_text_that_spells_eos_is_text(tokenizer: Any) -> None:
+    encoded = encode_group(tokenizer, "hh", pair("say <eos>", "<eos><pad>"), Limits())
+    assert tokenizer.eos_token_id not in encoded.prompt_ids
+    assert encoded.responses_ids[0].count(tokenizer.eos_token_id) == 1
+    assert tokenizer.pad_token_id not in encoded.responses_ids[0]
+
+
+def test_prompt_loses_its_beginning_and_keeps_bos(tokenizer: Any) -> None:
+    prompt = (Message("user", "what is 1 plus 2 plus 3 plus 4?"),)
+    whole, cut = encode_prompt(tokenizer, "hh", prompt, 1000)
+    assert not cut
+    assert encode_prompt(tokenizer, "hh", prompt, len(whole)) == (whole, False)
+    short, cut = encode_prompt(tokenizer, "hh", prompt, 8)
+    assert cut and short == [tokenizer.bos_token_id, *whole[-7:]]
+
+
+def test_long_response_stops_or_loses_its_eos_but_never_in_silence(tokenizer: Any) -> None:
+    group = pair("4?", "it is 7", "it is a rather long answer")
+    whole = encode_group(tokenizer, "hh", group, Limits())
+    size = len(whole.responses_ids[0])
+    with pytest.raises(RecordError, match=f"{group.id} has .* the limit is {size}"):
+        encode_group(tokenizer, "hh", group, Limits(max_response_tokens=size))
+    limits = Limits(max_response_tokens=size, on_long_response="truncate_without_eos")
+    cut = encode_group(tokenizer, "hh", group, limits)
+    assert cut.truncated_responses == [False, True]
+    assert cut.responses_ids[0] == whole.responses_ids[0]
+    assert cut.responses_ids[1] == whole.responses_ids[1][:size]
+    assert tokenizer.eos_token_id not in cut.responses_ids[1]
+
+
+def test_empty_prompt_still_predicts_the_first_token(tokenizer: Any) -> None:
+    assert encode_prompt(tokenizer, "plain", (), 10) == ([tokenizer.bos_token_id], False)
+    tokenizer.bos_token = None  # as a tokenizer that puts nothing first
+    tokenizer.add_bos_token = False
+    ids, _ = encode_prompt(tokenizer, "plain", (), 10)
+    assert ids == [tokenizer.eos_token_id]
+
+
+def test_no_room_for_a_prompt_is_a_config_error(tokenizer: Any) -> None:
+    with pytest.raises(ConfigError, match="max_prompt_tokens is 0"):
+        encode_prompt(tokenizer, "plain", (Message("user", "x"),), 0)
+
+
+def test_own_template_writes_special_tokens_but_responses_do_not(tokenizer: Any) -> None:
+    tokenizer.chat_template = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"
+    encoded = encode_group(tokenizer, None, pair("4?", "<eos>7"), Limits())
+    assert encoded.prompt_ids[0] == tokenizer.bos_token_id
+    assert encoded.prompt_ids.count(tokenizer.bos_token_id) == 1
+    assert encoded.prompt_ids[-1] == tokenizer.eos_token_id
+    assert encoded.responses_ids[0].count(tokenizer.eos_token_id) == 1

@@ -1,0 +1,28 @@
+"""What configs are made of imports neither torch nor transformers: `sparring plan` reads them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+LIGHT = (
+    "tasks.models.templates",
+    "tasks.models.encoding",
+    "tasks.models.architecture",
+    "tasks.models.generation",
+    "tasks.models.checks",
+    "tasks.gold.provider",
+    "tasks.gold.collection",
+)
+
+
+def test_config_modules_stay_light() -> None:
+    code = (
+        f"import sys; [__import__(name) for name in {LIGHT!r}]; "
+        "heavy = {'torch', 'transformers', 'tokenizers', 'datasets', 'jinja2'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,57 @@
+"""The guards name what they refuse."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tasks.objectives.guards import (
+    full_mask,
+    raised,
+    require_ndim,
+    require_not_negative,
+    require_pairs,
+    require_positive,
+    require_same_shape,
+    zero_outside,
+)
+
+
+def test_messages_name_the_tensor_and_what_was_got() -> None:
+    with pytest.raises(ValueError, match=r"one shape, got a \(2,\), b \(3,\)"):
+        require_same_shape(a=torch.zeros(2), b=torch.zeros(3))
+    with pytest.raises(ValueError, match=r"a must have 2 dimension\(s\), got 1: \(3,\)"):
+        require_ndim(2, a=torch.zeros(3))
+    with pytest.raises(ValueError, match=r"a must have shape \(B, 2\), got \(2, 1\)"):
+        require_pairs(a=torch.zeros(2, 1))
+
+
+@pytest.mark.parametrize("number", [0.0, -1.0, float("inf"), float("nan")])
+def test_positive_means_finite_and_above_zero(number: float) -> None:
+    with pytest.raises(ValueError, match="beta must be positive"):
+        require_positive(beta=number)
+
+
+def test_not_negative_allows_zero() -> None:
+    require_not_negative(weight=0.0)
+    with pytest.raises(ValueError, match="weight"):
+        require_not_negative(weight=float("nan"))
+
+
+def test_a_mask_is_checked_or_made() -> None:
+    values = torch.zeros(2, 3)
+    assert full_mask(None, values).all()
+    with pytest.raises(ValueError, match="one shape"):
+        full_mask(torch.ones(3, dtype=torch.bool), values)
+
+
+def test_raised_never_lowers() -> None:
+    assert raised(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
+    assert raised(torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.float32
+    assert raised(torch.tensor([1])).dtype == torch.float32
+
+
+def test_zero_outside_gives_no_gradient_outside() -> None:
+    values = torch.tensor([1.0, float("inf")], requires_grad=True)
+    (zero_outside(values, torch.tensor([True, False])) * 2).sum().backward()
+    assert values.grad.tolist() == [2.0, 0.0]

@@ -1,0 +1,56 @@
+"""The order of system calls that makes a write last, and errors that say what to do."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from tasks.storage.durable import clear_disk_errors, make_folder, temporary_name
+from tasks.storage.errors import DiskError
+from tasks.storage.files import write_atomic
+
+
+def test_file_is_synced_before_and_its_folder_after_the_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    real_fsync, real_replace = os.fsync, os.replace
+
+    def fsync(descriptor: int) -> None:
+        calls.append("fsync " + Path(os.readlink(f"/proc/self/fd/{descriptor}")).name[:5])
+        real_fsync(descriptor)
+
+    def replace(source: Path, target: Path) -> None:
+        calls.append("rename")
+        real_replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    (tmp_path / "store").mkdir()
+    write_atomic(tmp_path / "store" / "file", "x")
+    assert calls == ["fsync .tmp-", "rename", "fsync store"]
+
+
+def test_make_folder_twice_and_below_a_file(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "f").write_text("")
+    with pytest.raises(FileExistsError):
+        make_folder(tmp_path / "f")
+
+
+def test_only_the_disks_own_errors_are_reworded(tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match="read-only"), clear_disk_errors(tmp_path):
+        raise OSError(errno.EROFS, "x")
+    with pytest.raises(FileNotFoundError), clear_disk_errors(tmp_path):
+        raise FileNotFoundError(errno.ENOENT, "x")
+    with pytest.raises(DiskError, match="inner") as caught, clear_disk_errors(tmp_path / "outer"):
+        with clear_disk_errors(tmp_path / "inner"):
+            raise OSError(errno.ENOSPC, "x")
+    assert caught.value.filename == str(tmp_path / "inner")
+
+
+def test_temporary_names_differ(tmp_path: Path) -> None:
+    assert len({temporary_name(tmp_path) for _ in range(100)}) == 100

@@ -1,0 +1,138 @@
+"""DVC gives our names to our artifacts, and its own commands work on the store."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.storage.digests import digest_file, digest_tree, directory_md5
+from tasks.storage.errors import StorageError
+from tasks.tracking.dvc_store import DvcStore
+
+
+def _dvc(folder: Path, *words: str) -> str:
+    """Run the plain dvc command in a folder."""
+    answer = subprocess.run(
+        [sys.executable, "-m", "dvc", *words], cwd=folder, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.stdout
+
+
+def _artifact(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def _add(store: DvcStore, path: Path) -> str:
+    digests = digest_tree(path) if path.is_dir() else [digest_file(path)]
+    with store.writing():
+        return store.add(path, digests)
+
+
+def test_names_are_dvcs_own(tmp_path: Path) -> None:
+    """Folder and file get the md5 that `dvc add` gives to copies of them elsewhere."""
+    store = DvcStore(tmp_path / "store")
+    files = {"é b": "1", "a": "2", "sub__x": "", "sub__y\u4e2d": "\r\n", "a.b": "3"}
+    folder = _artifact(tmp_path / "store" / "s" / "one", **files)
+    single = _artifact(tmp_path / "store" / "s", two="hello") / "two"
+    ours, file_md5 = _add(store, folder), _add(store, single)
+    assert ours == directory_md5(digest_tree(folder))
+    assert file_md5 == "5d41402abc4b2a76b9719d911017c592"
+    plain = tmp_path / "plain"
+    _artifact(plain / "one", **files)
+    _dvc(plain.parent, "--version")
+    _dvc(plain, "init", "--no-scm", "-q")
+    _dvc(plain, "add", "-q", "one")
+    pointer = (tmp_path / "store" / "s" / "one.dvc").read_text()
+    assert pointer == (plain / "one.dvc").read_text()
+    assert ours in pointer
+
+
+def test_plain_commands_work(tmp_path: Path) -> None:
+    """Status is clean, push moves everything, and a lost artifact comes back by pull."""
+    root = tmp_path / "store"
+    store = DvcStore(root)
+    for name in ("one", "two"):
+        _add(store, _artifact(root / "s" / name, a="same", b=name, sub__c="deep"))
+    _add(store, _artifact(root / "s", three="file") / "three")
+    assert "up to date" in _dvc(root, "status")
+    _dvc(root, "remote", "add", "-d", "far", str(tmp_path / "remote"))
+    assert "pushed" in _dvc(root, "push")
+    assert "in sync" in _dvc(root, "status", "--cloud")
+    for gone in (root / ".dvc" / "cache", root / "s" / "two"):
+        subprocess.run(["rm", "-rf", str(gone)], check=True)
+    _dvc(root, "pull", "-q")
+    assert (root / "s" / "two" / "b").read_text() == "two"
+    assert "up to date" in _dvc(root, "status")
+
+
+def test_bytes_are_shared_and_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache links to the artifact; told the md5, DVC does not open the file."""
+    root = tmp_path / "store"
+    folder = _artifact(root / "s" / "one", a="x" * 1000)
+    digests = digest_tree(folder)
+    store = DvcStore(root)
+    _add(store, _artifact(root / "s" / "zero", a="y"))
+    import dvc_data.hashfile.hash as dvc_hash
+
+    real, read = dvc_hash.file_md5, []
+    monkeypatch.setattr(dvc_hash, "file_md5", lambda *a, **k: read.append(a[0]) or real(*a, **k))
+    with store.writing():
+        store.add(folder, digests)
+    # Only its list of the folder's files, in memory.
+    assert all(path.startswith("memory:") for path in read)
+    cached = root / ".dvc" / "cache" / "files" / "md5" / digests[0].md5[:2] / digests[0].md5[2:]
+    assert (
+        cached.stat().st_ino == (folder / "a").stat().st_ino
+        or "reflink"
+        in (root / ".dvc" / "config").read_text().partition("type = ")[2].partition(",")[0]
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"write": {"a"', '{"write": {"/x": {"pid": 1, "cmd": "add"}}}']
+)
+def test_a_torn_lock_table_is_mended(tmp_path: Path, text: str) -> None:
+    """A killed dvc leaves a torn table, or one naming a process number that lives again."""
+    root = tmp_path / "store"
+    store = DvcStore(root)
+    _add(store, _artifact(root / "s" / "one", a="1"))
+    (root / ".dvc" / "tmp" / "rwlock").write_text(text)
+    _add(store, _artifact(root / "s" / "two", a="2"))
+    assert "up to date" in _dvc(root, "status")
+    _dvc(root, "checkout", "-q")
+
+
+def test_an_artifact_made_again_replaces_its_pointer(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    store = DvcStore(root)
+    folder = _artifact(root / "s" / "one", a="1")
+    first = _add(store, folder)
+    (folder / "a").unlink()
+    second = _add(store, _artifact(folder, a="2"))
+    assert first != second
+    assert "up to date" in _dvc(root, "status")
+
+
+def test_a_moved_home_keeps_working(tmp_path: Path) -> None:
+    root = tmp_path / "old" / "store"
+    _add(DvcStore(root), _artifact(root / "s" / "one", a="1"))
+    os.rename(tmp_path / "old", tmp_path / "new")
+    root = tmp_path / "new" / "store"
+    _add(DvcStore(root), _artifact(root / "s" / "two", a="2"))
+    assert "up to date" in _dvc(root, "status")
+    assert not (tmp_path / "old").exists()
+
+
+def test_outside_the_store_is_refused(tmp_path: Path) -> None:
+    store = DvcStore(tmp_path / "store")
+    with pytest.raises(StorageError, match="is not in the store"):
+        _add(store, _artifact(tmp_path / "else", a="1"))

@@ -1,0 +1,178 @@
+"""MLflow hears everything once, whoever is killed in between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.storage import faults
+from tasks.tracking.mlflow_record import MlflowRecord, tracking_place
+from tasks.tracking.recorder import Recorder
+from tasks.tracking.spool import Spool, read_segments
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Any:
+    """MLflow's database and artifacts in a folder of this test."""
+    return tracking_place(tmp_path / "mlruns")
+
+
+def _runs(place: Any) -> dict[str, Any]:
+    """All MLflow runs by name."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(place.uri)
+    experiments = [item.experiment_id for item in client.search_experiments()]
+    runs = client.search_runs(experiments)
+    named = {run.data.tags["mlflow.runName"]: run for run in runs}
+    assert len(named) == len(runs), "a run was made twice"
+    return named
+
+
+def _history(place: Any, run: Any, metric: str) -> list[tuple[int, float]]:
+    from mlflow.tracking import MlflowClient
+
+    points = MlflowClient(place.uri).get_metric_history(run.info.run_id, metric)
+    return sorted((point.step, point.value) for point in points)
+
+
+def _in_child(work: Callable[[], Any], fault: str = "") -> int:
+    """Run a function in a forked process and return its exit code, negative for a signal."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.environ["SPARRING_FAULT"] = fault
+            faults._count = 0
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _tell_a_run(spool: Spool) -> None:
+    spool.run_started(flow="apo", experiment="apo", params={"seed": 1, "policy": {"lr": 0.1}})
+    spool.text(None, "config.yaml", "seed: 1\n")
+    spool.stage_started(
+        "k" * 64, name="sft · epoch 1", attempt=1, params={"lr": 0.1, "long": "x" * 20_000},
+        tags={"sparring.input.policy": "d1"},
+    )  # fmt: skip
+    for step in range(5):
+        spool.metrics("k" * 64, {"loss": 1.0 / (step + 1), "odd·name": 1}, step=step, attempt=1)
+    spool.metrics("k" * 64, {"accuracy": 0.5}, step=None, attempt=1)
+
+
+def test_a_run_as_mlflow_shows_it(tmp_path: Path, place: Any) -> None:
+    spool = Spool(tmp_path / "spool", "apo-1")
+    _tell_a_run(spool)
+    spool.stage_skipped("j" * 64, name="prepare_data")
+    spool.stage_finished("k" * 64, "FINISHED", tags={"sparring.output.output": "d2"})
+    spool.run_finished("FINISHED")
+    record = MlflowRecord(place)
+    assert record.drain(tmp_path / "spool") == 12
+    assert record.drain(tmp_path / "spool") == 0
+    runs = _runs(place)
+    parent, stage = runs["apo-1"], runs["sft · epoch 1"]
+    assert parent.info.status == stage.info.status == "FINISHED"
+    assert stage.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert parent.data.tags["sparring.skipped." + "j" * 16] == "prepare_data"
+    assert stage.data.tags["sparring.input.policy"] == "d1"
+    assert stage.data.tags["sparring.output.output"] == "d2"
+    assert parent.data.params == {"seed": "1", "policy.lr": "0.1"}
+    assert stage.data.params["long"].startswith("x" * 500 + "… sha256:")
+    assert stage.data.metrics == {"loss": 0.2, "odd_name": 1.0, "accuracy": 0.5}
+    assert [step for step, _ in _history(place, stage, "loss")] == [0, 1, 2, 3, 4]
+    files = tmp_path / "mlruns" / "artifacts"
+    assert len(list(files.glob("apo/*/artifacts/config.json"))) == 2
+    assert '"' + "x" * 20_000 + '"' in "".join(
+        path.read_text() for path in files.glob("apo/*/artifacts/config.json")
+    )
+    from mlflow.tracking import MlflowClient
+
+    experiment = MlflowClient(place.uri).get_experiment_by_name("apo")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
+
+
+def test_once_across_kills(tmp_path: Path, place: Any) -> None:
+    """The teller is killed at each durable operation in turn, the run's process once in between."""
+    root = tmp_path / "spool"
+    # Only children open the database: an open one must not cross a fork.
+    import mlflow.tracking  # noqa: F401
+
+    assert _in_child(lambda: MlflowRecord(place)) == 0
+    _tell_a_run(Spool(root, "apo-1"))
+    number, kills = 0, 0
+    while True:
+        number += 1
+        code = _in_child(lambda: MlflowRecord(place).drain(root), f"kill@{number}")
+        if number == 2:  # a second attempt resumes at step 3 while the first is not all told
+            spool = Spool(root, "apo-1")
+            spool.stage_started("k" * 64, name="sft · epoch 1", attempt=2, params={}, tags={})
+            for step in range(3, 8):
+                spool.metrics("k" * 64, {"loss": 1.0 / (step + 1)}, step=step, attempt=2)
+            spool.stage_finished("k" * 64, "FINISHED", tags={})
+            spool.run_finished("FINISHED")
+        if code == 0 and number > 2:
+            break
+        kills += code == -signal.SIGKILL
+        assert code in (0, -signal.SIGKILL)
+    assert kills >= 3
+    runs = _runs(place)
+    assert set(runs) == {"apo-1", "sft · epoch 1"}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert _history(place, runs["sft · epoch 1"], "loss") == [
+        (step, 1.0 / (step + 1)) for step in range(8)
+    ]
+    assert len(_history(place, runs["sft · epoch 1"], "accuracy")) == 1
+
+
+def test_a_fresh_database_under_many_starts(tmp_path: Path, place: Any) -> None:
+    import mlflow.tracking  # noqa: F401
+
+    threads = [
+        threading.Thread(target=lambda: codes.append(_in_child(lambda: MlflowRecord(place))))
+        for _ in range(4)
+    ]
+    codes: list[int] = []
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert codes == [0] * 4
+
+
+def test_the_recorder_imports_nothing_without_news(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", "apo-1")
+    recorder = Recorder(spool, tmp_path / "mlruns")
+    recorder.start()
+    spool.run_started(flow="apo", experiment="apo", params={})
+    spool.run_finished("FINISHED")
+    assert recorder.close()
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_mlflow_down_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end comes without an error, and the next recorder tells what was left."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    spool = Spool(tmp_path / "spool", "apo-1")
+    recorder = Recorder(spool, tmp_path / "mlruns")
+    recorder.start()
+    _tell_a_run(spool)
+    spool.run_finished("FINISHED")
+    assert not recorder.close()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    later = Recorder(Spool(tmp_path / "spool", "apo-2"), tmp_path / "mlruns")
+    later.start()
+    assert later.close()
+    assert "sft · epoch 1" in _runs(tracking_place(tmp_path / "mlruns"))
+    (segment,) = read_segments(tmp_path / "spool" / "apo-1")
+    assert len(segment.events) == 10

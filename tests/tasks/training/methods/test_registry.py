@@ -1,0 +1,80 @@
+"""Methods by name, and the responses each of them learns from."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tasks.data.groups import Group, Message
+from tasks.settings.errors import ConfigError
+from tasks.training.config import PolicyConfig, RewardConfig
+from tasks.training.methods.registry import METHODS, get_method
+from tasks.training.methods.rrhf import RrhfConfig
+
+PROMPT = (Message("user", "tea?"),)
+
+
+def group(*scores: float) -> Group:
+    texts = tuple(f"r{index}" for index in range(len(scores)))
+    return Group(PROMPT, texts, scores, sources=texts)
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "kept"),
+    [
+        ("rjs", (1.0, 3.0, 3.0), [("r1",)]),
+        ("rjs", (1.0,), [("r0",)]),
+        ("dpo", (2.0, 1.0, 3.0), [("r2", "r1")]),
+        ("dpo", (2.0, 2.0, 2.0), []),
+        ("rrhf", (2.0, 1.0, 3.0), [("r0", "r1", "r2")]),
+        ("sft", (0.0,), [("r0",)]),
+    ],
+)
+def test_selection(method, given, kept):
+    selected = get_method(method).select(group(*given))
+    assert [chosen.responses for chosen in selected] == kept
+    for chosen in selected:
+        assert chosen.sources == chosen.responses
+        assert chosen.scores == tuple(given[int(name[1])] for name in chosen.responses)
+        assert chosen.id == group(1.0).id
+
+
+def test_aliases_and_unknown_names():
+    assert get_method("raft") is METHODS["rjs"]
+    assert get_method("sigmoid") is METHODS["dpo"]
+    with pytest.raises(ConfigError, match="'dop'; did you mean 'dpo'.*known: dpo, raft, rjs"):
+        get_method("dop")
+
+
+def test_unscored_groups_are_refused():
+    with pytest.raises(ConfigError, match="score the responses first"):
+        get_method("rjs").select(Group(PROMPT, ("a", "b")))
+
+
+def test_coefficients_belong_to_the_method():
+    config = PolicyConfig(method="sigmoid", coefficients={"beta": 0.5})
+    assert (config.method, config.coefficients.beta) == ("dpo", 0.5)
+    assert PolicyConfig.model_validate(config.model_dump(mode="json")) == config
+    assert isinstance(PolicyConfig(method="rrhf").coefficients, RrhfConfig)
+    with pytest.raises(ValueError, match="unknown key 'beta'"):
+        PolicyConfig(method="rjs", coefficients={"beta": 0.5})
+    assert PolicyConfig.model_json_schema()
+
+
+def test_rrhf_without_imitation_warns():
+    with pytest.warns(UserWarning, match="degenerate"):
+        RrhfConfig(sft_weight=0)
+
+
+def test_unknown_reward_objective_lists_the_known_ones():
+    with pytest.raises(
+        ValueError, match="known: ab, apo_rm, bradley_terry, gail, sequential, wgan"
+    ):
+        RewardConfig(objective="apo")
+
+
+def test_configs_are_read_without_torch():
+    code = "import sys, tasks.training.config; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

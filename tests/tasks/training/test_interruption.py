@@ -1,0 +1,36 @@
+"""The first signal is noted, the second acts as it always did."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from tasks.training.interruption import StopSignal
+
+
+def test_second_ctrl_c_is_immediate():
+    with StopSignal() as stop:
+        assert stop.requested is None
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested == "SIGINT"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            # The handler runs between two bytecodes.
+            signal.sigtimedwait([], 1)
+
+
+def test_other_threads_leave_signals_alone():
+    found = []
+
+    def watch() -> None:
+        before = signal.getsignal(signal.SIGTERM)
+        with StopSignal() as stop:
+            found.append(signal.getsignal(signal.SIGTERM) is before and stop.requested is None)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    thread.join()
+    assert found == [True]

@@ -1,0 +1,122 @@
+"""Reward models are trained by every objective, from the start each of them wants."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from tasks.data.files import write_groups
+from tasks.data.groups import Group, Message
+from tasks.models.batching import collate
+from tasks.models.encoding import Limits, encode_group
+from tasks.models.reward_model import load_reward_model, rewards
+from tasks.settings.errors import ConfigError, StageError
+from tasks.storage.workspace import Workspace
+from tasks.training.config import RewardConfig, TrainingConfig
+from tasks.training.reward_objectives import REWARD_OBJECTIVES
+from tasks.training.reward_updates import train_reward_model
+
+LIMITS = {"max_prompt_tokens": 40, "max_response_tokens": 40}
+TRAINING = TrainingConfig(learning_rate=1e-2, batch_size=8, micro_batch_size=3, num_train_epochs=6)
+
+
+def run(objective, base, preferences, apo, path, log):
+    # At beta_2 = 10 so few pairs would drown what gold teaches.
+    config = RewardConfig(objective=objective, beta_2=1.0, limits=LIMITS, training=TRAINING)
+    return train_reward_model(base, preferences, apo, config, Workspace(path), log, seed=0)
+
+
+@pytest.fixture(scope="module")
+def rm_base(tmp_path_factory, tiny_policy, data_folders):
+    from tasks.settings.log import NullLog
+
+    path = tmp_path_factory.mktemp("rm_base")
+    run("bradley_terry", tiny_policy, [data_folders["pairs"]], None, path, NullLog())
+    return path / "output"
+
+
+@pytest.mark.parametrize("objective", REWARD_OBJECTIVES)
+def test_every_objective_trains_and_saves(
+    objective, tiny_policy, rm_base, data_folders, tmp_path, recording_log
+):
+    known = REWARD_OBJECTIVES[objective]
+    metrics = run(
+        objective,
+        rm_base if known.continues else tiny_policy,
+        [data_folders["pairs"]],
+        data_folders["gold"] if known.game else None,
+        tmp_path,
+        recording_log,
+    )
+    steps = [values for step, values in recording_log.metrics if step]
+    assert metrics["samples_seen"] == metrics["samples_planned"] > 0
+    assert steps[-1]["loss"] < steps[0]["loss"]
+    if known.game:
+        assert steps[-1]["apo/margin"] > steps[0]["apo/margin"]
+    assert ("accuracy" in metrics) == known.uses_preferences
+    model = load_reward_model(tmp_path / "output")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "output")
+    group = Group((Message("user", "tea?"),), ("yes please",), (1.0,))
+    encoded = encode_group(tokenizer, None, group, Limits(**LIMITS))
+    ours = rewards(model, collate([encoded], tokenizer.pad_token_id))
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "output")
+    ids = torch.tensor([encoded.prompt_ids + encoded.responses_ids[0]])
+    assert torch.equal(ours, plain(ids).logits)
+
+
+def test_the_start_decides(tiny_policy, rm_base, data_folders, tmp_path, recording_log):
+    """`ab` goes on from RM_Base, so its first accuracy is already RM_Base's last."""
+    run("ab", rm_base, [data_folders["pairs"]], None, tmp_path, recording_log)
+    assert recording_log.metrics[0][1]["loss"] < 0.5
+
+
+@pytest.mark.parametrize("objective", ["ab", "sequential"])
+def test_continuing_from_a_policy_is_refused(
+    objective, tiny_policy, data_folders, tmp_path, recording_log
+):
+    with pytest.raises(ConfigError, match="goes on from a reward model"):
+        run(
+            objective,
+            tiny_policy,
+            [data_folders["pairs"]],
+            data_folders["gold"],
+            tmp_path,
+            recording_log,
+        )
+
+
+def test_missing_sets_are_named(tiny_policy, data_folders, tmp_path, recording_log):
+    with pytest.raises(ConfigError, match="given none.*D_APO"):
+        run("apo_rm", tiny_policy, [data_folders["pairs"]], None, tmp_path / "a", recording_log)
+    with pytest.raises(ConfigError, match="needs human preferences"):
+        run("apo_rm", tiny_policy, [], data_folders["gold"], tmp_path / "b", recording_log)
+
+
+def test_k_wise_preferences_become_pairs(tiny_policy, data_folders, tmp_path, recording_log):
+    """Scores (1, 3, 1) hold two ordered pairs; ties hold none."""
+    prompt = (Message("user", "tea?"),)
+    groups = [
+        Group(prompt, ("no", "yes please", "maybe"), (1.0, 3.0, 1.0)),
+        Group(prompt, ("no", "yes"), (1.0, 1.0), id="tied"),
+    ]
+    write_groups(tmp_path / "kwise", groups)
+    metrics = run(
+        "apo_rm",
+        tiny_policy,
+        [tmp_path / "kwise"],
+        data_folders["gold"],
+        tmp_path / "run",
+        recording_log,
+    )
+    assert metrics["data/preferences/groups"] == 2
+    write_groups(tmp_path / "ties", groups[1:])
+    with pytest.raises(StageError, match="nothing to train on"):
+        run(
+            "bradley_terry",
+            tiny_policy,
+            [tmp_path / "ties"],
+            None,
+            tmp_path / "tied",
+            recording_log,
+        )
