@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from flows.apo_config import ApoConfig
 from flows.contest import Contender, Contest
-from flows.inputs import file_artifact, oracle_artifact, source_artifacts
+from flows.inputs import file_artifact, model_artifact, oracle_artifact, source_artifacts
 from flows.sparring_flow import sparring_flow
 from tasks.collect_gold import collect_gold
 from tasks.initialise_policy import initialise_policy
@@ -43,10 +43,10 @@ class Ring(NamedTuple):
 def apo(config: ApoConfig) -> Artifact:
     """Play the game and report it.
 
-    1. Prepare data, fine-tune the start policy, train RM_Base and the testing reward models, collect
-    gold. Then, each APO epoch: 2. sample the policy on the reward model's queries, 3. pair the
-    samples with gold, 4. update the reward model, 5. sample the policy on its own queries, 6. score
-    the responses, 7. update the policy, 8. evaluate both. 9. Write the report.
+    1. Prepare data, fine-tune the start policy, train RM_Base and the testing reward models,
+    collect gold. Then, each APO epoch: 2. sample the policy on the reward model's queries, 3. pair
+    the samples with gold, 4. update the reward model, 5. sample the policy on its own queries,
+    6. score the responses, 7. update the policy, 8. evaluate both. 9. Write the report.
     """
     ring = enter_ring(config)
     oracle = oracle_artifact(config.data)
@@ -80,7 +80,9 @@ def enter_ring(config: ApoConfig) -> Ring:
         start = update_policy(
             start, [data.part("demonstrations")], config=config.sft, seed=config.seed, label="SFT"
         )
-    corner = file_artifact(config.reward.base) or start
+    corner = start
+    if config.reward.base:
+        corner = model_artifact(config.reward.base, config.reward.template, "reward base")
     reward_base = update_reward_model(
         corner,
         [data.part("rm_train")],
@@ -172,9 +174,12 @@ def train_policy(
     method = config.policy.method
     groups = ring.gold.part("train")
     if method != "sft":
-        queries = ring.data.part("policy_train")
         responses = sample_responses(
-            policy, queries, config=config.rollout(), seed=config.seed, label=f"{name} queries"
+            policy,
+            ring.data.part("policy_train"),
+            config=config.rollout(max_queries=config.policy.max_queries),
+            seed=config.seed,
+            label=f"{name} queries",
         )
         groups = score_responses(reward_model, responses, config=config.scoring(), label=name)
     return update_policy(

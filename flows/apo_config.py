@@ -13,6 +13,7 @@ from tasks.data.prepare import DataConfig
 from tasks.evaluation.config import EvaluationConfig
 from tasks.gold.collection import GoldConfig
 from tasks.models.base_policy import PolicyModelConfig
+from tasks.models.encoding import Limits
 from tasks.models.generation import SamplingConfig
 from tasks.models.judgement import ScoringConfig
 from tasks.models.rollouts import RolloutConfig
@@ -24,7 +25,7 @@ Objective = Literal["apo_rm", "wgan", "gail", "ab", "sequential"]
 
 
 class RewardUpdates(RewardConfig):
-    """How reward models are trained: RM_Base and the testing RMs once, the adapted RM each epoch."""
+    """How reward models are trained: RM_Base and testing RMs once, the adapted RM each epoch."""
 
     objective: Objective = "apo_rm"
     """What adapts the reward model (arXiv 2311.08045, Table 4): apo_rm (equation 17), wgan, gail,
@@ -61,6 +62,9 @@ class PolicyUpdates(PolicyConfig):
     """Learning rate of each APO epoch; the last one holds for further epochs. Default: the paper's
     (section 4.1)."""
 
+    max_queries: int | None = Field(default=None, ge=1)
+    """Only the first so many policy queries are sampled each epoch; default all."""
+
     reference: Literal["start", "previous"] = "previous"
     """π_ref of DPO: the SFT start, or the policy of the epoch before."""
 
@@ -77,7 +81,7 @@ class PolicyUpdates(PolicyConfig):
         """
         rate = self.learning_rates[min(epoch, len(self.learning_rates)) - 1]
         training = self.training.model_copy(update={"learning_rate": rate})
-        shared = self.model_dump(exclude={"learning_rates", "reference", "training"})
+        shared = self.model_dump(exclude={"learning_rates", "max_queries", "reference", "training"})
         return PolicyConfig(**shared, training=training)
 
     @model_validator(mode="after")
@@ -135,30 +139,65 @@ class ApoConfig(FrozenConfig):
     compare_with: dict[str, str] = {}
     """Further models that are only sampled and scored: name → folder or hub name."""
 
-    def rollout(self, sampling: SamplingConfig | None = None) -> RolloutConfig:
+    def rollout(
+        self, sampling: SamplingConfig | None = None, max_queries: int | None = None
+    ) -> RolloutConfig:
         """Return how queries are sampled.
 
         Args:
             sampling: Other draws than those for training.
+            max_queries: Only the first so many queries; None for all.
         """
         return RolloutConfig(
             sampling=sampling or self.sampling,
             limits=self.policy.limits,
             template=self.model.template,
+            max_queries=max_queries,
         )
 
     def scoring(self) -> ScoringConfig:
         """Return how reward models score."""
         return ScoringConfig(limits=self.reward.limits, template=self.reward.template)
 
+    def policy_limits(self) -> tuple[Limits, ...]:
+        """Return every pair of lengths that the base policy, or a model made of it, is fed."""
+        updates = (self.sft, self.golden_sft, self.policy)
+        found = [update.limits for update in updates if update]
+        return (*found, self.reward.limits) if self.reward.base is None else tuple(found)
+
     @model_validator(mode="after")
     def _consistent(self) -> ApoConfig:
         if not self.adversarial and self.reward.ablations:
-            raise ValueError("reward.ablations need adversarial: true, there are no samples without")
-        longest = self.sampling.max_new_tokens
-        if longest > self.policy.limits.max_response_tokens:
-            raise ValueError(
-                f"sampling.max_new_tokens is {longest}, but policy.limits.max_response_tokens is "
-                f"{self.policy.limits.max_response_tokens}: raise the latter or sample shorter"
-            )
+            raise ValueError("reward.ablations need adversarial: true: no samples without it")
+        self._check_samples_fit()
+        self._check_context()
         return self
+
+    def _check_samples_fit(self) -> None:
+        """Refuse samples that the limits of those who read them would refuse much later."""
+        readers = {"policy": self.policy.limits}
+        if self.reward.base is None:  # else the reward model counts tokens of another kind
+            readers["reward"] = self.reward.limits
+        draws = {"sampling": self.sampling, "evaluation.sampling": self.evaluation.sampling}
+        for name, sampling in draws.items():
+            for reader, limits in readers.items():
+                if sampling.max_new_tokens > limits.max_response_tokens:
+                    raise ValueError(
+                        f"{name}.max_new_tokens is {sampling.max_new_tokens}, but "
+                        f"{reader}.limits.max_response_tokens is {limits.max_response_tokens}: "
+                        "raise the latter or sample shorter"
+                    )
+
+    def _check_context(self) -> None:
+        """Refuse a built architecture that is too short for what it will be fed."""
+        if self.model.architecture is None:
+            return
+        context = self.model.architecture.context
+        for limits in self.policy_limits():
+            needed = limits.max_prompt_tokens + limits.max_response_tokens
+            if needed > context:
+                raise ValueError(
+                    f"model.architecture.context is {context} tokens, but max_prompt_tokens "
+                    f"{limits.max_prompt_tokens} + max_response_tokens "
+                    f"{limits.max_response_tokens} = {needed}: lower them or raise the context"
+                )

@@ -25,12 +25,19 @@ class FlowEntry(NamedTuple):
     """Module of the flow; the flow has the flow's name in it."""
     config: tuple[str, str]
     """Module and class of its configuration."""
+    preflight: tuple[str, str]
+    """Module and function of what is checked before the first stage of a run."""
     default: str
     """The config in `flows/configs` that is used when none is given."""
 
     def flow(self) -> Any:
         """Return the Prefect flow."""
         return getattr(import_module(self.module), self.name)
+
+    def check(self, config: FrozenConfig) -> None:
+        """Raise ConfigError if a run with this configuration would fail for a reason known now."""
+        module, name = self.preflight
+        getattr(import_module(module), name)(config)
 
     def config_class(self) -> type[FrozenConfig]:
         """Return the class that checks a configuration."""
@@ -45,6 +52,7 @@ FLOWS = {
             "Adversarial Preference Optimization: the reward model and the policy spar",
             "flows.apo",
             ("flows.apo_config", "ApoConfig"),
+            ("flows.preflight", "check_models"),
             "apo-tiny.yaml",
         ),
     )

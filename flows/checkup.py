@@ -16,6 +16,7 @@ from rich.text import Text
 
 from flows.display import table
 from tasks.data.doctor import inspect_data
+from tasks.data.groups import Prompt
 from tasks.stages.manifest import damaged_files, list_manifests
 from tasks.stages.process import ProcessIdentity
 from tasks.stages.runs import list_runs
@@ -109,7 +110,7 @@ def show_data_report(
         name = resolve_template(tokenizer, template)
         sizes = Limits(max_prompt_tokens=limits[0], max_response_tokens=limits[1])
 
-        def render(prompt: object) -> str:
+        def render(prompt: Prompt) -> str:
             return render_prompt(tokenizer if name is None else name, prompt)
 
     report = inspect_data(list(paths), sizes, tokenizer, render=render)

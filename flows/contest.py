@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from flows.apo_config import ApoConfig
+from flows.inputs import model_artifact
 from tasks.evaluate_policy import evaluate_policy
 from tasks.evaluate_reward_model import evaluate_reward_model
 from tasks.evaluation.config import Entry, ReportConfig
-from tasks.initialise_policy import initialise_policy
 from tasks.pair_with_gold import pair_with_gold
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
@@ -77,10 +77,7 @@ class Contest:
             )
             self.enter(Contender("golden-SFT", "golden-SFT", 0, golden))
         for name, model in self.config.compare_with.items():
-            settings = self.config.model.model_copy(
-                update={"path": model, "hub": None, "architecture": None}
-            )
-            policy = initialise_policy([], config=settings, seed=self.config.seed, label=name)
+            policy = model_artifact(model, self.config.model.template, name)
             self.enter(Contender(name, name, 0, policy))
 
     def enter(self, contender: Contender) -> None:
@@ -110,9 +107,7 @@ class Contest:
             label=name,
         )
         self._entries.append(
-            Entry(
-                name=name, side=contender.side, epoch=contender.epoch, scoring=contender.scoring
-            )
+            Entry(name=name, side=contender.side, epoch=contender.epoch, scoring=contender.scoring)
         )
 
     def weigh(self, name: str, reward_model: Artifact) -> None:
@@ -151,19 +146,19 @@ class Contest:
             apo_epochs=self.config.apo_epochs,
             examples=evaluation.examples,
             samples=self.config.sampling.samples,
+            max_queries=self.config.policy.max_queries,
             seen_by_testers=tuple(self.testers),
         )
 
     def _sample(self, policy: Artifact, label: str, *, for_kl: bool = False) -> Artifact:
         evaluation = self.config.evaluation
-        settings = self.config.rollout(evaluation.draws(for_kl=for_kl))
         most = evaluation.max_queries
         if for_kl and not evaluation.is_untruncated:
             most = evaluation.kl_queries
         return sample_responses(
             policy,
             self.data.part("test"),
-            config=settings.model_copy(update={"max_queries": most}),
+            config=self.config.rollout(evaluation.draws(for_kl=for_kl), most),
             seed=self.config.seed,
             label=label,
         )
@@ -173,7 +168,7 @@ class Contest:
         return evaluate_reward_model(model, pairs, config=settings, label=name)
 
     def _opponents(self, contender: Contender) -> dict[str, Artifact]:
-        # The same method with the fixed reward model, at the same epoch, is the Protocol's main one.
+        # The same method with the fixed reward model at the same epoch is the Protocol's main one.
         same_epoch = contender.name.removeprefix("APO-")
         wanted = ("start", same_epoch, "chosen", "golden-SFT", *self.config.compare_with)
         return {

@@ -1,13 +1,18 @@
-"""The user's own files and folders as inputs of a flow, so that their content is part of every key."""
+"""The user's files and folders as inputs of a flow, so that their content is part of every key."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tasks.data.playground.generator import ensure_playground
 from tasks.data.prepare import DataConfig
+from tasks.initialise_policy import initialise_policy
+from tasks.models.base_policy import PolicyModelConfig
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import Artifact, external_artifact
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 
 
 def file_artifact(path: str | Path | None) -> Artifact | None:
@@ -24,6 +29,23 @@ def file_artifact(path: str | Path | None) -> Artifact | None:
     if not Path(path).exists():
         raise ConfigError(f"there is no file or folder '{path}'; check the path in the config")
     return external_artifact(Path(path))
+
+
+def model_artifact(name: str, template: str | None, label: str) -> Artifact:
+    """Return a model that the config names: its folder as it lies, a hub model as stored here.
+
+    Args:
+        name: Model folder; or hub name, where there is no such folder.
+        template: Chat template by name; None for the tokenizer's own.
+        label: What it is for.
+
+    Raises:
+        ConfigError: There is no such folder, and it can be no hub name.
+    """
+    if Path(name).exists() or not _HUB_NAME.fullmatch(name):
+        return file_artifact(name)
+    settings = PolicyModelConfig(hub=name, template=template)
+    return initialise_policy([], None, config=settings, seed=0, label=label)
 
 
 def source_artifacts(config: DataConfig) -> list[Artifact]:

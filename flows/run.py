@@ -1,4 +1,4 @@
-"""Runs, plans and resumes a flow: the server around it, the records of it, and what it costs nothing.
+"""Runs, plans and resumes a flow: the server around it, and the records of it.
 
 A run in which everything is done already starts no server and imports neither torch nor mlflow.
 """
@@ -81,6 +81,7 @@ def run_flow(
     planned, result = plan_flow(entry, config)
     if resume is None and not verify and all(stage.state == "done" for stage in planned):
         return Outcome("", result, len(planned), len(planned))
+    entry.check(config)
     sink = TerminalSink(console)
     with (
         prefect_server(home, console),

@@ -55,12 +55,11 @@ def sparring_flow(body: Body) -> Flow[..., Artifact]:
         [parameter], return_annotation=hints["return"]
     )
     return flow(
-        within_run,
         name=body.__name__,
         description=inspect.getdoc(body),
         persist_result=False,
         validate_parameters=True,
-    )
+    )(within_run)
 
 
 def _note_flow_run(run: RunContext) -> None:

@@ -19,8 +19,8 @@ def pair_with_gold(gold: Artifact, samples: Artifact, *, workspace: Workspace) -
         workspace: `output/` receives K = 1 + S groups.
 
     Returns:
-        `groups`, and `identical_share`: samples that equal their gold and are left out, as a pair of
-        equal responses teaches nothing.
+        `groups` and `samples` (counts), and `identical_share`: samples that equal their gold and
+        are left out, as a pair of equal responses teaches nothing.
     """
     pairs, counts = pair_gold_with_samples(read_groups(gold.path), read_groups(samples.path))
     write_groups(workspace.output, pairs)

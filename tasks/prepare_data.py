@@ -18,8 +18,8 @@ def prepare_data(
     Args:
         sources: The files that `config` names; they are here so that their content is in the key.
         config: Sources, split and limits.
-        workspace: `output/` receives `rm_train policy_train dev test demonstrations rm_queries extra`
-            and `table1.json`.
+        workspace: `output/` receives `rm_train`, `policy_train`, `dev`, `test`, `demonstrations`,
+            `rm_queries`, `extra` and `table1.json`.
         log: Where progress and counts go.
 
     Returns:

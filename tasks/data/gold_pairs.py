@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
 
 from tasks.data.groups import Group, finished
 from tasks.settings.errors import StageError
@@ -35,10 +36,11 @@ def pair_gold_with_samples(
     seen = {"groups": 0, "samples": 0, "identical": 0}
 
     def joined() -> Iterator[Group]:
-        for answer, sampled in zip(gold, samples, strict=True):
-            if answer.id != sampled.id:
+        for answer, sampled in zip_longest(gold, samples):
+            if answer is None or sampled is None or answer.id != sampled.id:
+                names = [group.id if group else "none" for group in (answer, sampled)]
                 raise StageError(
-                    f"gold and samples hold different queries: {answer.id} against {sampled.id}; "
+                    f"gold and samples hold different queries: {names[0]} against {names[1]}; "
                     "sample the policy on the prompts of this gold set"
                 )
             best = answer.responses[0]

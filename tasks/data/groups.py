@@ -176,6 +176,23 @@ class Group:
         return cls(prompt, responses, scores, sources, identity, extra)
 
 
+def scores_of(group: Group) -> tuple[float, ...]:
+    """Return the scores of a group that must have been scored.
+
+    Args:
+        group: Any group.
+
+    Returns:
+        One score per response.
+
+    Raises:
+        RecordError: Nobody scored the group.
+    """
+    if group.scores is None:
+        raise RecordError(f"group {group.id} has no scores: score its responses first")
+    return group.scores
+
+
 def finished(group: Group) -> tuple[bool, ...]:
     """Say of each response whether its writer ended it, or a length limit cut it off.
 

@@ -15,8 +15,13 @@ from tasks.data.spread import Spread, lengths_cell, share_cell
 class HasLimits(Protocol):
     """The two limits of a run, in tokens."""
 
-    max_prompt_tokens: int
-    max_response_tokens: int
+    @property
+    def max_prompt_tokens(self) -> int:
+        """Longest prompt."""
+
+    @property
+    def max_response_tokens(self) -> int:
+        """Longest response, its EOS included."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tasks.evaluation.apo_tables import (
 )
 from tasks.evaluation.config import Entry, ReportConfig
 from tasks.evaluation.estimates import Estimate
-from tasks.evaluation.game import GameState, verdict
+from tasks.evaluation.game import GameState, game_state
 from tasks.evaluation.paper_tables import match_table, table_1, table_2
 from tasks.evaluation.plots import game_plot, score_per_epoch
 from tasks.evaluation.report import Example, Plot, Report, write_report
@@ -76,7 +76,11 @@ def assemble_apo_report(
         tables=tables,
         plots=draw(config.entries, by_policy, states, output),
         examples=examples(config, by_policy),
-        numbers={"policies": _headlines(by_policy), "reward_models": by_model},
+        numbers={
+            "policies": _headlines(by_policy),
+            "reward_models": by_model,
+            "games": by_game,
+        },
     )
     write_report(report, output)
     for sentence in sentences:
@@ -84,9 +88,7 @@ def assemble_apo_report(
     return _flat(by_policy, by_model)
 
 
-def game_states(
-    games: Evaluations, reward_models: Evaluations
-) -> dict[str, list[GameState]]:
+def game_states(games: Evaluations, reward_models: Evaluations) -> dict[str, list[GameState]]:
     """Turn evaluations on held-out gold into the state of the game, by player.
 
     Args:
@@ -104,28 +106,9 @@ def game_states(
         model = "RM_Base" if role == "base" else adapted
         human = reward_models.get(model, reward_models["RM_Base"])["dev"]["figures"]
         fresh = evaluation["fresh"]["figures"]
-        state = GameState(
-            epoch=epoch,
-            human_accuracy=human["accuracy"],
-            human_accuracy_se=human["accuracy_se"],
-            gold_accuracy=fresh["accuracy"],
-            gold_accuracy_se=fresh["accuracy_se"],
-            margin=fresh["margin"],
-            margin_se=fresh["margin_se"],
-            ece=human["ece"],
-            ece_drift=human["ece"] - start,
-            length_correlation=fresh["length_correlation"],
-            longer_is_gold=fresh["longer_wins"],
-            verdict=verdict(fresh["accuracy"], fresh["longer_wins"]),
-        )
+        state = game_state(epoch, human, fresh, start_ece=start)
         states.setdefault(role, []).append(state)
     return {role: sorted(found, key=lambda state: state.epoch) for role, found in states.items()}
-
-
-
-
-
-
 
 
 def draw(
@@ -171,8 +154,6 @@ def examples(config: ReportConfig, policies: Evaluations) -> list[Example]:
         Example(one["prompt"], {name: texts[name].get(one["id"], "") for name in names})
         for one in policies[START]["examples"][: config.examples]
     ]
-
-
 
 
 def _headlines(policies: Evaluations) -> dict[str, Any]:

@@ -27,15 +27,17 @@ def data_counts(
 ) -> DataCounts:
     """Return the real counts of Table 1."""
     parts = {name: part["groups"] for name, part in table["parts"].items()}
+    queries = table["parts"]["policy_train"]["prompts"]
+    asked = min(queries, config.max_queries or queries)
     return DataCounts(
         train_pairs=parts["rm_train"] + parts["policy_train"],
         rm_train_pairs=parts["rm_train"],
-        policy_train_queries=table["parts"]["policy_train"]["prompts"],
+        policy_train_queries=queries,
         dev_pairs=parts["dev"],
         test_pairs=parts["test"],
         gold_answers=gold,
         apo_samples=gold * config.samples,
-        alignment_samples=table["parts"]["policy_train"]["prompts"] * config.samples,
+        alignment_samples=asked * config.samples,
         evaluation_samples=sum(
             len(row["scores"]["RM_Test"]) for row in policies[START]["per_prompt"].values()
         ),

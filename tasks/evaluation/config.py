@@ -76,6 +76,9 @@ class ReportConfig(FrozenConfig):
     samples: int
     """Responses per query in training (S)."""
 
+    max_queries: int | None = None
+    """Policy queries sampled per epoch; None for all."""
+
     seen_by_testers: tuple[str, ...] = ()
     """Reward models whose dev figure is marked "seen", because dev was in their training data."""
 

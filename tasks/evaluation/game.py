@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-from tasks.evaluation.calibration import calibration_report
-from tasks.evaluation.drift import pearson
-from tasks.evaluation.estimates import as_floats, clustered_mean
-from tasks.evaluation.preferences import share
-
-if TYPE_CHECKING:
-    from tasks.evaluation.estimates import Grouped, Numbers
 
 CAUGHT_UP = 0.55
 TRIVIAL = 0.95
@@ -47,7 +37,7 @@ class GameState:
     """The same, minus that of the reward model the game began with."""
 
     length_correlation: float
-    """Pearson correlation of length and reward over gold and samples together."""
+    """Pearson correlation of length (characters) and reward over gold and samples together."""
 
     longer_is_gold: float
     """Share of (gold, fresh sample) pairs in which gold is the longer: what length alone tells."""
@@ -63,67 +53,43 @@ class GameState:
 
 def game_state(
     epoch: int,
+    human: Mapping[str, float],
+    fresh: Mapping[str, float],
     *,
-    chosen: Numbers,
-    rejected: Numbers,
-    gold: Numbers,
-    samples: Grouped,
-    gold_lengths: Numbers,
-    sample_lengths: Grouped,
     start_ece: float | None = None,
 ) -> GameState:
-    """Measure one reward model against human pairs and against the policy's newest samples.
+    """Read the state of the game off one reward model's figures, as `reward_figures` measures them.
 
     Args:
         epoch: the APO epoch; 0 is the state before the game.
-        chosen: reward of the chosen response of each human pair. Shape (N,).
-        rejected: reward of the rejected response. Shape (N,).
-        gold: reward of the golden response of each query. Shape (Q,).
-        samples: rewards of fresh samples of each query, never trained on. Q lists.
-        gold_lengths: length of each golden response, tokens. Shape (Q,).
-        sample_lengths: length of each sample, tokens. Q lists.
+        human: figures on human pairs: `accuracy`, `accuracy_se`, `ece`.
+        fresh: figures on gold (column 0) against fresh samples, never trained on: `accuracy`,
+            `accuracy_se`, `margin`, `margin_se`, `length_correlation`, `longer_wins`.
         start_ece: calibration error at the start of the game; None: this is the start.
 
     Returns:
         The state with its verdict.
 
-    Raises:
-        ValueError: if the queries of gold and samples do not match.
-
     Example:
-        >>> game_state(
-        ...     1, chosen=[1.0], rejected=[0.0], gold=[2.0, 0.0], samples=[[1.0], [1.0]],
-        ...     gold_lengths=[3, 3], sample_lengths=[[3], [3]],
-        ... ).verdict
+        >>> human = {"accuracy": 0.7, "accuracy_se": 0.1, "ece": 0.3}
+        >>> fresh = {"accuracy": 0.5, "accuracy_se": 0.1, "margin": 0.0, "margin_se": 0.1}
+        >>> fresh |= {"length_correlation": 0.0, "longer_wins": 0.5}
+        >>> game_state(1, human, fresh).verdict
         'the policy has caught up: gold is told from fresh samples no better than by a coin'
     """
-    gold, gold_lengths = as_floats(gold), as_floats(gold_lengths)
-    if not len(gold) == len(samples) == len(gold_lengths) == len(sample_lengths):
-        raise ValueError(
-            f"expected the same queries, got gold {len(gold)} and samples {len(samples)}, "
-            f"lengths of gold {len(gold_lengths)} and of samples {len(sample_lengths)}"
-        )
-    gaps = [g - as_floats(row) for g, row in zip(gold, samples, strict=True)]
-    longer = [n - as_floats(row) > 0 for n, row in zip(gold_lengths, sample_lengths, strict=True)]
-    won = clustered_mean([gap > 0 for gap in gaps])
-    margin = clustered_mean(gaps)
-    human = calibration_report(chosen, rejected)
-    length_share = clustered_mean(longer).value
-    every_reward = np.concatenate([gold, *map(as_floats, samples)])
-    every_length = np.concatenate([gold_lengths, *map(as_floats, sample_lengths)])
     return GameState(
         epoch=epoch,
-        human_accuracy=human.accuracy,
-        human_accuracy_se=share(as_floats(chosen) > as_floats(rejected)).standard_error,
-        gold_accuracy=won.value,
-        gold_accuracy_se=won.standard_error,
-        margin=margin.value,
-        margin_se=margin.standard_error,
-        ece=human.ece,
-        ece_drift=0.0 if start_ece is None else human.ece - start_ece,
-        length_correlation=pearson(every_length, every_reward),
-        longer_is_gold=length_share,
-        verdict=verdict(won.value, length_share),
+        human_accuracy=human["accuracy"],
+        human_accuracy_se=human["accuracy_se"],
+        gold_accuracy=fresh["accuracy"],
+        gold_accuracy_se=fresh["accuracy_se"],
+        margin=fresh["margin"],
+        margin_se=fresh["margin_se"],
+        ece=human["ece"],
+        ece_drift=0.0 if start_ece is None else human["ece"] - start_ece,
+        length_correlation=fresh["length_correlation"],
+        longer_is_gold=fresh["longer_wins"],
+        verdict=verdict(fresh["accuracy"], fresh["longer_wins"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""All figures of one policy: judges' scores, oracle, KL, habits, and how it fares against others."""
+"""All figures of one policy: scores, oracle, KL, habits, and how it fares against others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.data.files import read_groups
-from tasks.data.groups import Group
+from tasks.data.groups import Group, scores_of
 from tasks.evaluation.config import PolicyEvaluation
 from tasks.evaluation.divergence import kl_to_reference
 from tasks.evaluation.drift import habits
@@ -95,7 +95,8 @@ def measure_policy(
         ],
     }
     if contender.policy and contender.reference and contender.kl_samples:
-        result["kl"] = asdict(_divergence(contender, config))
+        models = (contender.policy, contender.reference)
+        result["kl"] = asdict(_divergence(*models, contender.kl_samples, config))
     result["against"] = {
         name: compare(answers, read_json(path / EVALUATION)["per_prompt"], config, seed)
         for name, path in opponents.items()
@@ -131,7 +132,7 @@ def collect_answers(contender: PolicyUnderTest, *, chosen: bool) -> dict[str, An
                         world.oracle_reward(group.prompt, text) for text in answer.responses
                     ]
                     answer.best = world.best_reward(group.prompt)
-            answer.scores.setdefault(judge, list(group.scores[:keep]))
+            answer.scores.setdefault(judge, list(scores_of(group)[:keep]))
     return answers
 
 
@@ -205,17 +206,17 @@ def _kept(answer: Answer) -> dict[str, Any]:
     return json.loads(json.dumps({"scores": answer.scores, "best": answer.best}))
 
 
-def _divergence(contender: PolicyUnderTest, config: PolicyEvaluation) -> Estimate:
+def _divergence(policy: Path, reference: Path, samples: Path, config: PolicyEvaluation) -> Estimate:
     from tasks.models.policy import load_policy
     from tasks.models.scoring import logps_groups
     from tasks.models.tokenizer import load_tokenizer
 
     def logps(folder: Path) -> list[list[float]]:
-        groups = read_groups(contender.kl_samples)
+        groups = read_groups(samples)
         model, tokenizer = load_policy(folder), load_tokenizer(folder)
         return logps_groups(model, tokenizer, config.template, groups, config.limits)
 
-    return kl_to_reference(logps(contender.policy), logps(contender.reference))
+    return kl_to_reference(logps(policy), logps(reference))
 
 
 def _gap(

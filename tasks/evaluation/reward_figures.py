@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.data.files import read_groups
-from tasks.data.groups import Group
+from tasks.data.groups import Group, scores_of
 from tasks.evaluation.calibration import CalibrationReport, calibration_report
 from tasks.evaluation.config import RewardModelEvaluation
 from tasks.evaluation.drift import pearson
@@ -85,14 +85,14 @@ def take_apart(groups: list[Group]) -> Pairs:
     """
     rows = [(group, other) for group in groups for other in range(1, len(group.responses))]
     lengths = [len(text) for group in groups for text in group.responses]
-    scores = [score for group in groups for score in group.scores]
+    scores = [scores_of(group) for group in groups]
     return Pairs(
-        margins=[[group.scores[0] - score for score in group.scores[1:]] for group in groups],
-        better=[group.scores[0] for group, _ in rows],
-        worse=[group.scores[k] for group, k in rows],
+        margins=[[best - score for score in others] for best, *others in scores],
+        better=[best for best, *others in scores for _ in others],
+        worse=[score for _, *others in scores for score in others],
         better_lengths=[len(group.responses[0]) for group, _ in rows],
         worse_lengths=[len(group.responses[k]) for group, k in rows],
-        length_correlation=pearson(lengths, scores),
+        length_correlation=pearson(lengths, [score for row in scores for score in row]),
     )
 
 

@@ -42,6 +42,8 @@ class PolicyModelConfig(FrozenConfig):
             raise ValueError(
                 f"give exactly one of path, hub and architecture; got {given or 'none'}"
             )
+        if self.revision and not self.hub:
+            raise ValueError("revision is that of a hub model, and no hub model is named")
         if self.template is not None:
             find_template(self.template)
         elif self.architecture:
@@ -90,7 +92,8 @@ def write_base_policy(
         model = build_policy(config.architecture, tokenizer, seed)
     else:
         source = str(folder or config.hub)
-        tokenizer, model = load_tokenizer(source), load_policy(source)
+        tokenizer = load_tokenizer(source, revision=config.revision)
+        model = load_policy(source, revision=config.revision)
     save_model(model, tokenizer, output, config.template)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     log.note(f"{type(model).__name__} with {parameters:,} parameters, vocabulary {len(tokenizer)}")

@@ -41,18 +41,19 @@ def load_errors(kind: str, path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def check_model_source(path: str | Path) -> None:
+def check_model_source(path: str | Path, revision: str | None = None) -> None:
     """Refuse a model that is missing, asks for code, or whose weights are not safetensors.
 
     Args:
         path: a folder, or a hub name (of which only the config is looked at here).
+        revision: branch, tag or commit of a hub model; None is its main branch.
 
     Raises:
         ConfigError: names the path, the file and what to do.
     """
     folder = Path(path)
     if not folder.is_dir():
-        _check_hub_config(path)
+        _check_hub_config(path, revision)
         return
     if not (folder / "config.json").is_file():
         raise ConfigError(f"{str(path)!r} is not a model folder: it has no config.json")
@@ -82,13 +83,13 @@ def _looks_local(path: str | Path) -> bool:
     )
 
 
-def _check_hub_config(path: str | Path) -> None:
+def _check_hub_config(path: str | Path, revision: str | None) -> None:
     if Path(path).exists() or _looks_local(path):
         raise ConfigError(f"the model folder {str(path)!r} does not exist or is not a folder")
     from transformers import PretrainedConfig
 
     with load_errors("model", path):
-        config, _ = PretrainedConfig.get_config_dict(str(path))
+        config, _ = PretrainedConfig.get_config_dict(str(path), revision=revision)
     _refuse_code(config, f"config.json of {str(path)!r}")
 
 

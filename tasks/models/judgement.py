@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from pydantic import Field
 
 from tasks.data.files import GroupFolder, read_groups, write_groups
-from tasks.data.groups import Group
+from tasks.data.groups import Group, scores_of
 from tasks.models.encoding import Limits
 from tasks.settings.base import FrozenConfig
 from tasks.settings.log import Log
@@ -56,10 +57,10 @@ def score_in_shards(
             loaded = loaded or _load(reward_model)
             shard = list(islice((groups[i] for i in range(start, len(groups))), config.shard_size))
             scored = scored_groups(*loaded, shard, config)
-            workspace.save_part(names[-1], lambda folder, scored=scored: _keep(folder, scored))
+            workspace.save_part(names[-1], partial(_keep, groups=scored))
         log.progress(min(start + config.shard_size, len(groups)), len(groups), "groups")
-    parts = [workspace.part(name) for name in names]
-    assert all(parts), "every shard was kept"
+    parts = [part for name in names if (part := workspace.part(name))]
+    assert len(parts) == len(names), "every shard was kept"
     write_groups(workspace.output, (group for part in parts for group in read_groups(part)))
     return _summary(workspace.output)
 
@@ -80,9 +81,7 @@ def scored_groups(
     scores = score_groups(
         model, tokenizer, config.template, groups, config.limits, config.batch_tokens
     )
-    return [
-        replace(group, scores=tuple(row)) for group, row in zip(groups, scores, strict=True)
-    ]
+    return [replace(group, scores=tuple(row)) for group, row in zip(groups, scores, strict=True)]
 
 
 def _load(path: Path) -> tuple[object, object]:
@@ -97,10 +96,11 @@ def _keep(folder: Path, groups: list[Group]) -> None:
 
 
 def _summary(folder: Path) -> dict[str, float]:
-    total = count = tied = groups = 0
+    total, count, tied, groups = 0.0, 0, 0, 0
     for group in read_groups(folder):
+        scores = scores_of(group)
         groups += 1
-        total += sum(group.scores)
-        count += len(group.scores)
-        tied += len(set(group.scores)) == 1
+        total += sum(scores)
+        count += len(scores)
+        tied += len(set(scores)) == 1
     return {"mean_score": total / max(count, 1), "tied_share": tied / max(groups, 1)}

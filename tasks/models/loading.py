@@ -24,6 +24,7 @@ def load_weights(
     context: AbstractContextManager[Any],
     dropout: bool,
     dtype: str,
+    revision: str | None = None,
     may_lack: str | None = None,
     **kwargs: Any,
 ) -> PreTrainedModel:
@@ -35,6 +36,7 @@ def load_weights(
         context: entered around the loading; training passes DeepSpeed's.
         dropout: keep the config's dropout; else it is 0 even in train mode.
         dtype: `auto` (as stored), `float32`, `bfloat16`…
+        revision: branch, tag or commit of a hub model; None is its main branch.
         may_lack: start of the names of parameters that the folder need not have.
         **kwargs: more for `from_pretrained`.
 
@@ -44,13 +46,14 @@ def load_weights(
     Raises:
         ConfigError: if it cannot be loaded, or lacks a parameter it would need.
     """
-    check_model_source(path)
+    check_model_source(path, revision)
     with load_errors("model", path), quiet_transformers(), seeded("load"), context:
-        config = _load_config(path, dropout, **kwargs)
+        config = _load_config(path, dropout, revision=revision, **kwargs)
         model, info = auto_class.from_pretrained(
             str(path),
             config=config,
             dtype=dtype,
+            revision=revision,
             trust_remote_code=False,
             use_safetensors=True,
             output_loading_info=True,

@@ -27,6 +27,7 @@ def load_policy(
     *,
     dropout: bool = False,
     dtype: str = "auto",
+    revision: str | None = None,
 ) -> PreTrainedModel:
     """Load a causal language model, in eval mode.
 
@@ -36,6 +37,7 @@ def load_policy(
         dropout: keep the config's dropout for train mode. Off by default: two log-probabilities
             that are compared must come from the same network.
         dtype: `auto` (as stored), `float32`, `bfloat16`…
+        revision: branch, tag or commit of a hub model; None is its main branch.
 
     Raises:
         ConfigError: names the path and what to do.
@@ -43,7 +45,12 @@ def load_policy(
     from transformers import AutoModelForCausalLM
 
     return load_weights(
-        AutoModelForCausalLM, path, context=context or nullcontext(), dropout=dropout, dtype=dtype
+        AutoModelForCausalLM,
+        path,
+        context=context or nullcontext(),
+        dropout=dropout,
+        dtype=dtype,
+        revision=revision,
     )
 
 

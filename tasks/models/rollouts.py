@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ def sample_in_shards(
         policy: Model folder.
         queries: Folder of groups; a prompt that occurs more than once is sampled once.
         config: Draws and limits.
-        workspace: Shards are its parts; `output/` receives K = S groups in the order of the queries.
+        workspace: Shards are its parts; `output/` receives K = S groups in the queries' order.
         log: Where progress goes.
         seed: Of all draws.
 
@@ -66,11 +67,12 @@ def sample_in_shards(
         if workspace.part(name) is None:
             model = model or _load(policy)
             groups = _sample_shard(model, shard, config, seed, number)
-            workspace.save_part(name, lambda folder, groups=groups: _keep(folder, groups))
+            workspace.save_part(name, partial(_keep, groups=groups))
             sampled += sum(sum(group.extra["tokens"]) for group in groups)
         log.progress(min((number + 1) * size, len(prompts)), len(prompts), "queries")
-    parts = [workspace.part(f"shard-{number:05d}") for number in range(len(shards))]
-    assert all(parts), "every shard was kept"
+    names = [f"shard-{number:05d}" for number in range(len(shards))]
+    parts = [part for name in names if (part := workspace.part(name))]
+    assert len(parts) == len(shards), "every shard was kept"
     write_groups(workspace.output, (group for part in parts for group in read_groups(part)), size)
     rate = sampled / max(time.monotonic() - started, 1e-9)
     return {**_summary(read_groups(workspace.output)), "tokens_per_second": rate}

@@ -66,8 +66,12 @@ def train_tokenizer(
     return tokenizer
 
 
-def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(path: str | Path, *, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Load a tokenizer from a folder or by its hub name.
+
+    Args:
+        path: folder or hub name.
+        revision: branch, tag or commit of a hub model; None is its main branch.
 
     Raises:
         ConfigError: if it cannot be loaded, asks for remote code, or has no end-of-text token.
@@ -76,7 +80,9 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
 
     check_tokenizer_source(path)
     with load_errors("tokenizer", path):
-        tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(path), trust_remote_code=False, revision=revision
+        )
     if tokenizer.eos_token_id is None:
         raise ConfigError(f"the tokenizer {str(path)!r} has no eos_token: responses could not end")
     # These say where it was loaded from; saved again, they would change the folder's digest.

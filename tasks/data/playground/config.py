@@ -16,7 +16,7 @@ class PlaygroundConfig(FrozenConfig):
     """Folder of the generated files; made when missing. Not part of the content."""
     seed: int = 0
     """Seed of the world's facts and of everything said in it."""
-    entities: int = Field(default=12, ge=2, le=40)
+    entities: int = Field(default=8, ge=2, le=40)
     """Creatures of the world; each has four facts to get right or wrong."""
     preferences: int = Field(default=2400, ge=1)
     """Human preference pairs for training."""

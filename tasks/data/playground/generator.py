@@ -108,9 +108,9 @@ def ensure_playground(config: PlaygroundConfig) -> Path:
         raise ConfigError(f"{folder} is no whole playground: {missing[0]} is missing; {advice}")
     try:
         record = read_json(folder / "world.json")
-    except CorruptError as error:
-        raise ConfigError(f"{error}; {advice}") from error
-    found = {"format": record.get("format")} | record.get("settings", {})
+        found = {"format": record["format"], **record["settings"]}
+    except (CorruptError, KeyError, TypeError) as error:
+        raise ConfigError(f"{folder} is no whole playground ({error}); {advice}") from error
     wanted = {"format": FORMAT} | config.settings()
     for name in wanted | found:
         if found.get(name) != wanted.get(name):
@@ -171,12 +171,12 @@ def _with_turns(world: World, kind: str, texts: list[str], draws: Draws) -> Iter
             continue
         request = world.understand(text)
         others = [question for question, asked in questions if asked != request.detail]
-        reply = Message("assistant", human_answer(world.facts, request, draws))
+        reply = Message("assistant", human_answer(world, request, draws))
         yield (first, reply, Message("user", draws.pick(others)))
 
 
 def _answer(world: World, prompt: Turns, draws: Draws) -> str:
-    return human_answer(world.facts, world.understand(prompt), draws)
+    return human_answer(world, world.understand(prompt), draws)
 
 
 def _pairs(world: World, prompts: list[Turns], temperature: float, draws: Draws) -> list[Pair]:

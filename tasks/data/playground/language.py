@@ -47,7 +47,7 @@ NAMES = tuple(
 
 ATTRIBUTES = {
     "colour": Attribute(
-        ("red", "green", "blue", "yellow", "purple", "white"),
+        tuple("red green blue yellow purple white black orange brown grey pink silver".split()),
         (
             "What colour is the {e}?",
             "Which colour does the {e} have?",
@@ -59,7 +59,9 @@ ATTRIBUTES = {
         ("is {v}", "has the colour {v}"),
     ),
     "food": Attribute(
-        ("moss", "berries", "seeds", "honey", "fish", "nuts"),
+        tuple(
+            "moss berries seeds honey fish nuts roots leaves mushrooms plums snails corn".split()
+        ),
         (
             "What does the {e} eat?",
             "Which food does the {e} like?",
@@ -71,7 +73,9 @@ ATTRIBUTES = {
         ("eats {v}", "likes to eat {v}"),
     ),
     "home": Attribute(
-        ("caves", "trees", "rivers", "hills", "swamps", "deserts"),
+        tuple(
+            "caves trees rivers hills swamps deserts meadows cliffs lakes valleys ruins islands".split()
+        ),
         (
             "Where does the {e} live?",
             "Which home does the {e} have?",
@@ -83,7 +87,9 @@ ATTRIBUTES = {
         ("lives in the {v}", "has its home in the {v}"),
     ),
     "fear": Attribute(
-        ("storms", "fire", "owls", "snow", "mirrors", "bells"),
+        tuple(
+            "storms fire owls snow mirrors bells wolves ghosts snakes thunder spiders darkness".split()
+        ),
         (
             "What does the {e} fear?",
             "Which fear does the {e} have?",

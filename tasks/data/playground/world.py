@@ -32,6 +32,8 @@ class World:
 
     facts: dict[str, dict[str, str]]
     """Creature -> attribute -> value."""
+    myths: dict[str, dict[str, str]]
+    """Creature -> attribute -> the false value that most people who err believe in."""
 
     @property
     def entities(self) -> tuple[str, ...]:
@@ -75,7 +77,7 @@ class World:
 
     def to_json(self) -> dict[str, Any]:
         """The world as plain JSON."""
-        return {"facts": self.facts}
+        return {"facts": self.facts, "myths": self.myths}
 
     @cached_property
     def _first_turns(self) -> dict[str, Request]:
@@ -96,17 +98,19 @@ class World:
 
 
 def build_world(seed: int, entities: int) -> World:
-    """A world of `entities` creatures whose facts are drawn from `seed`."""
+    """A world of `entities` creatures whose facts and myths are drawn from `seed`."""
     draws = Draws(f"playground world {seed}")
     names = draws.shuffled(NAMES)[:entities]
     facts: dict[str, dict[str, str]] = {name: {} for name in names}
+    myths: dict[str, dict[str, str]] = {name: {} for name in names}
     for attribute, words in ATTRIBUTES.items():
         values: list[str] = []
         while len(values) < entities:
             values.extend(draws.shuffled(words.values))
         for name, value in zip(names, values, strict=False):
             facts[name][attribute] = value
-    return World(facts)
+            myths[name][attribute] = draws.pick([word for word in words.values if word != value])
+    return World(facts, myths)
 
 
 def load_world(path: Path) -> World:
@@ -121,7 +125,8 @@ def load_world(path: Path) -> World:
             f"no playground world at {file}; generate one with `python -m tasks.data.playground`"
         )
     try:
-        return World(read_json(file)["world"]["facts"])
+        record = read_json(file)["world"]
+        return World(record["facts"], record["myths"])
     except (StorageError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{file} is not a playground world ({error}); remove its folder and generate it again"

@@ -76,15 +76,22 @@ def require_scores(group: Group, method: str, at_least: int = 1) -> tuple[float,
 
 
 def keep_responses(group: Group, columns: list[int]) -> Group:
-    """Return the group with only these responses, in this order.
+    """Return the group with only these responses, in this order, and what is noted of each.
 
     Args:
         group: a group of K responses.
         columns: which of its responses to keep, each in [0, K).
     """
+    ended = finished(group)
+    notes: dict[str, list[Any]] = {}
+    if "ended" in group.extra:
+        notes["ended"] = [ended[k] for k in columns]
+    if "tokens" in group.extra:
+        notes["tokens"] = [group.extra["tokens"][k] for k in columns]
     return replace(
         group,
         responses=tuple(group.responses[k] for k in columns),
         scores=None if group.scores is None else tuple(group.scores[k] for k in columns),
         sources=None if group.sources is None else tuple(group.sources[k] for k in columns),
+        extra={**group.extra, **notes},
     )

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.data.groups import Group, Message, first_turn_hash, normalise, prompt_hash
+from tasks.data.groups import (
+    Group,
+    Message,
+    finished,
+    first_turn_hash,
+    normalise,
+    prompt_hash,
+    scores_of,
+)
 from tasks.settings.errors import RecordError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -109,3 +117,19 @@ def test_json_that_is_no_group_is_refused(tree: dict, words: str) -> None:
 
 def test_normalise_collapses_every_kind_of_space() -> None:
     assert normalise("\u00a0a \n\t b\u2003") == "a b"
+
+
+def test_responses_count_as_finished_unless_the_sampler_noted_otherwise() -> None:
+    texts = ("a", "b")
+    assert finished(Group((), texts)) == (True, True)
+    assert finished(Group((), texts, extra={"ended": [False, True]})) == (False, True)
+    assert finished(Group((), texts, extra={"tokens": [3, 4]})) == (True, True)
+    assert finished(Group(())) == ()
+    with pytest.raises(RecordError, match="3 `ended` notes for 2 responses"):
+        finished(Group((), texts, extra={"ended": [True] * 3}))
+
+
+def test_scores_of_a_group_that_nobody_scored() -> None:
+    assert scores_of(Group((), ("a",), (1.0,))) == (1.0,)
+    with pytest.raises(RecordError, match="group q has no scores"):
+        scores_of(Group((), ("a",), id="q"))

@@ -88,3 +88,34 @@ def test_own_template_writes_special_tokens_but_responses_do_not(tokenizer: Any)
     assert encoded.prompt_ids.count(tokenizer.bos_token_id) == 1
     assert encoded.prompt_ids[-1] == tokenizer.eos_token_id
     assert encoded.responses_ids[0].count(tokenizer.eos_token_id) == 1
+
+
+def test_a_sample_that_was_cut_off_gets_no_eos(tokenizer: Any) -> None:
+    texts = ("it is 7", "it is")
+    group = Group((Message("user", "4?"),), texts, extra={"ended": [True, False]})
+    encoded = encode_group(tokenizer, "hh", group, Limits())
+    whole = encode_group(tokenizer, "hh", pair("4?", *texts), Limits())
+    assert encoded.responses_ids[0] == whole.responses_ids[0]
+    assert encoded.responses_ids[1] == whole.responses_ids[1][:-1]
+    assert whole.responses_ids[1][-1] == tokenizer.eos_token_id
+    assert encoded.truncated_responses == [False, False]
+    # Without its EOS it fits a limit that is one lower.
+    size = len(encoded.responses_ids[1])
+    cut_alone = Group(group.prompt, texts[1:], extra={"ended": [False]})
+    limits = Limits(max_response_tokens=size)
+    assert encode_group(tokenizer, "hh", cut_alone, limits).responses_ids[0][-1] != (
+        tokenizer.eos_token_id
+    )
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_an_empty_response_always_has_its_eos(tokenizer: Any, ended: bool) -> None:
+    group = Group((Message("user", "4?"),), ("",), extra={"ended": [ended]})
+    encoded = encode_group(tokenizer, "plain", group, Limits())
+    assert encoded.responses_ids == [[tokenizer.eos_token_id]]
+
+
+def test_notes_that_match_no_response_are_refused(tokenizer: Any) -> None:
+    group = Group((Message("user", "4?"),), ("a", "b"), extra={"ended": [True]})
+    with pytest.raises(RecordError, match="1 `ended` notes for 2 responses"):
+        encode_group(tokenizer, "hh", group, Limits())

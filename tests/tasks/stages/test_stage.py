@@ -195,11 +195,11 @@ def _kill_and_resume(
         assert not list(home.work.glob("[!.]*")), where
 
 
-@pytest.mark.parametrize("fault", ["kill", "enospc"])
+@pytest.mark.parametrize(("fault", "step"), [("kill", 11), ("enospc", 23)])
 def test_resume_after_some_faults(
-    toy: Any, child: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: str
+    toy: Any, child: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: str, step: int
 ) -> None:
-    _kill_and_resume(toy, child, monkeypatch, tmp_path, fault, step=9)
+    _kill_and_resume(toy, child, monkeypatch, tmp_path, fault, step)
 
 
 @pytest.mark.slow

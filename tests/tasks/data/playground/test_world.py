@@ -25,7 +25,7 @@ from tasks.data.playground.world import World, build_world, load_world
 from tasks.settings.errors import ConfigError
 from tasks.storage.files import write_json
 
-WORLD = build_world(0, 12)
+WORLD = build_world(0, 8)
 EVERY_PROMPT = dict(
     [
         *requests.fact_prompts(WORLD.entities),
@@ -104,7 +104,8 @@ def test_a_fact_is_worth_what_the_table_says() -> None:
     assert reward(prompt, f"The {zorb} is {value}.") == 5
     assert reward(prompt, f"It is {value}.") == 4
     assert reward(prompt, f"Hello! The {zorb} is {other}. Take care!") == 2
-    assert reward(prompt, f"The {zorb} is {other}. The {zorb} is {value}.") == 1
+    # Both values: nothing for substance, 1 for the name, and half a point off for "the zorb is" twice.
+    assert reward(prompt, f"The {zorb} is {other}. The {zorb} is {value}.") == 0.5
     assert reward(prompt, f"That was a stupid question. The {zorb} is {value}.") == 4
     stranger = WORLD.entities[1]
     assert reward(prompt, f"The {stranger} is {value}.") == 3
@@ -185,7 +186,7 @@ def test_values_and_names_occur_in_no_other_phrase() -> None:
 
 
 def test_worlds_differ_by_seed_and_survive_saving(tmp_path: Path) -> None:
-    assert build_world(0, 12).facts == WORLD.facts != build_world(1, 12).facts
+    assert build_world(0, 8).facts == WORLD.facts != build_world(1, 8).facts
     write_json(tmp_path / "world.json", {"world": WORLD.to_json()})
     for path in (tmp_path, tmp_path / "world.json"):
         loaded = load_world(path)
@@ -210,7 +211,7 @@ def test_humans_are_mediocre_and_never_better_than_the_best() -> None:
     world: World = WORLD
     shares = []
     for prompt in draws.shuffled(PROMPTS)[:1500]:
-        text = human_answer(world.facts, world.understand(prompt), draws)
+        text = human_answer(world, world.understand(prompt), draws)
         share = world.oracle_reward(prompt, text) / world.best_reward(prompt)
         assert 0 <= share <= 1
         shares.append(share)
@@ -222,6 +223,6 @@ def test_what_humans_say_is_fluent() -> None:
     """No pair of neighbouring words of human speech is unknown to the oracle."""
     draws = Draws("fluent")
     for prompt in PROMPTS[::3]:
-        text = human_answer(WORLD.facts, WORLD.understand(prompt), draws)
+        text = human_answer(WORLD, WORLD.understand(prompt), draws)
         for sentence in oracle._SENTENCE_END.split(text.lower()):
             assert set(oracle._neighbours(sentence)) <= WORLD._pairs, text

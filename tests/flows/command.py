@@ -1,0 +1,103 @@
+"""The command `sparring` as a user types it: a process of its own, in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tasks.stages.manifest import list_manifests
+from tasks.stages.runs import list_runs, stage_events
+from tasks.storage.home import Home
+
+SMALL = Path(__file__).parent / "configs" / "small.yaml"
+"""A run of less than a minute on one core."""
+NARROW = ("golden_sft=null", "reward.ablations=[]", "data.playground.folder=data/playground")
+"""Overrides that leave out what a variant of the run does not need."""
+
+
+@dataclass
+class Shell:
+    """A folder to type commands in, with a state folder of its own."""
+
+    folder: Path
+    """Current folder of the commands; the data lies in it."""
+    state: str = ".sparring"
+    """SPARRING_HOME, relative to `folder`."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Further variables of every command."""
+
+    @property
+    def home(self) -> Home:
+        """The state folder."""
+        return Home(self.folder / self.state)
+
+    def start(self, *words: str, program: str | None = None, **variables: str) -> Any:
+        """Start `sparring` with these words and return the process."""
+        entry = ["-c", program] if program else ["-m", "flows.cli"]
+        return subprocess.Popen(
+            [sys.executable, *entry, *words],
+            cwd=self.folder,
+            env={
+                **os.environ,
+                "SPARRING_HOME": str(self.home.root),
+                "COLUMNS": "120",
+                **self.environment,
+                **variables,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+
+    def __call__(
+        self, *words: str, code: int = 0, program: str | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `sparring`, and check its exit code and that it shows nobody a traceback."""
+        process = self.start(*words, program=program, **variables)
+        out, err = process.communicate(timeout=900)
+        done = subprocess.CompletedProcess(words, process.returncode, out, err)
+        assert done.returncode == code, f"exit code {done.returncode}\n{out[-3000:]}\n{err[-3000:]}"
+        assert "Traceback" not in err, err
+        return done
+
+    def json(self, *words: str) -> Any:
+        """Run a read verb with `--json` and return what it printed."""
+        return json.loads(self(*words, "--json").stdout)
+
+    def refusal(self, *words: str, code: int = 2, **variables: str) -> str:
+        """Run a command that must fail, and return its one sentence."""
+        done = self(*words, code=code, **variables)
+        lines = done.stderr.strip().splitlines()
+        assert len(lines) == 1 and lines[0].startswith("sparring: "), done.stderr
+        return lines[0]
+
+    def finished_keys(self) -> dict[str, str]:
+        """Return the digest of every committed output by stage and key."""
+        return {f"{one.stage}/{one.key}": one.digest for one in list_manifests(self.home)}
+
+    def latest_events(self) -> list[dict[str, Any]]:
+        """Return what happened to the stages of the newest run; nothing before there is one."""
+        runs = list_runs(self.home) if self.home.runs.is_dir() else []
+        return stage_events(self.home, runs[0].id) if runs else []
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 300.0) -> None:
+    """Wait for something that another process does."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited too long"
+        time.sleep(0.05)
+
+
+def sets(*overrides: str) -> list[str]:
+    """Return the words of `--set` for each override."""
+    return [word for override in overrides for word in ("--set", override)]

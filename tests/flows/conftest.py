@@ -1,0 +1,32 @@
+"""One small run of the flow `apo`, made once and looked at by several files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.flows.command import SMALL, Shell
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A folder in which `small.yaml` has run to its report."""
+    shell = Shell(tmp_path_factory.mktemp("finished"))
+    done = shell("run", "apo", "-c", str(SMALL))
+    (shell.folder / "output.txt").write_text(done.stdout, encoding="utf-8")
+    return shell
+
+
+@pytest.fixture
+def copy(finished: Shell, tmp_path: Path) -> Shell:
+    """A copy of the finished run, to be damaged, interrupted and resumed."""
+    shutil.copytree(finished.folder, tmp_path / "copy", symlinks=True)
+    return Shell(tmp_path / "copy")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Shell:
+    """An empty folder."""
+    return Shell(tmp_path)
