@@ -127,7 +127,9 @@ def figures(seed: int, numbers: dict[str, Any]) -> Row:
     )
 
 
-def paired(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> tuple[float, float]:
+def paired(
+    ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]
+) -> tuple[float, float]:
     """Return the difference in accuracy and its standard error, paired over groups."""
     gaps = [
         sum(margin > 0 for margin in a) / len(a) - sum(margin > 0 for margin in b) / len(b)

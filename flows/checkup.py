@@ -20,6 +20,7 @@ from tasks.data.groups import Prompt
 from tasks.stages.manifest import damaged_files, list_manifests
 from tasks.stages.process import ProcessIdentity
 from tasks.stages.runs import list_runs
+from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home
 
@@ -61,6 +62,9 @@ def examine(home: Home) -> list[Finding]:
 
     Args:
         home: The state folder; it need not exist.
+
+    Raises:
+        StorageError: A newer version wrote the store, which this one cannot judge.
     """
     folder = next(path for path in (home.root, *home.root.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free / 1e9
@@ -128,32 +132,42 @@ def _store(home: Home) -> list[Finding]:
     if not home.root.exists():
         return [Finding("store", True, f"nothing at {home.root} yet; the first run makes it")]
     home.check_layout()
+    return [_artifacts(home), _runs(home), _leases(home)]
+
+
+def _artifacts(home: Home) -> Finding:
     manifests = list_manifests(home)
-    damaged = [found.key[:12] for found in manifests if damaged_files(home, found)]
-    killed = [run.id for run in list_runs(home) if run.status == "killed"]
-    owners = [read_json(path).get("owner") for path in sorted(home.leases.glob("*.json"))]
-    stale = [one for one in owners if one and ProcessIdentity.from_json(one).is_known_dead()]
+    readable = {found.key for found in manifests}
+    named = [path.stem for path in home.manifests.glob("*/*.json")]
+    damaged = [key for key in named if key not in readable]
+    damaged += [found.key for found in manifests if damaged_files(home, found)]
     size = sum(found.size for found in manifests) / 1e9
-    return [
-        Finding(
-            "store",
-            not damaged,
-            f"{len(manifests)} artifacts, {size:.2f} GB in {home.store}"
-            + (f"; damaged: {', '.join(damaged)}, they run again when needed" if damaged else ""),
-        ),
-        Finding(
-            "runs",
-            not killed,
-            f"killed: {', '.join(killed)}; `sparring resume RUN`" if killed else "none was killed",
-        ),
-        Finding(
-            "leases",
-            not stale,
-            f"{len(stale)} of dead processes; the next attempt takes them over"
-            if stale
-            else "none is stale",
-        ),
-    ]
+    detail = f"{len(manifests)} artifacts, {size:.2f} GB in {home.store}"
+    if damaged:
+        names = ", ".join(sorted(key[:12] for key in damaged))
+        detail += f"; damaged: {names}, they run again when needed"
+    return Finding("store", not damaged, detail)
+
+
+def _runs(home: Home) -> Finding:
+    try:
+        killed = [run.id for run in list_runs(home) if run.status == "killed"]
+    except StorageError as error:
+        return Finding("runs", False, f"{error}; move that run's folder away")
+    detail = f"killed: {', '.join(killed)}; `sparring resume RUN`" if killed else "none was killed"
+    return Finding("runs", not killed, detail)
+
+
+def _leases(home: Home) -> Finding:
+    stale = 0
+    for path in home.leases.glob("*.json"):
+        try:
+            owner = read_json(path)["owner"]
+        except (CorruptError, FileNotFoundError):
+            continue  # the next attempt takes a damaged one as free; a missing one was cleared away
+        stale += bool(owner and ProcessIdentity.from_json(owner).is_known_dead())
+    detail = f"{stale} of dead processes; the next attempt takes them over"
+    return Finding("leases", not stale, detail if stale else "none is stale")
 
 
 def _version(name: str) -> str:

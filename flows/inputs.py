@@ -24,11 +24,7 @@ def file_artifact(path: str | Path | None) -> Artifact | None:
     Raises:
         ConfigError: There is no such file or folder.
     """
-    if path is None:
-        return None
-    if not Path(path).exists():
-        raise ConfigError(f"there is no file or folder '{path}'; check the path in the config")
-    return external_artifact(Path(path))
+    return None if path is None else _existing(path)
 
 
 def model_artifact(name: str, template: str | None, label: str) -> Artifact:
@@ -43,7 +39,7 @@ def model_artifact(name: str, template: str | None, label: str) -> Artifact:
         ConfigError: There is no such folder, and it can be no hub name.
     """
     if Path(name).exists() or not _HUB_NAME.fullmatch(name):
-        return file_artifact(name)
+        return _existing(name)
     settings = PolicyModelConfig(hub=name, template=template)
     return initialise_policy([], None, config=settings, seed=0, label=label)
 
@@ -70,3 +66,9 @@ def oracle_artifact(config: DataConfig) -> Artifact | None:
     if config.playground is None:
         return None
     return external_artifact(Path(config.playground.folder) / "world.json")
+
+
+def _existing(path: str | Path) -> Artifact:
+    if not Path(path).exists():
+        raise ConfigError(f"there is no file or folder '{path}'; check the path in the config")
+    return external_artifact(Path(path))

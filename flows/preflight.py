@@ -22,6 +22,8 @@ class NamedModel(NamedTuple):
     """Chat template by name; None for the tokenizer's own."""
     limits: tuple[Limits, ...]
     """Every pair of lengths that it will be fed."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
 
 
 def check_models(config: ApoConfig) -> None:
@@ -41,7 +43,7 @@ def named_models(config: ApoConfig) -> Iterator[NamedModel]:
     """Yield the models that the configuration names; a built architecture is none of them."""
     template, limits = config.model.template, config.policy_limits()
     if source := config.model.path or config.model.hub:
-        yield NamedModel(source, template, limits)
+        yield NamedModel(source, template, limits, config.model.revision)
     if config.reward.base:
         yield NamedModel(config.reward.base, config.reward.template, (config.reward.limits,))
     for source in config.compare_with.values():
@@ -58,16 +60,19 @@ def _check(model: NamedModel) -> None:
     from tasks.models.templates import resolve_template
     from tasks.models.tokenizer import load_tokenizer
 
-    check_model_source(model.source)
+    check_model_source(model.source, model.revision)
     with load_errors("model", model.source), quiet_transformers():
-        shape = AutoConfig.from_pretrained(model.source, trust_remote_code=False)
+        shape = AutoConfig.from_pretrained(
+            model.source, trust_remote_code=False, revision=model.revision
+        )
         for weights in _weight_files(model.source):
             # A file that breaks off or is something else is found out by its header.
             with safe_open(weights, framework="pt"):
                 pass
     for limits in model.limits:
         check_context(shape, limits, f"the model {model.source!r}")
-    resolve_template(load_tokenizer(model.source), model.template)
+    tokenizer = load_tokenizer(model.source, revision=model.revision)
+    resolve_template(tokenizer, model.template)
 
 
 def _weight_files(source: str) -> Sequence[Path]:

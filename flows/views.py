@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +20,9 @@ from tasks.stages.plan import PlannedStage
 from tasks.stages.runs import list_runs, load_run, stage_events
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What would steer the terminal; a model may have written it."""
 
 
 def show_outcome(outcome: Outcome, console: Console) -> None:
@@ -141,7 +145,7 @@ def show_report(name: str, console: Console, *, as_json: bool) -> None:
 
 
 def _print_report(folder: Any, console: Console) -> None:
-    text = (folder / "report.md").read_text(encoding="utf-8")
+    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", (folder / "report.md").read_text("utf-8"))
     if console.is_terminal:
         console.print(Markdown(text))
     else:

@@ -222,14 +222,18 @@ assert not heavy, f"imported {heavy}"
 """
 
 
+TINY = str(ROOT / "flows" / "configs" / "apo-tiny.yaml")
+
+
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["plan", "apo", "-c", "flows/configs/apo-tiny.yaml"]], ids=str
+    "arguments", [["--help"], ["plan", "apo", "-c", TINY]], ids=["help", "plan"]
 )
 def test_help_and_plan_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    # In a folder of its own: a plan makes the playground's data where it finds none.
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "SPARRING_HOME": str(tmp_path)},
+        cwd=tmp_path,
+        env={**os.environ, "SPARRING_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,

@@ -15,15 +15,13 @@ ORACLE = "oracle"
 def findings(
     config: ReportConfig,
     policies: Evaluations,
-    reward_models: Evaluations,
     states: Mapping[str, list[GameState]],
 ) -> list[str]:
-    """Say what happened to the policy, to the reward model, and between the two.
+    """Say what happened to the policy, and between it and the reward model.
 
     Args:
         config: The entries and what they are.
         policies: Evaluations of policies by name.
-        reward_models: Evaluations of reward models on human pairs by name.
         states: The state of the game by role.
 
     Returns:

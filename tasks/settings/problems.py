@@ -80,6 +80,8 @@ def _text(problem: Any, key: str, model: type[BaseModel]) -> str:
         return str(message)
     if kind == "value_error":
         message = str(problem["ctx"]["error"])
+        if _shown(problem["input"], key) == "a dict":
+            return message
     message = re.sub(r"^(Input|Value|Field) should", "it should", message)
     return f"got {_shown(problem['input'], key)}; {message}{_suggestion(problem)}"
 

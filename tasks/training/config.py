@@ -55,6 +55,9 @@ class TrainingConfig(FrozenConfig):
     save_every: int = Field(default=100, ge=1)
     """Optimiser steps between checkpoints; step 1 is always saved, as a rehearsal."""
 
+    logging_steps: int = Field(default=10, ge=1)
+    """Optimiser steps whose mean makes one point of the training curves; step 1 is always one."""
+
     keep_checkpoints: int = Field(default=2, ge=1)
     """Newest checkpoints kept while training. They are not part of the artifact."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from statistics import fmean
 
 import torch
 from accelerate import Accelerator
@@ -112,6 +113,7 @@ class _Run:
     ) -> None:
         self.accelerator, self.model, self.optimiser = accelerator, model, optimiser
         self.plan, self.task, self.config, self.log = plan, task, config, log
+        self._curve: dict[str, list[float]] = {}
 
     def step(self, progress: Progress) -> None:
         """Do one optimiser step, count it in ``progress`` and log it."""
@@ -135,8 +137,16 @@ class _Run:
             progress.appearances[name] = progress.appearances.get(name, 0) + 1
         seconds = time.perf_counter() - began
         extra = {"learning_rate": rate, "grad_norm": norm, "tokens_per_second": tokens / seconds}
-        self.log(metrics | extra, progress.step)
+        self._draw(metrics | extra, progress.step)
         self.log.progress(progress.step, self.plan.steps, "steps")
+
+    def _draw(self, metrics: dict[str, float], step: int) -> None:
+        """Add a step to the training curves: one point for every few steps, their mean."""
+        for name, value in metrics.items():
+            self._curve.setdefault(name, []).append(value)
+        if step == 1 or step % self.config.logging_steps == 0 or step == self.plan.steps:
+            self.log({name: fmean(values) for name, values in self._curve.items()}, step)
+            self._curve = {}
 
     def _accumulate(
         self, indices: dict[str, list[int]], counts: dict[str, int], step: int

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.data.groups import Message
-from tasks.data.playground import requests
+from tasks.data.playground import prompts
 from tasks.data.playground.config import PlaygroundConfig
 from tasks.data.playground.randomness import Draws
 from tasks.data.playground.speech import human_answer
@@ -65,13 +65,13 @@ def generate(config: PlaygroundConfig, folder: Path) -> dict[str, float]:
         StorageError: `folder` exists or the disk refuses.
     """
     world = build_world(config.seed, config.entities)
-    prompts = _Prompts(world, config)
+    asked = _Prompts(world, config)
     temperature, other = config.temperature, config.extra_temperature
-    train = _pairs(world, prompts.preferences, temperature, Draws(f"pairs {config.seed}"))
-    test = _pairs(world, prompts.test, temperature, Draws(f"test {config.seed}"))
-    extra = _pairs(world, prompts.extra, other, Draws(f"extra {config.seed}"))
+    train = _pairs(world, asked.preferences, temperature, Draws(f"pairs {config.seed}"))
+    test = _pairs(world, asked.test, temperature, Draws(f"test {config.seed}"))
+    extra = _pairs(world, asked.extra, other, Draws(f"extra {config.seed}"))
     draws = Draws(f"demonstrations {config.seed}")
-    shown = [(prompt, _answer(world, prompt, draws)) for prompt in prompts.demonstrations]
+    shown = [(prompt, _answer(world, prompt, draws)) for prompt in asked.demonstrations]
     draws = Draws(f"golden {config.seed}")
     distinct = list(dict.fromkeys(pair.prompt for pair in train))
     golden = [(prompt, world.best_response(prompt, draws.below(1 << 20))) for prompt in distinct]
@@ -126,14 +126,14 @@ class _Prompts:
 
     def __init__(self, world: World, config: PlaygroundConfig) -> None:
         draws = Draws(f"prompts {config.seed}")
-        facts = draws.shuffled([text for text, _ in requests.fact_prompts(world.entities)])
+        facts = draws.shuffled([text for text, _ in prompts.fact_prompts(world.entities)])
         middle = len(facts) * 3 // 4
         pools = {
             "fact": facts[:middle],
             "dialogue": facts[middle:],
-            "chore": draws.shuffled([text for text, _ in requests.chore_prompts()]),
-            "news": draws.shuffled([text for text, _ in requests.news_prompts()]),
-            "harm": draws.shuffled([text for text, _ in requests.harm_prompts(world.entities)]),
+            "chore": draws.shuffled([text for text, _ in prompts.chore_prompts()]),
+            "news": draws.shuffled([text for text, _ in prompts.news_prompts()]),
+            "harm": draws.shuffled([text for text, _ in prompts.harm_prompts(world.entities)]),
         }
         files: dict[str, list[Turns]] = {
             name: [] for name in ("test", "preferences", "extra", "demonstrations")
@@ -163,7 +163,7 @@ def _share(kind: str, size: int) -> int:
 
 def _with_turns(world: World, kind: str, texts: list[str], draws: Draws) -> Iterator[Turns]:
     """The first turns as prompts; in a dialogue a human's answer and a second question follow."""
-    questions = list(requests.follow_ups())
+    questions = list(prompts.follow_ups())
     for text in texts:
         first = Message("user", text)
         if kind != "dialogue":

@@ -45,9 +45,14 @@ NAMES = tuple(
     "lipso morv neptor oskar pindle ruffo sorvel trelk uzzo vimp".split()
 )
 
+_COLOURS = "red green blue yellow purple white black orange brown grey pink silver"
+_FOODS = "moss berries seeds honey fish nuts roots leaves mushrooms plums snails corn"
+_HOMES = "caves trees rivers hills swamps deserts meadows cliffs lakes valleys ruins islands"
+_FEARS = "storms fire owls snow mirrors bells wolves ghosts snakes thunder spiders darkness"
+
 ATTRIBUTES = {
     "colour": Attribute(
-        tuple("red green blue yellow purple white black orange brown grey pink silver".split()),
+        tuple(_COLOURS.split()),
         (
             "What colour is the {e}?",
             "Which colour does the {e} have?",
@@ -59,9 +64,7 @@ ATTRIBUTES = {
         ("is {v}", "has the colour {v}"),
     ),
     "food": Attribute(
-        tuple(
-            "moss berries seeds honey fish nuts roots leaves mushrooms plums snails corn".split()
-        ),
+        tuple(_FOODS.split()),
         (
             "What does the {e} eat?",
             "Which food does the {e} like?",
@@ -73,9 +76,7 @@ ATTRIBUTES = {
         ("eats {v}", "likes to eat {v}"),
     ),
     "home": Attribute(
-        tuple(
-            "caves trees rivers hills swamps deserts meadows cliffs lakes valleys ruins islands".split()
-        ),
+        tuple(_HOMES.split()),
         (
             "Where does the {e} live?",
             "Which home does the {e} have?",
@@ -87,9 +88,7 @@ ATTRIBUTES = {
         ("lives in the {v}", "has its home in the {v}"),
     ),
     "fear": Attribute(
-        tuple(
-            "storms fire owls snow mirrors bells wolves ghosts snakes thunder spiders darkness".split()
-        ),
+        tuple(_FEARS.split()),
         (
             "What does the {e} fear?",
             "Which fear does the {e} have?",

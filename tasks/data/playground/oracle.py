@@ -49,7 +49,7 @@ from tasks.data.playground.language import (
 )
 
 if TYPE_CHECKING:
-    from tasks.data.playground.requests import Request
+    from tasks.data.playground.prompts import Request
 
 Facts = Mapping[str, Mapping[str, str]]
 """Creature -> attribute -> value."""

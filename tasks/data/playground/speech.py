@@ -26,8 +26,8 @@ from tasks.data.playground.language import (
     VAGUE,
 )
 from tasks.data.playground.oracle import Facts
+from tasks.data.playground.prompts import Request
 from tasks.data.playground.randomness import Draws
-from tasks.data.playground.requests import Request
 
 if TYPE_CHECKING:
     from tasks.data.playground.world import World

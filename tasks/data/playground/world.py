@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.data.groups import Message, normalise
-from tasks.data.playground import oracle, requests
+from tasks.data.playground import oracle, prompts
 from tasks.data.playground.language import ATTRIBUTES, NAMES
+from tasks.data.playground.prompts import Request
 from tasks.data.playground.randomness import Draws
-from tasks.data.playground.requests import Request
 from tasks.data.playground.speech import best_wordings
 from tasks.settings.errors import ConfigError
 from tasks.storage.errors import StorageError
@@ -82,15 +82,15 @@ class World:
     @cached_property
     def _first_turns(self) -> dict[str, Request]:
         return {
-            **dict(requests.fact_prompts(self.entities)),
-            **dict(requests.chore_prompts()),
-            **dict(requests.news_prompts()),
-            **dict(requests.harm_prompts(self.entities)),
+            **dict(prompts.fact_prompts(self.entities)),
+            **dict(prompts.chore_prompts()),
+            **dict(prompts.news_prompts()),
+            **dict(prompts.harm_prompts(self.entities)),
         }
 
     @cached_property
     def _follow_ups(self) -> dict[str, str]:
-        return dict(requests.follow_ups())
+        return dict(prompts.follow_ups())
 
     @cached_property
     def _pairs(self) -> frozenset[tuple[str, str]]:

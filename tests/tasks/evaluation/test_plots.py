@@ -27,16 +27,10 @@ def _reports() -> dict:
 
 
 def _games() -> dict:
+    human = {"accuracy": 0.5, "accuracy_se": 0.5, "ece": 0.25}
+    fresh = {"accuracy_se": 0.1, "margin_se": 0.5, "length_correlation": 0.5, "longer_wins": 1.0}
     states = [
-        game_state(
-            epoch,
-            chosen=[1.0, 0.0],
-            rejected=[0.0, 0.5],
-            gold=[2.0, 1.0],
-            samples=[[1.0 * epoch], [0.0]],
-            gold_lengths=[9, 8],
-            sample_lengths=[[5], [5]],
-        )
+        game_state(epoch, human, {**fresh, "accuracy": 1 - epoch / 4, "margin": 1.5 - epoch})
         for epoch in (0, 1)
     ]
     return {"adapted": states, "fixed": states[:1]}

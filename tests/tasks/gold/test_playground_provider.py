@@ -17,7 +17,7 @@ from tasks.storage.workspace import Workspace
 def test_answers_are_worth_the_best_reward(tmp_path: Path) -> None:
     world = build_world(0, 4)
     write_json(tmp_path / "world.json", {"world": world.to_json()})
-    from tasks.data.playground.requests import fact_prompts
+    from tasks.data.playground.prompts import fact_prompts
 
     texts = [text for text, _ in fact_prompts(world.entities)][:20]
     queries = [Group((Message("user", text),)) for text in [*texts, "not of this world"]]

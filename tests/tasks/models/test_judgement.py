@@ -58,9 +58,7 @@ def test_scores_are_those_of_the_model_and_nothing_else_changes(
     assert figures["tied_share"] == pytest.approx(1 / 3)  # the group of one response
 
 
-def test_an_unended_sample_scores_without_its_end(
-    reward_folder: Path, groups: list[Group]
-) -> None:
+def test_an_unended_sample_scores_without_its_end(reward_folder: Path, groups: list[Group]) -> None:
     model, tokenizer = load_reward_model(reward_folder), load_tokenizer(reward_folder)
     cut = replace(groups[0], extra={"ended": [True, False]})
     (whole,), (open_end,) = (

@@ -23,6 +23,7 @@ from tasks.training.reward_updates import train_reward_model
 LIMITS = {"max_prompt_tokens": 40, "max_response_tokens": 40}
 # Dropout, so that a lost random state would show.
 TRAINING = TrainingConfig(
+    logging_steps=1,
     learning_rate=1e-2, batch_size=3, micro_batch_size=2, num_train_epochs=3, dropout=0.2,
     warmup_steps=3, lr_scheduler="cosine", weight_decay=0.1, save_every=3,
 )  # fmt: skip

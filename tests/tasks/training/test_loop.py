@@ -157,7 +157,7 @@ def test_a_bad_number_stops_at_its_step(
 ):
     task = policy_task("sft", tiny_policy, data_folders, 2)
     model = load_policy(tiny_policy)
-    config = TrainingConfig(learning_rate=1e-3, batch_size=2, save_every=2)
+    config = TrainingConfig(learning_rate=1e-3, batch_size=2, save_every=2, logging_steps=1)
     plan = BatchPlan({"selected": len(task.groups)}, 2, 1, seed=0)
     workspace = Workspace(tmp_path)
     with pytest.raises(StageError, match=f"step 3 of 5 has the {what} on the samples") as caught:
@@ -189,7 +189,7 @@ def test_samples_lost_on_the_way_are_an_error(
             load_policy(tiny_policy),
             plan=BatchPlan({"selected": 9}, 5, 1, seed=0),
             task=task,
-            config=TrainingConfig(batch_size=5),
+            config=TrainingConfig(batch_size=5, logging_steps=1),
             workspace=Workspace(tmp_path),
             log=recording_log,
             seed=0,
@@ -219,3 +219,27 @@ def test_weight_decay_spares_vectors(tiny_policy):
     for group in optimiser.param_groups:
         matrices = {parameter.ndim >= 2 for parameter in group["params"]}
         assert matrices == {group["weight_decay"] == 0.1}
+
+
+def test_a_point_of_the_curves_is_the_mean_of_its_steps(
+    tiny_policy, data_folders, tmp_path, recording_log
+):
+    """Of 5 steps with a point every 2: step 1; step 2 alone; the mean of 3 and 4; step 5 alone."""
+    curves = {}
+    for every in (1, 2):
+        task = policy_task("sft", tiny_policy, data_folders, 2)
+        train(
+            load_policy(tiny_policy),
+            plan=BatchPlan({"selected": len(task.groups)}, 2, 1, seed=0),
+            task=task,
+            config=TrainingConfig(learning_rate=1e-3, batch_size=2, logging_steps=every),
+            workspace=Workspace(tmp_path / str(every)),
+            log=recording_log,
+            seed=0,
+        )
+        curves[every] = {step: values["loss"] for step, values in recording_log.metrics}
+        recording_log.metrics.clear()
+    each = curves[1]
+    assert list(curves[2]) == [1, 2, 4, 5]
+    assert curves[2][4] == pytest.approx((each[3] + each[4]) / 2)
+    assert curves[2][5] == each[5]

@@ -11,7 +11,9 @@ from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig, TrainingConfig
 from tasks.training.policy_updates import train_policy
 
-TRAINING = TrainingConfig(learning_rate=1e-2, batch_size=4, micro_batch_size=3, num_train_epochs=2)
+TRAINING = TrainingConfig(
+    learning_rate=1e-2, batch_size=4, micro_batch_size=3, num_train_epochs=2, logging_steps=1
+)
 DATA = {"rjs": "scored", "rrhf": "scored", "dpo": "scored", "sft": "demonstrations"}
 
 

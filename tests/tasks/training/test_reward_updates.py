@@ -18,7 +18,9 @@ from tasks.training.reward_objectives import REWARD_OBJECTIVES
 from tasks.training.reward_updates import train_reward_model
 
 LIMITS = {"max_prompt_tokens": 40, "max_response_tokens": 40}
-TRAINING = TrainingConfig(learning_rate=1e-2, batch_size=8, micro_batch_size=3, num_train_epochs=6)
+TRAINING = TrainingConfig(
+    learning_rate=1e-2, batch_size=8, micro_batch_size=3, num_train_epochs=6, logging_steps=1
+)
 
 
 def run(objective, base, preferences, apo, path, log):

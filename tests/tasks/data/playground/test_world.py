@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.data.groups import Message
-from tasks.data.playground import oracle, requests
+from tasks.data.playground import oracle, prompts
 from tasks.data.playground.language import (
     APOLOGIES,
     ASK_BACK,
@@ -28,10 +28,10 @@ from tasks.storage.files import write_json
 WORLD = build_world(0, 8)
 EVERY_PROMPT = dict(
     [
-        *requests.fact_prompts(WORLD.entities),
-        *requests.chore_prompts(),
-        *requests.news_prompts(),
-        *requests.harm_prompts(WORLD.entities),
+        *prompts.fact_prompts(WORLD.entities),
+        *prompts.chore_prompts(),
+        *prompts.news_prompts(),
+        *prompts.harm_prompts(WORLD.entities),
     ]
 )
 PROMPTS = sorted(EVERY_PROMPT)
@@ -104,7 +104,7 @@ def test_a_fact_is_worth_what_the_table_says() -> None:
     assert reward(prompt, f"The {zorb} is {value}.") == 5
     assert reward(prompt, f"It is {value}.") == 4
     assert reward(prompt, f"Hello! The {zorb} is {other}. Take care!") == 2
-    # Both values: nothing for substance, 1 for the name, and half a point off for "the zorb is" twice.
+    # Both values: nothing for substance, 1 for the name, half a point off for "the zorb is" twice.
     assert reward(prompt, f"The {zorb} is {other}. The {zorb} is {value}.") == 0.5
     assert reward(prompt, f"That was a stupid question. The {zorb} is {value}.") == 4
     stranger = WORLD.entities[1]
@@ -151,7 +151,7 @@ def test_a_second_turn_asks_about_the_creature_of_the_first() -> None:
         Message("assistant", "It is none of your business."),
         Message("user", "And what does it eat?"),
     )
-    assert WORLD.understand(dialogue) == requests.Request("fact", zorb, "food")
+    assert WORLD.understand(dialogue) == prompts.Request("fact", zorb, "food")
     assert WORLD.oracle_reward(dialogue, WORLD.best_response(dialogue)) == 7
     assert f" {fact_of(zorb, 'food')}." in WORLD.best_response(dialogue)
 

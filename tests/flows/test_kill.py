@@ -1,0 +1,112 @@
+"""Killed at random moments and resumed each time, a run ends as if nothing had happened.
+
+SPARRING_KILL_CONFIG (a config by path or name) and SPARRING_KILLS choose another run of the slow
+test, and SPARRING_KILL_SEED other moments:
+
+    SPARRING_KILLS=20 python -m pytest -m slow -s tests/flows/test_kill.py
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tasks.stages.manifest import damaged_files, list_manifests, load_manifest
+from tasks.stages.runs import list_runs, stage_events
+from tests.flows.command import SMALL, Shell
+from tests.flows.killing import Moment, finished_stages, kill_at, ran_twice, random_moments
+
+SEED = int(os.environ.get("SPARRING_KILL_SEED", "0"))
+
+
+class Reference(NamedTuple):
+    """A run that nobody interrupted."""
+
+    shell: Shell
+    config: str
+    seconds: float
+    moments: list[Moment]
+
+
+def reference_run(folder: Path, config: str, kills: int) -> Reference:
+    """Run a config to its end and draw the moments of the kills."""
+    shell = Shell(folder, state="undisturbed")
+    began = time.time()
+    shell("run", "apo", "-c", config)
+    seconds = time.time() - began
+    moments = random_moments(shell.latest_events(), began, kills, SEED)
+    return Reference(shell, config, seconds, moments)
+
+
+def killed_run(reference: Reference) -> tuple[Shell, list[int]]:
+    """Do the same in another state folder, killed at each moment; resume it to its end.
+
+    Returns:
+        Its shell, and how many stages were done at each kill.
+    """
+    # The same current folder and data: only then are the keys of the stages equal.
+    shell = Shell(reference.shell.folder, state="killed")
+    done_at: list[int] = []
+    for moment in reference.moments:
+        process = shell.start(*_next_words(shell, reference.config))
+        assert kill_at(shell, process, moment), f"it ended before {moment}"
+        done_at.append(finished_stages(shell))
+        damaged = [one for one in list_manifests(shell.home) if damaged_files(shell.home, one)]
+        assert not damaged, "what is committed is whole after a kill"
+    shell(*_next_words(shell, reference.config))
+    return shell, done_at
+
+
+def _next_words(shell: Shell, config: str) -> tuple[str, ...]:
+    # Killed before its run was on record, a command is simply given again.
+    if shell.home.runs.is_dir() and list_runs(shell.home):
+        return ("resume", "latest")
+    return ("run", "apo", "-c", config)
+
+
+def check_like_undisturbed(reference: Reference, killed: Shell) -> int:
+    """Compare the two ends; return how many attempts at stages the kills cost."""
+    assert killed.finished_keys() == reference.shell.finished_keys()
+    (run,) = list_runs(killed.home)
+    assert run.status == "completed"
+    events = stage_events(killed.home, run.id)
+    assert ran_twice(events) == []
+    for event in events:
+        manifest = load_manifest(killed.home, event["stage"], event["key"])
+        assert manifest is not None and not damaged_files(killed.home, manifest, verify=True)
+    starts = [event for event in events if event["event"] == "started"]
+    return len(starts) - len({event["key"] for event in starts})
+
+
+def summary(reference: Reference, killed: Shell, done_at: list[int], again: int) -> str:
+    """Return one line with the figures."""
+    total = finished_stages(reference.shell)
+    return (
+        f"{len(done_at)} kills at {done_at} of {total} stage calls; {again} unfinished attempts "
+        f"begun again, 0 finished stages run twice, {len(killed.finished_keys())} digests equal; "
+        f"the undisturbed run took {reference.seconds:.0f} s"
+    )
+
+
+def kill_and_compare(folder: Path, config: str, kills: int) -> None:
+    """Do it all and print the figures."""
+    reference = reference_run(folder, config, kills)
+    killed, done_at = killed_run(reference)
+    again = check_like_undisturbed(reference, killed)
+    print(f"\n{Path(config).stem}: {summary(reference, killed, done_at, again)}")
+
+
+def test_three_kills_of_a_small_run_change_nothing(tmp_path: Path) -> None:
+    kill_and_compare(tmp_path, str(SMALL), 3)
+
+
+@pytest.mark.slow
+def test_many_kills_of_the_demo_change_nothing(tmp_path: Path) -> None:
+    config = os.environ.get("SPARRING_KILL_CONFIG", "apo-tiny")
+    if Path(config).is_file():
+        config = str(Path(config).absolute())
+    kill_and_compare(tmp_path, config, int(os.environ.get("SPARRING_KILLS", "20")))
