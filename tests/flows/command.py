@@ -18,8 +18,6 @@ from tasks.storage.home import Home
 
 SMALL = Path(__file__).parent / "configs" / "small.yaml"
 """A run of less than a minute on one core."""
-NARROW = ("golden_sft=null", "reward.ablations=[]", "data.playground.folder=data/playground")
-"""Overrides that leave out what a variant of the run does not need."""
 
 
 @dataclass
@@ -30,8 +28,8 @@ class Shell:
     """Current folder of the commands; the data lies in it."""
     state: str = ".sparring"
     """SPARRING_HOME, relative to `folder`."""
-    environment: dict[str, str] = field(default_factory=dict)
-    """Further variables of every command."""
+    began: float = field(default_factory=time.time)
+    """When it was made, seconds of the epoch."""
 
     @property
     def home(self) -> Home:
@@ -48,7 +46,6 @@ class Shell:
                 **os.environ,
                 "SPARRING_HOME": str(self.home.root),
                 "COLUMNS": "120",
-                **self.environment,
                 **variables,
             },
             stdin=subprocess.DEVNULL,
@@ -84,10 +81,10 @@ class Shell:
         """Return the digest of every committed output by stage and key."""
         return {f"{one.stage}/{one.key}": one.digest for one in list_manifests(self.home)}
 
-    def latest_events(self) -> list[dict[str, Any]]:
-        """Return what happened to the stages of the newest run; nothing before there is one."""
+    def events(self) -> list[dict[str, Any]]:
+        """Return what happened to the stages of the first run; nothing before there is one."""
         runs = list_runs(self.home) if self.home.runs.is_dir() else []
-        return stage_events(self.home, runs[0].id) if runs else []
+        return stage_events(self.home, runs[-1].id) if runs else []
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 300.0) -> None:

@@ -29,18 +29,16 @@ class Moment(NamedTuple):
     """Stages that are done when the last one begins."""
 
 
-def random_moments(
-    events: list[dict[str, Any]], began: float, count: int, seed: int
-) -> list[Moment]:
+def random_moments(shell: Shell, count: int, seed: int) -> list[Moment]:
     """Draw moments, evenly over an uninterrupted run from its first to its last second.
 
     Args:
-        events: What happened to its stages.
-        began: When its process was started, seconds of the epoch.
+        shell: Where it ran; it was started as soon as this was made.
         count: How many, each from an equal slice of the run.
         seed: Of the draws.
     """
-    done = [_when(event) for event in events if event["event"] == "finished"]
+    began = shell.began
+    done = [_when(event) for event in shell.events() if event["event"] == "finished"]
     draws = random.Random(seed)
     moments = []
     for number in range(count):
@@ -97,7 +95,7 @@ def survivors(shell: Shell, patience: float = 5.0) -> Iterator[psutil.Process]:
 
 def finished_stages(shell: Shell) -> int:
     """Return how many calls of stages came to their end, whichever attempt did them."""
-    return len({f"{e['stage']}/{e['label']}" for e in shell.latest_events() if _is_done(e)})
+    return len({f"{e['stage']}/{e['label']}" for e in shell.events() if _is_done(e)})
 
 
 def ran_twice(events: list[dict[str, Any]]) -> list[str]:
@@ -110,6 +108,11 @@ def ran_twice(events: list[dict[str, Any]]) -> list[str]:
         if event["state"] == "completed":
             finished.add(event["key"])
     return again
+
+
+def seconds_of(shell: Shell) -> float:
+    """Return how long an uninterrupted run took, from its start to the end of its last stage."""
+    return _when(shell.events()[-1]) - shell.began
 
 
 def _is_done(event: dict[str, Any]) -> bool:

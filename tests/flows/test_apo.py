@@ -14,7 +14,7 @@ import pytest
 
 from tasks.data.files import read_groups
 from tasks.stages.manifest import Manifest, list_manifests
-from tasks.stages.runs import list_runs, stage_events
+from tasks.stages.runs import list_runs
 from tests.flows.command import SMALL, Shell, sets
 
 RUN = ("run", "apo", "-c", str(SMALL))
@@ -36,10 +36,6 @@ def ask(database: Path, query: str) -> list[Any]:
 def made_by(shell: Shell, stage: str, label: str) -> Manifest:
     (found,) = [one for one in list_manifests(shell.home, stage) if one.label == label]
     return found
-
-
-def first_run_events(shell: Shell) -> list[dict[str, Any]]:
-    return stage_events(shell.home, list_runs(shell.home)[-1].id)
 
 
 def test_the_report_has_the_papers_tables_figure_5_and_examples(finished: Shell) -> None:
@@ -75,7 +71,7 @@ def test_mlflow_has_a_parent_run_and_a_child_per_executed_stage(finished: Shell)
     (parent,) = [row for row in runs if row[1] == run.id]
     assert parent[2] == "FINISHED"
     children = [row for row in runs if parents.get(row[0]) == parent[0]]
-    events = first_run_events(finished)
+    events = finished.events()
     executed = [event for event in events if event["state"] == "completed"]
     titles = [" · ".join(filter(None, (event["stage"], event["label"]))) for event in executed]
     assert Counter(row[1] for row in children) == Counter(titles)
@@ -91,7 +87,7 @@ def test_prefect_has_the_flow_run_and_a_task_run_per_stage_call(finished: Shell)
     assert [row[1] for row in flow_runs if row[0].replace("-", "") == ours] == ["COMPLETED"]
     rows = ask(database, "select flow_run_id, name, state_type, state_name from task_run")
     rows = [row for row in rows if row[0].replace("-", "") == ours]
-    ends = [event for event in first_run_events(finished) if event["event"] == "finished"]
+    ends = [event for event in finished.events() if event["event"] == "finished"]
     assert len(rows) == len(ends)
     assert {row[2] for row in rows} == {"COMPLETED"}
     names = {"completed": "Completed", "cached": "Cached"}

@@ -102,13 +102,13 @@ def test_a_model_that_cannot_be_loaded_is_found_before_the_first_stage(
 ) -> None:
     overrides = [f"{key}={models / name}"] + [NO_ARCHITECTURE] * (key == "model.path")
     assert sentence in fresh.refusal(*RUN, *sets(*overrides))
-    assert not fresh.latest_events() and not fresh.home.servers.exists()
+    assert not fresh.events() and not fresh.home.servers.exists()
 
 
 def test_a_hub_model_that_cannot_be_reached_is_found_before_the_first_stage(fresh: Shell) -> None:
     overrides = sets(NO_ARCHITECTURE, "model.hub=nobody/nothing")
     assert "the model 'nobody/nothing' cannot be loaded" in fresh.refusal(*RUN, *overrides)
-    assert not fresh.latest_events() and not fresh.home.servers.exists()
+    assert not fresh.events() and not fresh.home.servers.exists()
 
 
 def test_a_context_too_short_for_the_prompts_is_found_before_the_first_stage(
@@ -117,7 +117,7 @@ def test_a_context_too_short_for_the_prompts_is_found_before_the_first_stage(
     words = sets(NO_ARCHITECTURE, f"model.path={models}/good", "policy.limits.max_prompt_tokens=97")
     said = fresh.refusal(*RUN, *words)
     assert "has a context of 224 tokens" in said and "97" in said and "= 225" in said
-    assert not fresh.latest_events() and not fresh.home.servers.exists()
+    assert not fresh.events() and not fresh.home.servers.exists()
 
 
 def _with_data(finished: Shell, fresh: Shell, lines: list[str]) -> list[str]:
@@ -142,7 +142,7 @@ def test_splits_that_overlap_stop_the_run_at_its_first_stage(finished: Shell, fr
     assert "the data leaks" in said and "test share 1 first turns" in said
     assert "Set `overlap: drop`" in said
     assert not fresh.finished_keys(), "no stage is done, and nothing was trained"
-    assert [event["state"] for event in fresh.latest_events()] == ["running", "failed"]
+    assert [event["state"] for event in fresh.events()] == ["running", "failed"]
     assert fresh.json("status")["run"]["status"] == "failed"
 
 

@@ -144,7 +144,7 @@ def test_resume_runs_only_what_is_missing(copy: Shell) -> None:
 
 def test_interrupt_saves_the_state_and_ends_with_130(fresh: Shell) -> None:
     process = fresh.start(*RUN)
-    wait_until(lambda: any(event["event"] == "finished" for event in fresh.latest_events()))
+    wait_until(lambda: any(event["event"] == "finished" for event in fresh.events()))
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err

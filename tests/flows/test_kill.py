@@ -9,16 +9,22 @@ test, and SPARRING_KILL_SEED other moments:
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tasks.stages.manifest import damaged_files, list_manifests, load_manifest
-from tasks.stages.runs import list_runs, stage_events
+from tasks.stages.manifest import damaged_files, list_manifests
+from tasks.stages.runs import list_runs
 from tests.flows.command import SMALL, Shell
-from tests.flows.killing import Moment, finished_stages, kill_at, ran_twice, random_moments
+from tests.flows.killing import (
+    Moment,
+    finished_stages,
+    kill_at,
+    ran_twice,
+    random_moments,
+    seconds_of,
+)
 
 SEED = int(os.environ.get("SPARRING_KILL_SEED", "0"))
 
@@ -28,18 +34,7 @@ class Reference(NamedTuple):
 
     shell: Shell
     config: str
-    seconds: float
     moments: list[Moment]
-
-
-def reference_run(folder: Path, config: str, kills: int) -> Reference:
-    """Run a config to its end and draw the moments of the kills."""
-    shell = Shell(folder, state="undisturbed")
-    began = time.time()
-    shell("run", "apo", "-c", config)
-    seconds = time.time() - began
-    moments = random_moments(shell.latest_events(), began, kills, SEED)
-    return Reference(shell, config, seconds, moments)
 
 
 def killed_run(reference: Reference) -> tuple[Shell, list[int]]:
@@ -70,38 +65,34 @@ def _next_words(shell: Shell, config: str) -> tuple[str, ...]:
 
 def check_like_undisturbed(reference: Reference, killed: Shell) -> int:
     """Compare the two ends; return how many attempts at stages the kills cost."""
-    assert killed.finished_keys() == reference.shell.finished_keys()
+    ran = {f"{event['stage']}/{event['key']}" for event in reference.shell.events()}
+    digests = reference.shell.finished_keys()
+    assert killed.finished_keys() == {name: digests[name] for name in ran}
     (run,) = list_runs(killed.home)
     assert run.status == "completed"
-    events = stage_events(killed.home, run.id)
+    events = killed.events()
     assert ran_twice(events) == []
-    for event in events:
-        manifest = load_manifest(killed.home, event["stage"], event["key"])
-        assert manifest is not None and not damaged_files(killed.home, manifest, verify=True)
+    for manifest in list_manifests(killed.home):
+        assert not damaged_files(killed.home, manifest, verify=True)
     starts = [event for event in events if event["event"] == "started"]
     return len(starts) - len({event["key"] for event in starts})
 
 
-def summary(reference: Reference, killed: Shell, done_at: list[int], again: int) -> str:
-    """Return one line with the figures."""
-    total = finished_stages(reference.shell)
-    return (
-        f"{len(done_at)} kills at {done_at} of {total} stage calls; {again} unfinished attempts "
-        f"begun again, 0 finished stages run twice, {len(killed.finished_keys())} digests equal; "
-        f"the undisturbed run took {reference.seconds:.0f} s"
+def kill_and_compare(shell: Shell, config: str, kills: int) -> None:
+    """Do all of it after an undisturbed run, and print one line with the figures."""
+    reference = Reference(shell, config, random_moments(shell, kills, SEED))
+    killed, done_at = killed_run(reference)
+    again = check_like_undisturbed(reference, killed)
+    print(
+        f"\n{Path(config).stem}: {kills} kills at {done_at} of {finished_stages(shell)} stage "
+        f"calls; {again} unfinished attempts begun again, no finished stage run twice, "
+        f"{len(killed.finished_keys())} digests equal to those of the undisturbed run of "
+        f"{seconds_of(shell):.0f} s"
     )
 
 
-def kill_and_compare(folder: Path, config: str, kills: int) -> None:
-    """Do it all and print the figures."""
-    reference = reference_run(folder, config, kills)
-    killed, done_at = killed_run(reference)
-    again = check_like_undisturbed(reference, killed)
-    print(f"\n{Path(config).stem}: {summary(reference, killed, done_at, again)}")
-
-
-def test_three_kills_of_a_small_run_change_nothing(tmp_path: Path) -> None:
-    kill_and_compare(tmp_path, str(SMALL), 3)
+def test_three_kills_of_a_small_run_change_nothing(finished: Shell) -> None:
+    kill_and_compare(finished, str(SMALL), 3)
 
 
 @pytest.mark.slow
@@ -109,4 +100,6 @@ def test_many_kills_of_the_demo_change_nothing(tmp_path: Path) -> None:
     config = os.environ.get("SPARRING_KILL_CONFIG", "apo-tiny")
     if Path(config).is_file():
         config = str(Path(config).absolute())
-    kill_and_compare(tmp_path, config, int(os.environ.get("SPARRING_KILLS", "20")))
+    shell = Shell(tmp_path, state="undisturbed")
+    shell("run", "apo", "-c", config)
+    kill_and_compare(shell, config, int(os.environ.get("SPARRING_KILLS", "20")))
