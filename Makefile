@@ -9,14 +9,19 @@ TORCH := torch==2.13.0
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint clean
+.PHONY: help setup data demo test check lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
 
 setup: $(STAMP) ## build .venv with everything pinned (minutes once, then at once); never needs root
 
-demo: setup ## the whole APO loop on the playground, on two CPU cores, in minutes
+# `dvc commit` without --force takes what data.dvc pins into DVC's cache and refuses anything else.
+data: setup ## the generated playground in data/, as data.dvc pins it
+	@$(BIN)/python -m tasks.data.playground
+	@$(BIN)/dvc commit --quiet data.dvc
+
+demo: data ## the whole APO loop on the playground, on two CPU cores, in minutes
 	$(BIN)/sparring run apo -c flows/configs/apo-tiny.yaml
 
 test: setup ## the tests, without those marked slow or gpu; ARGS="-k name" narrows

@@ -165,7 +165,7 @@ def test_install_test_servers_without_apt_says_so(tmp_path: Path) -> None:
 def test_readme_says_the_most_important_before_line_40() -> None:
     first = "\n".join(README.splitlines()[:39])
     for needed in (
-        "make setup",
+        "make test",
         "make demo",
         "Prefect",
         "DVC",
