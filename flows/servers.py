@@ -95,10 +95,13 @@ def start_prefect_server(
     home.ensure()
     with FileLock(home.root / "servers.lock", timeout=timeout + 30):
         record = _record(home)
-        if not is_alive(record) or not _answers(record["url"], seconds=10.0):
+        tell = progress or (lambda seconds: None)
+        if not _comes_up(record, tell, timeout):
+            if is_alive(record):
+                terminate(record["pid"])
             if _serves_home(_BY_HAND, home):
                 return ServerHandle(_BY_HAND, None, False, home)
-            record = _launch(home, record.get("port"), progress or (lambda seconds: None), timeout)
+            record = _launch(home, record.get("port"), tell, timeout)
         others = _other_users(record)
         _save(home, {**record, "users": [*others, identity(os.getpid())]})
         return ServerHandle(record["url"], record["pid"], not others, home)
@@ -143,22 +146,42 @@ def _launch(
     command += ["--host", "127.0.0.1", "--port", str(port)]
     # In its own folder: a `prefect.toml`, `.env` or `tasks.py` of the caller's is not for it.
     child = start_detached(command, folder=home.prefect, environment=environment, log=log)
-    record = {"url": url, "port": port, **identity(child.pid), "users": [identity(os.getpid())]}
-    # On record before it answers: a run killed meanwhile leaves a server that the next one finds.
-    _save(home, record)
-    began = time.monotonic()
-    while child.poll() is None and (waited := time.monotonic() - began) < timeout:
-        if _answers(url, seconds=1.0):
-            return record
-        progress(waited)
-        time.sleep(0.1)
-    ended = child.poll()
-    if ended is None:
+    try:
+        record = {"url": url, "port": port, **identity(child.pid), "users": [identity(os.getpid())]}
+        # On record before it answers: a run killed meanwhile leaves a server that the next finds.
+        _save(home, record)
+        began = time.monotonic()
+        while child.poll() is None and (waited := time.monotonic() - began) < timeout:
+            if _answers(url, seconds=1.0):
+                return record
+            progress(waited)
+            time.sleep(0.1)
+        ended = child.poll()
+        _save(home, {})
+    except BaseException:  # a full disk or Ctrl-C must not leave a server that nobody stops
         terminate(child.pid)
-    _save(home, {})
+        raise
+    terminate(child.pid)
     tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
     why = f"ended with code {ended}" if ended is not None else f"did not answer in {timeout:g} s"
     raise StageError(f"the Prefect server {why}; its log {log} ends:\n{tail}")
+
+
+def _comes_up(record: dict[str, Any], progress: Callable[[float], None], timeout: float) -> bool:
+    """Whether the server on record answers; one that a killed run has just started gets its time.
+
+    A second one beside it would share its database, and nobody would stop the first.
+    """
+    if not is_alive(record):
+        return False
+    patience = max(10.0, record["started"] + timeout - time.time())
+    began = time.monotonic()
+    while is_alive(record) and (waited := time.monotonic() - began) < patience:
+        if _answers(record["url"], seconds=10.0):
+            return True
+        progress(waited)
+        time.sleep(0.1)
+    return False
 
 
 def _is_users_own(home: Home, url: str) -> bool:

@@ -10,6 +10,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import Flow, flow
@@ -57,9 +58,15 @@ def sparring_flow(body: Body) -> Flow[..., Artifact]:
     return flow(
         name=body.__name__,
         description=inspect.getdoc(body),
+        flow_run_name=_flow_run_name,
         persist_result=False,
         validate_parameters=True,
     )(within_run)
+
+
+def _flow_run_name() -> str:
+    # One name on Prefect's page, in MLflow and on the command line.
+    return current_run().run_id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
 def _note_flow_run(run: RunContext) -> None:

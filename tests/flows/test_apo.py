@@ -182,3 +182,12 @@ def test_plain_transformers_generates_with_the_policy(finished: Shell) -> None:
     output = model.generate(**prompt, max_new_tokens=8, do_sample=False)
     new = output[0, prompt["input_ids"].shape[1] :]
     assert 1 <= len(new) <= 8 and tokenizer.decode(new)
+
+
+def test_a_model_to_compare_with_enters_the_contest(finished: Shell) -> None:
+    other = made_by(finished, "update_policy", "SFT").folder(finished.home)
+    planned = finished.json("plan", *RUN[1:], *sets(f"compare_with.other={other}"))
+    labels = {(stage["stage"], stage["label"]): stage["state"] for stage in planned}
+    # The same weights were sampled already as the start of the game.
+    assert labels["sample_responses", "other"] == "done"
+    assert labels["evaluate_policy", "other"] == "to run"

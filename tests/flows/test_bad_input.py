@@ -11,6 +11,7 @@ import pytest
 
 from tasks.stages.manifest import damaged_files, list_manifests, manifest_path
 from tests.flows.command import SMALL, Shell, sets
+from tests.flows.killing import survivors
 
 RUN = ("run", "apo", "-c", str(SMALL))
 NO_ARCHITECTURE = "model.architecture=null"
@@ -199,5 +200,6 @@ def test_a_full_disk_ends_with_1_and_leaves_nothing_half_written(
     assert "the disk is full: free some space" in said and said.count("\n") == 0
     whole = list_manifests(copy.home)
     assert not [one.key for one in whole if damaged_files(copy.home, one)]
+    assert not list(survivors(copy)), "no server is left that nobody has on record"
     assert "✓ prepare_data  completed" in copy(*RUN).stdout
     assert copy.finished_keys() == before

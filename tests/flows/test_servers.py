@@ -220,3 +220,33 @@ def test_a_process_number_used_again_is_another_process() -> None:
     assert is_alive(me)
     assert not is_alive({**me, "started": me["started"] - 60})
     assert not is_alive({})
+
+
+def test_a_server_that_is_still_starting_is_waited_for(home: Home, clean_up: None) -> None:
+    run = subprocess.Popen(
+        [sys.executable, "-c", STARTER], env={**os.environ, "SPARRING_HOME": str(home.root)}
+    )
+    while not home.servers.is_file() or not json.loads(home.servers.read_text()).get("prefect"):
+        time.sleep(0.01)
+    first = json.loads(home.servers.read_text())["prefect"]["pid"]
+    run.kill()
+    run.wait()
+    handle = start_prefect_server(home)
+    assert handle.pid == first
+    stop(handle)
+    assert not psutil.pid_exists(first)
+
+
+def test_a_full_disk_leaves_no_server_behind(
+    home: Home, clean_up: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.ensure()
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    monkeypatch.setattr("flows.servers.write_json", _full_disk)
+    with pytest.raises(OSError, match="full"):
+        start_prefect_server(home)
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+
+
+def _full_disk(*_: object) -> None:
+    raise OSError("the disk is full")
