@@ -87,9 +87,10 @@ class EvaluationConfig(FrozenConfig):
     """How policies and reward models are measured."""
 
     sampling: SamplingConfig = SamplingConfig(
-        temperature=0.3, top_k=5, top_p=0.85, max_new_tokens=512
+        temperature=0.3, top_k=5, top_p=0.85, max_new_tokens=256
     )
-    """How the policy answers test queries. Default: APO's release, T 0.3, top-k 5, top-p 0.85."""
+    """How the policy answers test queries. Default: APO's release (T 0.3, top-k 5,
+    top-p 0.85), with 256 new tokens, which fits the default limits, where it has 512."""
 
     max_queries: int | None = Field(default=None, ge=1)
     """Test queries that policies answer; default all."""

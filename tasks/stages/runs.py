@@ -99,9 +99,8 @@ def open_run(
     inner = (*home.manifests.iterdir(), *home.store.iterdir())
     for folder in (home.root, home.work, home.leases, *inner):
         sweep_leftovers(folder)
-    run = _claim(home, flow, resume, config_path)
+    run = _claim(home, flow, resume, config_path, config_text)
     folder = run_folder(home, run.id)
-    write_atomic(folder / "config.yaml", config_text)
     spool = Spool(home.spool, run.id)
     recorder = Recorder(spool, mlruns)
     context = RunContext(home, run.id, verify=verify, spool=spool, ledger=folder / "stages.journal")
@@ -194,13 +193,17 @@ def reconcile_runs(home: Home) -> list[str]:
     return killed
 
 
-def _claim(home: Home, flow: str, resume: str | None, config_path: str) -> Run:
+def _claim(
+    home: Home, flow: str, resume: str | None, config_path: str, config_text: str
+) -> Run:
     """Make a run's folder, or take over one that nobody works on."""
     now, owner = _now(), current_process().to_json()
     if resume is None:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         run_id = f"{flow}-{stamp}-{secrets.token_hex(2)}"
         run = Run(run_id, flow, "running", config_path, now, now, owner)
+        # First the config: a run that is on record can be resumed.
+        write_atomic(run_folder(home, run_id) / "config.yaml", config_text)
         write_json(run_folder(home, run_id) / "run.json", asdict(run))
         return run
     with FileLock(home.runs / ".claim.lock"):

@@ -37,7 +37,7 @@ def test_the_default_is_apos_release_and_needs_draws_of_its_own_for_the_kl() -> 
     for_kl = config.draws(for_kl=True)
     assert (for_kl.temperature, for_kl.top_k, for_kl.top_p) == (1.0, 0, 1.0)
     assert for_kl.samples == config.kl_samples == 4
-    assert for_kl.max_new_tokens == draws.max_new_tokens == 512
+    assert for_kl.max_new_tokens == draws.max_new_tokens == 256
     assert EvaluationConfig(sampling=for_kl).is_untruncated
 
 

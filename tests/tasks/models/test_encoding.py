@@ -119,3 +119,14 @@ def test_notes_that_match_no_response_are_refused(tokenizer: Any) -> None:
     group = Group((Message("user", "4?"),), ("a", "b"), extra={"ended": [True]})
     with pytest.raises(RecordError, match="1 `ended` notes for 2 responses"):
         encode_group(tokenizer, "hh", group, Limits())
+
+
+def test_a_sample_longer_than_the_limit_loses_its_end_instead_of_stopping(tokenizer: Any) -> None:
+    limits = Limits(max_prompt_tokens=8, max_response_tokens=2)
+    prompt = (Message("user", "hi"),)
+    sampled = Group(prompt, ("abcdefgh",), extra={"ended": [True]})
+    encoded = encode_group(tokenizer, "plain", sampled, limits)
+    assert encoded.truncated_responses == [True]
+    assert len(encoded.responses_ids[0]) == 2
+    with pytest.raises(RecordError, match="max_response_tokens"):
+        encode_group(tokenizer, "plain", Group(prompt, ("abcdefgh",)), limits)
