@@ -147,6 +147,8 @@ def game_table(states: Mapping[str, list[GameState]]) -> Table:
         Column("Human pairs", ".3f"),
         Column("ECE drift", "+.3f"),
         Column("Longer is gold", ".2f"),
+        Column("Gold vs fresh, same length", ".3f"),
+        Column("pairs", ",d"),
         Column("Verdict"),
     )
     rows = [
@@ -159,6 +161,8 @@ def game_table(states: Mapping[str, list[GameState]]) -> Table:
             state.human_accuracy,
             state.ece_drift,
             state.longer_is_gold,
+            state.matched_accuracy if state.matched_pairs else None,
+            state.matched_pairs,
             state.verdict,
         )
         for role, found in states.items()
@@ -167,7 +171,8 @@ def game_table(states: Mapping[str, list[GameState]]) -> Table:
     rows.sort(key=lambda row: (row[0], ("base", "before", "adapted").index(row[1])))
     note = (
         "Fresh: samples of the policy at the start of the epoch on held-out gold prompts. base is "
-        "RM_Base, before the reward model of the epoch before, adapted the one of this epoch."
+        "RM_Base, before the reward model of the epoch before, adapted the one of this epoch. Same "
+        "length: pairs whose lengths differ by at most a tenth."
     )
     return Table("game", "State of the game", columns, tuple(rows), note)
 

@@ -42,6 +42,13 @@ class GameState:
     longer_is_gold: float
     """Share of (gold, fresh sample) pairs in which gold is the longer: what length alone tells."""
 
+    matched_accuracy: float
+    """`gold_accuracy` on the pairs whose lengths differ by at most a tenth, where length tells
+    nothing; 0 without such pairs."""
+
+    matched_pairs: int
+    """How many they are."""
+
     verdict: str
     """The state in plain words."""
 
@@ -64,7 +71,8 @@ def game_state(
         epoch: the APO epoch; 0 is the state before the game.
         human: figures on human pairs: `accuracy`, `accuracy_se`, `ece`.
         fresh: figures on gold (column 0) against fresh samples, never trained on: `accuracy`,
-            `accuracy_se`, `margin`, `margin_se`, `length_correlation`, `longer_wins`.
+            `accuracy_se`, `margin`, `margin_se`, `length_correlation`, `longer_wins`,
+            `length_matched`, `length_matched_pairs`.
         start_ece: calibration error at the start of the game; None: this is the start.
 
     Returns:
@@ -74,6 +82,7 @@ def game_state(
         >>> human = {"accuracy": 0.7, "accuracy_se": 0.1, "ece": 0.3}
         >>> fresh = {"accuracy": 0.5, "accuracy_se": 0.1, "margin": 0.0, "margin_se": 0.1}
         >>> fresh |= {"length_correlation": 0.0, "longer_wins": 0.5}
+        >>> fresh |= {"length_matched": 0.5, "length_matched_pairs": 4.0}
         >>> game_state(1, human, fresh).verdict
         'the policy has caught up: gold is told from fresh samples no better than by a coin'
     """
@@ -89,6 +98,8 @@ def game_state(
         ece_drift=0.0 if start_ece is None else human["ece"] - start_ece,
         length_correlation=fresh["length_correlation"],
         longer_is_gold=fresh["longer_wins"],
+        matched_accuracy=fresh["length_matched"],
+        matched_pairs=int(fresh["length_matched_pairs"]),
         verdict=verdict(fresh["accuracy"], fresh["longer_wins"]),
     )
 

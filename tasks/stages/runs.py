@@ -193,9 +193,7 @@ def reconcile_runs(home: Home) -> list[str]:
     return killed
 
 
-def _claim(
-    home: Home, flow: str, resume: str | None, config_path: str, config_text: str
-) -> Run:
+def _claim(home: Home, flow: str, resume: str | None, config_path: str, config_text: str) -> Run:
     """Make a run's folder, or take over one that nobody works on."""
     now, owner = _now(), current_process().to_json()
     if resume is None:

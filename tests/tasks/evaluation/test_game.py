@@ -38,8 +38,15 @@ def test_by_hand() -> None:
     # By query: deviations (1/2 + 1/2) and (-1/2 - 1/2), so sqrt(2 · 2) / 4.
     assert state.gold_accuracy_se == pytest.approx(0.5)
     assert state.ece_drift == state.ece == HUMAN["ece"]
+    assert (state.matched_accuracy, state.matched_pairs) == (0.0, 0)
     assert "caught up" in state.verdict
     assert "verdict" not in state.metrics() and state.metrics()["margin"] == 0.25
+
+
+def test_pairs_of_one_length_are_measured_apart() -> None:
+    """Lengths 10 against 10 (won), 9 (lost) and 5 (left out)."""
+    state = game_state(1, HUMAN, measured(((2.0, 1.0, 3.0, 0.0), (10, 10, 9, 5))))
+    assert (state.matched_accuracy, state.matched_pairs) == (0.5, 2)
 
 
 def test_drift_is_against_the_start() -> None:

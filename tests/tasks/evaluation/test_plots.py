@@ -28,7 +28,14 @@ def _reports() -> dict:
 
 def _games() -> dict:
     human = {"accuracy": 0.5, "accuracy_se": 0.5, "ece": 0.25}
-    fresh = {"accuracy_se": 0.1, "margin_se": 0.5, "length_correlation": 0.5, "longer_wins": 1.0}
+    fresh = {
+        "accuracy_se": 0.1,
+        "margin_se": 0.5,
+        "length_correlation": 0.5,
+        "longer_wins": 1.0,
+        "length_matched": 0.5,
+        "length_matched_pairs": 4.0,
+    }
     states = [
         game_state(epoch, human, {**fresh, "accuracy": 1 - epoch / 4, "margin": 1.5 - epoch})
         for epoch in (0, 1)
