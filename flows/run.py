@@ -149,8 +149,9 @@ def prefect_server(home: Home, console: Console) -> Iterator[str]:
 def quiet_prefect() -> None:
     """Keep Prefect's own lines off the terminal, where ours say the same; its pages keep them.
 
-    Prefect reads this when it is imported.
+    Prefect reads this when it is imported. Telemetry is off, and so is its notice.
     """
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 

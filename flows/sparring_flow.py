@@ -39,12 +39,10 @@ def sparring_flow(body: Body) -> Flow[..., Artifact]:
         if run.mode == "plan":
             return body(config)
         if run.run_id:
-            _note_flow_run(run)
-            return body(config)
+            return _recorded(run, body, config)
         resolved = config.model_dump(mode="json")
         with open_run(body.__name__, config=resolved, config_text=dump_config(config)) as run:
-            _note_flow_run(run)
-            return body(config)
+            return _recorded(run, body, config)
 
     # Prefect reads the parameter's type from here to draw its form and to check what it is given.
     hints = typing.get_type_hints(body)
@@ -69,7 +67,12 @@ def _flow_run_name() -> str:
     return current_run().run_id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
-def _note_flow_run(run: RunContext) -> None:
+def _recorded(run: RunContext, body: Body, config: Any) -> Artifact:
+    """Run the body; the run knows its Prefect flow run, and MLflow's page of it has the report."""
     context = FlowRunContext.get()
     if context is not None and context.flow_run is not None:
         save_prefect_run(run.home, run.run_id, str(context.flow_run.id))
+    result = body(config)
+    if run.spool is not None:
+        run.spool.files(None, sorted(result.path.glob("report.*")))
+    return result

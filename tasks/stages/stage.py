@@ -148,6 +148,7 @@ def _attempt(
         _finish(run, replace(record, state=state, seconds=seconds, error=why))
         raise
     log.keep(metrics)
+    log.keep_files(manifest)
     _clear_work(run, call.key)
     return manifest
 

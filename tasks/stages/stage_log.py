@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from tasks.stages.call import StageCall
+from tasks.stages.manifest import Manifest
 from tasks.stages.run_context import RunContext
+from tasks.storage.digests import FileDigest
 from tasks.storage.errors import StorageError
 
 Listener = Callable[[int, int, str], None]
 """Told `(done, total, unit)` while a body runs."""
+
+_SHOWN = frozenset({".md", ".html", ".png", ".svg", ".csv", ".json"})
+_LARGEST_SHOWN = 2_000_000
 
 
 class StageLog:
@@ -39,6 +45,17 @@ class StageLog:
                 self._run.progress.note(self._call.title, f"figures are not recorded: {error}")
                 self._has_warned = True
 
+    def keep_files(self, manifest: Manifest) -> None:
+        """Spool the small files that a person may want to read in MLflow: reports and plots."""
+        folder = manifest.folder(self._run.home)
+        paths = [folder / file.path for file in manifest.files if _is_readable(file)]
+        if self._run.spool is None or not paths:
+            return
+        try:
+            self._run.spool.files(self._call.key, paths)
+        except (OSError, StorageError) as error:
+            self._run.progress.note(self._call.title, f"its files are not recorded: {error}")
+
     def note(self, text: str) -> None:
         """Tell the user one thing."""
         self._run.progress.note(self._call.title, text)
@@ -48,3 +65,9 @@ class StageLog:
         self._run.progress.progress(self._call.title, done, total, unit)
         if self._listener is not None:
             self._listener(done, total, unit)
+
+
+def _is_readable(file: FileDigest) -> bool:
+    """Tell whether MLflow gets a copy; weights and data are in the store alone."""
+    at_top = "/" not in file.path
+    return at_top and file.size <= _LARGEST_SHOWN and Path(file.path).suffix in _SHOWN

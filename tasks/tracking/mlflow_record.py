@@ -27,6 +27,9 @@ RUN_TAG = "sparring.run"
 STAGE_TAG = "sparring.stage"
 """Tag of a stage's MLflow run: the stage's key; empty at the flow's run."""
 
+OUTPUT = "output"
+"""Where the files that a stage left lie among a run's artifacts."""
+
 _log = logging.getLogger("sparring.tracking")
 _SETTINGS = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -144,8 +147,10 @@ class MlflowRecord:
             self._client.set_terminated(mlflow_run, event["status"], end_time=event["time"])
         elif kind == "text":
             self._client.log_text(mlflow_run, event["text"], event["name"])
-        elif kind == "artifact" and Path(event["path"]).exists():
-            self._client.log_artifact(mlflow_run, event["path"])
+        elif kind == "files":
+            for path in event["paths"]:
+                if Path(path).exists():
+                    self._client.log_artifact(mlflow_run, path, OUTPUT)
 
     def _start(self, run: str, cursor: Cursor, event: Event) -> None:
         """Begin, or begin again, the MLflow run of a flow run or of a stage."""

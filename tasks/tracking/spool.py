@@ -11,7 +11,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,9 +93,9 @@ class Spool:
         plain = {name: _plain(value) for name, value in values.items()}
         self._add("metrics", stage, values=plain, step=step, attempt=attempt)
 
-    def artifact(self, stage: str | None, path: Path) -> None:
-        """Record that a small file should lie beside the run's numbers; None: the flow's run."""
-        self._add("artifact", stage, path=str(Path(path).absolute()))
+    def files(self, stage: str | None, paths: Sequence[Path]) -> None:
+        """Record that small files should lie beside the run's numbers; None: the flow's run."""
+        self._add("files", stage, paths=[str(Path(path).absolute()) for path in paths])
 
     def text(self, stage: str | None, name: str, text: str) -> None:
         """Record a short text that should lie beside the run's numbers as a file `name`."""

@@ -79,6 +79,21 @@ def test_mlflow_has_a_parent_run_and_a_child_per_executed_stage(finished: Shell)
     assert len({event["key"] for event in executed}) == len(executed)
 
 
+def test_mlflow_has_the_report_and_the_plots_to_read(finished: Shell) -> None:
+    """Beside the numbers of the flow's run and of the stages; weights are in the store alone."""
+    database = finished.folder / "mlruns" / "mlflow.db"
+    run = list_runs(finished.home)[-1]
+    artifacts = finished.folder / "mlruns" / "artifacts" / "apo"
+    files = {
+        name: {path.name for path in (artifacts / uuid / "artifacts" / "output").glob("*")}
+        for uuid, name in ask(database, "select run_uuid, name from runs")
+    }
+    assert files[run.id] == {"report.md", "report.html", "report.json"}
+    assert {"report.html", "figure-5.png", "table-2.csv"} <= files["write_report"]
+    assert "reliability.png" in files["evaluate_reward_model · RM_Base"]
+    assert not [path for path in artifacts.rglob("*.safetensors")]
+
+
 def test_prefect_has_the_flow_run_and_a_task_run_per_stage_call(finished: Shell) -> None:
     database = finished.home.prefect / "prefect.db"
     run = list_runs(finished.home)[-1]

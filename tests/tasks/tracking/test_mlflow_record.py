@@ -73,10 +73,12 @@ def test_a_run_as_mlflow_shows_it(tmp_path: Path, place: Any) -> None:
     spool = Spool(tmp_path / "spool", "apo-1")
     _tell_a_run(spool)
     spool.stage_skipped("j" * 64, name="prepare_data")
+    (tmp_path / "report.md").write_text("# who won")
+    spool.files("k" * 64, [tmp_path / "report.md", tmp_path / "gone.png"])
     spool.stage_finished("k" * 64, "FINISHED", tags={"sparring.output.output": "d2"})
     spool.run_finished("FINISHED")
     record = MlflowRecord(place)
-    assert record.drain(tmp_path / "spool") == 12
+    assert record.drain(tmp_path / "spool") == 13
     assert record.drain(tmp_path / "spool") == 0
     runs = _runs(place)
     parent, stage = runs["apo-1"], runs["sft · epoch 1"]
@@ -91,6 +93,8 @@ def test_a_run_as_mlflow_shows_it(tmp_path: Path, place: Any) -> None:
     assert [step for step, _ in _history(place, stage, "loss")] == [0, 1, 2, 3, 4]
     files = tmp_path / "mlruns" / "artifacts"
     assert len(list(files.glob("apo/*/artifacts/config.json"))) == 2
+    (kept,) = files.glob("apo/*/artifacts/output/*")
+    assert kept.read_text() == "# who won" and stage.info.run_id in str(kept)
     assert '"' + "x" * 20_000 + '"' in "".join(
         path.read_text() for path in files.glob("apo/*/artifacts/config.json")
     )
