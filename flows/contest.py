@@ -32,6 +32,8 @@ class Contender(NamedTuple):
     """The model; None for the chosen responses of the test set."""
     scoring: str = "-"
     """The reward model that trained it."""
+    is_ours: bool = True
+    """Whether it descends from the start, so that its KL to the start means something."""
 
 
 class Contest:
@@ -78,14 +80,15 @@ class Contest:
             self.enter(Contender("golden-SFT", "golden-SFT", 0, golden))
         for name, model in self.config.compare_with.items():
             policy = model_artifact(model, self.config.model.template, name)
-            self.enter(Contender(name, name, 0, policy))
+            self.enter(Contender(name, name, 0, policy, is_ours=False))
 
     def enter(self, contender: Contender) -> None:
         """Sample a contender on the test queries, score it, and compare it with its opponents."""
         evaluation, name = self.config.evaluation, contender.name
-        responses = kl_samples = self.data.part("test")
+        responses, kl_samples = self.data.part("test"), None
         if contender.policy:
             responses = self._sample(contender.policy, name)
+        if contender.policy and contender.is_ours:
             kl_samples = self._sample(contender.policy, f"{name}, for KL", for_kl=True)
         scores = {
             tester: score_responses(
@@ -96,8 +99,8 @@ class Contest:
         self.policies[name] = evaluate_policy(
             scores,
             contender.policy,
-            self.start if contender.policy else None,
-            kl_samples if contender.policy else None,
+            self.start if kl_samples else None,
+            kl_samples,
             self.oracle,
             self._opponents(contender),
             config=evaluation.of_policy(

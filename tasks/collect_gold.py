@@ -1,4 +1,4 @@
-"""Step 3: gold responses – one reference answer per reward-model query, part of them held out."""
+"""Step 1: gold responses – one reference answer per reward-model query, part of them held out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure a policy: scores under the testing reward models, oracle, KL, drift, and win rates."""
+"""Step 8: measure a policy: testing reward models, oracle, KL, drift and win rates."""
 
 from __future__ import annotations
 

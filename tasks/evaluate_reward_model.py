@@ -1,4 +1,4 @@
-"""Measure a reward model: accuracy, calibration and length, on human pairs and on gold pairs."""
+"""Step 8: measure a reward model: accuracy, calibration, length; on human and gold pairs."""
 
 from __future__ import annotations
 

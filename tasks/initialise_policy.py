@@ -1,4 +1,4 @@
-"""Step 2: the base policy – a model of the user's, or a small one with its own tokenizer."""
+"""Step 1: the base policy – a model of the user's, or a small one with its own tokenizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Step 5: D_APO – each gold response against the policy's samples of the same query."""
+"""Step 3: D_APO – each gold response against the policy's samples of the same query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Step 1 of every flow: read the user's data, clean it, split it and prove the splits disjoint."""
+"""Step 1: read the user's data, clean it, split it and prove the splits disjoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps 4 and 7: let the policy answer queries, shard by shard, so that a kill costs one shard."""
+"""Steps 2 and 5: let the policy answer queries, shard by shard, so that a kill costs one shard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Step 8: let a reward model score every response."""
+"""Step 6: let a reward model score every response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Step 9: update the policy on scored responses (rjs, rrhf, dpo) or on demonstrations (sft)."""
+"""Step 7: update the policy on scored responses (rjs, rrhf, dpo) or on demonstrations (sft)."""
 
 from __future__ import annotations
 

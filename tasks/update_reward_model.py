@@ -1,4 +1,4 @@
-"""Step 6: update the reward model – gold against samples, kept honest by human preferences."""
+"""Step 4: update the reward model – gold against samples, kept honest by human preferences."""
 
 from __future__ import annotations
 

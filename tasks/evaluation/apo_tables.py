@@ -19,6 +19,7 @@ from tasks.evaluation.paper_tables import (
 from tasks.evaluation.tables import Column, Table
 
 START = "start"
+CHOSEN = "chosen"
 Evaluations = Mapping[str, Any]
 
 
@@ -124,8 +125,8 @@ def policy_table(entries: tuple[Entry, ...], policies: Evaluations) -> Table:
                 entry.name,
                 kl.get("value"),
                 kl.get("standard_error"),
-                found["habits"]["length"] if kl else None,
-                found["habits"]["ended"] if kl else None,
+                None if entry.name == CHOSEN else found["habits"]["length"],
+                None if entry.name == CHOSEN else found["habits"]["ended"],
                 found["habits"]["length_reward_correlation"],
                 gap.get("share"),
                 interval.get("low"),
