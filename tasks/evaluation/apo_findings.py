@@ -9,7 +9,6 @@ from tasks.evaluation.config import ReportConfig
 from tasks.evaluation.game import GameState
 
 Evaluations = Mapping[str, Any]
-ORACLE = "oracle"
 
 
 def findings(

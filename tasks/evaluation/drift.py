@@ -38,23 +38,6 @@ class Habits:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """How the habits have changed since the start."""
-
-    length_ratio: float
-    """Mean length over the start's; 1 when the start's completions are all empty."""
-
-    ended_change: float
-    """Share that ends by itself, minus the start's."""
-
-    correlation_change: float
-    """Length–reward correlation, minus the start's."""
-
-    warnings: tuple[str, ...]
-    """One plain sentence for each change beyond its threshold."""
-
-
 def habits(
     lengths: Grouped, ended: Sequence[Sequence[bool]], rewards: Grouped | None = None
 ) -> Habits:
@@ -83,40 +66,6 @@ def habits(
         raise ValueError(f"expected the same completions everywhere, got {totals}")
     correlation = 0.0 if rewards is None else pearson(_flat(lengths), _flat(rewards))
     return Habits(clustered_mean(lengths), clustered_mean(ended), correlation)
-
-
-def drift(now: Habits, start: Habits, *, length: float = 0.5, ended: float = 0.1) -> Drift:
-    """Compare habits with those at the start and warn about large changes.
-
-    Args:
-        now: the policy's habits.
-        start: the habits of the policy it began as, on the same prompts.
-        length: warn when the mean length has changed by more than this share of the start's.
-        ended: warn when the share that ends by itself has changed by more than this.
-
-    Returns:
-        The changes and the warnings.
-
-    Example:
-        >>> before = habits([[4]], [[True]])
-        >>> drift(habits([[8]], [[True]]), before).warnings
-        ('completions are 2.0 times as long as at the start (8.0 against 4.0 tokens)',)
-    """
-    ratio = now.length.value / start.length.value if start.length.value else 1.0
-    ended_change = now.ended.value - start.ended.value
-    warnings = []
-    if abs(ratio - 1) > length:
-        warnings.append(
-            f"completions are {ratio:.1f} times as long as at the start "
-            f"({now.length.value:.1f} against {start.length.value:.1f} tokens)"
-        )
-    if abs(ended_change) > ended:
-        warnings.append(
-            f"{now.ended.value:.0%} of completions end by themselves, "
-            f"against {start.ended.value:.0%} at the start"
-        )
-    change = now.length_reward_correlation - start.length_reward_correlation
-    return Drift(ratio, ended_change, change, tuple(warnings))
 
 
 def pearson(first: Numbers, second: Numbers) -> float:

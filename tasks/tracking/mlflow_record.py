@@ -145,8 +145,6 @@ class MlflowRecord:
             for key, value in event.get("tags", {}).items():
                 self._client.set_tag(mlflow_run, clean_name(key), value)
             self._client.set_terminated(mlflow_run, event["status"], end_time=event["time"])
-        elif kind == "text":
-            self._client.log_text(mlflow_run, event["text"], event["name"])
         elif kind == "files":
             for path in event["paths"]:
                 if Path(path).exists():

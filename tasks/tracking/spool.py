@@ -97,10 +97,6 @@ class Spool:
         """Record that small files should lie beside the run's numbers; None: the flow's run."""
         self._add("files", stage, paths=[str(Path(path).absolute()) for path in paths])
 
-    def text(self, stage: str | None, name: str, text: str) -> None:
-        """Record a short text that should lie beside the run's numbers as a file `name`."""
-        self._add("text", stage, name=name, text=text)
-
     def stage_finished(self, stage: str, status: str, *, tags: Mapping[str, str]) -> None:
         """Record how an attempt ended: FINISHED, FAILED or KILLED."""
         self._add("stage_finished", stage, status=status, tags=dict(tags))

@@ -59,7 +59,6 @@ def _in_child(work: Callable[[], Any], fault: str = "") -> int:
 
 def _tell_a_run(spool: Spool) -> None:
     spool.run_started(flow="apo", experiment="apo", params={"seed": 1, "policy": {"lr": 0.1}})
-    spool.text(None, "config.yaml", "seed: 1\n")
     spool.stage_started(
         "k" * 64, name="sft · epoch 1", attempt=1, params={"lr": 0.1, "long": "x" * 20_000},
         tags={"sparring.input.policy": "d1"},
@@ -78,7 +77,7 @@ def test_a_run_as_mlflow_shows_it(tmp_path: Path, place: Any) -> None:
     spool.stage_finished("k" * 64, "FINISHED", tags={"sparring.output.output": "d2"})
     spool.run_finished("FINISHED")
     record = MlflowRecord(place)
-    assert record.drain(tmp_path / "spool") == 13
+    assert record.drain(tmp_path / "spool") == 12
     assert record.drain(tmp_path / "spool") == 0
     runs = _runs(place)
     parent, stage = runs["apo-1"], runs["sft · epoch 1"]
@@ -179,4 +178,4 @@ def test_mlflow_down_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert later.close()
     assert "sft · epoch 1" in _runs(tracking_place(tmp_path / "mlruns"))
     (segment,) = read_segments(tmp_path / "spool" / "apo-1")
-    assert len(segment.events) == 10
+    assert len(segment.events) == 9

@@ -25,14 +25,14 @@ def test_order_and_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert not spool.has_news
     spool.stage_started("k", name="sft", attempt=1, params={}, tags={})
     spool.metrics("k", {"loss": float("nan"), "lr": 1}, step=3, attempt=1)
-    spool.text("k", "note.txt", "hello")
+    spool.files("k", [tmp_path / "note.md"])
     spool.stage_finished("k", "FINISHED", tags={})
     assert spool.has_news
     segments = list(read_segments(tmp_path / "r1"))
     assert [len(item.events) for item in segments] == [2, 2, 1]
     assert [item.is_full for item in segments] == [True, True, False]
     assert _names(tmp_path / "r1") == [
-        "run_started", "stage_started", "metrics", "text", "stage_finished",
+        "run_started", "stage_started", "metrics", "files", "stage_finished",
     ]  # fmt: skip
     assert segments[1].events[0]["values"] == {"loss": "nan", "lr": 1.0}
     assert _names(tmp_path / "r1", after=segments[2].path.name) == ["stage_finished"]
