@@ -180,9 +180,10 @@ def placement(source: Source) -> Iterator[str]:
 
 def lightness(source: Source) -> Iterator[str]:
     """Heavy libraries are imported in the function that needs them, where start-up counts."""
-    light = source.folder in LIGHT_FOLDERS or source.is_task_file or source.name == "flows.cli"
+    is_command_line = source.name == "flows.cli" or _within(source.name, "flows.verbs")
+    light = source.folder in LIGHT_FOLDERS or source.is_task_file or is_command_line
     # The environment must be set before Prefect is imported.
-    before_prefect = source.name in ("flows.cli", "flows.servers", "flows.processes")
+    before_prefect = is_command_line or source.name in ("flows.servers", "flows.processes")
     before_prefect |= source.folder in LIGHT_FOLDERS and source.name != BRIDGE
     for line, name, where in imports(source):
         top = name.split(".")[0]

@@ -1,0 +1,61 @@
+"""The typer application that every verb registers with, its exit codes and shared options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from tasks.settings.errors import SparringError
+from tasks.storage.errors import StorageError
+
+console = Console()
+errors = Console(stderr=True)
+
+
+class ExitCodes(TyperGroup):
+    """Ends a command with one sentence on stderr and the exit code that says how it ended."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was typed."""
+        try:
+            return super().invoke(ctx)
+        except (SparringError, StorageError) as error:
+            say_error(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            say_error("interrupted; state is saved, `sparring resume latest` goes on from here")
+            raise typer.Exit(130) from None
+        except OSError as error:
+            name = f": {error.filename}" if error.filename else ""
+            say_error(f"{error.strerror or error}{name}")
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    name="sparring",
+    cls=ExitCodes,
+    help="LLM preference alignment as recurring, resumable, traceable workflows.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+FlowName = Annotated[str, typer.Argument(help="Name of the flow, for example apo.")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="YAML file, or a name from `sparring ls configs`."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-S", help="Replace one value: a.b=c. May be given more than once."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+RunName = Annotated[str, typer.Argument(help="Id of a run, the beginning of one, or `latest`.")]
+
+
+def say_error(text: str) -> None:
+    """Print one sentence to stderr, as it is."""
+    errors.print(f"sparring: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
