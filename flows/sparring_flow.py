@@ -16,6 +16,7 @@ from typing import Any
 from prefect import Flow, flow
 from prefect.context import FlowRunContext
 
+from flows.pages import show_report
 from tasks.settings.base import FrozenConfig
 from tasks.settings.loading import dump_config
 from tasks.stages.artifact import Artifact
@@ -68,11 +69,12 @@ def _flow_run_name() -> str:
 
 
 def _recorded(run: RunContext, body: Body, config: Any) -> Artifact:
-    """Run the body; the run knows its Prefect flow run, and MLflow's page of it has the report."""
+    """Run the body; the run knows its Prefect flow run, and both pages of it have the report."""
     context = FlowRunContext.get()
     if context is not None and context.flow_run is not None:
         save_prefect_run(run.home, run.run_id, str(context.flow_run.id))
     result = body(config)
     if run.spool is not None:
         run.spool.files(None, sorted(result.path.glob("report.*")))
+    show_report(result.path, body.__name__, run.run_id)
     return result

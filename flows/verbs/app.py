@@ -16,8 +16,20 @@ console = Console()
 errors = Console(stderr=True)
 
 
+VERBS = (
+    "run plan resume status ls show report lineage why compare deploy promote demote up down"
+    " push pull pin unpin gc doctor"
+).split()
+"""The order of the help page: work, look, operate."""
+
+
 class ExitCodes(TyperGroup):
     """Ends a command with one sentence on stderr and the exit code that says how it ended."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the verbs in the order of `VERBS`."""
+        known = {verb: place for place, verb in enumerate(VERBS)}
+        return sorted(super().list_commands(ctx), key=lambda verb: known.get(verb, len(known)))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was typed."""

@@ -108,6 +108,8 @@ def test_prefect_has_the_flow_run_and_a_task_run_per_stage_call(finished: Shell)
     names = {"completed": "Completed", "cached": "Cached"}
     assert Counter(row[3] for row in rows) == Counter(names[event["state"]] for event in ends)
     assert "update_policy · APO-DPO-v1" in {row[1] for row in rows}
+    artifacts = ask(database, "select key, type from artifact where flow_run_id is not null")
+    assert {("apo-report", "markdown"), ("apo-table-2", "table")} <= set(artifacts)
 
 
 def test_a_second_run_is_all_cached_and_light(finished: Shell) -> None:

@@ -1,0 +1,57 @@
+"""What a flow leaves on its page in Prefect: the report as text, and each of its tables.
+
+A page that cannot be drawn never fails a run; the report itself lies in the store.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from tasks.storage.files import read_json
+
+_log = logging.getLogger("sparring.flows")
+_IMAGE = re.compile(r"^!\[.*\]\(.*\)\n\n?", re.MULTILINE)
+_MOST_CHARACTERS = 200_000
+"""A page's text is kept in Prefect's database as it is."""
+
+
+def show_report(folder: Path, flow: str, run_id: str) -> None:
+    """Put a run's report on the page of the flow run around this call.
+
+    Args:
+        folder: Holds report.md and report.json; one without them leaves no page.
+        flow: The flow's name: Prefect shows the history of `FLOW-report`, one entry per run.
+        run_id: Our id of the run, named on the page.
+    """
+    try:
+        if (folder / "report.md").exists():
+            text = _IMAGE.sub("", (folder / "report.md").read_text(encoding="utf-8"))
+            where = f"`sparring report {run_id}` opens it with its plots.\n\n"
+            create_markdown_artifact(where + text[:_MOST_CHARACTERS], key=f"{flow}-report")
+        for name, rows, note in tables(folder):
+            create_table_artifact(rows, key=f"{flow}-{name}", description=note)
+    except Exception as error:  # whatever Prefect's server says, the work is done
+        _log.warning("the report is not on Prefect's page: %s", error)
+
+
+def tables(folder: Path) -> Iterator[tuple[str, list[dict[str, Any]], str]]:
+    """Yield the tables of a report: a key that Prefect takes, the rows, and the title.
+
+    Args:
+        folder: Holds report.json.
+
+    Yields:
+        Key (lower-case letters, digits and hyphens), one dict per row, title and note as markdown.
+    """
+    path = folder / "report.json"
+    report = read_json(path) if path.exists() else {}
+    for key, table in report.get("tables", {}).items():
+        rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+        note = f"**{table['title']}**\n\n{table.get('note', '')}".strip()
+        yield re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-"), rows, note
