@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 
 from tasks.storage.files import read_json
 
@@ -33,11 +35,24 @@ def show_report(folder: Path, flow: str, run_id: str) -> None:
         if (folder / "report.md").exists():
             text = _IMAGE.sub("", (folder / "report.md").read_text(encoding="utf-8"))
             where = f"`sparring report {run_id}` opens it with its plots.\n\n"
-            create_markdown_artifact(where + text[:_MOST_CHARACTERS], key=f"{flow}-report")
+            create_markdown_artifact(
+                where + text[:_MOST_CHARACTERS], key=f"{flow}-report", description=f"Run {run_id}"
+            )
         for name, rows, note in tables(folder):
             create_table_artifact(rows, key=f"{flow}-{name}", description=note)
     except Exception as error:  # whatever Prefect's server says, the work is done
         _log.warning("the report is not on Prefect's page: %s", error)
+
+
+def name_flow_run(flow_run: FlowRun, name: str) -> None:
+    """Give a flow run that a deployment began the name that its run has everywhere else."""
+    if flow_run.name == name:
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(flow_run.id, name=name)
+    except Exception as error:
+        _log.warning("Prefect's flow run keeps its name: %s", error)
 
 
 def tables(folder: Path) -> Iterator[tuple[str, list[dict[str, Any]], str]]:

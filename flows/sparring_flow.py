@@ -16,12 +16,13 @@ from typing import Any
 from prefect import Flow, flow
 from prefect.context import FlowRunContext
 
-from flows.pages import show_report
+from flows.pages import name_flow_run, show_report
 from tasks.settings.base import FrozenConfig
 from tasks.settings.loading import dump_config
 from tasks.stages.artifact import Artifact
 from tasks.stages.run_context import RunContext, current_run
-from tasks.stages.runs import open_run, save_prefect_run
+from tasks.stages.runs import list_runs, open_run, save_prefect_run
+from tasks.storage.home import Home
 
 Body = Callable[[Any], Artifact]
 
@@ -41,8 +42,12 @@ def sparring_flow(body: Body) -> Flow[..., Artifact]:
             return body(config)
         if run.run_id:
             return _recorded(run, body, config)
-        resolved = config.model_dump(mode="json")
-        with open_run(body.__name__, config=resolved, config_text=dump_config(config)) as run:
+        with open_run(
+            body.__name__,
+            config=config.model_dump(mode="json"),
+            config_text=dump_config(config),
+            resume=_run_to_go_on_with(run.home),
+        ) as run:
             return _recorded(run, body, config)
 
     # Prefect reads the parameter's type from here to draw its form and to check what it is given.
@@ -68,11 +73,25 @@ def _flow_run_name() -> str:
     return current_run().run_id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
+def _run_to_go_on_with(home: Home) -> str | None:
+    """Return the run that this Prefect flow run worked on before: Retry in its UI resumes it."""
+    flow_run = _flow_run()
+    runs = list_runs(home) if flow_run is not None and home.runs.is_dir() else []
+    return next((run.id for run in runs if run.prefect_flow_run == str(flow_run.id)), None)
+
+
+def _flow_run() -> Any:
+    """Return Prefect's flow run around this call, or None."""
+    context = FlowRunContext.get()
+    return context.flow_run if context is not None else None
+
+
 def _recorded(run: RunContext, body: Body, config: Any) -> Artifact:
     """Run the body; the run knows its Prefect flow run, and both pages of it have the report."""
-    context = FlowRunContext.get()
-    if context is not None and context.flow_run is not None:
-        save_prefect_run(run.home, run.run_id, str(context.flow_run.id))
+    flow_run = _flow_run()
+    if flow_run is not None:
+        save_prefect_run(run.home, run.run_id, str(flow_run.id))
+        name_flow_run(flow_run, run.run_id)
     result = body(config)
     if run.spool is not None:
         run.spool.files(None, sorted(result.path.glob("report.*")))
