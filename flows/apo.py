@@ -9,7 +9,14 @@ from typing import NamedTuple
 
 from flows.apo_config import ApoConfig
 from flows.contest import Contender, Contest
-from flows.inputs import file_artifact, model_artifact, oracle_artifact, source_artifacts
+from flows.inputs import (
+    check_inputs,
+    file_artifact,
+    model_artifact,
+    oracle_artifact,
+    source_artifacts,
+    start_artifact,
+)
 from flows.sparring_flow import sparring_flow
 from tasks.collect_gold import collect_gold
 from tasks.initialise_policy import initialise_policy
@@ -17,7 +24,9 @@ from tasks.pair_with_gold import pair_with_gold
 from tasks.prepare_data import prepare_data
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
+from tasks.stages.aliases import Offer
 from tasks.stages.artifact import Artifact
+from tasks.stages.run_context import current_run
 from tasks.training.reward_objectives import get_reward_objective
 from tasks.update_policy import update_policy
 from tasks.update_reward_model import update_reward_model
@@ -34,9 +43,24 @@ class Ring(NamedTuple):
     start: Artifact
     """The policy after SFT."""
     corner: Artifact
-    """The model every reward model starts from."""
+    """The model every reward model of the game starts from."""
+    judge: Artifact
+    """The model the testing reward models start from."""
     reward_base: Artifact
     """RM_Base: the fixed reward model of the baseline."""
+
+
+class Finalists(NamedTuple):
+    """What a run offers as its result."""
+
+    name: str
+    """The policy's name in the report."""
+    policy: Artifact
+    """After the last APO epoch."""
+    scoring: str
+    """The reward model's name in the report."""
+    reward_model: Artifact
+    """The one that scored for it."""
 
 
 @sparring_flow
@@ -48,6 +72,37 @@ def apo(config: ApoConfig) -> Artifact:
     the samples with gold, 4. update the reward model, 5. sample the policy on its own queries,
     6. score the responses, 7. update the policy, 8. evaluate both. 9. Write the report.
     """
+    contest, models = compete(config)
+    current_run().offer = offer(config, contest, models)
+    return write_report(
+        contest.data.part("table1.json"),
+        contest.gold.part("train/index.json"),
+        contest.policies,
+        contest.reward_models,
+        contest.games,
+        config=contest.report_config(),
+    )
+
+
+def offer(config: ApoConfig, contest: Contest, models: Finalists) -> Offer:
+    """Return the last policy and reward model, with what the gate needs to judge them."""
+    return Offer(
+        {"policy": models.policy, "reward_model": models.reward_model},
+        {
+            "data": contest.data,
+            "gold": contest.gold,
+            "start": contest.start,
+            **contest.testers,
+            "start evaluation": contest.policies["start"],
+            "policy evaluation": contest.policies[models.name],
+            "reward model evaluation": contest.reward_models[models.scoring],
+        },
+        config.model_dump(mode="json"),
+    )
+
+
+def compete(config: ApoConfig) -> tuple[Contest, Finalists]:
+    """Steps 1 to 8: everything but the report."""
     ring = enter_ring(config)
     oracle = oracle_artifact(config.data)
     testers = train_testers(config, ring)
@@ -56,33 +111,23 @@ def apo(config: ApoConfig) -> Artifact:
         contest.weigh(name, model)
     contest.enter_opponents()
     if config.baseline or not config.adversarial:
-        play(config, ring, contest, adversarial=False)
+        models = play(config, ring, contest, adversarial=False)
     if config.adversarial:
-        play(config, ring, contest, adversarial=True)
-    return write_report(
-        ring.data.part("table1.json"),
-        ring.gold.part("train/index.json"),
-        contest.policies,
-        contest.reward_models,
-        contest.games,
-        config=contest.report_config(),
-    )
+        models = play(config, ring, contest, adversarial=True)
+    return contest, models
 
 
 def enter_ring(config: ApoConfig) -> Ring:
     """Step 1: prepare the data, the start policy, RM_Base and gold."""
+    check_inputs(config)
     data = prepare_data(source_artifacts(config.data), config=config.data)
-    corpora = [data.part("demonstrations"), data.part("rm_train")]
-    start = initialise_policy(
-        corpora, file_artifact(config.model.path), config=config.model, seed=config.seed
-    )
-    if config.sft:
-        start = update_policy(
-            start, [data.part("demonstrations")], config=config.sft, seed=config.seed, label="SFT"
-        )
-    corner = start
+    start = start_policy(config, data)
+    judge = start
     if config.reward.base:
-        corner = model_artifact(config.reward.base, config.reward.template, "reward base")
+        judge = model_artifact(config.reward.base, config.reward.template, "reward base")
+    corner = judge
+    if config.start.reward_model:
+        corner = start_artifact(config.start.reward_model, "reward_model")
     reward_base = update_reward_model(
         corner,
         [data.part("rm_train")],
@@ -92,7 +137,22 @@ def enter_ring(config: ApoConfig) -> Ring:
     )
     answers = file_artifact(config.gold.path)
     gold = collect_gold(data.part("rm_queries"), answers, config=config.gold)
-    return Ring(data, gold, start, corner, reward_base)
+    return Ring(data, gold, start, corner, judge, reward_base)
+
+
+def start_policy(config: ApoConfig, data: Artifact) -> Artifact:
+    """Step 1: the configured policy after SFT, or the finished one that `start.policy` names."""
+    if config.start.policy:
+        return start_artifact(config.start.policy, "policy")
+    corpora = [data.part("demonstrations"), data.part("rm_train")]
+    start = initialise_policy(
+        corpora, file_artifact(config.model.path), config=config.model, seed=config.seed
+    )
+    if config.sft:
+        start = update_policy(
+            start, [data.part("demonstrations")], config=config.sft, seed=config.seed, label="SFT"
+        )
+    return start
 
 
 def train_testers(config: ApoConfig, ring: Ring) -> dict[str, Artifact]:
@@ -103,7 +163,7 @@ def train_testers(config: ApoConfig, ring: Ring) -> dict[str, Artifact]:
         sets["RM_All"] = [*everything, ring.data.part("extra")]
     return {
         name: update_reward_model(
-            ring.corner,
+            ring.judge,
             preferences,
             config=config.reward.plain(),
             seed=config.seed,
@@ -113,7 +173,7 @@ def train_testers(config: ApoConfig, ring: Ring) -> dict[str, Artifact]:
     }
 
 
-def play(config: ApoConfig, ring: Ring, contest: Contest, *, adversarial: bool) -> None:
+def play(config: ApoConfig, ring: Ring, contest: Contest, *, adversarial: bool) -> Finalists:
     """Steps 2 to 8: alternate the updates, or update the policy alone under RM_Base."""
     side = config.policy.method.upper()
     side = f"APO-{side}" if adversarial else side
@@ -131,6 +191,7 @@ def play(config: ApoConfig, ring: Ring, contest: Contest, *, adversarial: bool) 
     if adversarial:
         models = {"base": ring.reward_base, "before": reward_model}
         contest.watch_game(config.apo_epochs + 1, policy, models)
+    return Finalists(name, policy, scoring, reward_model)
 
 
 def adapt_reward_model(

@@ -5,10 +5,13 @@ Imports no torch: `sparring plan` and a dry run read it.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
+from flows.placement_config import Placement
+from flows.recurring_config import RecurringConfig
 from tasks.data.prepare import DataConfig
 from tasks.evaluation.config import EvaluationConfig
 from tasks.gold.collection import GoldConfig
@@ -17,7 +20,7 @@ from tasks.models.encoding import Limits
 from tasks.models.generation import SamplingConfig
 from tasks.models.judgement import ScoringConfig
 from tasks.models.rollouts import RolloutConfig
-from tasks.settings.base import FrozenConfig
+from tasks.settings.errors import did_you_mean
 from tasks.training.config import PolicyConfig, RewardConfig
 from tasks.training.methods.registry import get_method
 
@@ -93,7 +96,7 @@ class PolicyUpdates(PolicyConfig):
         return self
 
 
-class ApoConfig(FrozenConfig):
+class ApoConfig(RecurringConfig):
     """One run of Adversarial Preference Optimization (arXiv 2311.08045)."""
 
     seed: int = Field(default=0, ge=0)
@@ -139,6 +142,9 @@ class ApoConfig(FrozenConfig):
     compare_with: dict[str, str] = {}
     """Further models that are only sampled and scored: name → folder or hub name."""
 
+    placement: Placement = Placement()
+    """Which stages run on which worker pool of Prefect; none, by default: all run here."""
+
     def rollout(
         self, sampling: SamplingConfig | None = None, max_queries: int | None = None
     ) -> RolloutConfig:
@@ -159,6 +165,19 @@ class ApoConfig(FrozenConfig):
         """Return how reward models score."""
         return ScoringConfig(limits=self.reward.limits, template=self.reward.template)
 
+    def testers(self) -> tuple[str, ...]:
+        """Return the names of the testing reward models, the judges of every policy."""
+        return ("RM_Test", "RM_All") if self.data.resolved().extra_preferences else ("RM_Test",)
+
+    def files(self) -> list[str]:
+        """Return every file and folder of the user's that a run reads, as written here.
+
+        A playground must have been generated before.
+        """
+        named = (self.gold.path, self.model.path, self.reward.base, *self.compare_with.values())
+        models = [name for name in named if name and Path(name).exists()]
+        return [*(str(path) for path in self.data.local_files()), *models]
+
     def policy_limits(self) -> tuple[Limits, ...]:
         """Return every pair of lengths that the base policy, or a model made of it, is fed."""
         updates = (self.sft, self.golden_sft, self.policy)
@@ -171,7 +190,15 @@ class ApoConfig(FrozenConfig):
             raise ValueError("reward.ablations need adversarial: true: no samples without it")
         self._check_samples_fit()
         self._check_context()
+        self._check_gate()
         return self
+
+    def _check_gate(self) -> None:
+        """Refuse a gate that asks somebody who does not judge in this run."""
+        judges = (*self.testers(), *(("oracle",) if self.data.playground else ()))
+        if self.gate.tester not in judges:
+            known = did_you_mean(self.gate.tester, judges)
+            raise ValueError(f"gate.tester is {self.gate.tester!r}, no judge of this run{known}")
 
     def _check_samples_fit(self) -> None:
         """Refuse samples that the limits of those who read them would refuse much later."""

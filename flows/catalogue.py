@@ -58,6 +58,20 @@ FLOWS = {
     )
 }
 
+PROMOTION = FlowEntry(
+    "promotion",
+    "Compares a candidate with the champion and lets the gate decide",
+    "flows.promotion",
+    ("flows.promotion", "PromotionConfig"),
+    ("flows.catalogue", "nothing_to_check"),
+    "",
+)
+"""Run by `sparring promote` only, so it is in no list; its runs can be shown and resumed."""
+
+
+def nothing_to_check(config: FrozenConfig) -> None:
+    """Find no fault: all that a promotion needs was checked when it was asked for."""
+
 
 def find_flow(name: str) -> FlowEntry:
     """Return the flow of this name.
@@ -65,6 +79,8 @@ def find_flow(name: str) -> FlowEntry:
     Raises:
         ConfigError: There is none; the known ones are listed.
     """
+    if name == PROMOTION.name:
+        return PROMOTION
     if name not in FLOWS:
         raise ConfigError(f"there is no flow {name!r}{did_you_mean(name, FLOWS)}")
     return FLOWS[name]
@@ -80,6 +96,8 @@ def find_config(entry: FlowEntry, given: Path | None) -> Path:
     Raises:
         ConfigError: There is no such file; ours are listed.
     """
+    if given is None and not entry.default:
+        raise ConfigError(f"{entry.name} has no config of its own: `sparring promote` starts it")
     if given is None:
         return CONFIGS / entry.default
     if given.is_file():

@@ -17,12 +17,16 @@ from rich.text import Text
 from flows.display import table
 from tasks.data.doctor import inspect_data
 from tasks.data.groups import Prompt
+from tasks.settings.errors import ConfigError
 from tasks.stages.manifest import damaged_files, list_manifests
 from tasks.stages.process import ProcessIdentity
+from tasks.stages.pushed import is_pushed
+from tasks.stages.remote_layout import check_layout
 from tasks.stages.runs import list_runs
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home
+from tasks.tracking.remote import open_remote
 
 LIBRARIES = ("torch", "transformers", "accelerate", "prefect", "mlflow", "dvc", "datasets")
 LEAST_FREE_GB = 5
@@ -82,6 +86,7 @@ def examine(home: Home) -> list[Finding]:
         ),
         Finding("free disk", free >= LEAST_FREE_GB, f"{free:.0f} GB at {folder}"),
         *_store(home),
+        *_remote(),
     ]
 
 
@@ -140,13 +145,34 @@ def _artifacts(home: Home) -> Finding:
     readable = {found.key for found in manifests}
     named = [path.stem for path in home.manifests.glob("*/*.json")]
     damaged = [key for key in named if key not in readable]
-    damaged += [found.key for found in manifests if damaged_files(home, found)]
+    remote = open_remote()
+    not_whole = [found.key for found in manifests if damaged_files(home, found)]
+    elsewhere = [key for key in not_whole if remote and is_pushed(home, remote, key)]
+    damaged += [key for key in not_whole if key not in elsewhere]
     size = sum(found.size for found in manifests) / 1e9
     detail = f"{len(manifests)} artifacts, {size:.2f} GB in {home.store}"
+    if remote and elsewhere:
+        detail += f"; {len(elsewhere)} of them, or parts of them, on {remote.url} only"
     if damaged:
         names = ", ".join(sorted(key[:12] for key in damaged))
         detail += f"; damaged: {names}, they run again when needed"
     return Finding("store", not damaged, detail)
+
+
+def _remote() -> list[Finding]:
+    remote = open_remote()
+    if remote is None:
+        return []
+    seen = [
+        Finding(f"remote {one.subject}", one.state != "bad", one.detail)
+        for one in remote.findings()
+    ]
+    if seen and seen[0].ok:
+        try:
+            check_layout(remote)
+        except (StorageError, ConfigError) as error:
+            seen.append(Finding("remote layout", False, str(error)))
+    return seen
 
 
 def _runs(home: Home) -> Finding:

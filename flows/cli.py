@@ -6,10 +6,10 @@ Exit codes: 0 ok; 1 failed after it started; 2 usage or configuration; 3 drift o
 
 from __future__ import annotations
 
-from flows.verbs import inspection, runs
+from flows.verbs import housekeeping, inspection, lineage, recurring, remote, runs, servers
 from flows.verbs.app import app
 
-VERBS = (runs, inspection)
+VERBS = (runs, inspection, servers, lineage, remote, recurring, housekeeping)
 """The modules whose import registers the verbs, in the order of the help page."""
 
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from flows.apo_config import ApoConfig
 from tasks.data.playground.generator import ensure_playground
 from tasks.data.prepare import DataConfig
 from tasks.initialise_policy import initialise_policy
 from tasks.models.base_policy import PolicyModelConfig
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import Artifact, external_artifact
+from tasks.stages.reference import referenced_artifact
+from tasks.stages.run_context import current_run
 
+_MAKERS = {
+    "policy": ("update_policy", "initialise_policy"),
+    "reward_model": ("update_reward_model",),
+}
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 
 
@@ -42,6 +49,55 @@ def model_artifact(name: str, template: str | None, label: str) -> Artifact:
         return _existing(name)
     settings = PolicyModelConfig(hub=name, template=template)
     return initialise_policy([], None, config=settings, seed=0, label=label)
+
+
+def start_artifact(reference: str, role: str) -> Artifact:
+    """Return the finished model that a run starts from.
+
+    Args:
+        reference: `STAGE/KEY`.
+        role: `policy` or `reward_model`, the key below `start` in the config.
+
+    Raises:
+        ConfigError: There is no such artifact, or it is no such model.
+    """
+    named = f"start.{role}"
+    artifact = referenced_artifact(current_run().home, reference, f"start {role}", said_by=named)
+    if artifact.stage not in _MAKERS[role]:
+        raise ConfigError(
+            f"{named} is the output of {artifact.stage}, and no {role.replace('_', ' ')}: name one "
+            f"of {' or '.join(_MAKERS[role])}"
+        )
+    return artifact
+
+
+def input_digests(config: ApoConfig) -> dict[str, str]:
+    """Return the digest of every file and folder of the user's that a run would read, by path.
+
+    Raises:
+        ConfigError: One is missing.
+    """
+    if config.data.playground:
+        ensure_playground(config.data.playground)
+    return {path: _existing(path).digest for path in config.files()}
+
+
+def check_inputs(config: ApoConfig) -> None:
+    """Refuse other data than the run was begun with, where its config says what that was.
+
+    Raises:
+        ConfigError: A file changed, came or went; it is named.
+    """
+    if not config.inputs:
+        return
+    found = input_digests(config)
+    for path in sorted(found.keys() | config.inputs.keys()):
+        now, then = found.get(path, "not there"), config.inputs.get(path, "not there")
+        if now != then:
+            raise ConfigError(
+                f"{path} is {now}, and was {then} when this run was begun: put the old data back "
+                "to finish this run; the next tick takes the new data"
+            )
 
 
 def source_artifacts(config: DataConfig) -> list[Artifact]:

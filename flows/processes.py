@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,12 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def start_detached(
-    command: list[str], *, folder: Path, environment: dict[str, str], log: Path
+    command: list[str],
+    *,
+    folder: Path,
+    environment: dict[str, str],
+    log: Path,
+    descriptors: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own: signals to our group do not reach it.
 
@@ -26,12 +34,17 @@ def start_detached(
         command: the program and its arguments.
         folder: its current folder.
         environment: all of its environment.
-        log: the file its output replaces; a program's own log, not a part of the store.
+        log: the file its output goes to, a program's own log and not a part of the store; what an
+            earlier start left there is kept beside it as NAME.before.
+        descriptors: open files that it gets, under the same numbers.
 
     Returns:
         The running child.
     """
-    with open(log, "wb") as output:
+    if log.exists():
+        os.replace(log, log.with_name(f"{log.name}.before"))
+    # It may quote an address with a password: nobody else on this machine reads it.
+    with open(log, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as output:
         child = subprocess.Popen(
             command,
             cwd=folder,
@@ -40,46 +53,92 @@ def start_detached(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=descriptors,
         )
     _children[child.pid] = child
     return child
 
 
-def terminate(pid: int) -> None:
-    """End a server politely, then firmly; returns when it is gone."""
+def terminate(pid: int, *, with_children: bool = True) -> None:
+    """End a process and its children politely, then firmly; returns when all are gone."""
     try:
         server = psutil.Process(pid)
-        everyone = [server, *server.children(recursive=True)]
+        # The children first: a parent that is gone no longer says which they were.
+        everyone = [*(server.children(recursive=True) if with_children else ()), server]
     except psutil.NoSuchProcess:
         return
-    server.terminate()
+    for process in everyone:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
     _, left = psutil.wait_procs(everyone, timeout=10.0)
     for process in left:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     psutil.wait_procs(left, timeout=5.0)
-    if child := _children.pop(pid, None):
-        child.wait(timeout=5.0)
+    reap(pid)
 
 
-def free_port(wish: int | None) -> int:
-    """Return a free port of the loopback address.
+def kill_orphans(pid: int) -> None:
+    """Kill what a server started by `start_detached` left behind when it died without a word.
+
+    Args:
+        pid: the dead server; its children still are in the session that it led. A process that
+            has its number by now is left alone, and so is that process's session.
+    """
+    reap(pid)
+    with suppress(psutil.NoSuchProcess):
+        if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            return
+    orphans = list(_session(pid))
+    for process in orphans:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(orphans, timeout=5.0)
+
+
+def was_killed(pid: int) -> bool:
+    """Whether a child of this process, if it is one, was ended by a signal from outside."""
+    child = _children.get(pid)
+    return child is not None and (child.poll() or 0) < 0
+
+
+def reap(pid: int) -> None:
+    """Take notice of a dead child of this process, so that it does not stay as a zombie."""
+    child = _children.get(pid)
+    if child is not None and child.poll() is not None:
+        del _children[pid]
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen on a port of an address of this machine."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        # As the server does: a port whose last connections are still closing is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(wish: int | None, host: str = "127.0.0.1") -> int:
+    """Return a free port of an address of this machine.
 
     Args:
         wish: the port to take if it is free.
+        host: the address; the loopback one by default.
 
     Raises:
         StageError: no port is free.
     """
-    for port in (wish or 0, 0):
-        with socket.socket() as probe:
-            # As the server does: a port whose last connections are still closing is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise StageError("no free port on 127.0.0.1")
+    if wish and is_free(host, wish):
+        return wish
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            raise StageError(f"no free port on {host}: {error.strerror}") from None
+        return int(probe.getsockname()[1])
 
 
 def identity(pid: int) -> dict[str, Any]:
@@ -96,3 +155,13 @@ def is_alive(process: dict[str, Any]) -> bool:
         return abs(found.create_time() - process["started"]) < _SAME_START
     except (psutil.NoSuchProcess, ValueError):
         return False
+
+
+def _session(leader: int) -> Iterator[psutil.Process]:
+    """Yield the processes of a session."""
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader:
+                yield process
+        except (ProcessLookupError, PermissionError):
+            continue

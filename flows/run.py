@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +15,15 @@ from rich.console import Console
 
 from flows.catalogue import FlowEntry, find_flow
 from flows.display import TerminalSink
-from flows.servers import prefect_environment, start_prefect_server, stop
+from flows.keeper import watching
+from flows.mlflow_server import mlflow_environment
+from flows.prefect_server import prefect_environment
+from flows.servers import start_prefect_server, stop
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import dump_config, load_config, validate
 from tasks.stages.artifact import Artifact
+from tasks.stages.exchange import fetch_artifact
 from tasks.stages.plan import PlannedStage, planning
 from tasks.stages.runs import Run, load_run, open_run, run_folder
 from tasks.storage.home import Home, current_home
@@ -63,6 +67,7 @@ def run_flow(
     config_path: str = "",
     resume: str | None = None,
     verify: bool = False,
+    always: bool = False,
 ) -> Outcome:
     """Run a flow, skipping what is done.
 
@@ -73,13 +78,18 @@ def run_flow(
         config_path: The file the config came from.
         resume: Id of a run to go on with.
         verify: Check finished stages by reading every byte.
+        always: Record a run even when every stage is done: the flow does more than its stages.
 
     Raises:
         SparringError: Anything the user can act on.
     """
     home = current_home().ensure()
     planned, result = plan_flow(entry, config)
-    if resume is None and not verify and all(stage.state == "done" for stage in planned):
+    if (
+        resume is None
+        and not (verify or always)
+        and all(stage.state == "done" for stage in planned)
+    ):
         return Outcome("", result, len(planned), len(planned))
     entry.check(config)
     sink = TerminalSink(console)
@@ -131,15 +141,20 @@ def prefect_server(home: Home, console: Console) -> Iterator[str]:
     """Have a real Prefect server during the block; one that this starts is stopped at its end."""
     with console.status("starting a local Prefect server …") if console.is_terminal else _still():
         handle = start_prefect_server(home)
+    is_ours = handle.pid is not None
     try:
-        os.environ.update(prefect_environment(home, handle.url))
+        os.environ.update(prefect_environment(home, handle.url) | mlflow_environment())
         # Planning has imported Prefect, and it read its settings then.
         from prefect.context import refresh_global_settings_context
         from prefect.logging.handlers import APILogHandler
 
+        from flows.zombies import tidy_prefect
+
         refresh_global_settings_context()
+        tidy_prefect(home)
         try:
-            yield handle.url
+            with watching(home) if is_ours else nullcontext():
+                yield handle.url
         finally:
             APILogHandler().flush()
     finally:
@@ -177,4 +192,4 @@ def report_of(run_id: str) -> Path:
         raise ConfigError(
             f"run {run.id} is {run.status} and has no report yet; `sparring resume {run.id}`"
         )
-    return result.path
+    return fetch_artifact(result)

@@ -1,31 +1,41 @@
 """A real Prefect server on this machine, without anybody having to start one.
 
-`start_prefect_server` finds or starts it before Prefect is imported: Prefect's settings are read
+`start_prefect_server` finds or starts Prefect's before Prefect is imported: its settings are read
 from the environment at import, so the caller puts `prefect_environment` into `os.environ` first.
 Runs that overlap share one server; the last one to leave stops it, and the next run takes over
-one whose run was killed. Which server runs, and for whom, stands in `servers.json`.
+one whose run was killed. `flows.kept_servers` keeps one beyond its runs.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from flows.processes import free_port, identity, is_alive, start_detached, terminate
-from tasks.settings.errors import ConfigError, StageError
-from tasks.storage.files import read_json, write_json
+from flows.prefect_server import BY_HAND, is_users_own, prefect_service, serves_home
+from flows.prefect_server import prefect_environment as prefect_environment
+from flows.processes import free_port, identity, is_alive, is_free
+from flows.services import (
+    Progress,
+    Service,
+    answers,
+    begin,
+    comes_up,
+    end,
+    other_users,
+    read_record,
+    save_record,
+    servers_lock,
+    wait,
+)
+from tasks.settings.errors import ConfigError
 from tasks.storage.home import Home
-from tasks.storage.locks import FileLock
 
-_BY_HAND = "http://127.0.0.1:4200/api"
-"""Where `prefect server start` listens when nothing is said."""
+LOOPBACK = "127.0.0.1"
+Maker = Callable[[str, int], Service]
+"""Says how to start a server on a host and a port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,35 +52,14 @@ class ServerHandle:
     """The home whose `servers.json` names it."""
 
 
-def prefect_environment(home: Home, url: str) -> dict[str, str]:
-    """Return the variables a process needs before it imports Prefect.
-
-    Args:
-        home: the state folder of the run.
-        url: the API's address, `ServerHandle.url`.
-
-    Returns:
-        The API's address and no telemetry; and Prefect's home inside ours, unless the server is
-        the user's own, whose profile and login must stay in force.
-    """
-    variables = {
-        "PREFECT_API_URL": url,
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-    }
-    if not _is_users_own(home, url):
-        variables["PREFECT_HOME"] = str(home.prefect)
-    return variables
-
-
 def start_prefect_server(
-    home: Home, progress: Callable[[float], None] | None = None, timeout: float = 90.0
+    home: Home, progress: Progress | None = None, timeout: float = 90.0
 ) -> ServerHandle:
     """Find the Prefect server to use, or start one in the background.
 
-    In this order: the server `PREFECT_API_URL` names; the one an earlier or concurrent run started
-    here; one that the user started on this home by hand; a new one on a free loopback port, in a
-    session of its own, so that it outlives a killed run.
+    In this order: the server `PREFECT_API_URL` names; the one an earlier or concurrent run, or
+    `start_servers`, started here; one that the user started on this home by hand; a new one on a
+    free loopback port, in a session of its own, so that it outlives a killed run.
 
     Args:
         home: the state folder; the server keeps its database in `home.prefect`.
@@ -85,157 +74,97 @@ def start_prefect_server(
         StageError: the new server ended or did not answer in time; the end of its log is quoted.
     """
     url = os.environ.get("PREFECT_API_URL", "")
-    if _is_users_own(home, url):
-        if not _answers(url, seconds=10.0):
-            raise ConfigError(
-                f"PREFECT_API_URL is {url}, and nothing answers there: start that server, or unset "
-                "the variable and a local one is started"
-            )
+    if is_users_own(home, url):
+        require_answer(url)
         return ServerHandle(url, None, False, home)
     home.ensure()
-    with FileLock(home.root / "servers.lock", timeout=timeout + 30):
-        record = _record(home)
-        tell = progress or (lambda seconds: None)
-        if not _comes_up(record, tell, timeout):
-            if is_alive(record):
-                terminate(record["pid"])
-            if _serves_home(_BY_HAND, home):
-                return ServerHandle(_BY_HAND, None, False, home)
-            record = _launch(home, record.get("port"), tell, timeout)
-        others = _other_users(record)
-        _save(home, {**record, "users": [*others, identity(os.getpid())]})
-        return ServerHandle(record["url"], record["pid"], not others, home)
+    tell = progress or (lambda seconds: None)
+    me = identity(os.getpid())
+    _await_restart(home)
+    with servers_lock(home):
+        record = find_server(home, "prefect", prefect_maker(home), tell, timeout)
+        if record is None:
+            if serves_home(BY_HAND, home):
+                return ServerHandle(BY_HAND, None, False, home)
+            service = new_server(home, "prefect", prefect_maker(home))
+            record = wait(
+                home, service, begin(home, service, users=_joined(home, me)), tell, timeout
+            )
+        others = other_users(record)
+        save_record(home, "prefect", {**record, "users": _joined(home, me)})
+        alone = not others and not record.get("kept")
+        return ServerHandle(record["url"], record["pid"], alone, home)
 
 
 def stop(handle: ServerHandle) -> None:
-    """Give the server back, and end it when no other live run uses it.
+    """Give the server back, and end it when no other live run uses it and nobody keeps it.
 
     Args:
         handle: what `start_prefect_server` returned; a server that is not ours is left alone.
     """
     if handle.pid is None:
         return
-    with FileLock(handle.home.root / "servers.lock", timeout=60.0):
-        record = _record(handle.home)
-        if record.get("pid") != handle.pid:
+    with servers_lock(handle.home):
+        record = read_record(handle.home, "prefect")
+        # It may have been started again meanwhile; ours is the hold, whatever its number is now.
+        if os.getpid() not in [user["pid"] for user in record.get("users", [])]:
             return
-        others = _other_users(record)
-        if others:
-            _save(handle.home, {**record, "users": others})
+        others = other_users(record)
+        if others or record.get("kept"):
+            save_record(handle.home, "prefect", {**record, "users": others})
             return
-        if is_alive(record):
-            terminate(handle.pid)
-        # The address stays on record: bookmarks hold as long as the port is free, and a child's
-        # PREFECT_API_URL is recognised as ours.
-        _save(handle.home, {"url": record["url"], "port": record["port"]})
+        end(handle.home, "prefect")
 
 
-def _launch(
-    home: Home, port: int | None, progress: Callable[[float], None], timeout: float
-) -> dict[str, Any]:
-    """Start a server and wait until it answers; the caller holds the lock."""
-    port = free_port(port)
-    url = f"http://127.0.0.1:{port}/api"
-    log = home.prefect / "server.log"
-    environment = {**os.environ, **prefect_environment(home, url)}
-    # The server must not take itself for a client of another one.
-    del environment["PREFECT_API_URL"]
-    # Or its pages look for the API at the default port; so they find it behind a tunnel, too.
-    environment["PREFECT_SERVER_UI_API_URL"] = "/api"
-    command = [sys.executable, "-m", "prefect", "server", "start"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    # In its own folder: a `prefect.toml`, `.env` or `tasks.py` of the caller's is not for it.
-    child = start_detached(command, folder=home.prefect, environment=environment, log=log)
-    try:
-        record = {"url": url, "port": port, **identity(child.pid), "users": [identity(os.getpid())]}
-        # On record before it answers: a run killed meanwhile leaves a server that the next finds.
-        _save(home, record)
-        began = time.monotonic()
-        while child.poll() is None and (waited := time.monotonic() - began) < timeout:
-            if _answers(url, seconds=1.0):
-                return record
-            progress(waited)
-            time.sleep(0.1)
-        ended = child.poll()
-        _save(home, {})
-    except BaseException:  # a full disk or Ctrl-C must not leave a server that nobody stops
-        terminate(child.pid)
-        raise
-    terminate(child.pid)
-    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
-    why = f"ended with code {ended}" if ended is not None else f"did not answer in {timeout:g} s"
-    raise StageError(f"the Prefect server {why}; its log {log} ends:\n{tail}")
+def _joined(home: Home, me: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*other_users(read_record(home, "prefect")), me]
 
 
-def _comes_up(record: dict[str, Any], progress: Callable[[float], None], timeout: float) -> bool:
-    """Whether the server on record answers; one that a killed run has just started gets its time.
-
-    A second one beside it would share its database, and nobody would stop the first.
-    """
-    if not is_alive(record):
-        return False
-    patience = max(10.0, record["started"] + timeout - time.time())
-    began = time.monotonic()
-    while is_alive(record) and (waited := time.monotonic() - began) < patience:
-        if _answers(record["url"], seconds=10.0):
-            return True
-        progress(waited)
-        time.sleep(0.1)
-    return False
+def _await_restart(home: Home, patience: float = 20.0) -> None:
+    """Give those who use a server that has just died the time to start it again themselves."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        record = read_record(home, "prefect")
+        is_dead = "pid" in record and not is_alive(record)
+        if not is_dead or not (other_users(record) or is_alive(read_record(home, "keeper"))):
+            return
+        time.sleep(0.2)
 
 
-def _is_users_own(home: Home, url: str) -> bool:
-    """Whether `url` is a server the user chose, not one on record that we passed on to a child."""
-    return (
-        bool(url) and url == os.environ.get("PREFECT_API_URL") and url != _record(home).get("url")
-    )
+def prefect_maker(home: Home) -> Maker:
+    """Return what says how to start the Prefect server of a home."""
+    return lambda host, port: prefect_service(home, host, port)
 
 
-def _answers(url: str, seconds: float) -> bool:
-    """Whether an HTTP server answers below `url`; a refusal to let us in is an answer."""
-    try:
-        return _get(f"{url.rstrip('/')}/health", seconds) is not None
-    except urllib.error.HTTPError:
-        return True
-    except (OSError, ValueError):
-        return False
+def find_server(
+    home: Home, name: str, make: Maker, tell: Progress, timeout: float
+) -> dict[str, Any] | None:
+    """Return the record of a server that answers; one that hangs is ended first."""
+    record = read_record(home, name)
+    if record.get("pid"):
+        health = make(record.get("host", LOOPBACK), record["port"]).health
+        if comes_up(record, health, tell, timeout):
+            return record
+        end(home, name)
+    return None
 
 
-def _serves_home(url: str, home: Home) -> bool:
-    """Whether the Prefect server at `url` keeps its database in our home."""
-    try:
-        settings = _get(f"{url}/admin/settings", 2.0)
-    except (OSError, ValueError):
-        return False
-    return isinstance(settings, dict) and settings.get("home") == str(home.prefect)
+def new_server(
+    home: Home, name: str, make: Maker, host: str = LOOPBACK, port: int | None = None
+) -> Service:
+    """Return how to start a server: on the port asked for, else on that of last time if free."""
+    if port is not None and not is_free(host, port):
+        raise ConfigError(
+            f"port {port} of {host} is taken, or not ours to take: choose another with "
+            f"--{name}-port, or leave it out and a free one is chosen"
+        )
+    return make(host, port or free_port(read_record(home, name).get("port"), host))
 
 
-def _get(url: str, seconds: float) -> Any:
-    """Return the JSON at `url`; a proxy is asked only for addresses that are not ours."""
-    ours = url.startswith("http://127.0.0.1:")
-    handlers = [urllib.request.ProxyHandler({})] if ours else []
-    with urllib.request.build_opener(*handlers).open(url, timeout=seconds) as answer:
-        return json.loads(answer.read())
-
-
-def _other_users(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the live processes, other than this one, that use the server on record."""
-    users = record.get("users", [])
-    return [user for user in users if user["pid"] != os.getpid() and is_alive(user)]
-
-
-def _record(home: Home) -> dict[str, Any]:
-    """Return what `servers.json` says of Prefect; empty when it says nothing."""
-    try:
-        return dict(read_json(home.servers).get("prefect", {}))
-    except FileNotFoundError:
-        return {}
-
-
-def _save(home: Home, record: dict[str, Any]) -> None:
-    """Put Prefect's part of `servers.json` on disk, and leave the other servers' as they are."""
-    try:
-        servers = read_json(home.servers)
-    except FileNotFoundError:
-        servers = {}
-    write_json(home.servers, {**servers, "prefect": record})
+def require_answer(url: str) -> None:
+    """Raise ConfigError unless the user's own Prefect server answers."""
+    if not answers(f"{url.rstrip('/')}/health", seconds=10.0):
+        raise ConfigError(
+            f"PREFECT_API_URL is {url}, and nothing answers there: start that server, or unset "
+            "the variable and a local one is started"
+        )

@@ -10,6 +10,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,9 +18,13 @@ from prefect import Flow, flow
 from prefect.context import FlowRunContext
 
 from flows.pages import name_flow_run, show_report
+from flows.placement import placed
+from flows.recurrence import is_tick, run_tick
 from tasks.settings.base import FrozenConfig
 from tasks.settings.loading import dump_config
+from tasks.stages.aliases import offer_candidate
 from tasks.stages.artifact import Artifact
+from tasks.stages.exchange import fetch_artifact
 from tasks.stages.run_context import RunContext, current_run
 from tasks.stages.runs import list_runs, open_run, save_prefect_run
 from tasks.storage.home import Home
@@ -36,19 +41,26 @@ def sparring_flow(body: Body) -> Flow[..., Artifact]:
     """
 
     @functools.wraps(body)
-    def within_run(config: FrozenConfig) -> Artifact:
+    def within_run(config: FrozenConfig) -> Any:
         run = current_run()
         if run.mode == "plan":
             return body(config)
         if run.run_id:
-            return _recorded(run, body, config)
-        with open_run(
+            return _recorded(run, config, body=body)
+        flow_run = _flow_run()
+        work = functools.partial(_recorded, body=body)
+        if is_tick(config, flow_run):
+            return run_tick(body.__name__, config, flow_run, opened, work)
+        with opened(config, _run_to_go_on_with(run.home)) as run:
+            return work(run, config)
+
+    def opened(config: FrozenConfig, resume: str | None) -> AbstractContextManager[RunContext]:
+        return open_run(
             body.__name__,
             config=config.model_dump(mode="json"),
             config_text=dump_config(config),
-            resume=_run_to_go_on_with(run.home),
-        ) as run:
-            return _recorded(run, body, config)
+            resume=resume,
+        )
 
     # Prefect reads the parameter's type from here to draw its form and to check what it is given.
     hints = typing.get_type_hints(body)
@@ -86,14 +98,17 @@ def _flow_run() -> Any:
     return context.flow_run if context is not None else None
 
 
-def _recorded(run: RunContext, body: Body, config: Any) -> Artifact:
+def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
     """Run the body; the run knows its Prefect flow run, and both pages of it have the report."""
     flow_run = _flow_run()
     if flow_run is not None:
         save_prefect_run(run.home, run.run_id, str(flow_run.id))
         name_flow_run(flow_run, run.run_id)
-    result = body(config)
+    with placed(run, getattr(config, "placement", None)):
+        result = body(config)
+    folder = fetch_artifact(result, run.home, run.remote)
     if run.spool is not None:
-        run.spool.files(None, sorted(result.path.glob("report.*")))
-    show_report(result.path, body.__name__, run.run_id)
+        run.spool.files(None, sorted(folder.glob("report.*")))
+    show_report(folder, body.__name__, run.run_id)
+    offer_candidate(run, body.__name__, result.metrics)
     return result

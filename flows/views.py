@@ -15,6 +15,7 @@ from flows.display import span, state_text, table
 from flows.run import Outcome, recorded_config, report_of
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.settings.loading import dump_config
+from tasks.stages.exchange import fetch_artifact
 from tasks.stages.manifest import Manifest, list_manifests
 from tasks.stages.plan import PlannedStage
 from tasks.stages.runs import list_runs, load_run, stage_events
@@ -27,7 +28,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 def show_outcome(outcome: Outcome, console: Console) -> None:
     """Print how a run ended, and its report."""
-    folder = outcome.report.path
+    folder = fetch_artifact(outcome.report)
     if not outcome.run_id:
         console.print(f"all {outcome.stages} stages are done already, nothing ran")
     else:

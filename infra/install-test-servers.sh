@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Installs the real programs that tests talk to, from Debian's or Ubuntu's own packages:
 #   chromium   opens the pages of the Prefect and MLflow servers and the run reports
+#   swift      a real S3 server (OpenStack, with memcached); the tests start their own processes
+#   postgresql the database behind shared Prefect and MLflow servers
 # Run again, it installs nothing that is there. Needs root and apt-get; without them the tests that
 # need these programs skip with a message (and fail under SPARRING_REQUIRE_REAL=1).
 set -euo pipefail
 
-packages=(chromium chromium-driver)
+packages=(chromium chromium-driver memcached postgresql
+    swift-account swift-container swift-object swift-proxy)
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
     echo "install-test-servers: no apt-get here; install by other means: ${packages[*]}" >&2

@@ -9,7 +9,7 @@ from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig
 
 
-@stage_task(version=1, resources="gpu")
+@stage_task(version=1, resources="gpu", produces="policy")
 def update_policy(
     policy: Artifact,
     groups: list[Artifact],

@@ -9,7 +9,7 @@ from tasks.storage.workspace import Workspace
 from tasks.training.config import RewardConfig
 
 
-@stage_task(version=1, resources="gpu")
+@stage_task(version=1, resources="gpu", produces="reward_model")
 def update_reward_model(
     base: Artifact,
     preferences: list[Artifact],

@@ -48,6 +48,14 @@ HEAVY = set(
     " dvc_data boto3 s3fs matplotlib pandas pyarrow".split()
 )
 LIGHT_FOLDERS = set("tasks.stages tasks.settings tasks.storage tasks.data tasks.tracking".split())
+# These run before Prefect is imported: it reads its settings from the environment then.
+BEFORE_PREFECT = {
+    f"flows.{name}"
+    for name in (
+        "servers kept_servers services prefect_server prefect_process mlflow_server keeper exposure"
+        " processes"
+    ).split()
+}
 # A child's log is no part of the store.
 MAY_WRITE = {"flows.processes"}
 WRITING_CALLS = {
@@ -183,7 +191,7 @@ def lightness(source: Source) -> Iterator[str]:
     is_command_line = source.name == "flows.cli" or _within(source.name, "flows.verbs")
     light = source.folder in LIGHT_FOLDERS or source.is_task_file or is_command_line
     # The environment must be set before Prefect is imported.
-    before_prefect = is_command_line or source.name in ("flows.servers", "flows.processes")
+    before_prefect = is_command_line or source.name in BEFORE_PREFECT
     before_prefect |= source.folder in LIGHT_FOLDERS and source.name != BRIDGE
     for line, name, where in imports(source):
         top = name.split(".")[0]

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-REAL_FIXTURES = {"real_data", "chromium"}
+REAL_FIXTURES = {"real_data", "chromium", "object_store", "postgres"}
 _SCRATCH = tempfile.mkdtemp(prefix="sparring-tests-")
 
 # Before any library reads them, and for child processes too.
@@ -38,7 +38,10 @@ os.environ |= {
 }
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
-for _name in ("PREFECT_API_URL", "PREFECT_PROFILE", "MLFLOW_TRACKING_URI", "SPARRING_HOME"):
+for _name in (
+    "PREFECT_API_URL", "PREFECT_PROFILE", "MLFLOW_TRACKING_URI", "MLFLOW_BACKEND_STORE_URI",
+    "SPARRING_HOME",
+):  # fmt: skip
     os.environ.pop(_name, None)
 
 
@@ -178,6 +181,17 @@ def chromium() -> str:
     pytest.skip("needs Chromium: infra/install-test-servers.sh installs it")
 
 
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real Postgres, a `tests.servers.postgres.PostgresServer`."""
+    from tests.servers.postgres import missing_programs, postgres_server
+
+    if missing := missing_programs():
+        pytest.skip(f"needs {', '.join(missing)}: infra/install-test-servers.sh installs them")
+    with postgres_server() as server:
+        yield server
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A state folder for one test, named by SPARRING_HOME; a `tasks.storage.home.Home`."""
@@ -185,3 +199,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     monkeypatch.setenv("SPARRING_HOME", str(tmp_path / "home"))
     return current_home().ensure()
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real S3 server, a `tests.servers.swift.SwiftServer`; take `s3` for its environment."""
+    from tests.servers.swift import missing_programs, swift_server
+
+    if missing := missing_programs():
+        pytest.skip(f"needs {', '.join(missing)}: infra/install-test-servers.sh installs them")
+    with swift_server(tmp_path_factory.mktemp("store") / "swift") as server:
+        yield server
+
+
+@pytest.fixture
+def s3(object_store: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The object store with its address and credentials set, writing on condition as AWS does."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in object_store.environment.items():
+        monkeypatch.setenv(name, value)
+    object_store.switch(conditional=1)
+    yield object_store
+    object_store.switch(conditional=1)

@@ -141,3 +141,35 @@ class EvaluationConfig(FrozenConfig):
             examples=self.examples,
             bootstrap_samples=self.bootstrap_samples,
         )
+
+
+class GateConfig(FrozenConfig):
+    """What `sparring promote` asks of a candidate; null leaves a criterion out."""
+
+    min_win_rate: float | None = Field(default=0.5, ge=0, lt=1)
+    """The lower end of the 95 % interval of the candidate's win rate against the champion (ties
+    count half; same test prompts, paired) must be above this."""
+
+    tester: str = "RM_Test"
+    """Who decides what wins: a testing reward model (RM_Test, RM_All) or, on the playground,
+    oracle."""
+
+    max_ece: float | None = Field(default=None, gt=0, le=1)
+    """Largest expected calibration error of the candidate's reward model on the human test pairs,
+    a probability."""
+
+    max_kl: float | None = Field(default=None, gt=0)
+    """Largest KL(candidate‖what its run started from), nats per response."""
+
+
+class GateCheck(FrozenConfig):
+    """What the stage `promote` is told."""
+
+    gate: GateConfig
+    """The criteria."""
+
+    opponent: str
+    """Whom the candidate is compared with: champion, or start where there is none."""
+
+    bootstrap_samples: int
+    """Resamples of the prompts for the 95 % interval."""

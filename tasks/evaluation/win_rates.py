@@ -59,8 +59,17 @@ def win_rates(ours: Grouped, theirs: Grouped, *, seed: int = 0, resamples: int =
         >>> rates.win, rates.lose, rates.tie
         (0.25, 0.5, 0.25)
     """
-    shares = [_shares(a, b) for a, b in _matched(ours, theirs)]
-    return win_rates_of_shares(shares, seed=seed, resamples=resamples)
+    return win_rates_of_shares(win_shares(ours, theirs), seed=seed, resamples=resamples)
+
+
+def win_shares(ours: Grouped, theirs: Grouped) -> list[tuple[float, float, float]]:
+    """Return the shares of comparisons won, lost and tied per prompt; as `win_rates`.
+
+    Example:
+        >>> win_shares([[1.0, 3.0]], [[2.0, 3.0]])
+        [(0.25, 0.5, 0.25)]
+    """
+    return [_shares(a, b) for a, b in _matched(ours, theirs)]
 
 
 def win_rates_of_shares(shares: Grouped, *, seed: int = 0, resamples: int = 2000) -> WinRates:

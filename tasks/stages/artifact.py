@@ -134,6 +134,26 @@ def external_artifact(path: Path | str) -> Artifact:
     return Artifact(digest, root, EXTERNAL, "", label=root.name)
 
 
+def part_of(manifest: Manifest, subpath: str) -> tuple[str, list[FileDigest]]:
+    """Return the digest of a part of a stage's output and its files, with their whole paths.
+
+    Args:
+        manifest: of the stage.
+        subpath: where the part is in its output; empty for all of it.
+
+    Returns:
+        An empty digest and no file when there is no such part.
+    """
+    if not subpath:
+        return manifest.digest, list(manifest.files)
+    for file in manifest.files:
+        if file.path == subpath:
+            return file.md5, [file]
+    below = _below(manifest.files, subpath)
+    inside = [replace(file, path=f"{subpath}/{file.path}") for file in below]
+    return (directory_md5(below) if below else ""), inside
+
+
 def _external_files(root: Path) -> list[FileDigest]:
     """Digest a user's file or folder, from memory where it did not change."""
     table = _digest_table(current_home().root)

@@ -19,6 +19,8 @@ Body = Callable[..., dict[str, float] | None]
 
 _INJECTED = frozenset({"workspace", "log"})
 _RESERVED = frozenset({"config", "seed", "label"})
+MODEL_STAGES: dict[str, str] = {}
+"""What the stages that make a model produce, by the name of those this process has loaded."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class StageSpec:
     """What it wants to run on."""
     body: Body
     """The function."""
+    produces: Literal["policy", "reward_model"] | None = None
+    """Which kind of model comes out; None for anything else."""
 
     @cached_property
     def signature(self) -> inspect.Signature:

@@ -1,44 +1,66 @@
-"""Turning a finished attempt into an artifact: publish, version, and the manifest last.
+"""Turning a finished attempt into an artifact: publish, version, push, and the manifest last.
 
 One writer at a time commits to a store. A kill at any instant leaves either no manifest, and then
-the next attempt commits anew, or a whole one.
+the next attempt commits anew, or a whole one. With a remote its manifest is written before ours: it
+decides which of two machines' results counts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from tasks.settings.errors import StageError
+from tasks.stages.exchange import discard_output, publish
 from tasks.stages.lease import Lease
-from tasks.stages.manifest import Manifest, commit_manifest, manifest_path
-from tasks.storage.digests import digest_tree, directory_md5
-from tasks.storage.files import publish_directory, remove_tree
+from tasks.stages.manifest import Manifest, commit_manifest, manifest_path, plain_metrics
+from tasks.stages.pushed import remember_pushed
+from tasks.storage.digests import FileDigest, digest_file, digest_tree, directory_md5
+from tasks.storage.files import publish_directory, remove_tree, write_json
 from tasks.storage.home import Home
 from tasks.tracking.dvc_store import dvc_store
+from tasks.tracking.remote import Remote
+
+METRICS = "metrics.json"
+"""The file in every output that holds what its stage's body returned."""
+
+_RATE = "_per_second"
 
 
-def commit(home: Home, draft: Manifest, output: Path, lease: Lease) -> Manifest:
-    """Make an attempt's output the artifact of its key.
+def commit(
+    home: Home,
+    draft: Manifest,
+    output: Path,
+    lease: Lease,
+    remote: Remote | None = None,
+    clear_parts: Callable[[], None] = lambda: None,
+) -> Manifest:
+    """Make an attempt's output, with its metrics in a file, the artifact of its key.
 
     Args:
         home: whose store it goes to.
         draft: the manifest without digest and files.
         output: the folder whose content becomes the artifact; it is moved.
         lease: of the attempt.
+        remote: gets the output too; None where there is none.
+        clear_parts: removes the finished parts on the remote, once they are not needed any more.
 
     Returns:
-        The committed manifest.
+        The committed manifest; that of another machine if it was first.
 
     Raises:
-        LeaseLostError: when another attempt took over; nothing is changed then.
+        LeaseLostError: when another attempt took over; it is not done by this one then.
         StageError: when the output is empty, or DVC names it otherwise than we do.
+        RemoteError: when the remote refuses.
         StorageError: when the output holds links or devices.
         DiskError: when the disk refuses.
     """
-    files = tuple(digest_tree(output))
-    if not files:
+    made = digest_tree(output)
+    if not made:
         raise StageError(f"stage {draft.stage} left nothing in {output}; its body must write there")
+    metrics = _write_metrics(draft, output)
+    files = tuple(sorted([*made, metrics], key=lambda file: file.path))
     manifest = replace(draft, digest=directory_md5(files), files=files)
     target = manifest.folder(home)
     store = dvc_store(home.store)
@@ -50,8 +72,26 @@ def commit(home: Home, draft: Manifest, output: Path, lease: Lease) -> Manifest:
         digest = store.add(target, files)
         if digest != manifest.digest:
             raise StageError(f"dvc calls {target} {digest}, we call it {manifest.digest}")
-        commit_manifest(home, manifest)
-    return manifest
+        if remote is None:
+            commit_manifest(home, manifest)
+            return manifest
+    # Nobody has to wait while this is pushed; whether the lease holds is asked again after it.
+    winner = publish(home, remote, manifest, lease.check)
+    if winner.digest != manifest.digest:
+        discard_output(home, manifest)
+    clear_parts()
+    remember_pushed(home, remote, winner.key)
+    commit_manifest(home, winner)
+    return winner
+
+
+def _write_metrics(draft: Manifest, output: Path) -> FileDigest:
+    """Write what the body returned beside its output, but for speeds: two equal runs differ."""
+    if (output / METRICS).exists():
+        raise StageError(f"stage {draft.stage} wrote {METRICS}, which is written for it")
+    lasting = {name: value for name, value in draft.metrics.items() if not name.endswith(_RATE)}
+    write_json(output / METRICS, plain_metrics(lasting))
+    return digest_file(output / METRICS)
 
 
 def withdraw(home: Home, stage: str, key: str, lease: Lease) -> None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasks.settings.errors import StageError
 from tasks.stages.process import ProcessIdentity, current_process, machine_seconds
@@ -22,9 +22,15 @@ from tasks.storage.errors import CorruptError
 from tasks.storage.files import read_json, write_json
 from tasks.storage.locks import FileLock
 
+if TYPE_CHECKING:
+    from tasks.stages.remote_lease import RemoteLease
+
 _DEFAULT_TTL_SECONDS = 90.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-_SAY_AGAIN_SECONDS = 60.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between two looks at a key that somebody else works on."""
+SAY_AGAIN_SECONDS = 60.0
+"""Between two sentences about waiting."""
+
 _log = logging.getLogger("sparring.stages")
 
 
@@ -43,6 +49,7 @@ class Lease:
         """Hold an acquired lease and begin to beat; use `acquire_lease` instead."""
         self.path = path
         self.token = token
+        self._shared: RemoteLease | None = None
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
@@ -56,6 +63,21 @@ class Lease:
                 f"attempt {self.token} at {self.path.stem[:16]} lost its lease: it was silent for "
                 f"over {lease_ttl():g} s and another attempt took over; nothing of it is kept"
             )
+        if self._shared is not None:
+            self._shared.check()
+
+    def share(self, shared: RemoteLease) -> None:
+        """Hold the key among all machines too; the attempt is numbered above all of theirs."""
+        with FileLock(_lock_path(self.path)):
+            self.check()
+            self.token = max(self.token, shared.token)
+            write_json(self.path, _record(self.token))
+        self._shared = shared
+
+    @property
+    def is_first(self) -> bool:
+        """Whether no machine has tried before, so that nobody has left anything on the remote."""
+        return self._shared is not None and self._shared.token == 1
 
     @contextmanager
     def fenced(self) -> Iterator[None]:
@@ -71,6 +93,8 @@ class Lease:
     def release(self) -> None:
         """Give the key back; fine if it was lost."""
         self._stop.set()
+        if self._shared is not None:
+            self._shared.release()
         with FileLock(_lock_path(self.path)):
             if holds_lease(self.path, self.token):
                 write_json(self.path, {"token": self.token, "owner": None})
@@ -101,6 +125,21 @@ def holds_lease(path: Path, token: int) -> bool:
     return record["token"] == token and record["owner"] is not None
 
 
+@contextmanager
+def unclaimed(folder: Path, key: str) -> Iterator[bool]:
+    """Keep everybody from taking a key inside the block; yields whether nobody works on it.
+
+    Args:
+        folder: the home's leases.
+        key: the stage's key.
+    """
+    path = Path(folder) / f"{key}.json"
+    with FileLock(_lock_path(path)):
+        record = _read(path)
+        owner = record["owner"]
+        yield owner is None or _is_gone(ProcessIdentity.from_json(owner), record)
+
+
 Result = TypeVar("Result")
 
 
@@ -119,18 +158,18 @@ def acquire_lease(
         The lease; or what `is_done` answered, when there is nothing left to do.
     """
     path = Path(folder) / f"{key}.json"
-    waited, pause, said = time.monotonic(), _FIRST_PAUSE, -_SAY_AGAIN_SECONDS
+    waited, pause, said = time.monotonic(), FIRST_PAUSE, -SAY_AGAIN_SECONDS
     while True:
         lease, blocker = _try_acquire(path)
         if lease is not None:
             return lease
         if (result := is_done()) is not None:
             return result
-        if time.monotonic() - said > _SAY_AGAIN_SECONDS:
+        if time.monotonic() - said > SAY_AGAIN_SECONDS:
             said = time.monotonic()
             say(f"waiting for {blocker}, which works on it ({said - waited:.0f} s so far)")
         time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
+        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def _try_acquire(path: Path) -> tuple[Lease | None, ProcessIdentity | None]:

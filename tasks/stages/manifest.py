@@ -78,7 +78,7 @@ class Manifest:
     def to_json(self) -> dict[str, Any]:
         """Return plain values, sealed by their own digest so that damage is noticed."""
         plain = asdict(self)
-        plain["metrics"] = {name: _to_plain(value) for name, value in self.metrics.items()}
+        plain["metrics"] = plain_metrics(self.metrics)
         return {**plain, "seal": sha256_json(plain)}
 
     @classmethod
@@ -148,19 +148,22 @@ def damaged_files(home: Home, manifest: Manifest, *, verify: bool = False) -> li
         Sentences such as `model.safetensors is missing`; empty when all is well.
     """
     folder = manifest.folder(home)
-    problems = []
-    for file in manifest.files:
-        path = folder / file.path
-        try:
-            size = path.stat().st_size
-        except OSError:
-            problems.append(f"{file.path} is missing")
-            continue
-        if size != file.size:
-            problems.append(f"{file.path} has {size} bytes, expected {file.size}")
-        elif verify and digest_file(path).sha256 != file.sha256:
-            problems.append(f"{file.path} does not have the SHA-256 it was committed with")
-    return problems
+    problems = (file_problem(folder, file, verify=verify) for file in manifest.files)
+    return [problem for problem in problems if problem]
+
+
+def file_problem(folder: Path, file: FileDigest, *, verify: bool = False) -> str:
+    """Say in what one file of an output is not as recorded, or nothing; as `damaged_files`."""
+    path = folder / file.path
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return f"{file.path} is missing"
+    if size != file.size:
+        return f"{file.path} has {size} bytes, expected {file.size}"
+    if verify and digest_file(path).sha256 != file.sha256:
+        return f"{file.path} does not have the SHA-256 it was committed with"
+    return ""
 
 
 def commit_manifest(home: Home, manifest: Manifest) -> bool:
@@ -170,7 +173,17 @@ def commit_manifest(home: Home, manifest: Manifest) -> bool:
         Whether this call wrote it.
     """
     path = manifest_path(home, manifest.stage, manifest.key)
-    return put_if_absent(path, json_text(manifest.to_json(), indent=1) + "\n")
+    return put_if_absent(path, manifest_text(manifest))
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """Return a manifest as it is written."""
+    return json_text(manifest.to_json(), indent=1) + "\n"
+
+
+def plain_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    """Return metrics as JSON can hold them: "nan" and "inf" become words."""
+    return {name: _to_plain(value) for name, value in metrics.items()}
 
 
 @lru_cache(maxsize=1)

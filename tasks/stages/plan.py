@@ -14,16 +14,13 @@ from typing import Any, Literal
 
 from tasks.stages.artifact import Artifact, committed_artifact
 from tasks.stages.call import StageCall
-from tasks.stages.manifest import (
-    Manifest,
-    artifact_folder,
-    damaged_files,
-    list_manifests,
-    load_manifest,
-)
+from tasks.stages.manifest import Manifest, artifact_folder, list_manifests
+from tasks.stages.remote_layout import work_folder
+from tasks.stages.remote_parts import part_names
 from tasks.stages.run_context import RunContext, entered, stage_title
-from tasks.storage.errors import CorruptError
+from tasks.stages.standing import look_up
 from tasks.storage.home import Home, current_home
+from tasks.tracking.remote import Remote
 
 PlanState = Literal["done", "partly done", "to run", "waiting"]
 """`waiting`: an input is not made yet, so it cannot be known whether the result exists."""
@@ -42,7 +39,7 @@ class PlannedStage:
     state: PlanState
     """Whether there is anything to do."""
     reason: str
-    """Why it has to run; empty when it is done."""
+    """Why it has to run, or "on the remote" where what is done lies only there."""
     parts: int = 0
     """Finished shards, checkpoints and the like that it resumes from."""
     seconds: float | None = None
@@ -84,33 +81,25 @@ def plan_call(run: RunContext, call: StageCall) -> Artifact:
         reason = f"waits for {', '.join(sorted(awaited))}"
         run.planned.append(PlannedStage(name, label, "", "waiting", reason, 0, seconds))
         return Artifact("", run.home.store / name / "planned", name, "", call.title)
-    manifest, reason = _committed(run, call)
-    if manifest is not None:
-        run.planned.append(PlannedStage(name, label, call.key, "done", "", 0, seconds))
-        return committed_artifact(run.home, manifest, label)
-    reason = reason or (_difference(call, past) if past else "never ran here")
-    parts = count_parts(run.home, call.key)
+    standing = look_up(run.home, run.remote, name, call.key, verify=run.verify)
+    if standing.manifest is not None:
+        where = "" if standing.is_here else "on the remote"
+        run.planned.append(PlannedStage(name, label, call.key, "done", where, 0, seconds))
+        return committed_artifact(run.home, standing.manifest, label)
+    reason = standing.problem or (_difference(call, past) if past else "never ran here")
+    parts = count_parts(run.home, call.key, run.remote)
     state: PlanState = "partly done" if parts else "to run"
     run.planned.append(PlannedStage(name, label, call.key, state, reason, parts, seconds))
     return Artifact("", artifact_folder(run.home, name, call.key), name, call.key, call.title)
 
 
-def count_parts(home: Home, key: str) -> int:
+def count_parts(home: Home, key: str, remote: Remote | None = None) -> int:
     """Return how many finished parts the next attempt at a key may resume from."""
-    names = {path.name for path in Path(home.work, key).glob("attempt-*/parts/*.json")}
+    names = {path.stem for path in Path(home.work, key).glob("attempt-*/parts/*.json")}
+    if remote is not None:
+        folder = work_folder(key)
+        names.update(part_names(remote.names(folder), folder))
     return len(names)
-
-
-def _committed(run: RunContext, call: StageCall) -> tuple[Manifest | None, str]:
-    """Return the manifest of a call that is done, or why a committed one does not count."""
-    try:
-        manifest = load_manifest(run.home, call.spec.name, call.key)
-    except CorruptError as error:
-        return None, str(error)
-    if manifest is None:
-        return None, ""
-    problems = damaged_files(run.home, manifest, verify=run.verify)
-    return (None, f"its output is damaged: {problems[0]}") if problems else (manifest, "")
 
 
 def _newest(run: RunContext, stage: str, label: str) -> Manifest | None:

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from tasks.stages.artifact import Artifact
-from tasks.stages.call import Body, StageCall, StageSpec
-from tasks.stages.run_context import current_run
+from tasks.stages.call import MODEL_STAGES, Body, StageCall, StageSpec
+from tasks.stages.run_context import StageRecord, current_run
 from tasks.stages.stage import call_stage
 from tasks.stages.stage_log import Listener
 
@@ -33,13 +33,16 @@ _PASSING = frozenset(
 
 
 def stage_task(
-    version: int, resources: Literal["cpu", "gpu"] = "cpu"
+    version: int,
+    resources: Literal["cpu", "gpu"] = "cpu",
+    produces: Literal["policy", "reward_model"] | None = None,
 ) -> Callable[[Body], StageTask]:
     """Make a function a stage.
 
     Args:
         version: raise it by one whenever the body changes meaning.
         resources: what it wants to run on.
+        produces: which kind of model comes out, if one does; MLflow registers it.
 
     Returns:
         A decorator. The stage is called with the function's own arguments, without `workspace`
@@ -47,7 +50,9 @@ def stage_task(
     """
 
     def wrap(body: Body) -> StageTask:
-        return StageTask(StageSpec(body.__name__, version, resources, body))
+        if produces is not None:
+            MODEL_STAGES[body.__name__] = produces
+        return StageTask(StageSpec(body.__name__, version, resources, body, produces))
 
     return wrap
 
@@ -70,10 +75,14 @@ class StageTask:
         Raises:
             TypeError: for a missing, unknown or unsuitable argument, naming it.
         """
-        call = self.spec.bind(args, kwargs, label)
-        if current_run().mode == "plan" or not _is_in_flow():
-            return call_stage(call)[0]
-        return _run_as_task(call, self.spec.body.__doc__)
+        return run_call(self.spec.bind(args, kwargs, label))
+
+
+def run_call(call: StageCall) -> Artifact:
+    """Return the artifact of a call: as a Prefect task run inside a Prefect flow, else plainly."""
+    if current_run().mode == "plan" or not _is_in_flow():
+        return call_stage(call)[0]
+    return _run_as_task(call)
 
 
 def is_passing(error: BaseException) -> bool:
@@ -92,7 +101,7 @@ def _is_in_flow() -> bool:
     return FlowRunContext.get() is not None
 
 
-def _run_as_task(call: StageCall, description: str | None) -> Artifact:
+def _run_as_task(call: StageCall) -> Artifact:
     """Run a stage call as a Prefect task run of this flow run."""
     from prefect import Task
     from prefect.cache_policies import NO_CACHE
@@ -104,7 +113,7 @@ def _run_as_task(call: StageCall, description: str | None) -> Artifact:
     def run_stage(
         stage: str, label: str, key: str, inputs: dict[str, str], seed: int | None
     ) -> object:
-        artifact, record = call_stage(call, _progress_listener(call.title))
+        artifact, record = _call_where_it_belongs(call, _progress_listener(call.title))
         results.append(artifact)
         message = f"{record.digest} in {record.seconds:.1f} s"
         return Completed(name="Cached" if record.state == "cached" else None, message=message)
@@ -112,7 +121,7 @@ def _run_as_task(call: StageCall, description: str | None) -> Artifact:
     prefect_task = Task(
         run_stage,
         name=call.spec.name,
-        description=description,
+        description=call.spec.body.__doc__,
         task_run_name=call.title.replace("{", "(").replace("}", ")"),
         tags=[call.spec.resources],
         version=str(call.spec.version),
@@ -125,6 +134,14 @@ def _run_as_task(call: StageCall, description: str | None) -> Artifact:
     inputs = {role: artifact.digest for role, artifact in call.inputs.items()}
     prefect_task(call.spec.name, call.label, call.key, inputs, call.seed)
     return results[-1]
+
+
+def _call_where_it_belongs(call: StageCall, listener: Listener) -> tuple[Artifact, StageRecord]:
+    """Call a stage here, or on the worker pool that the run's config names for it."""
+    dispatch = current_run().dispatch
+    if dispatch is None or not dispatch.takes(call):
+        return call_stage(call, listener)
+    return dispatch(call, listener)
 
 
 def _may_retry(task: Any, task_run: Any, state: Any) -> bool:

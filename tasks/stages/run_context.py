@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tasks.storage.home import Home, current_home
+from tasks.tracking.remote import Remote, open_remote
 
 if TYPE_CHECKING:
+    from tasks.stages.aliases import Offer
+    from tasks.stages.artifact import Artifact
+    from tasks.stages.call import StageCall
     from tasks.stages.manifest import Manifest
     from tasks.stages.plan import PlannedStage
+    from tasks.stages.stage_log import Listener
     from tasks.tracking.spool import Spool
 
 StageState = Literal["running", "cached", "completed", "failed", "interrupted"]
@@ -93,6 +98,18 @@ class LoggingSink:
         _log.warning("%s: %s", title, text)
 
 
+class Dispatch(Protocol):
+    """Has stages called on another machine."""
+
+    def takes(self, call: StageCall) -> bool:
+        """Tell whether a call runs elsewhere: it belongs there, and is not done."""
+        ...
+
+    def __call__(self, call: StageCall, listener: Listener) -> tuple[Artifact, StageRecord]:
+        """Return what `call_stage` returns, when the other machine has done it."""
+        ...
+
+
 @dataclass(slots=True)
 class RunContext:
     """What a stage call finds around it."""
@@ -115,8 +132,16 @@ class RunContext:
     """How the calls of this process ended, in order."""
     planned: list[PlannedStage] = field(default_factory=list)
     """In planning mode: what the calls would do, in order."""
+    dispatch: Dispatch | None = None
+    """Takes the stages that run elsewhere; None when all run here."""
     history: dict[str, list[Manifest]] = field(default_factory=dict)
     """In planning mode: the manifests of each stage that was asked for, the oldest first."""
+    offer: Offer | None = None
+    """The models that the flow offers as its result."""
+    remote: Remote | None = field(default_factory=open_remote)
+    """What machines share; by default what `SPARRING_REMOTE` names."""
+    calls: dict[str, StageCall] = field(default_factory=dict)
+    """The calls made so far by key, so that one whose output is lost can be made again."""
 
 
 _current: ContextVar[RunContext | None] = ContextVar("sparring_run", default=None)

@@ -14,10 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from tasks.settings.errors import ConfigError, StageError, did_you_mean
+from tasks.settings.errors import ConfigError, SparringError, StageError, did_you_mean
 from tasks.stages.process import ProcessIdentity, current_process
-from tasks.stages.run_context import ProgressSink, RunContext, entered
+from tasks.stages.run_context import ProgressSink, RunContext, current_run, entered
+from tasks.stages.run_records import share_run
 from tasks.stages.signals import terminate_as_interrupt
+from tasks.stages.telling import prefect_tags, run_tags
+from tasks.storage.errors import StorageError
 from tasks.storage.files import read_json, safe_join, write_atomic, write_json
 from tasks.storage.home import Home, current_home
 from tasks.storage.journal import read_records
@@ -102,12 +105,14 @@ def open_run(
     run = _claim(home, flow, resume, config_path, config_text)
     folder = run_folder(home, run.id)
     spool = Spool(home.spool, run.id)
-    recorder = Recorder(spool, mlruns)
     context = RunContext(home, run.id, verify=verify, spool=spool, ledger=folder / "stages.journal")
     if progress is not None:
         context.progress = progress
+    recorder = Recorder(spool, mlruns, remote=context.remote)
     recorder.start()
-    spool.run_started(flow=flow, experiment=experiment or flow, params=config)
+    spool.run_started(
+        flow=flow, experiment=experiment or flow, params=config, tags=run_tags(flow, config)
+    )
     status: RunStatus = "interrupted"
     try:
         with entered(context), terminate_as_interrupt():
@@ -118,8 +123,11 @@ def open_run(
         raise
     finally:
         save_status(home, run.id, status)
+        if status != "interrupted":  # who is told to stop does not wait for a remote
+            share_run(context)
+        keep_run_lineage(context)
         spool.run_finished(_STATUS.get(status, "KILLED"))
-        recorder.close()
+        recorder.close(timeout=10.0 if status == "interrupted" else 60.0)
 
 
 def run_folder(home: Home, run_id: str) -> Path:
@@ -171,6 +179,9 @@ def save_prefect_run(home: Home, run_id: str, flow_run_id: str) -> None:
     """Write down which Prefect flow run works on a run."""
     folder = run_folder(home, run_id)
     write_json(folder / "run.json", asdict(replace(_read(folder), prefect_flow_run=flow_run_id)))
+    context = current_run()
+    if context.spool is not None and context.run_id == run_id:
+        context.spool.tags(None, prefect_tags(flow_run_id))
 
 
 def reconcile_runs(home: Home) -> list[str]:
@@ -191,6 +202,21 @@ def reconcile_runs(home: Home) -> list[str]:
         save_status(home, run.id, "killed")
         killed.append(run.id)
     return killed
+
+
+def keep_run_lineage(context: RunContext) -> None:
+    """Spool a page of all that a run made and used; that it cannot be written stops nothing."""
+    from tasks.stages.lineage_files import write_lineage  # it reads runs, by this module
+
+    # A run in which nothing ran is not worth starting MLflow for.
+    if context.spool is None or all(record.state == "cached" for record in context.records):
+        return
+    try:
+        page = write_lineage(context.home, context.run_id, context.spool.folder / "pages")
+        context.spool.files(None, [page], links=True)
+        context.spool.files(None, [page.with_suffix(".json")])
+    except (OSError, StorageError, SparringError) as error:
+        context.progress.note(context.run_id, f"its lineage is not recorded: {error}")
 
 
 def _claim(home: Home, flow: str, resume: str | None, config_path: str, config_text: str) -> Run:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.stages.artifact import Artifact, committed_artifact
+from tasks.stages.artifact import EXTERNAL, Artifact, committed_artifact
 from tasks.stages.call import StageCall
 from tasks.stages.commit import commit, withdraw
-from tasks.stages.lease import Lease, acquire_lease
-from tasks.stages.manifest import Manifest, damaged_files, environment, load_manifest
+from tasks.stages.exchange import push_artifact
+from tasks.stages.lease import Lease
+from tasks.stages.manifest import Manifest, environment, manifest_path
 from tasks.stages.plan import plan_call
+from tasks.stages.pushed import ArtifactLostError
+from tasks.stages.remote_lease import acquire_everywhere
 from tasks.stages.run_context import (
     RunContext,
     StageRecord,
@@ -28,14 +30,17 @@ from tasks.stages.run_context import (
     record_to_json,
 )
 from tasks.stages.signals import terminate_as_interrupt
+from tasks.stages.stage_inputs import fetch_inputs
 from tasks.stages.stage_log import Listener, StageLog
-from tasks.storage.errors import CorruptError, StorageError
+from tasks.stages.stage_workspace import clear_work, open_workspace
+from tasks.stages.standing import find_done
+from tasks.stages.telling import tell_begin, tell_end
+from tasks.storage.errors import StorageError
 from tasks.storage.files import remove_tree
 from tasks.storage.journal import append_record
-from tasks.storage.workspace import Workspace
+from tasks.tracking.remote import DamagedError
 
 _log = logging.getLogger("sparring.stages")
-_STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
 def call_stage(call: StageCall, listener: Listener | None = None) -> tuple[Artifact, StageRecord]:
@@ -59,11 +64,11 @@ def call_stage(call: StageCall, listener: Listener | None = None) -> tuple[Artif
     if call.is_pending:
         raise TypeError(f"{call.title} was given an artifact that is only planned")
     started = time.monotonic()
-    manifest, attempt = find_done(run, call), 0
+    manifest, attempt = _shared(run, call, find_done(run, call)), 0
     if manifest is None:
         manifest, attempt = _execute(run, call, started, listener)
     else:
-        _clear_work(run, call.key)
+        clear_work(run, call.key)
     record = StageRecord(
         call.spec.name,
         call.label,
@@ -74,32 +79,20 @@ def call_stage(call: StageCall, listener: Listener | None = None) -> tuple[Artif
         manifest.digest,
         manifest.metrics,
     )
-    _finish(run, record)
+    _finish(run, call, record, manifest)
     return committed_artifact(run.home, manifest, call.label), record
 
 
-def find_done(run: RunContext, call: StageCall, *, quiet: bool = False) -> Manifest | None:
-    """Return the manifest of a call that is done with all its files there.
-
-    What is committed but not there any more is said aloud, unless `quiet`; the stage runs again.
-    """
-    try:
-        manifest = load_manifest(run.home, call.spec.name, call.key)
-    except CorruptError as error:
-        if not quiet:
-            run.progress.note(call.title, f"{error}; the stage runs again")
-        return None
-    if manifest is None:
-        return None
-    problems = damaged_files(run.home, manifest, verify=run.verify)
-    if not problems:
+def _shared(run: RunContext, call: StageCall, manifest: Manifest | None) -> Manifest | None:
+    """Push what is done unless it was; what is found damaged here does not count as done."""
+    if manifest is None or run.remote is None:
         return manifest
-    if quiet:
+    try:
+        return push_artifact(run.home, run.remote, manifest)[0]
+    except DamagedError as error:
+        run.progress.note(call.title, f"{error}; the stage runs again")
+        remove_tree(manifest_path(run.home, manifest.stage, manifest.key))
         return None
-    more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-    folder = manifest.folder(run.home)
-    run.progress.note(call.title, f"{folder}: {problems[0]}{more}; the stage runs again")
-    return None
 
 
 def _execute(
@@ -114,7 +107,7 @@ def _execute(
         return find_done(run, call, quiet=True)
 
     with terminate_as_interrupt():
-        lease = acquire_lease(run.home.leases, call.key, is_done=done, say=say)
+        lease = acquire_everywhere(run.home, run.remote, call.key, is_done=done, say=say)
         if isinstance(lease, Manifest):
             return lease, 0
         try:
@@ -133,45 +126,34 @@ def _attempt(
     log = StageLog(run, call, lease.token, listener)
     withdraw(run.home, call.spec.name, call.key, lease)
     try:
-        workspace = _open_workspace(run, call, lease)
+        workspace, clear_parts = open_workspace(run, call, lease)
         _begin(run, call, record)
+        fetch_inputs(run, call, _make_again)
         injected = {"workspace": workspace, "log": log}
         wanted = {name: injected[name] for name in call.spec.injected}
         metrics = call.spec.body(**call.arguments, **wanted) or {}
-        lease.check()
         draft = _draft(run, call, lease, metrics, time.monotonic() - started)
-        manifest = commit(run.home, draft, workspace.output, lease)
+        manifest = commit(run.home, draft, workspace.output, lease, run.remote, clear_parts)
     except BaseException as error:
         state: StageState = "failed" if isinstance(error, Exception) else "interrupted"
         seconds = time.monotonic() - started
         why = f"{type(error).__name__}: {error}"
-        _finish(run, replace(record, state=state, seconds=seconds, error=why))
+        _finish(run, call, replace(record, state=state, seconds=seconds, error=why))
         raise
     log.keep(metrics)
     log.keep_files(manifest)
-    _clear_work(run, call.key)
+    log.keep_lineage(manifest)
+    clear_work(run, call.key)
     return manifest
 
 
-def _open_workspace(run: RunContext, call: StageCall, lease: Lease) -> Workspace:
-    """Make the attempt's folder and take over what earlier attempts finished."""
-    folder = run.home.work / call.key
-    own = folder / f"attempt-{lease.token}"
-    earlier = [path for path in folder.glob("attempt-*") if path != own]
-    workspace = Workspace(own, guard=lease.check)
-    for sentence in workspace.adopt_parts(earlier):
-        run.progress.note(call.title, sentence)
-    if parts := workspace.part_names():
-        run.progress.note(call.title, f"resumes from {len(parts)} finished parts")
-    for path in earlier:
-        remove_tree(path)
-    return workspace
-
-
-def _clear_work(run: RunContext, key: str) -> None:
-    """Remove the workspaces of a key that is done; one killed after its commit left them."""
-    with suppress(FileNotFoundError):  # two processes may find the work done at once
-        remove_tree(run.home.work / key)
+def _make_again(run: RunContext, lost: ArtifactLostError) -> None:
+    """Run an earlier stage of this run again because its output is gone everywhere."""
+    call = run.calls.get(lost.key)
+    if call is None:
+        raise lost
+    run.progress.note(call.title, f"{lost}; the stage runs again")
+    call_stage(call)
 
 
 def _draft(
@@ -195,6 +177,12 @@ def _draft(
             "run": run.run_id,
             "attempt": lease.token,
             "seconds": round(seconds, 3),
+            "produces": call.spec.produces,
+            "external": {
+                role: artifact.label
+                for role, artifact in call.inputs.items()
+                if artifact.stage == EXTERNAL
+            },
             **environment(),
         },
     )
@@ -204,34 +192,19 @@ def _begin(run: RunContext, call: StageCall, record: StageRecord) -> None:
     """Write down and tell that an attempt begins."""
     if run.ledger is not None:
         append_record(run.ledger, {"event": "started", **_stamped(record)})
-    if run.spool is not None:
-        tags = {
-            "sparring.stage_name": call.spec.name,
-            "sparring.label": call.label,
-            "sparring.attempt": str(record.attempt),
-            "mlflow.source.git.commit": environment()["git_commit"],
-            **{f"sparring.input.{role}": item.digest for role, item in call.inputs.items()},
-        }
-        params = {"seed": call.seed, "version": call.spec.version, **call.plain}
-        params |= call.config if isinstance(call.config, dict) else {"config": call.config}
-        run.spool.stage_started(
-            call.key, name=call.title, attempt=record.attempt, params=params, tags=tags
-        )
+    tell_begin(run, call, record)
     run.progress.stage_started(record)
 
 
-def _finish(run: RunContext, record: StageRecord) -> None:
+def _finish(
+    run: RunContext, call: StageCall, record: StageRecord, manifest: Manifest | None = None
+) -> None:
     """Write down and tell how a call ended; a full disk must not hide the body's own error."""
     run.records.append(record)
     try:
         if run.ledger is not None:
             append_record(run.ledger, {"event": "finished", **_stamped(record)})
-        if run.spool is not None and record.state == "cached":
-            run.spool.stage_skipped(record.key, name=record.title)
-        elif run.spool is not None:
-            tags = {"sparring.output.output": record.digest, "sparring.error": record.error[:500]}
-            kept = {name: value for name, value in tags.items() if value}
-            run.spool.stage_finished(record.key, _STATUS[record.state], tags=kept)
+        tell_end(run, call, record, manifest)
     except (OSError, StorageError) as error:
         _log.warning("%s: its end could not be written down: %s", record.title, error)
     run.progress.stage_finished(record)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tasks.settings.errors import SparringError
 from tasks.stages.call import StageCall
+from tasks.stages.lineage_files import write_lineage
 from tasks.stages.manifest import Manifest
 from tasks.stages.run_context import RunContext
 from tasks.storage.digests import FileDigest
@@ -55,6 +57,18 @@ class StageLog:
             self._run.spool.files(self._call.key, paths)
         except (OSError, StorageError) as error:
             self._run.progress.note(self._call.title, f"its files are not recorded: {error}")
+
+    def keep_lineage(self, manifest: Manifest) -> None:
+        """Spool a page of all that the output comes from."""
+        if self._run.spool is None:
+            return
+        folder = self._run.spool.folder / "pages" / manifest.key[:16]
+        try:
+            page = write_lineage(self._run.home, manifest.key, folder, remote=self._run.remote)
+            self._run.spool.files(self._call.key, [page], links=True)
+            self._run.spool.files(self._call.key, [page.with_suffix(".json")])
+        except (OSError, StorageError, SparringError) as error:
+            self._run.progress.note(self._call.title, f"its lineage is not recorded: {error}")
 
     def note(self, text: str) -> None:
         """Tell the user one thing."""

@@ -21,7 +21,7 @@ from tasks.storage.faults import fault_point
 _BLOCK = 1 << 16
 
 
-def append_record(path: Path, obj: Any) -> None:
+def append_record(path: Path, obj: Any, *, sync: bool = True) -> None:
     """Add one record; when this returns, it survives a power cut.
 
     Processes may append to one journal at the same time. A torn last line is cut off first.
@@ -29,6 +29,8 @@ def append_record(path: Path, obj: Any) -> None:
     Args:
         path: the journal; it and its folder are made.
         obj: plain values, as for `canonical_json`.
+        sync: False for a record that need only survive this process; it costs no wait for the
+            disk, and the next one that is synced takes it along.
 
     Raises:
         TypeError: when `obj` is not plain; nothing is written then.
@@ -47,7 +49,8 @@ def append_record(path: Path, obj: Any) -> None:
             try:
                 fault_point(f"append to {path.name}")
                 _write_all(descriptor, line, end)
-                sync_file(path, descriptor)
+                if sync:
+                    sync_file(path, descriptor)
             except OSError:
                 os.ftruncate(descriptor, end)
                 raise

@@ -6,10 +6,19 @@ import os
 import shutil
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from tasks.storage.durable import TEMPORARY_PREFIX, TRASH_PREFIX, sync_directory, sync_file
+from tasks.storage.durable import (
+    TEMPORARY_PREFIX,
+    TRASH_PREFIX,
+    rename,
+    sync_directory,
+    sync_file,
+    temporary_name,
+)
 from tasks.storage.errors import StorageError
+from tasks.storage.faults import fault_point
 
 
 def is_clean_name(name: str) -> bool:
@@ -89,6 +98,28 @@ def sweep_leftovers(folder: Path, *, older_than: float = 3600.0) -> int:
             delete_now(entry)
             count += 1
     return count
+
+
+def remove_unless(path: Path, is_wanted: Callable[[], bool]) -> bool:
+    """Remove a file or folder, unless somebody turns out to want it once it is out of sight.
+
+    Args:
+        path: what to remove; nothing there is fine.
+        is_wanted: asked after its name is gone; whoever looks for it from then on misses it.
+
+    Returns:
+        Whether it is gone; a wanted one is back under its name.
+    """
+    if not os.path.lexists(path):
+        return True
+    aside = path.with_name(temporary_name(path.parent).name.replace(TEMPORARY_PREFIX, TRASH_PREFIX))
+    rename(path, aside)
+    if is_wanted():
+        rename(aside, path)
+        return False
+    fault_point(f"remove {path.name}")
+    delete_now(aside)
+    return True
 
 
 def delete_now(path: Path) -> None:

@@ -2,7 +2,8 @@
 
 A part is a folder that was digested, synced and renamed into `parts/NAME`, and then named by
 `parts/NAME.json`, which is written last. A shard of samples is a part; a training checkpoint is a
-part named like `step-00000120`. The next attempt adopts the parts that are still undamaged.
+part named like `step-00000120`. The next attempt adopts the parts that are still undamaged, and
+those that a mirror holds for the case that this machine is lost.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from tasks.storage.digests import sha256_file
 from tasks.storage.durable import clear_disk_errors, make_folder, rename, sync_directory
-from tasks.storage.errors import StorageError, UnsafePathError
+from tasks.storage.errors import CorruptError, UnsafePathError
 from tasks.storage.files import link_or_copy, read_json, remove_tree, write_json
-from tasks.storage.trees import sync_tree, walk_tree
+from tasks.storage.parts import FileRecord, PartMirror, describe_files, difference_of, part_damage
+from tasks.storage.trees import sync_tree
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _UNFINISHED = "tmp-"
@@ -35,12 +35,19 @@ class Workspace:
         output: the folder whose content becomes the artifact.
         parts: the folder of finished parts.
         guard: called before anything is kept; raises when another attempt took over.
+        mirror: gets a copy of every part, and gives back those that are not here.
     """
 
-    def __init__(self, path: Path, guard: Callable[[], None] = _no_guard) -> None:
+    def __init__(
+        self,
+        path: Path,
+        guard: Callable[[], None] = _no_guard,
+        mirror: PartMirror | None = None,
+    ) -> None:
         """Open the workspace in `path`, making its folders."""
         self.path = Path(path)
         self.guard = guard
+        self.mirror = mirror
         self.output = self.path / "output"
         self.parts = self.path / "parts"
         with clear_disk_errors(self.path):
@@ -50,6 +57,8 @@ class Workspace:
 
     def save_part(self, name: str, write: Callable[[Path], None]) -> Path:
         """Keep what `write` puts into a folder; from then on it is there whole or not at all.
+
+        With a mirror, its copy is whole too when this returns.
 
         Args:
             name: letters, digits, dots, hyphens and underscores; a part of that name is replaced.
@@ -61,11 +70,14 @@ class Workspace:
         Raises:
             DiskError: when the disk refuses; no trace of the part remains then.
         """
-        return self._keep(_checked(name), write)
+        files = self._keep(_checked(name), write)
+        if self.mirror is not None:
+            self.mirror.saved(name, self.parts / name, files)
+        return self.parts / name
 
     def part(self, name: str) -> Path | None:
         """Return the folder of a finished part whose files are there in full size, or None."""
-        problem = _damage(self.parts, _checked(name), deep=False)
+        problem = part_damage(self.parts, _checked(name), deep=False)
         return None if problem else self.parts / name
 
     def part_names(self) -> list[str]:
@@ -74,12 +86,13 @@ class Workspace:
         return sorted(name for name in names if _NAME.fullmatch(name) and self.part(name))
 
     def drop_part(self, name: str) -> None:
-        """Remove a part, finished or not; none of that name is fine."""
-        remove_tree(self.parts / f"{_checked(name)}.json")
-        remove_tree(self.parts / name)
+        """Remove a part, finished or not, here and in the mirror; none of that name is fine."""
+        self._remove(_checked(name))
+        if self.mirror is not None:
+            self.mirror.dropped(name)
 
     def adopt_parts(self, earlier: Sequence[Path]) -> list[str]:
-        """Take over the undamaged parts of earlier attempts, the newest of each name.
+        """Take over the undamaged parts of earlier attempts and of the mirror, each name once.
 
         Every file is read and compared with its SHA-256. A kill in between loses no part: it is
         gone from the earlier attempt only after it is whole in this one.
@@ -98,24 +111,55 @@ class Workspace:
                 name = marker.stem
                 if not _NAME.fullmatch(name) or self.part(name):
                     continue
-                if problem := _damage(theirs, name, deep=True):
+                if problem := part_damage(theirs, name, deep=True):
                     rejected.append(f"{attempt.name}: part {name} is left behind: {problem}")
                     continue
                 known = read_json(marker)["files"]
                 self._keep(name, partial(link_or_copy, theirs / name), known)
                 remove_tree(marker)
                 remove_tree(theirs / name)
+        return rejected + self._even_out()
+
+    def _even_out(self) -> list[str]:
+        """Fetch the mirror's parts that are not here, and copy there what it lacks."""
+        if self.mirror is None:
+            return []
+        theirs, ours = self.mirror.available(), self.part_names()
+        rejected = []
+        for name in sorted(set(theirs) - set(ours)):
+            if not _NAME.fullmatch(name):
+                continue
+            known: list[FileRecord] = []
+            try:
+                self._keep(name, partial(_fetch_checked, self.mirror, name, known), known)
+            except CorruptError as error:
+                rejected.append(f"remote: part {name} is left behind: {error}")
+                self.mirror.dropped(name)
+        for name in sorted(set(ours) - set(theirs)):
+            files = read_json(self.parts / f"{name}.json")["files"]
+            self.mirror.saved(name, self.parts / name, files)
         return rejected
+
+    def _remove(self, name: str) -> None:
+        """Remove a part here, its file first."""
+        remove_tree(self.parts / f"{name}.json")
+        remove_tree(self.parts / name)
 
     def _keep(
         self,
         name: str,
         write: Callable[[Path], None],
-        known: list[dict[str, Any]] | None = None,
-    ) -> Path:
+        known: list[FileRecord] | None = None,
+    ) -> list[FileRecord]:
         """Fill, sync and rename a folder, then write the file that makes it a part.
 
-        `known` describes files that were verified a moment ago, to spare reading them again.
+        Args:
+            name: of the part.
+            write: fills the folder.
+            known: describes files that `write` has verified, to spare reading them again.
+
+        Returns:
+            What is recorded of each file.
         """
         self.guard()
         unfinished, target = self.parts / f"{_UNFINISHED}{name}", self.parts / name
@@ -124,11 +168,11 @@ class Workspace:
                 remove_tree(unfinished)
                 make_folder(unfinished)
                 write(unfinished)
-                files = _describe(unfinished) if known is None else known
+                files = describe_files(unfinished) if known is None else known
                 sync_tree(unfinished)
                 # Writing may have taken minutes, in which another attempt may have taken over.
                 self.guard()
-                self.drop_part(name)
+                self._remove(name)
                 rename(unfinished, target)
                 sync_directory(self.parts)
                 write_json(self.parts / f"{name}.json", {"files": files})
@@ -137,7 +181,7 @@ class Workspace:
                 if not (self.parts / f"{name}.json").exists():
                     remove_tree(target)
                 raise
-        return target
+        return files
 
 
 def _checked(name: str) -> str:
@@ -150,39 +194,11 @@ def _checked(name: str) -> str:
     return name
 
 
-def _describe(folder: Path) -> list[dict[str, Any]]:
-    """Return what a part's file records: path, size and SHA-256 of each of its files."""
-    return [
-        {"path": name, "size": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
-        for name in walk_tree(folder)[0]
-    ]
-
-
-def _damage(parts: Path, name: str, *, deep: bool) -> str:
-    """Say what is wrong with a part, or nothing.
-
-    Args:
-        parts: the folder the part is in.
-        name: the part.
-        deep: compare every file's SHA-256, not only its size.
-    """
-    try:
-        files = read_json(parts / f"{name}.json")["files"]
-        expected = {entry["path"]: (entry["size"], entry["sha256"]) for entry in files}
-        present = set(walk_tree(parts / name)[0])
-    except FileNotFoundError:
-        return f"{name}.json is missing"
-    except (StorageError, KeyError, TypeError) as error:
-        return f"{name}.json or its folder cannot be read ({error})"
-    if odd := present ^ set(expected):
-        return f"{sorted(odd)[0]} is missing or was not part of it"
-    for relative, (size, sha256) in expected.items():
-        path = parts / name / relative
-        if path.stat().st_size != size:
-            return f"{relative} has {path.stat().st_size} bytes, expected {size}"
-        if deep and sha256_file(path) != sha256:
-            return f"{relative} does not have the SHA-256 it was saved with"
-    return ""
+def _fetch_checked(mirror: PartMirror, name: str, known: list[FileRecord], folder: Path) -> None:
+    """Fill a folder from the mirror, compare every file's SHA-256, and note the files' records."""
+    known += mirror.fetch(name, folder)
+    if problem := difference_of(folder, known, deep=True):
+        raise CorruptError(problem)
 
 
 def _attempt_number(attempt: Path) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tasks.storage.files import read_json, write_json
 from tasks.tracking.spool import TOLD_LATER, read_segments
@@ -18,14 +19,22 @@ from tasks.tracking.spool import TOLD_LATER, read_segments
 class Cursor:
     """The state of telling one run."""
 
-    segment: str = ""
-    """Name of the segment that is being told; those before it are told and gone."""
-    index: int = 0
-    """Events of it that are told."""
+    told: dict[str, int] = field(default_factory=dict)
+    """How many events of each segment are told; segments that are gone are not listed."""
+    place: str = ""
+    """The MLflow that the ids below are of."""
+    flow: str = ""
+    """The flow's name; empty when this home only works on stages of somebody else's run."""
     experiment: str = ""
     """MLflow's id of the experiment."""
     runs: dict[str, str] = field(default_factory=dict)
     """MLflow's run id by stage key; the flow's own run has the key ""."""
+    shared: list[str] = field(default_factory=list)
+    """Stages whose MLflow run another home had made: it may have told figures of them."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Titles of the stages that had been done before, by key."""
+    subjects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By stage: what its figures are about, `model` and `datasets`; see `StageFigures`."""
     attempts: dict[str, int] = field(default_factory=dict)
     """The newest attempt at each stage."""
     floors: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -37,13 +46,33 @@ class Cursor:
     def load(cls, folder: Path) -> Cursor:
         """Read the cursor of a run's spool folder; a new one if there is none."""
         try:
-            return cls(**read_json(folder / "cursor.json"))
+            values = read_json(folder / "cursor.json")
         except FileNotFoundError:
             return cls()
+        segment, index = values.pop("segment", ""), values.pop("index", 0)
+        cursor = cls(**values)
+        if segment:
+            # As it was written before 2026-11-21: all segments before this one were told.
+            names = [path.name for path in folder.glob("*.journal")]
+            cursor.told = {name: 1 << 30 for name in names if name < segment}
+            cursor.told[segment] = index
+        return cursor
 
     def save(self, folder: Path) -> None:
         """Write the cursor into a run's spool folder."""
         write_json(folder / "cursor.json", asdict(self))
+
+    def move_to(self, place: str) -> None:
+        """Forget what another MLflow called things; they are looked up by our own ids."""
+        if self.place and self.place != place:
+            self.forget()
+        self.place = place
+
+    def forget(self) -> None:
+        """Drop MLflow's ids, which it does not know any more."""
+        self.experiment = ""
+        self.runs.clear()
+        self.subjects.clear()
 
     def begin_attempt(self, stage: str, attempt: int) -> None:
         """Note that a stage starts again: steps told before must not be told twice.
@@ -68,9 +97,8 @@ def is_waiting(folder: Path) -> bool:
     wait until something else is told.
     """
     cursor = Cursor.load(folder)
-    for segment in read_segments(folder, after=cursor.segment):
-        told = cursor.index if segment.path.name == cursor.segment else 0
-        untold = segment.events[told:]
+    for segment in read_segments(folder):
+        untold = segment.events[cursor.told.get(segment.path.name, 0) :]
         if untold and (cursor.runs or any(event["event"] not in TOLD_LATER for event in untold)):
             return True
     return False

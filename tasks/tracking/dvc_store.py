@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
@@ -20,12 +21,15 @@ from tasks.storage.errors import StorageError
 from tasks.storage.faults import fault_point
 from tasks.storage.files import publish_directory, remove_tree, write_atomic
 from tasks.storage.locks import FileLock
+from tasks.tracking.objects import damaged_objects, pull_objects, push_objects, repair_objects
+from tasks.tracking.remote import Remote, open_remote
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
 _INITIALISING = ".tmp-dvc-init"
 _LOCK_WAIT_SECONDS = 600.0
+_REMOTE = "sparring"
 
 
 class DvcStore:
@@ -38,6 +42,7 @@ class DvcStore:
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.realpath(root))
         self._repo: Repo | None = None
+        self._remotes: set[str] = set()
 
     @property
     def _hash_table(self) -> str:
@@ -80,6 +85,59 @@ class DvcStore:
         """Drop the `.dvc` file of an artifact that is about to be made again."""
         _pointer(path).unlink(missing_ok=True)
 
+    def push(self, files: Sequence[FileDigest], digest: str, remote_url: str) -> int:
+        """Copy to a remote what it lacks of an artifact that was added here.
+
+        Args:
+            files: of the artifact, as given to `add`.
+            digest: what `add` returned.
+            remote_url: as in `open_remote`.
+
+        Returns:
+            How many objects were missing there.
+
+        Raises:
+            DamagedError: a file here is not what its digest says; it was not pushed.
+            StorageError: a file is missing here, or the remote failed.
+        """
+        self._know_remote(remote_url)
+        return push_objects(self._cache, files, digest, _remote(remote_url))
+
+    def pull(self, files: Sequence[FileDigest], folder: Path, remote_url: str) -> int:
+        """Bring files of an artifact from a remote, each at once and checked.
+
+        What is in `folder` with its size stays; what DVC's cache has is linked.
+
+        Args:
+            files: paths relative to `folder`.
+            folder: where they belong, below the store's root.
+            remote_url: as in `open_remote`.
+
+        Returns:
+            How many objects came from the remote.
+
+        Raises:
+            CorruptError: objects are damaged or gone there; all are named.
+            RemoteError: the remote cannot be read now.
+        """
+        self._know_remote(remote_url)
+        return pull_objects(self._cache, files, folder, _remote(remote_url))
+
+    def verify_remote(self, files: Sequence[FileDigest], remote_url: str) -> list[FileDigest]:
+        """Read an artifact's objects on a remote; returns those that are damaged or gone."""
+        return damaged_objects(files, _remote(remote_url))
+
+    def repair(self, files: Sequence[FileDigest], remote_url: str) -> list[FileDigest]:
+        """Replace objects that are damaged or gone on a remote by good copies from here.
+
+        Returns:
+            The files whose objects were replaced.
+
+        Raises:
+            CorruptError: some have no good copy here; all of them are named.
+        """
+        return repair_objects(self._cache, files, _remote(remote_url))
+
     def writing(self) -> FileLock:
         """Return the lock of whoever changes the store; hold it around `add`.
 
@@ -103,6 +161,26 @@ class DvcStore:
                     edited["core"]["site_cache_dir"] = self._hash_table
             self._repo = Repo(str(self.root))
         return self._repo
+
+    @property
+    def _cache(self) -> Path:
+        """DVC's cache of this store."""
+        return self.root / ".dvc" / "cache"
+
+    def _know_remote(self, remote_url: str) -> None:
+        """Tell DVC of the remote, so that `dvc pull` and `dvc push` in the store find it."""
+        if remote_url in self._remotes:
+            return
+        if not (self.root / ".dvc").is_dir():
+            with self.writing():
+                self._open()
+        with FileLock(self.root / ".dvc" / "tmp" / "remote.lock", timeout=_LOCK_WAIT_SECONDS):
+            config = self.root / ".dvc" / "config"
+            text = config.read_text(encoding="utf-8")
+            # DVC would write its settings in place, where another process reads them half.
+            if (wanted := _with_remote(text, f"{remote_url}/store")) != text:
+                write_atomic(config, wanted)
+        self._remotes.add(remote_url)
 
     def _initialise(self) -> None:
         """Make the repository beside its place and rename it, so that it is never half there."""
@@ -170,6 +248,14 @@ def dvc_store(root: Path) -> DvcStore:
     return DvcStore(root)
 
 
+def _remote(url: str) -> Remote:
+    """Return the remote of a URL that is not empty."""
+    remote = open_remote(url)
+    if remote is None:
+        raise ValueError("the remote's URL is empty")
+    return remote
+
+
 def _import_dvc() -> None:
     """Load dvc without what its import does to a process: it wraps stdout and logs to it."""
     streams = sys.stdout, sys.stderr
@@ -177,6 +263,13 @@ def _import_dvc() -> None:
 
     sys.stdout, sys.stderr = streams
     logging.getLogger("dvc").setLevel(logging.WARNING)
+
+
+def _with_remote(text: str, url: str) -> str:
+    """Return DVC's settings with our remote as the default, and what was said of it replaced."""
+    kept = re.sub(rf"(?m)^    remote = .*\n|^\['remote \"{_REMOTE}\"'\]\n(?:[ \t].*\n)*", "", text)
+    kept = kept.replace("[core]\n", f"[core]\n    remote = {_REMOTE}\n", 1)
+    return f"{kept}['remote \"{_REMOTE}\"']\n    url = {url}\n    verify = True\n"
 
 
 def _pointer(path: Path) -> Path:

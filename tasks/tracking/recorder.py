@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.storage.errors import LockTimeoutError
+from tasks.settings.errors import SparringError
+from tasks.storage.errors import LockTimeoutError, StorageError
 from tasks.tracking.cursor import is_waiting
+from tasks.tracking.leftovers import drop_leftovers, pull_leftovers, push_leftovers
 from tasks.tracking.spool import Spool, spooled_runs
 
 if TYPE_CHECKING:
     from tasks.tracking.mlflow_record import MlflowRecord
+    from tasks.tracking.remote import Remote
 
 INTERVAL_SECONDS = 2.0
 """Between two looks at the spool."""
 
 _log = logging.getLogger("sparring.tracking")
-_LONGEST_PAUSE_SECONDS = 60.0
+_LONGEST_PAUSE_SECONDS = 10.0
+_AGAIN_SECONDS = 1.0
+_HELPERS_PATIENCE_SECONDS = 10.0
+_LONG_GONE_SECONDS = 300.0
 
 
 class Recorder:
@@ -30,16 +37,25 @@ class Recorder:
 
     Args:
         spool: the events of the run of this process.
-        mlruns: folder of MLflow's database, unless `MLFLOW_TRACKING_URI` names a server.
+        mlruns: folder of MLflow's database, where neither `MLFLOW_TRACKING_URI` nor the home names
+            a server.
+        owns_run: whether this process began the flow run; a helper only looks it up.
+        remote: on which helpers leave what they could not tell.
     """
 
-    def __init__(self, spool: Spool, mlruns: Path) -> None:
+    def __init__(
+        self, spool: Spool, mlruns: Path, *, owns_run: bool = True, remote: Remote | None = None
+    ) -> None:
+        """Look at what is spooled; `start` begins to tell it."""
         self._spool = spool
         self._root = spool.folder.parent
         self._mlruns = Path(mlruns).absolute()
+        self._owns_run, self._remote = owns_run, remote
         self._record: MlflowRecord | None = None
         self._backlog = any(is_waiting(folder) for folder in spooled_runs(self._root))
         self._closing = threading.Event()
+        self._end = float("inf")
+        self._last_told = float("-inf")
         self._pause = INTERVAL_SECONDS
         self._has_warned = False
         self._thread = threading.Thread(target=self._work, name="mlflow-recorder", daemon=True)
@@ -51,43 +67,92 @@ class Recorder:
     def close(self, timeout: float = 60.0) -> bool:
         """Tell the rest and end the thread.
 
+        Where MLflow answered a while ago and does not now, it is waited for; where it was not there
+        all the time, it is not.
+
         Args:
-            timeout: seconds to wait; what is not told by then waits for the next run.
+            timeout: seconds to wait at the most; what is not told by then waits for the next
+                command, and a helper leaves it on the remote too.
 
         Returns:
             Whether everything was told.
         """
+        self._end = time.monotonic() + timeout
         self._closing.set()
         self._thread.join(timeout)
-        return not self._thread.is_alive() and not self._backlog and not self._spool.has_news
+        is_told = not self._thread.is_alive() and not self._backlog and not self._spool.has_news
+        if not self._owns_run and self._remote is not None:
+            try:
+                push_leftovers(self._remote, self._root, self._spool.folder.name)
+            except (SparringError, StorageError) as error:
+                _log.warning("records wait here for the next command: %s", error)
+        return is_told
 
     def _work(self) -> None:
-        """Look at the spool until closed, then once more."""
+        """Look at the spool until closed, then tell the rest."""
         while not self._closing.wait(self._pause):
             self._drain()
         # The end of this run itself is news only for a run that MLflow has heard of.
         self._backlog = self._backlog or is_waiting(self._spool.folder)
-        self._drain(wait_seconds=10.0)
+        began = time.monotonic()
+        while not self._drain(wait_seconds=5.0) and self._may_recover(began):
+            time.sleep(_AGAIN_SECONDS)
+        if self._owns_run and self._remote is not None and self._record is not None:
+            self._tell_helpers(self._remote)
 
-    def _drain(self, wait_seconds: float = 0.0) -> None:
-        """Tell what is new; a failure is said once and tried again after a longer pause."""
+    def _may_recover(self, began: float) -> bool:
+        """Tell whether another try at the end is worth the wait."""
+        now = time.monotonic()
+        if not self._owns_run and now - began > _HELPERS_PATIENCE_SECONDS:
+            return False
+        return now < self._end and now - self._last_told < _LONG_GONE_SECONDS
+
+    def _tell_helpers(self, remote: Remote) -> None:
+        """Tell what helpers left on the remote."""
+        run = self._spool.folder.name
+        try:
+            names = pull_leftovers(remote, self._root, run)
+            if names:
+                self._backlog = True
+                self._drain(wait_seconds=5.0)
+                drop_leftovers(remote, self._root, run, names)
+        except (SparringError, StorageError) as error:
+            _log.warning("what helpers left to be told stays on the remote: %s", error)
+
+    def _drain(self, wait_seconds: float = 0.0) -> bool:
+        """Tell what is new; a failure is said once and tried again after a longer pause.
+
+        Returns:
+            Whether nothing is left to be told now.
+        """
         if not (self._spool.has_news or self._backlog):
-            return
+            return True
         self._spool.has_news = False
         self._backlog = True
         try:
-            if self._record is None:
-                from tasks.tracking.mlflow_record import MlflowRecord, tracking_place
-
-                self._record = MlflowRecord(tracking_place(self._mlruns))
-            self._record.drain(self._root, wait_seconds=wait_seconds)
+            self._tell(wait_seconds)
         except LockTimeoutError:
-            return
+            return False
         except Exception as error:  # whatever MLflow does, the work goes on
             self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
             if not self._has_warned:
-                _log.warning("mlflow cannot be told now, will try again later: %s", error)
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                _log.warning("mlflow cannot be told now, will try again later: %s", reason)
                 self._has_warned = True
-            return
-        self._backlog = False
+            return False
         self._pause = INTERVAL_SECONDS
+        self._last_told = time.monotonic()
+        # A helper is not done before MLflow knows the run that it helps.
+        self._backlog = not self._owns_run and is_waiting(self._spool.folder)
+        return not self._backlog
+
+    def _tell(self, wait_seconds: float) -> None:
+        """Connect to the MLflow that is the right one now, and tell it everything."""
+        from tasks.tracking.mlflow_record import MlflowRecord, tracking_place
+
+        place = tracking_place(self._mlruns, self._root.parent)
+        if self._record is None or self._record.place != place:
+            self._record = MlflowRecord(place)
+        else:
+            place.knock()
+        self._record.drain(self._root, wait_seconds=wait_seconds)

@@ -7,6 +7,7 @@ the run appends to segments of its own, which are removed once they have been to
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import threading
@@ -16,8 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.storage.errors import CorruptError
 from tasks.storage.files import safe_join
 from tasks.storage.journal import append_record, read_records
+
+_log = logging.getLogger("sparring.tracking")
 
 Event = dict[str, Any]
 """`event` names what happened, `time` is in milliseconds since 1970, `stage` is a stage's key."""
@@ -45,15 +49,32 @@ class Spool:
         self._segment = self._next_segment()
         self._count = 0
 
-    def run_started(self, *, flow: str, experiment: str, params: Mapping[str, Any]) -> None:
+    def run_started(
+        self,
+        *,
+        flow: str,
+        experiment: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         """Record that the run began, or goes on in this process.
+
+        Only the process that owns the run says so; others add stages to a run that they look up.
 
         Args:
             flow: the flow's name.
             experiment: under which MLflow experiment it is kept.
             params: the whole config as plain values.
+            tags: code, environment, seed, and whatever else names the run.
         """
-        self._add("run_started", flow=flow, experiment=experiment, params=dict(params))
+        self._add(
+            "run_started", flow=flow, experiment=experiment, params=dict(params),
+            tags=dict(tags or {}),
+        )  # fmt: skip
+
+    def tags(self, stage: str | None, tags: Mapping[str, str]) -> None:
+        """Record tags of a stage, or with None of the flow's run."""
+        self._add("tags", stage, tags=dict(tags))
 
     def run_finished(self, status: str) -> None:
         """Record the end of the run: FINISHED, FAILED or KILLED."""
@@ -67,6 +88,8 @@ class Spool:
         attempt: int,
         params: Mapping[str, Any],
         tags: Mapping[str, str],
+        inputs: Sequence[Mapping[str, str]] = (),
+        produces: str | None = None,
     ) -> None:
         """Record that an attempt at a stage began.
 
@@ -75,16 +98,21 @@ class Spool:
             name: what people call it, as in `update_policy · epoch 1`.
             attempt: its number; a higher one is later.
             params: the stage's config as plain values.
-            tags: digests of the inputs and whatever else names it.
+            tags: whatever names it.
+            inputs: each with `role`, `digest`, `stage`, `key`, `part`, `label`, `source` (a path
+                or URL) and `produces`, as in `stage_finished`, where a model was made.
+            produces: "policy" or "reward_model" when a model comes out.
         """
         self._add(
             "stage_started", stage, name=name, attempt=attempt, params=dict(params),
-            tags=dict(tags),
+            tags=dict(tags), inputs=[dict(item) for item in inputs], produces=produces,
         )  # fmt: skip
 
-    def stage_skipped(self, stage: str, *, name: str) -> None:
-        """Record that a stage had been done before."""
-        self._add("stage_skipped", stage, name=name)
+    def stage_skipped(
+        self, stage: str, *, name: str, output: Mapping[str, Any] | None = None
+    ) -> None:
+        """Record that a stage had been done before; `output` is as in `stage_finished`."""
+        self._add("stage_skipped", stage, name=name, output=dict(output or {}))
 
     def metrics(
         self, stage: str, values: Mapping[str, float], *, step: int | None, attempt: int
@@ -93,13 +121,58 @@ class Spool:
         plain = {name: _plain(value) for name, value in values.items()}
         self._add("metrics", stage, values=plain, step=step, attempt=attempt)
 
-    def files(self, stage: str | None, paths: Sequence[Path]) -> None:
-        """Record that small files should lie beside the run's numbers; None: the flow's run."""
-        self._add("files", stage, paths=[str(Path(path).absolute()) for path in paths])
+    def files(self, stage: str | None, paths: Sequence[Path], *, links: bool = False) -> None:
+        """Record that small files should lie beside the run's numbers; None: the flow's run.
 
-    def stage_finished(self, stage: str, status: str, *, tags: Mapping[str, str]) -> None:
-        """Record how an attempt ended: FINISHED, FAILED or KILLED."""
-        self._add("stage_finished", stage, status=status, tags=dict(tags))
+        Args:
+            stage: the stage's key.
+            paths: read when they are told.
+            links: they are HTML whose links `sparring:stage/KEY` lead to MLflow's pages.
+        """
+        places = [str(Path(path).absolute()) for path in paths]
+        self._add("files", stage, paths=places, links=links)
+
+    def stage_finished(
+        self,
+        stage: str,
+        status: str,
+        *,
+        tags: Mapping[str, str],
+        output: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record how an attempt ended.
+
+        Args:
+            stage: the stage's key.
+            status: FINISHED, FAILED or KILLED.
+            tags: whatever is known now.
+            output: `digest`, `key`, `stage`, `path`, `size` (bytes) and `produces` ("policy",
+                "reward_model" or None) of what a finished one made.
+        """
+        self._add(
+            "stage_finished", stage, status=status, tags=dict(tags), output=dict(output or {})
+        )
+
+    def alias_moved(
+        self,
+        flow: str,
+        alias: str,
+        models: Mapping[str, str],
+        evidence: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record that an alias means other models now.
+
+        Args:
+            flow: whose models.
+            alias: as in `champion`.
+            models: the key of the stage that made it, by kind ("policy", "reward_model"); a kind
+                with "" has no such model any more.
+            evidence: why, as plain values.
+        """
+        self._add(
+            "alias_moved", flow=flow, alias=alias, models=dict(models),
+            evidence=dict(evidence or {}),
+        )  # fmt: skip
 
     def _add(self, event: str, stage: str | None = None, /, **fields: Any) -> None:
         """Append one event to this process's segment."""
@@ -107,7 +180,8 @@ class Spool:
         with self._lock:
             if self._count == SEGMENT_EVENTS:
                 self._segment, self._count = self._next_segment(), 0
-            append_record(self._segment, record)
+            # Figures come often, and the next other event takes them to the disk.
+            append_record(self._segment, record, sync=event != "metrics")
             self._count += 1
         if event not in TOLD_LATER:
             self.has_news = True
@@ -140,8 +214,12 @@ def read_segments(folder: Path, after: str = "") -> Iterator[Segment]:
         after: leave out the segments before this name.
     """
     for path in sorted(Path(folder).glob("*.journal")):
-        if path.name >= after:
+        if path.name < after:
+            continue
+        try:
             yield Segment(path, read_records(path))
+        except CorruptError as error:
+            _log.warning("these records cannot be told to MLflow: %s", error)
 
 
 def spooled_runs(root: Path) -> list[Path]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
+from pydantic import Field, SerializeAsAny, ValidationInfo, WithJsonSchema, field_validator
 
 from tasks.models.encoding import Limits
 from tasks.settings.base import FrozenConfig
@@ -72,7 +72,10 @@ class PolicyConfig(FrozenConfig):
     method: str = "rjs"
     """Which objective: rjs (alias raft), rrhf, dpo (alias sigmoid) or sft."""
 
-    coefficients: SerializeAsAny[FrozenConfig] = Field(default=None, validate_default=True)
+    # Which keys there are depends on the method; a form must let each of them through.
+    coefficients: Annotated[SerializeAsAny[FrozenConfig], WithJsonSchema({"type": "object"})] = (
+        Field(default=None, validate_default=True)
+    )
     """The method's own coefficients, for example {beta: 0.1}. Default: those of its paper."""
 
     training: TrainingConfig = TrainingConfig()

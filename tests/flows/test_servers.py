@@ -16,8 +16,9 @@ from threading import Thread
 import psutil
 import pytest
 
+from flows.prefect_server import prefect_environment
 from flows.processes import free_port, identity, is_alive
-from flows.servers import prefect_environment, start_prefect_server, stop
+from flows.servers import start_prefect_server, stop
 from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.home import Home
 
@@ -202,7 +203,7 @@ def test_a_server_that_cannot_start_shows_its_log(
 ) -> None:
     monkeypatch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", "nonsense://nowhere")
     waited: list[float] = []
-    with pytest.raises(StageError, match="(?s)ended with code .*nonsense"):
+    with pytest.raises(StageError, match="(?s)ended at once.*nonsense"):
         start_prefect_server(home, progress=waited.append)
     assert waited == sorted(waited) and waited
     assert json.loads(home.servers.read_text())["prefect"] == {}
@@ -242,7 +243,7 @@ def test_a_full_disk_leaves_no_server_behind(
 ) -> None:
     home.ensure()
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    monkeypatch.setattr("flows.servers.write_json", _full_disk)
+    monkeypatch.setattr("flows.services.write_json", _full_disk)
     with pytest.raises(OSError, match="full"):
         start_prefect_server(home)
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before

@@ -16,6 +16,7 @@ from tasks.settings.base import FrozenConfig
 from tasks.stages.artifact import Artifact, external_artifact
 from tasks.stages.prefect_task import stage_task
 from tasks.storage import faults
+from tasks.storage.home import Home, current_home
 from tasks.storage.workspace import Workspace
 
 
@@ -65,9 +66,34 @@ def join(
     return {"texts": float(len(texts))}
 
 
+@stage_task(version=1)
+def pick(item: Artifact, *, workspace: Workspace) -> dict[str, float]:
+    """Copy one text."""
+    (workspace.output / "text").write_text((item.path / "text").read_text())
+    return {"letters": 1.0, "letters_per_second": 2.0}
+
+
 def _write(folder: Path, text: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "text").write_text(text)
+
+
+class Notes:
+    """A progress sink that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def stage_started(self, record: Any) -> None: ...
+
+    def stage_finished(self, record: Any) -> None: ...
+
+    def progress(self, title: str, done: int, total: int, unit: str) -> None: ...
+
+    def metrics(self, title: str, values: Any, step: int | None) -> None: ...
+
+    def note(self, title: str, text: str) -> None:
+        self.notes.append(f"{title}: {text}")
 
 
 class Toy:
@@ -76,6 +102,7 @@ class Toy:
     config = ToyConfig
     shard = staticmethod(shard)
     join = staticmethod(join)
+    pick = staticmethod(pick)
 
     def __init__(self, folder: Path) -> None:
         self.source = folder / "source.txt"
@@ -153,3 +180,45 @@ def wait_until() -> Callable[[Callable[[], Any]], Any]:
         raise AssertionError("nothing happened for 30 s")
 
     return wait
+
+
+@pytest.fixture
+def notes() -> Notes:
+    """A progress sink that keeps what it hears."""
+    return Notes()
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A remote that is a folder."""
+    monkeypatch.setenv("SPARRING_REMOTE", str(tmp_path / "shared"))
+    return tmp_path / "shared"
+
+
+@pytest.fixture
+def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Home]:
+    """Moves this process to the machine of a name."""
+
+    def move(name: str) -> Home:
+        monkeypatch.setenv("SPARRING_HOME", str(tmp_path / name))
+        return current_home().ensure()
+
+    return move
+
+
+def _alone(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the flow's digest on one machine without a remote."""
+    with monkeypatch.context() as inner:
+        inner.setenv("SPARRING_HOME", str(tmp_path / "alone"))
+        inner.delenv("SPARRING_REMOTE", raising=False)
+        digest = str(toy.flow().digest)
+    toy.trace.unlink()
+    return digest
+
+
+@pytest.fixture
+def bucket(s3: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A remote on a real object store."""
+    url = f"s3://{s3.bucket()}/team"
+    monkeypatch.setenv("SPARRING_REMOTE", url)
+    return url

@@ -97,7 +97,7 @@ def test_parts_have_digests_of_their_own(toy: Any, tmp_path: Path) -> None:
     part = made.part("00001")
     assert part.digest == external_artifact(part.path).digest != made.digest
     assert part.part("text").digest == external_artifact(part.path / "text").digest
-    assert [file.path for file in made.files()] == ["00000/text", "00001/text"]
+    assert [file.path for file in made.files()] == ["00000/text", "00001/text", "metrics.json"]
     folder = external_artifact(made.path)
     assert folder.digest == made.digest
     assert folder.part("00001").digest == part.digest

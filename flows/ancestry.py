@@ -1,0 +1,208 @@
+"""What `sparring lineage` prints: a tree for people, JSON for programs, a page for a browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from tasks.settings.errors import ConfigError
+from tasks.stages.lineage import Edge, Graph, Node
+from tasks.stages.lineage_details import Link, role_text
+from tasks.stages.lineage_page import lineage_page
+from tasks.stages.lineage_reading import lineage_graph
+from tasks.storage.errors import StorageError
+from tasks.storage.files import write_atomic
+from tasks.storage.home import Home, current_home
+from tasks.tracking.remote import open_remote
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_PIPE_WIDTH = 1000
+
+
+class Direction(NamedTuple):
+    """Which way to look."""
+
+    up: bool
+    """At what something comes from."""
+    down: bool
+    """At what was made of it."""
+
+
+def known_graph(console: Console) -> Graph:
+    """Read the lineage of all that is known here and on the remote, if one is named.
+
+    A remote that does not answer is said, and left out.
+    """
+    home, remote = current_home(), open_remote()
+    home.check_layout()
+    if remote is not None:
+        try:
+            return lineage_graph(home, remote)
+        except StorageError as error:
+            Console(stderr=True).print(f"the remote is left out: {error}", style="yellow")
+    return lineage_graph(home)
+
+
+def find_node(graph: Graph, name: str) -> Node:
+    """Return what a user means: an artifact, a file, a run, or the policy an alias names.
+
+    Raises:
+        ConfigError: When it is nothing, or several things.
+    """
+    from tasks.stages.aliases import ALIASES, require_alias
+
+    words = name.split("/")
+    if len(words) in (2, 3) and words[1] in ALIASES:
+        record = require_alias(current_home(), words[0], words[1])
+        role = words[2] if len(words) == 3 else "policy"
+        if role not in record.models:
+            raise ConfigError(f"{name}: it names {', '.join(record.models)}, no {role}")
+        return graph.find(record.models[role])
+    return graph.find(name)
+
+
+def show_lineage(
+    name: str,
+    console: Console,
+    direction: Direction,
+    *,
+    html: Path | None,
+    depth: int,
+    as_json: bool,
+) -> None:
+    """Print a thing's ancestors, its descendants, or both.
+
+    Args:
+        name: What the user called it.
+        console: Where to.
+        direction: Which way to look.
+        html: File that gets the graph as a page.
+        depth: Steps shown in the terminal; 0 is all.
+        as_json: Print nodes and edges instead.
+
+    Raises:
+        ConfigError: There is no such thing.
+    """
+    graph = known_graph(console)
+    focus = find_node(graph, name)
+    part = _part(graph, focus, direction)
+    if html is not None:
+        page = lineage_page(part, focus.id, link=_mlflow_link(current_home()))
+        write_atomic(html.absolute(), page)
+    if as_json:
+        print(json.dumps({"focus": focus.id, **part.to_json()}, indent=2, ensure_ascii=False))
+        return
+    if html is not None:
+        console.print(f"{len(part.nodes)} nodes in {html.absolute()}", soft_wrap=True)
+        return
+    if focus.run:
+        console.print(_line(focus), soft_wrap=True)
+    # A terminal wraps long lines; what reads a pipe gets each node on one line.
+    out = console if console.is_terminal else Console(file=console.file, width=_PIPE_WIDTH)
+    for upwards in (True, False):
+        if upwards and direction.up:
+            roots = part.ends(part.members(focus.id)) if focus.run else [focus.id]
+        elif not upwards and direction.down:
+            roots = _origins(part, part.members(focus.id)) if focus.run else [focus.id]
+        else:
+            continue
+        for tree in _trees(part, roots, upwards=upwards, depth=depth):
+            out.print(tree)
+
+
+def clean(text: str) -> str:
+    """Return text without what would steer the terminal; a file's name may hold it."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _part(graph: Graph, focus: Node, direction: Direction) -> Graph:
+    """Return the part of the graph that was asked for, with the runs that called it."""
+    start = graph.members(focus.id) if focus.run else [focus.id]
+    names = dict.fromkeys([*([focus.id] if focus.run else []), *start])
+    if direction.up:
+        names |= dict.fromkeys(graph.up(*start))
+    if direction.down:
+        names |= dict.fromkeys(graph.down(*start))
+    runs = {edge.source for name in names for edge in graph.callers.get(name, [])}
+    return graph.around([*names, *runs])
+
+
+def _origins(graph: Graph, names: list[str]) -> list[str]:
+    """Return those of the nodes that come from no other of them."""
+    inside = set(names)
+    return [n for n in names if not any(edge.source in inside for edge in graph.inputs(n))]
+
+
+def _trees(graph: Graph, roots: list[str], *, upwards: bool, depth: int) -> list[Tree]:
+    """Draw trees in which every node is opened once, where it is nearest to a root."""
+    trees = {name: Tree(_line(graph.nodes[name]), guide_style="bright_black") for name in roots}
+    branches, level = dict(trees), list(trees)
+    steps = 0
+    while level:
+        steps += 1
+        following: list[str] = []
+        for name in level:
+            ends = _by_end(graph, name, upwards)
+            if depth and steps > depth:
+                branches[name].add(Text(f"… {len(ends)} more", "bright_black")) if ends else None
+                continue
+            for other, edges in ends.items():
+                is_new = other not in branches
+                roles = ", ".join(role_text(edge) for edge in edges)
+                branch = branches[name].add(_line(graph.nodes[other], roles, again=not is_new))
+                if is_new:
+                    branches[other] = branch
+                    following.append(other)
+        level = following
+    return list(trees.values())
+
+
+def _by_end(graph: Graph, name: str, upwards: bool) -> dict[str, list[Edge]]:
+    """Return the edges of a node by the node at their other end."""
+    ends: dict[str, list[Edge]] = {}
+    for edge in graph.inputs(name) if upwards else graph.out_of.get(name, []):
+        ends.setdefault(edge.source if upwards else edge.target, []).append(edge)
+    return ends
+
+
+def _line(node: Node, roles: str = "", *, again: bool = False) -> Text:
+    """Describe a node in one line."""
+    line = Text(f"{clean(roles)}: " if roles else "", "bright_black")
+    line.append(clean(node.title), "bright_black" if again else "bold")
+    if node.run:
+        line.append(f"  {node.run.flow}, {node.run.status}, {node.run.started}", "bright_black")
+        return line
+    line.append(f"  {node.key[:12]}", "cyan")
+    if node.place not in ("here", ""):
+        line.append(f"  {node.place}", "yellow")
+    if again:
+        line.append("  (shown elsewhere)", "bright_black")
+    elif node.digest and node.kind == "artifact":
+        line.append(f"  {node.digest[:12]}", "bright_black")
+    return line
+
+
+def _mlflow_link(home: Home) -> Link:
+    """Return where things are in MLflow, as far as its address is known and it was told of them."""
+    from tasks.tracking.pages import told_pages
+    from tasks.tracking.places import server_on_record
+
+    place = urlsplit(server_on_record(home.root) or os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if place.scheme not in ("http", "https"):
+        return lambda node: None
+    host = place.netloc.rpartition("@")[2]  # a password does not go into a page
+    pages = told_pages(home.spool)
+
+    def link(node: Node) -> str | None:
+        found = pages.get(("run" if node.kind == "run" else "stage", node.key))
+        return f"{place.scheme}://{host}{place.path.rstrip('/')}/{found}" if found else None
+
+    return link

@@ -1,0 +1,53 @@
+"""Configuration of where stages run: here, or on the worker pools of Prefect."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tasks.settings.base import FrozenConfig
+
+Name = Annotated[str, Field(min_length=1, pattern=r"^[^/%&<>]+$")]
+"""What Prefect takes as the name of a pool or a queue."""
+
+
+class Place(FrozenConfig):
+    """A work pool, and the share of it that these stages get."""
+
+    pool: Name
+    """Name of a Prefect work pool of any type; `prefect work-pool create NAME --type process`."""
+
+    slots: int | None = Field(default=None, ge=1)
+    """Stages that run at once: the number of GPUs. It becomes the limit of the queue. Default: the
+    queue's own limit, which Prefect leaves open."""
+
+    priority: int | None = Field(default=None, ge=1)
+    """Of the queue among those of its pool; 1 is served first. Default: as Prefect has it."""
+
+    queue: Name | None = None
+    """Queue of the pool. Default: the pool's default queue; with `slots` or `priority` a queue that
+    is called `gpu` or `cpu`, as the default queue is everybody's."""
+
+
+class Placement(FrozenConfig):
+    """Which stages run on which pool; those that no entry names run in the flow's own process."""
+
+    gpu: Name | Place | None = None
+    """Pool of the stages that want a GPU: its name, or `{pool, slots, priority, queue}`. Default:
+    none, they run here."""
+
+    cpu: Name | Place | None = None
+    """Pool of the other stages, in the same form. Default: none, they run here."""
+
+    def places(self) -> dict[str, Place]:
+        """Return the place of each kind of stage that has one, with the name of its queue."""
+        given = {"gpu": self.gpu, "cpu": self.cpu}
+        return {kind: _settled(item, kind) for kind, item in given.items() if item is not None}
+
+
+def _settled(given: str | Place, kind: str) -> Place:
+    """Return a place that says all of it."""
+    place = Place(pool=given) if isinstance(given, str) else given
+    own = place.slots is not None or place.priority is not None
+    return place.model_copy(update={"queue": place.queue or (kind if own else "default")})

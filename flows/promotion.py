@@ -1,0 +1,191 @@
+"""The flow `promotion`: does a candidate become the champion? And the way back, `demote`.
+
+The evidence is made by ordinary stages: what the candidate's run measured is used again, and the
+champion is sampled and scored on the candidate's test prompts by the candidate's judges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from flows.apo_config import ApoConfig
+from flows.contest import Contender, Contest
+from flows.inputs import oracle_artifact
+from flows.sparring_flow import sparring_flow
+from tasks.evaluation.config import GateCheck, GateConfig
+from tasks.promote import promote
+from tasks.settings.base import FrozenConfig
+from tasks.settings.errors import ConfigError
+from tasks.stages.aliases import (
+    CANDIDATE,
+    CHAMPION,
+    AliasRecord,
+    alias_history,
+    current_alias,
+    move_alias,
+    record_before,
+    require_alias,
+    tell_alias,
+)
+from tasks.stages.artifact import Artifact
+from tasks.stages.reference import referenced_artifact
+from tasks.stages.run_context import RunContext, current_run
+from tasks.storage.home import Home
+
+
+class PromotionConfig(FrozenConfig):
+    """One decision about a candidate."""
+
+    flow: str
+    """Whose models."""
+
+    run: str
+    """The run that made the candidate."""
+
+    candidate: int
+    """Number of the alias record that names it."""
+
+    champion: int = 0
+    """Number of the champion's record that it is compared with; 0 where there is none."""
+
+    gate: GateConfig
+    """What is asked of it."""
+
+    dry_run: bool = False
+    """Gather the evidence and leave the champion as it is."""
+
+
+@sparring_flow
+def promotion(config: PromotionConfig) -> Artifact:
+    """Gather the evidence, hold it against the gate, and move `champion` when the gate holds."""
+    run = current_run()
+    candidate = _record(run.home, config.flow, CANDIDATE, config.candidate)
+    champion = None
+    if config.champion:
+        champion = _record(run.home, config.flow, CHAMPION, config.champion)
+    decision = gather_evidence(run.home, candidate, champion, config.gate)
+    if run.mode == "execute" and decision.metrics["holds"] and not config.dry_run:
+        crown(run, candidate, decision, config.champion)
+    return decision
+
+
+def gather_evidence(
+    home: Home, candidate: AliasRecord, champion: AliasRecord | None, gate: GateConfig
+) -> Artifact:
+    """Compare a candidate with the champion, or with its own start where there is none.
+
+    Args:
+        home: where the artifacts are.
+        candidate: with what it was measured with.
+        champion: the present one.
+        gate: the criteria.
+
+    Raises:
+        ConfigError: something that the candidate was measured with is gone.
+    """
+    config = ApoConfig.model_validate({**candidate.config, "gate": gate.model_dump()})
+    basis = {
+        name: referenced_artifact(home, reference, name, said_by=f"{name} of {candidate.run}")
+        for name, reference in candidate.basis.items()
+    }
+    opponent, name = basis["start evaluation"], "start"
+    if champion is not None:
+        opponent, name = _evaluate(home, champion, config, basis), CHAMPION
+    check = GateCheck(
+        gate=gate, opponent=name, bootstrap_samples=config.evaluation.bootstrap_samples
+    )
+    return promote(
+        basis["policy evaluation"],
+        opponent,
+        basis["reward model evaluation"],
+        config=check,
+        seed=config.seed,
+        label=candidate.run,
+    )
+
+
+def crown(run: RunContext, candidate: AliasRecord, decision: Artifact, after: int) -> None:
+    """Move `champion` to a candidate.
+
+    Args:
+        run: of the decision; MLflow is told through it.
+        candidate: the new champion.
+        decision: what `promote` left.
+        after: number of the champion's record that the decision was made against.
+
+    Raises:
+        AliasMovedError: there is another champion by now.
+    """
+    now = current_alias(run.home, candidate.flow, CHAMPION)
+    if now is not None and now.models == candidate.models and not now.restores:
+        return  # a repeated attempt at a decision that was carried out
+    figures: dict[str, Any] = {
+        name: value for name, value in decision.metrics.items() if value - value == 0
+    }
+    figures["decision"] = f"{decision.stage}/{decision.key}"
+    draft = replace(candidate, alias=CHAMPION, reason="the gate held", evidence=figures)
+    tell_alias(run.spool, move_alias(run.home, draft, after))
+
+
+def find_candidate(home: Home, flow: str, name: str) -> AliasRecord:
+    """Return the candidate to promote.
+
+    Args:
+        home: whose records.
+        flow: whose models.
+        name: `candidate` for the present one, or the id of a run that was one.
+
+    Raises:
+        ConfigError: there is none, or the run was none.
+    """
+    if name == CANDIDATE:
+        return require_alias(home, flow, CANDIDATE)
+    history = alias_history(home, flow, CANDIDATE)
+    found = [record for record in history if record.run == name]
+    if not found:
+        known = ", ".join(record.run for record in history[-5:]) or "none yet"
+        raise ConfigError(
+            f"run {name!r} was no candidate of {flow}: a run becomes one when it ends well; the "
+            f"last ones: {known}"
+        )
+    return found[-1]
+
+
+def demote_champion(home: Home, flow: str) -> tuple[AliasRecord, AliasRecord]:
+    """Give `champion` back to who had it before.
+
+    Returns:
+        The record that was left, and the new one.
+
+    Raises:
+        ConfigError: there is no champion, or none before it, or its models are gone.
+        AliasMovedError: somebody else moved it in the meantime.
+    """
+    now = require_alias(home, flow, CHAMPION)
+    before = record_before(alias_history(home, flow, CHAMPION))
+    if before is None:
+        raise ConfigError(f"{now.run} is the first champion of {flow}: nobody was before it")
+    for role, reference in before.models.items():
+        referenced_artifact(home, reference, role, said_by=f"{role} of the champion {before.run}")
+    reason = f"{now.run} was demoted"
+    draft = replace(before, reason=reason, restores=before.number)
+    return now, move_alias(home, draft, now.number)
+
+
+def _evaluate(
+    home: Home, champion: AliasRecord, config: ApoConfig, basis: dict[str, Artifact]
+) -> Artifact:
+    """Measure a champion as the candidate was measured: same prompts, same draws, same judges."""
+    reference = champion.models["policy"]
+    who = f"policy of the champion {champion.run}"
+    policy = referenced_artifact(home, reference, CHAMPION, said_by=who)
+    testers = {name: basis[name] for name in config.testers()}
+    oracle = oracle_artifact(config.data) if config.gate.tester == "oracle" else None
+    contest = Contest(config, basis["data"], basis["gold"], basis["start"], testers, oracle)
+    contest.enter(Contender(CHAMPION, CHAMPION, 0, policy, is_ours=False))
+    return contest.policies[CHAMPION]
+
+
+def _record(home: Home, flow: str, alias: str, number: int) -> AliasRecord:
+    return alias_history(home, flow, alias)[number - 1]

@@ -1,0 +1,152 @@
+"""`sparring push` and `pull`: an artifact, or all that a run used, to and from the remote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from rich.console import Console
+
+from tasks.settings.errors import ConfigError
+from tasks.stages.exchange import fetch_files, fetch_manifest, push_artifact, read_manifest
+from tasks.stages.manifest import Manifest, file_problem, list_manifests
+from tasks.stages.remote_layout import check_layout
+from tasks.stages.run_records import fetch_run, push_run
+from tasks.stages.runs import list_runs, load_run, stage_events
+from tasks.storage.home import Home, current_home
+from tasks.tracking.dvc_store import dvc_store
+from tasks.tracking.remote import Remote, require_remote
+
+_SHORTEST = 4
+"""Fewer letters of a key or digest name nothing."""
+
+
+@dataclass
+class Transfer:
+    """What a push or pull did."""
+
+    id: str
+    """What was asked for: the run's id, or the artifact's key."""
+    remote: str
+    """The other place."""
+    artifacts: int = 0
+    """Artifacts that belong to it."""
+    moved: int = 0
+    """Those that were not whole at the other end."""
+    bytes: int = 0
+    """What those hold, or the bytes of the files that were missing here."""
+
+
+def push(name: str, *, verify: bool = False) -> Transfer:
+    """Copy an artifact, or all that a run used and the run's records, to the remote.
+
+    What is there already is looked at and not copied again.
+
+    Args:
+        name: key or digest of an artifact, or id of a run; the beginning is enough.
+        verify: read every object there, and replace those that are damaged.
+
+    Raises:
+        ConfigError: when nothing, or more than one thing, is called so, or there is no remote.
+        ArtifactLostError: when files are neither here nor there.
+    """
+    home, remote = current_home(), require_remote()
+    run_id, manifests = _here(home, name)
+    done = Transfer(run_id or manifests[0].key, remote.url, len(manifests))
+    for manifest in manifests:
+        _, is_new = push_artifact(home, remote, manifest, again=True, verify=verify)
+        done.moved += is_new
+        done.bytes += manifest.size if is_new else 0
+    if run_id:
+        push_run(home, remote, run_id)
+    return done
+
+
+def pull(name: str) -> Transfer:
+    """Bring an artifact, or all that a run used and the run's records, here; as `push`."""
+    home, remote = current_home().ensure(), require_remote()
+    check_layout(remote)
+    run_id, manifests = _there(home, remote, name)
+    done = Transfer(run_id or manifests[0].key, remote.url, len(manifests))
+    for manifest in manifests:
+        folder = manifest.folder(home)
+        missing = [file for file in manifest.files if file_problem(folder, file)]
+        fetch_files(home, remote, manifest, missing)
+        if missing:
+            store = dvc_store(home.store)
+            with store.writing():
+                store.add(folder, manifest.files)
+        done.moved += bool(missing)
+        done.bytes += sum(file.size for file in missing)
+    return done
+
+
+def show_transfer(done: Transfer, verb: str, console: Console, *, as_json: bool) -> None:
+    """Print what was moved."""
+    if as_json:
+        print(json.dumps(asdict(done), indent=2))
+        return
+    rest = done.artifacts - done.moved
+    console.print(
+        f"{verb} {done.moved} artifacts, {done.bytes:,} bytes; {rest} were there already "
+        f"({done.id}, {done.remote})",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _here(home: Home, name: str) -> tuple[str, list[Manifest]]:
+    """Return the run's id and its artifacts, or no id and the artifact, as this machine knows."""
+    if found := _only([one for one in list_manifests(home) if _is_called(one, name)], name):
+        return "", [found]
+    run = load_run(home, name)
+    keys = _keys(home, run.id)
+    return run.id, [one for one in list_manifests(home) if (one.stage, one.key) in keys]
+
+
+def _there(home: Home, remote: Remote, name: str) -> tuple[str, list[Manifest]]:
+    """Return what `_here` does, asking the remote for what this machine does not know."""
+    known = [one for one in list_manifests(home) if _is_called(one, name)]
+    if found := _only(known or list(_remote_manifests(remote, name)), name):
+        return "", [fetch_manifest(home, remote, found.stage, found.key) or found]
+    here = [run.id for run in list_runs(home) if run.id.startswith(name) or name == "latest"]
+    run_id = load_run(home, name).id if here else fetch_run(home, remote, name)
+    wanted = [fetch_manifest(home, remote, *key) for key in sorted(_keys(home, run_id))]
+    return run_id, [manifest for manifest in wanted if manifest is not None]
+
+
+def _remote_manifests(remote: Remote, name: str) -> Iterator[Manifest]:
+    """Yield the artifacts on the remote of that key; of that digest, if no key begins so."""
+    if len(name) < _SHORTEST or set(name) - set("0123456789abcdef.dir"):
+        return
+    places = [one.split("/")[1:] for one in remote.names("manifests/")]
+    keys = [(stage, file.removesuffix(".json")) for stage, file in places]
+    matching = [(stage, key) for stage, key in keys if key.startswith(name)]
+    for stage, key in matching or keys:
+        manifest = read_manifest(remote, stage, key)
+        if manifest is not None and _is_called(manifest, name):
+            yield manifest
+
+
+def _is_called(manifest: Manifest, name: str) -> bool:
+    """Tell whether a name is the beginning of an artifact's key or digest."""
+    long_enough = len(name) >= _SHORTEST
+    return long_enough and (manifest.key.startswith(name) or manifest.digest.startswith(name))
+
+
+def _only(found: list[Manifest], name: str) -> Manifest | None:
+    """Return the one artifact that was found, or None; raises `ConfigError` for several."""
+    if len(found) > 1:
+        keys = ", ".join(f"{one.key[:12]} ({one.stage})" for one in found[:8])
+        raise ConfigError(f"{name!r} is the beginning of several: {keys}; give more of it")
+    return found[0] if found else None
+
+
+def _keys(home: Home, run_id: str) -> set[tuple[str, str]]:
+    """Return stage and key of every finished stage call of a run."""
+    return {
+        (str(event["stage"]), str(event["key"]))
+        for event in stage_events(home, run_id)
+        if event["state"] in ("cached", "completed")
+    }

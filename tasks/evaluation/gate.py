@@ -1,0 +1,155 @@
+"""Whether a candidate may become the champion: figures of its evaluations against criteria."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.evaluation.config import GateCheck
+from tasks.evaluation.win_rates import win_rates_of_shares, win_shares
+from tasks.settings.errors import ConfigError
+from tasks.storage.files import read_json, write_atomic, write_json
+
+_EVALUATION = "evaluation.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One thing that a gate asks."""
+
+    name: str
+    """In the table."""
+    figure: str
+    """What was measured, with its error."""
+    asked: str
+    """What it must be."""
+    holds: bool | None
+    """Whether it is; None for a figure that the gate does not ask about."""
+
+
+def decide(
+    candidate: Path, opponent: Path, reward_model: Path, check: GateCheck, seed: int, output: Path
+) -> dict[str, float]:
+    """Compare a candidate with the champion and write down what speaks for it and what against.
+
+    Args:
+        candidate: Its policy's evaluation.
+        opponent: The evaluation of the champion's policy, or of the start, on the same prompts.
+        reward_model: The evaluation of the candidate's reward model.
+        check: The criteria.
+        seed: Of the bootstrap.
+        output: Receives report.md and report.json.
+
+    Returns:
+        `holds` (1 or 0), `win_rate` with its interval, `prompts`, `ece` and `kl`.
+
+    Raises:
+        ConfigError: The two share no prompt that the judge scored.
+    """
+    mine, theirs = read_json(candidate / _EVALUATION), read_json(opponent / _EVALUATION)
+    figures = _win_rate(mine["per_prompt"], theirs["per_prompt"], check, seed)
+    figures["ece"] = float(read_json(reward_model / _EVALUATION)["test"]["figures"]["ece"])
+    if "kl" in mine:
+        figures |= {"kl": mine["kl"]["value"], "kl_se": mine["kl"]["standard_error"]}
+    criteria = list(criteria_of(figures, check))
+    holds = all(one.holds is not False for one in criteria)
+    _write(output, criteria, figures, check, holds=holds)
+    return {"holds": float(holds), **figures}
+
+
+def criteria_of(figures: Mapping[str, float], check: GateCheck) -> list[Criterion]:
+    """Return what the gate asks, each with what was found.
+
+    Args:
+        figures: `win_rate`, `win_rate_low`, `win_rate_high`, `ece`, and `kl` with `kl_se`.
+        check: The criteria.
+    """
+    gate = check.gate
+    low, high = figures["win_rate_low"], figures["win_rate_high"]
+    rate = f"{figures['win_rate']:.3f} [{low:.3f}, {high:.3f}]"
+    kl = figures.get("kl")
+    return [
+        Criterion(
+            f"win rate against {check.opponent}, by {gate.tester}",
+            rate,
+            _asked("interval above", gate.min_win_rate),
+            None if gate.min_win_rate is None else low > gate.min_win_rate,
+        ),
+        Criterion(
+            "calibration error of the reward model",
+            f"{figures['ece']:.3f}",
+            _asked("at most", gate.max_ece),
+            None if gate.max_ece is None else figures["ece"] <= gate.max_ece,
+        ),
+        Criterion(
+            "KL to the start, nats",
+            "not measured" if kl is None else f"{kl:.3f} ± {figures['kl_se']:.3f}",
+            _asked("at most", gate.max_kl),
+            # What was not measured cannot be said to hold.
+            None if gate.max_kl is None else kl is not None and kl <= gate.max_kl,
+        ),
+    ]
+
+
+def _asked(words: str, bound: float | None) -> str:
+    return "-" if bound is None else f"{words} {bound:g}"
+
+
+def _win_rate(
+    mine: Mapping[str, Any], theirs: Mapping[str, Any], check: GateCheck, seed: int
+) -> dict[str, float]:
+    """Return the paired win rate, ties as halves, with its 95 % interval over prompts."""
+    judge = check.gate.tester
+    shared = [
+        key
+        for key in mine
+        if key in theirs and judge in mine[key]["scores"] and judge in theirs[key]["scores"]
+    ]
+    if not shared:
+        raise ConfigError(
+            f"candidate and {check.opponent} have no prompt in common that {judge} scored: "
+            "set gate.tester to a testing reward model of this run"
+        )
+    ours = [mine[key]["scores"][judge] for key in shared]
+    others = [theirs[key]["scores"][judge] for key in shared]
+    halves = [(win + tie / 2, lose + tie / 2, 0.0) for win, lose, tie in win_shares(ours, others)]
+    rates = win_rates_of_shares(halves, seed=seed, resamples=check.bootstrap_samples)
+    return {
+        "win_rate": rates.win,
+        "win_rate_low": rates.win_interval.low,
+        "win_rate_high": rates.win_interval.high,
+        "prompts": float(rates.prompts),
+    }
+
+
+def _write(
+    output: Path,
+    criteria: list[Criterion],
+    figures: Mapping[str, float],
+    check: GateCheck,
+    *,
+    holds: bool,
+) -> None:
+    """Write the evidence for people and for programs."""
+    rows = [[one.name, one.figure, one.asked, _verdict(one.holds)] for one in criteria]
+    columns = ["criterion", "found", "asked", "verdict"]
+    title = "The gate holds" if holds else "The gate refuses"
+    note = f"Paired over {figures['prompts']:.0f} test prompts; ties count half; 95 % interval."
+    lines = [f"# {title}", "", "| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    write_atomic(output / "report.md", "\n".join([*lines, "", note, ""]))
+    table = {"title": title, "columns": columns, "rows": rows, "note": note}
+    evidence = {
+        "holds": holds,
+        "criteria": [asdict(one) for one in criteria],
+        "figures": dict(figures),
+        "gate": check.model_dump(mode="json"),
+        "tables": {"criteria": table},
+    }
+    write_json(output / "report.json", evidence)
+
+
+def _verdict(holds: bool | None) -> str:
+    return {True: "holds", False: "refused", None: "not asked"}[holds]

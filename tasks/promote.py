@@ -1,0 +1,46 @@
+"""Decides whether a candidate may become the champion, and writes down on what evidence."""
+
+from __future__ import annotations
+
+from tasks.evaluation.config import GateCheck
+from tasks.settings.log import Log
+from tasks.stages.artifact import Artifact
+from tasks.stages.prefect_task import stage_task
+from tasks.storage.workspace import Workspace
+
+
+@stage_task(version=1, resources="cpu")
+def promote(
+    candidate: Artifact,
+    opponent: Artifact,
+    reward_model: Artifact,
+    *,
+    config: GateCheck,
+    seed: int,
+    workspace: Workspace,
+    log: Log,
+) -> dict[str, float]:
+    """Hold the figures of a candidate against the criteria of the gate.
+
+    Args:
+        candidate: Evaluation of its policy.
+        opponent: Evaluation of the champion's policy, or of the start, on the same test prompts.
+        reward_model: Evaluation of its reward model.
+        config: The criteria.
+        seed: Of the bootstrap.
+        workspace: `output/` receives report.md and report.json.
+        log: Where the verdict is noted.
+
+    Returns:
+        `holds` (1 or 0), `win_rate` with its interval, `prompts`, `ece` and `kl`.
+
+    Raises:
+        ConfigError: The two evaluations share no prompt that the gate's judge scored.
+    """
+    from tasks.evaluation.gate import decide
+
+    figures = decide(
+        candidate.path, opponent.path, reward_model.path, config, seed, workspace.output
+    )
+    log.note("the gate holds" if figures["holds"] else "the gate refuses")
+    return figures

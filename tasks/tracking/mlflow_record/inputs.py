@@ -1,0 +1,99 @@
+"""The inputs of a stage: data sets by source and digest, models by their pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tasks.tracking.mlflow_record.book import Book
+from tasks.tracking.mlflow_record.figures import StageFigures
+from tasks.tracking.mlflow_record.models import ModelShelf
+from tasks.tracking.mlflow_record.tags import FROM_TAG
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+
+_LONGEST_CONTEXT = 500
+_LONGEST_NAME = 500
+
+Input = Mapping[str, str]
+"""As `Spool.stage_started` takes it."""
+
+
+def tell_inputs(
+    book: Book, shelf: ModelShelf, experiment: str, run: str, inputs: Sequence[Input]
+) -> tuple[StageFigures, dict[str, str]]:
+    """Link what a stage reads to its run.
+
+    Args:
+        book: of MLflow.
+        shelf: of its models.
+        experiment: of the run.
+        run: MLflow's id of the stage's run.
+        inputs: what the stage reads.
+
+    Returns:
+        What its figures are about (a model only where one is read), and tags that name the runs
+        which made the inputs.
+    """
+    from mlflow.entities import LoggedModelInput
+
+    models: dict[str, str] = {}
+    data: list[Input] = []
+    makers = {}
+    for item in inputs:
+        model = shelf.find_or_add(experiment, item) if item["key"] else None
+        if model is None:
+            data.append(item)
+        else:
+            models[item["role"]] = model.model_id
+        maker = book.maker(item["key"]) if item["key"] else None
+        if maker is not None:
+            makers[f"{FROM_TAG}{item['role']}"] = str(maker)
+    links = [LoggedModelInput(model) for model in dict.fromkeys(models.values())]
+    if data or links:
+        book.client.log_inputs(run, _dataset_inputs(data), links)
+    measured = next(iter(models.values()), "")
+    datasets: dict[str, Sequence[str]] = {
+        item["role"]: (dataset_name(item), item["digest"]) for item in data
+    }
+    return StageFigures(measured, datasets), makers
+
+
+def dataset_name(item: Input) -> str:
+    """Name a data set for people: `prepare_data / train`."""
+    if item["stage"] == "external":
+        return (item["label"] or item["role"])[:_LONGEST_NAME]
+    title = f"{item['stage']} · {item['label']}" if item["label"] else item["stage"]
+    name = f"{title} / {item['part']}" if item["part"] else title
+    return name[:_LONGEST_NAME]
+
+
+def _dataset_inputs(items: Sequence[Input]) -> list[DatasetInput]:
+    """Describe data sets without reading a row of them."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    # MLflow keeps one link from a data set to a run, whatever roles it has there.
+    roles: dict[tuple[str, str], list[Input]] = {}
+    for item in items:
+        roles.setdefault((dataset_name(item), item["digest"]), []).append(item)
+    described = []
+    for (name, digest), same in roles.items():
+        kind, source = _source(same[0])
+        profile: dict[str, Any] = {"digest": digest, "made by": same[0]["stage"]}
+        profile |= {name: same[0][name] for name in ("key", "part") if same[0][name]}
+        context = ", ".join(item["role"] for item in same)[:_LONGEST_CONTEXT]
+        described.append(
+            DatasetInput(
+                Dataset(name, digest, kind, json.dumps(source), profile=json.dumps(profile)),
+                [InputTag("mlflow.data.context", context)],
+            )
+        )
+    return described
+
+
+def _source(item: Input) -> tuple[str, dict[str, str]]:
+    """Return MLflow's kind of source, and where it is."""
+    place = item["source"]
+    return ("s3" if place.startswith("s3://") else "local"), {"uri": place}

@@ -1,0 +1,113 @@
+"""Which MLflow the records go to, and the connection to it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from tasks.storage.locks import FileLock
+from tasks.tracking.places import migration_lock, server_on_record
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+_SETTINGS = {
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # What a command prints is ours.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # A server that is down is tried again at the next look, not for minutes in one call.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+}
+_URI = "MLFLOW_TRACKING_URI"
+_KNOCK_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingPlace:
+    """Where MLflow keeps its records."""
+
+    uri: str
+    """A tracking server or a database."""
+    artifacts: str | None
+    """URI for files; None leaves it to the server."""
+    lock: Path
+    """Held while the database is being made or migrated."""
+    pages: str = ""
+    """Where its pages are to be seen, without a password; empty when no server is known."""
+
+    @property
+    def is_server(self) -> bool:
+        """Whether records go to a server, not straight into a database."""
+        return self.uri.startswith(("http://", "https://"))
+
+    def knock(self) -> None:
+        """Find out at once whether a server listens.
+
+        Raises:
+            OSError: nobody does.
+        """
+        if self.is_server:
+            parts = urlsplit(self.uri)
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            socket.create_connection((parts.hostname, port), _KNOCK_SECONDS).close()
+
+
+def tracking_place(mlruns: Path, home_root: Path | None = None) -> TrackingPlace:
+    """Return the MLflow of `MLFLOW_TRACKING_URI`, else the kept server, else a database.
+
+    Args:
+        mlruns: folder of the database that is used without a server.
+        home_root: the state folder, which may have a server that `sparring up` keeps.
+    """
+    folder = Path(mlruns).absolute()
+    lock = migration_lock(folder)
+    kept = server_on_record(home_root) if home_root is not None else None
+    if uri := os.environ.get(_URI) or kept:
+        pages = re.sub(r"//[^/@]*@", "//", uri) if uri.startswith("http") else kept or ""
+        return TrackingPlace(uri, None, lock, pages.rstrip("/"))
+    return TrackingPlace(f"sqlite:///{folder}/mlflow.db", (folder / "artifacts").as_uri(), lock)
+
+
+def connect(place: TrackingPlace) -> MlflowClient:
+    """Open MLflow, making or migrating its database once, whoever else starts now."""
+    place.knock()
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    from mlflow.tracking import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with FileLock(place.lock):
+        client = MlflowClient(place.uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextmanager
+def as_global(place: TrackingPlace) -> Iterator[None]:
+    """Make a database the one that MLflow's own code finds without being told.
+
+    Its registry looks a model up that way. A server does so by itself.
+    """
+    if place.is_server or os.environ.get(_URI) == place.uri:
+        yield
+        return
+    given = os.environ.get(_URI)
+    os.environ[_URI] = place.uri
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[_URI]
+        else:
+            os.environ[_URI] = given

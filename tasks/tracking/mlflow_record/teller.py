@@ -1,0 +1,261 @@
+"""Tells MLflow the events of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.storage.digests import canonical_json
+from tasks.tracking.cursor import Cursor
+from tasks.tracking.mlflow_record.book import Book, UnknownRunError
+from tasks.tracking.mlflow_record.figures import StageFigures
+from tasks.tracking.mlflow_record.inputs import tell_inputs
+from tasks.tracking.mlflow_record.models import ModelShelf
+from tasks.tracking.mlflow_record.notes import add_to_note, stage_note, write_flow_note
+from tasks.tracking.mlflow_record.tags import (
+    FLOW_TAG,
+    MODEL_TAG,
+    NOTE_TAG,
+    OUTPUT,
+    RUN_TAG,
+    SKIPPED_TAG,
+    STAGE_TAG,
+    USER_TAG,
+    Page,
+)
+from tasks.tracking.pages import link_page, model_address, run_address, told_pages
+from tasks.tracking.params import clean_name, flatten
+from tasks.tracking.spool import Event
+
+_LONGEST_TAG = 5000
+_LONGEST_KEY = 250
+
+
+class Teller:
+    """Tells the events of one flow run, but for its figures.
+
+    Args:
+        book: of MLflow.
+        run: our id of the flow run.
+        cursor: what was told of it; changed as more is told.
+        spool_root: where the cursors of other runs lie.
+    """
+
+    def __init__(self, book: Book, run: str, cursor: Cursor, spool_root: Path) -> None:
+        """Prepare to tell; asks MLflow nothing."""
+        self._book, self._client = book, book.client
+        self._run, self._cursor = run, cursor
+        self._root = spool_root
+        self._shelf = ModelShelf(book)
+        self._made: set[str] = set()
+
+    def is_known(self) -> bool:
+        """Tell whether MLflow still has the run that the cursor says it was told of."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.get_run(next(iter(self._cursor.runs.values())))
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+        return True
+
+    def tell(self, event: Event) -> None:
+        """Tell one event that is not of figures; an unknown kind is from a newer Sparring.
+
+        Raises:
+            UnknownRunError: the flow's run is another home's, and not in MLflow yet.
+        """
+        known = {
+            "run_started": self._run_started,
+            "run_finished": self._run_finished,
+            "stage_started": self._stage_started,
+            "stage_skipped": self._stage_skipped,
+            "stage_finished": self._stage_finished,
+            "tags": self._tags,
+            "files": self._files,
+            "alias_moved": self._alias_moved,
+        }
+        if event["event"] in known:
+            known[event["event"]](event)
+
+    def run_id(self, stage: str, event: Event) -> str:
+        """Return MLflow's id of a stage's run, or with "" of the flow's: known, found, or new."""
+        cursor = self._cursor
+        if stage in cursor.runs:
+            return cursor.runs[stage]
+        tags = {RUN_TAG: self._run, STAGE_TAG: stage, "mlflow.source.name": "sparring"}
+        if not stage:
+            return self._flow_run_id(tags, event)
+        parent = self.run_id("", event)
+        tags["mlflow.parentRunId"] = parent
+        name = str(event.get("name", stage[:16]))
+        found, was_there = self._book.open_run(cursor.experiment, name, event["time"], tags)
+        if not was_there:
+            self._made.add(stage)
+        elif stage not in cursor.shared:
+            cursor.shared.append(stage)
+        cursor.runs[stage] = found
+        return found
+
+    def _flow_run_id(self, tags: dict[str, str], event: Event) -> str:
+        """Return MLflow's id of the flow's run; only the home that began it makes it."""
+        cursor = self._cursor
+        if not cursor.flow:
+            found = self._book.flow_run(self._run)
+            if found is None:
+                raise UnknownRunError(f"{self._run}: its flow has not told MLflow of it yet")
+            cursor.experiment = str(found.info.experiment_id)
+            cursor.runs[""] = str(found.info.run_id)
+            return cursor.runs[""]
+        if not cursor.experiment:
+            cursor.experiment = self._book.experiment(event.get("experiment") or cursor.flow)
+        tags[FLOW_TAG] = cursor.flow
+        cursor.runs[""], _ = self._book.open_run(cursor.experiment, self._run, event["time"], tags)
+        return cursor.runs[""]
+
+    def _run_started(self, event: Event) -> None:
+        self._cursor.flow = event["flow"]
+        self._start("", event)
+
+    def _run_finished(self, event: Event) -> None:
+        run = self.run_id("", event)
+        write_flow_note(self._book, run, self._cursor)
+        self._client.set_terminated(run, event["status"], end_time=event["time"])
+
+    def _stage_started(self, event: Event) -> None:
+        stage, cursor = event["stage"], self._cursor
+        cursor.begin_attempt(stage, event["attempt"])
+        run, inputs = self.run_id(stage, event), event.get("inputs", [])
+        about, links = tell_inputs(self._book, self._shelf, cursor.experiment, run, inputs)
+        if event.get("produces"):
+            model = self._shelf.begin(cursor.experiment, run, stage, event, self._run)
+            about = StageFigures(model.model_id, about.datasets)
+        cursor.subjects[stage] = about.to_json()
+        self._start(stage, event, links)
+        own = Page(event["name"], run_address(cursor.experiment, run))
+        for key in dict.fromkeys(item["key"] for item in inputs if item["key"]):
+            self._tell_maker(key, {f"{USER_TAG}{stage[:16]}.{self._run}": str(own)})
+
+    def _tell_maker(self, stage: str, tags: Mapping[str, str]) -> None:
+        """Let the run that made an input say who uses it; one that was deleted cannot."""
+        from mlflow.exceptions import MlflowException
+
+        maker = self._book.maker(stage)
+        if maker is None:
+            return
+        try:
+            add_to_note(self._client, maker.run, _clean_tags(tags))
+        except MlflowException as error:
+            if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+                raise
+
+    def _stage_skipped(self, event: Event) -> None:
+        stage = event["stage"]
+        flow_run = self.run_id("", event)
+        self._client.set_tag(flow_run, f"{SKIPPED_TAG}{stage[:16]}", event["name"])
+        self._cursor.skipped[stage] = event["name"]
+        if stage in self._cursor.runs:
+            # It was killed after its commit, before it could say so.
+            self._close_stage(self._cursor.runs[stage], event, "FINISHED", {})
+        elif event.get("output", {}).get("produces") and (model := self._book.model(stage)):
+            if str(model.status) != "READY":  # the same, in another run
+                run = model.source_run_id or ""
+                self._shelf.finish(model, run, event["output"])
+
+    def _stage_finished(self, event: Event) -> None:
+        run = self.run_id(event["stage"], event)
+        self._close_stage(run, event, event["status"], event.get("tags", {}))
+
+    def _close_stage(self, run: str, event: Event, status: str, tags: Mapping[str, str]) -> None:
+        """End a stage's run, with its model where one came out."""
+        stage, output = event["stage"], event.get("output") or {}
+        added = dict(tags)
+        if status == "FINISHED" and output:
+            added["sparring.output.output"] = output["digest"]
+        if status == "FINISHED" and output.get("produces"):
+            started = {"name": event.get("name", stage[:16]), "produces": output["produces"]}
+            experiment = self._cursor.experiment
+            model = self._shelf.begin(experiment, run, stage, started, self._run)
+            self._shelf.finish(model, run, output)
+            names = {
+                RUN_TAG: self._run,
+                "sparring.digest": output["digest"],
+                "sparring.label": output.get("label", ""),
+                "sparring.source": output["path"],
+            }
+            version = self._shelf.register(self._flow(), model, run, names)
+            added["sparring.output.version"] = version
+            address = model_address(str(model.experiment_id), model.model_id)
+            added[MODEL_TAG] = str(Page(str(model.name), address))
+        add_to_note(self._client, run, _clean_tags(added))
+        self._client.set_terminated(run, status, end_time=event["time"])
+
+    def _flow(self) -> str:
+        """Return the flow's name, which a home that only helps reads from MLflow."""
+        if self._cursor.flow:
+            return self._cursor.flow
+        tags = self._client.get_run(self._cursor.runs[""]).data.tags
+        return str(tags.get(FLOW_TAG) or "sparring")
+
+    def _tags(self, event: Event) -> None:
+        run = self.run_id(event["stage"] or "", event)
+        for name, value in _clean_tags(event["tags"]).items():
+            self._client.set_tag(run, name, value)
+
+    def _files(self, event: Event) -> None:
+        run = self.run_id(event["stage"] or "", event)
+        for path in map(Path, event["paths"]):
+            if not path.exists():
+                continue
+            if event.get("links"):
+                page = link_page(path.read_text(encoding="utf-8"), self._address, self._site)
+                self._client.log_text(run, page, f"{OUTPUT}/{path.name}")
+            else:
+                self._client.log_artifact(run, str(path), OUTPUT)
+
+    @property
+    def _site(self) -> str:
+        return self._book.place.pages
+
+    def _address(self, kind: str, name: str) -> str | None:
+        """Return the page of a stage or a flow run, from what this home told or from MLflow."""
+        if address := told_pages(self._root, self._book.place.uri).get((kind, name)):
+            return address
+        if kind == "run":
+            found = self._book.flow_run(name)
+            return run_address(found.info.experiment_id, found.info.run_id) if found else None
+        maker = self._book.maker(name)
+        return maker.address if maker else None
+
+    def _alias_moved(self, event: Event) -> None:
+        experiment = self._cursor.experiment or self._book.experiment(event["flow"])
+        self._shelf.move_alias(event, experiment)
+
+    def _start(self, stage: str, event: Event, more: Mapping[str, str] | None = None) -> None:
+        """Begin, or begin again, the MLflow run of a flow run or of a stage."""
+        from mlflow.entities import Param, RunTag
+
+        run, is_new = self.run_id(stage, event), stage in self._made
+        tags = _clean_tags({**event.get("tags", {}), **(more or {})})
+        if stage and is_new:
+            names = {RUN_TAG: self._run, STAGE_TAG: stage, **tags}
+            tags[NOTE_TAG] = stage_note(names)
+        flat = flatten(event["params"])
+        params = [Param(clean_name(key)[:_LONGEST_KEY], value) for key, value in flat.items()]
+        pairs = [RunTag(name, value) for name, value in tags.items()]
+        self._client.log_batch(run, tags=pairs, params=params)
+        if not is_new:
+            self._client.update_run(run, status="RUNNING")
+        self._made.discard(stage)
+        config = canonical_json(event["params"]).decode()
+        self._client.log_text(run, config, "config.json")
+
+
+def _clean_tags(tags: Mapping[str, Any]) -> dict[str, str]:
+    """Return tags as MLflow takes them."""
+    return {
+        clean_name(name)[:_LONGEST_KEY]: str(value)[:_LONGEST_TAG] for name, value in tags.items()
+    }

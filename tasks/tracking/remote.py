@@ -1,0 +1,184 @@
+"""The place that several machines share: small records and big files by name.
+
+`SPARRING_REMOTE` names it: an absolute folder (a shared disk), or `s3://bucket[/prefix]`. Without
+it there is none, and everything stays in the home of one machine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, Protocol
+
+from tasks.settings.errors import ConfigError
+from tasks.storage.errors import CorruptError, StorageError
+
+VARIABLE = "SPARRING_REMOTE"
+"""The environment variable that names the remote."""
+
+_HOW = f"set {VARIABLE} to the absolute path of a shared folder, or to s3://BUCKET/PREFIX"
+
+
+class RemoteError(StorageError):
+    """The remote did not do what was asked, after every retry that makes sense."""
+
+
+class DamagedError(RemoteError, CorruptError):
+    """Bytes on the remote, or about to go there, are not what their digest says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at on a remote."""
+
+    subject: str
+    """What: reachable, writable, encrypted, not public, versioned."""
+    state: Literal["ok", "bad", "unknown"]
+    """`unknown` where the server does not say; that alone is no fault."""
+    detail: str
+    """What was found, and what to do if it is bad."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What an object held when it was read through."""
+
+    size: int
+    """Bytes."""
+    md5: str
+    """Hex."""
+    sha256: str
+    """Hex."""
+
+
+class Remote(Protocol):
+    """A place for whole objects under posix names such as `manifests/train/KEY.json`.
+
+    A reader sees an old object or a new one, never a part. Faults that pass are waited out inside.
+    Every method raises `ConfigError` for what only the user can mend (no such bucket, no
+    credentials, no permission) and `RemoteError` for what did not go away.
+    """
+
+    url: str
+    """Where it is; never holds credentials."""
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write an object, replacing what was there."""
+        ...
+
+    def put_if_absent(self, name: str, data: bytes) -> bool:
+        """Write an object unless there is one; of many callers at once exactly one gets True."""
+        ...
+
+    def get(self, name: str) -> bytes | None:
+        """Return an object's bytes, or None when there is none."""
+        ...
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the full names that begin with `prefix` (end it in `/` for a folder), sorted."""
+        ...
+
+    def age(self, name: str) -> float | None:
+        """Return the seconds since an object was written, both instants by the remote's clock."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove an object; an absent one is fine."""
+        ...
+
+    def upload(self, name: str, path: Path, *, md5: str | None = None) -> None:
+        """Copy a file of any size there; it is visible only when it is whole.
+
+        Args:
+            name: the object.
+            path: the file.
+            md5: what the file should be, checked while it is read (hex).
+
+        Raises:
+            DamagedError: the file is not what `md5` says; nothing is visible then.
+        """
+        ...
+
+    def download(self, name: str, path: Path) -> None:
+        """Copy an object into a file, which appears only when it is whole.
+
+        Raises:
+            DamagedError: its bytes are not what the remote noted when it was written.
+            RemoteError: also when there is no such object.
+        """
+        ...
+
+    def content(self, name: str) -> Content | None:
+        """Read an object through for its size and digests, keeping nothing; None without one."""
+        ...
+
+    def size(self, name: str) -> int | None:
+        """Return an object's bytes without reading it, or None when there is none."""
+        ...
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Return the size of each object that `names(prefix)` would list, in as few requests."""
+        ...
+
+    def sweep(self, older_than: float = 3600.0) -> int:
+        """Remove what writers that died left unfinished, and return how many such things."""
+        ...
+
+    def findings(self) -> list[Finding]:
+        """Look at the remote for `sparring doctor`; raises nothing."""
+        ...
+
+
+def damaged_file(path: Path, expected: str, found: str) -> DamagedError:
+    """Return the error about a local file that is not what its MD5 says."""
+    return DamagedError(
+        f"{path} is damaged: its MD5 is {found} and should be {expected}; nothing of it was pushed."
+        " Remove it; it is made again, or fetched from the remote if that has a good copy"
+    )
+
+
+def open_remote(url: str | None = None) -> Remote | None:
+    """Return the remote, one object per process and place, or None when none is named.
+
+    Nothing is contacted yet.
+
+    Args:
+        url: an absolute folder or `s3://bucket[/prefix]`; `SPARRING_REMOTE` by default.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    url = os.environ.get(VARIABLE, "") if url is None else str(url)
+    return _open(url.rstrip("/") or url) if url else None
+
+
+def require_remote() -> Remote:
+    """Return the remote; raises `ConfigError` saying how to name one when there is none."""
+    remote = open_remote()
+    if remote is None:
+        raise ConfigError(f"this needs a remote, and none is named: {_HOW}")
+    return remote
+
+
+@lru_cache(maxsize=16)
+def _open(url: str) -> Remote:
+    """Make the object for a URL."""
+    if url.startswith("s3://"):
+        matched = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[\w.=+-]+)*)", url)
+        parts = matched.group(2).split("/") if matched else []
+        if not matched or {".", ".."} & set(parts):
+            raise ConfigError(
+                f"{VARIABLE} is {url!r}: write s3://BUCKET or s3://BUCKET/PREFIX; credentials and"
+                " the endpoint go into AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL"
+            )
+        from tasks.tracking.s3 import S3Remote
+
+        return S3Remote(matched.group(1), matched.group(2).strip("/"))
+    if not Path(url).is_absolute() or "://" in url:
+        raise ConfigError(f"the remote {url!r} is no absolute folder and no s3:// address: {_HOW}")
+    from tasks.tracking.remote_folder import FolderRemote
+
+    return FolderRemote(Path(url))

@@ -1,0 +1,88 @@
+"""Programs that use the servers of a state folder, and what is left of them afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from typing import Any
+
+import psutil
+
+from flows.processes import is_alive
+from tasks.storage.files import read_json
+from tests.flows.command import Shell
+
+PROGRAM = """
+import os, time
+from prefect import flow, task
+@task
+def step(number):
+    time.sleep(SECONDS)
+    return number
+@flow(name="apo", flow_run_name="tiny")
+def tiny():
+    return sum(step(number) for number in range(4))
+assert tiny() == 6
+"""
+RECORD = """
+import sys, mlflow
+mlflow.set_experiment("by-server")
+with mlflow.start_run(run_name="hello"):
+    mlflow.log_metric("loss", 0.25)
+    mlflow.log_text("written through the server", "note.txt")
+"""
+
+
+def python(shell: Shell, program: str, **variables: str) -> Any:
+    """Start a Python program in the shell's folder."""
+    return subprocess.Popen(
+        [sys.executable, "-c", program], cwd=shell.folder, env={**os.environ, **variables}
+    )
+
+
+def alive(shell: Shell) -> list[str]:
+    """Return the command lines of what runs with this state folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("SPARRING_HOME") == str(shell.home.root):
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return [line for line in found if line]
+
+
+def ask(url: str, what: str) -> Any:
+    """Return what Prefect answers to a search without conditions."""
+    return _post(f"{url}/{what}", {})
+
+
+def task_states(url: str) -> list[str]:
+    """Return the state types of Prefect's task runs."""
+    return [run["state_type"] for run in ask(url, "task_runs/filter")]
+
+
+def runs_of(url: str, experiment: str) -> list[dict[str, Any]]:
+    """Return MLflow's runs of an experiment."""
+    search = f"{url}/api/2.0/mlflow/runs/search"
+    return _post(search, {"experiment_ids": [experiment]})["runs"]
+
+
+def end_servers(shell: Shell) -> None:
+    """End whatever servers a failed test leaves."""
+    records = read_json(shell.home.servers) if shell.home.servers.exists() else {}
+    for name in ("keeper", "prefect", "mlflow"):
+        if is_alive(record := records.get(name, {})):
+            tree = psutil.Process(record["pid"])
+            for process in (*tree.children(recursive=True), tree):
+                process.kill()
+
+
+def _post(url: str, query: dict[str, Any]) -> Any:
+    body = json.dumps(query).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.loads(answer.read())

@@ -1,0 +1,70 @@
+"""The gate: figures worked out by hand against its criteria."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.evaluation.config import GateCheck, GateConfig
+from tasks.evaluation.gate import criteria_of, decide
+from tasks.settings.errors import ConfigError
+from tasks.storage.files import read_json, write_json
+
+
+def evaluation(folder: Path, scores: list[list[float]], **more: Any) -> Path:
+    prompts = {f"p{n}": {"scores": {"RM_Test": row}} for n, row in enumerate(scores)}
+    write_json(folder / "evaluation.json", {"per_prompt": prompts, **more})
+    return folder
+
+
+def check(**gate: Any) -> GateCheck:
+    return GateCheck(gate=GateConfig(**gate), opponent="champion", bootstrap_samples=200)
+
+
+def judged(tmp_path: Path, mine: list[list[float]], theirs: list[list[float]], **gate: Any) -> Any:
+    kl = {"value": 2.0, "standard_error": 0.1, "count": 4}
+    ours = evaluation(tmp_path / "ours", mine, kl=kl)
+    others = evaluation(tmp_path / "theirs", theirs)
+    write_json(tmp_path / "rm" / "evaluation.json", {"test": {"figures": {"ece": 0.08}}})
+    return decide(ours, others, tmp_path / "rm", check(**gate), 0, tmp_path / "out")
+
+
+def test_ties_count_half(tmp_path: Path) -> None:
+    """Won, lost, tied, won: (1 + 0 + ½ + 1) / 4 = 0.625."""
+    figures = judged(tmp_path, [[2.0], [0.0], [1.0], [3.0]], [[1.0], [1.0], [1.0], [1.0]])
+    assert figures["win_rate"] == pytest.approx(0.625)
+    assert figures["win_rate_low"] < 0.5 < figures["win_rate_high"]
+    assert (figures["holds"], figures["prompts"], figures["ece"]) == (0.0, 4.0, 0.08)
+
+
+def test_the_champion_does_not_beat_itself(tmp_path: Path) -> None:
+    same = [[float(n)] for n in range(20)]
+    figures = judged(tmp_path, same, same)
+    assert figures["win_rate"] == figures["win_rate_low"] == 0.5
+    assert figures["holds"] == 0.0
+
+
+def test_all_criteria_must_hold_and_the_evidence_says_which_does_not(tmp_path: Path) -> None:
+    better, worse = [[2.0]] * 20, [[1.0]] * 20
+    assert judged(tmp_path, better, worse)["holds"] == 1.0
+    assert judged(tmp_path, better, worse, max_ece=0.1, max_kl=2.5)["holds"] == 1.0
+    assert judged(tmp_path, better, worse, max_ece=0.05)["holds"] == 0.0
+    assert judged(tmp_path, better, worse, max_kl=1.5)["holds"] == 0.0
+    evidence = read_json(tmp_path / "out" / "report.json")
+    assert [one["holds"] for one in evidence["criteria"]] == [True, None, False]
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "# The gate refuses" in text and "| 2.000 ± 0.100 | at most 1.5 | refused |" in text
+
+
+def test_what_was_not_measured_does_not_hold() -> None:
+    figures = {"win_rate": 0.9, "win_rate_low": 0.8, "win_rate_high": 1.0, "ece": 0.1}
+    kl = criteria_of(figures, check(max_kl=3.0))[-1]
+    assert kl.holds is False and kl.figure == "not measured"
+    assert criteria_of(figures, check(min_win_rate=None))[0].holds is None
+
+
+def test_a_judge_who_scored_nothing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no prompt in common that oracle scored"):
+        judged(tmp_path, [[1.0]], [[1.0]], tester="oracle")
