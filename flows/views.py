@@ -15,6 +15,7 @@ from flows.display import span, state_text, table
 from flows.run import Outcome, recorded_config, report_of
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.settings.loading import dump_config
+from tasks.stages.aliases import alias_rows
 from tasks.stages.exchange import fetch_artifact
 from tasks.stages.manifest import Manifest, list_manifests
 from tasks.stages.plan import PlannedStage
@@ -89,7 +90,7 @@ def show_status(name: str, console: Console, *, as_json: bool) -> None:
 
 
 def show_list(what: str, console: Console, *, as_json: bool) -> None:
-    """Print runs, artifacts, flows or configs.
+    """Print runs, artifacts, aliases, flows or configs.
 
     Raises:
         ConfigError: There is no such list.
@@ -97,6 +98,7 @@ def show_list(what: str, console: Console, *, as_json: bool) -> None:
     lists = {
         "runs": _runs,
         "artifacts": _artifacts,
+        "aliases": alias_rows,
         "flows": lambda home: [{"flow": e.name, "does": e.summary} for e in FLOWS.values()],
         "configs": lambda home: [
             {"config": name, "is": line} for name, line in config_headers().items()

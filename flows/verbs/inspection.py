@@ -20,10 +20,12 @@ def status(name: RunName = "latest", as_json: AsJson = False) -> None:
 
 @app.command("ls")
 def list_things(
-    what: Annotated[str, typer.Argument(help="runs, artifacts, flows or configs.")] = "runs",
+    what: Annotated[
+        str, typer.Argument(help="runs, artifacts, aliases, flows or configs.")
+    ] = "runs",
     as_json: AsJson = False,
 ) -> None:
-    """List runs, artifacts, flows or configs."""
+    """List runs, artifacts, aliases, flows or configs."""
     from flows.views import show_list
 
     show_list(what, console, as_json=as_json)

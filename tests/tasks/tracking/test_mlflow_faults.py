@@ -34,13 +34,13 @@ def test_once_whoever_is_killed(server_place: TrackingPlace, tmp_path: Path) -> 
     spool.alias_moved("kills", "champion", {"policy": key("d")})
     spool.run_finished("FINISHED")
     kills = 0
-    for number in range(1, 400, 4):
+    for number in range(1, 400, 2):
         code = _drain_and_die(server_place, tmp_path / "spool", number)
         if code == 0:
             break
         assert code == -signal.SIGKILL
         kills += 1
-    assert kills >= 8
+    assert kills >= 10
     client = client_of(server_place)
     experiment = client.get_experiment_by_name("kills").experiment_id
     runs = client.search_runs([experiment])
