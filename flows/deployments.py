@@ -27,6 +27,7 @@ from flows.exposure import without_passwords
 from flows.prefect_server import HEARTBEAT_SECONDS
 from flows.recurrence import grid
 from flows.recurring_config import RecurringConfig, ScheduleConfig
+from flows.zombies import ensure_automation
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.storage.home import current_home
 
@@ -121,6 +122,7 @@ def deploy_flow(entry: FlowEntry, config: RecurringConfig, wish: Wish) -> Deploy
                 job_variables=_job_variables(pool, wish.folder),
                 pull_steps=_pull_steps(pool, wish.folder),
             )
+    ensure_automation()
     return Deployed(
         f"{entry.name}/{wish.name}",
         str(found),

@@ -45,9 +45,9 @@ def bring_up(
         urls = start_servers(
             home, mlruns=mlruns, host=host, prefect_port=prefect_port, mlflow_port=mlflow_port
         )
-    theirs = is_users_tracking(home)
     notes = []
-    if theirs and not answers(urls["mlflow"], seconds=5.0):
+    is_remote = is_users_tracking(home) and urls["mlflow"].startswith("http")
+    if is_remote and not answers(urls["mlflow"], seconds=5.0):
         notes.append("MLFLOW_TRACKING_URI does not answer; records wait here until it does")
     os.environ.update(prefect_environment(home, urls["prefect"]) | mlflow_environment())
     os.environ["MLFLOW_TRACKING_URI"] = urls["mlflow"]
@@ -57,6 +57,7 @@ def bring_up(
     tidy_prefect(home)
     told, problem = _tell_backlog(mlruns)
     store = os.environ.get("MLFLOW_BACKEND_STORE_URI") or _database(mlruns)
+    urls = {name: without_passwords(url) for name, url in urls.items()}
     return {
         "prefect": urls["prefect"],
         "mlflow": urls["mlflow"],
@@ -129,4 +130,5 @@ def _tell_backlog(mlruns: Path) -> tuple[int, list[str]]:
     try:
         return MlflowRecord(tracking_place(mlruns)).drain(spool, wait_seconds=5.0), []
     except Exception as error:  # tracking never stops work
-        return 0, [f"records of earlier runs wait to be told to MLflow: {error}"]
+        why = without_passwords(str(error))
+        return 0, [f"records of earlier runs wait to be told to MLflow: {why}"]

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import os
 import time
+import urllib.error
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from flows.exposure import PREFECT_PASSWORD
 from flows.prefect_server import BY_HAND, is_users_own, prefect_service, serves_home
 from flows.prefect_server import prefect_environment as prefect_environment
 from flows.processes import free_port, identity, is_alive, is_free
@@ -24,6 +27,7 @@ from flows.services import (
     begin,
     comes_up,
     end,
+    fetch,
     other_users,
     read_record,
     save_record,
@@ -93,6 +97,7 @@ def start_prefect_server(
         others = other_users(record)
         save_record(home, "prefect", {**record, "users": _joined(home, me)})
         alone = not others and not record.get("kept")
+        _require_entry(record["url"])
         return ServerHandle(record["url"], record["pid"], alone, home)
 
 
@@ -159,6 +164,22 @@ def new_server(
             f"--{name}-port, or leave it out and a free one is chosen"
         )
     return make(host, port or free_port(read_record(home, name).get("port"), host))
+
+
+def _require_entry(url: str) -> None:
+    """Raise ConfigError if the server of this home wants a password that we were not given."""
+    login = os.environ.get("PREFECT_API_AUTH_STRING") or os.environ.get(PREFECT_PASSWORD, "")
+    headers = {"Authorization": f"Basic {b64encode(login.encode()).decode()}"} if login else {}
+    try:
+        fetch(f"{url}/admin/version", 10.0, headers)
+    except urllib.error.HTTPError as refusal:
+        if refusal.code == 401:
+            raise ConfigError(
+                f"the Prefect server at {url} wants a password: set PREFECT_API_AUTH_STRING to "
+                f"the {PREFECT_PASSWORD} with which `sparring up` started it"
+            ) from None
+    except OSError:
+        return  # it has just died; whoever uses it starts it again
 
 
 def require_answer(url: str) -> None:

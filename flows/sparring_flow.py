@@ -20,6 +20,7 @@ from prefect.context import FlowRunContext
 from flows.pages import name_flow_run, show_report
 from flows.placement import placed
 from flows.recurrence import is_tick, run_tick
+from flows.zombies import beat_often
 from tasks.settings.base import FrozenConfig
 from tasks.settings.loading import dump_config
 from tasks.stages.aliases import offer_candidate
@@ -30,6 +31,8 @@ from tasks.stages.runs import list_runs, open_run, save_prefect_run
 from tasks.storage.home import Home
 
 Body = Callable[[Any], Artifact]
+
+beat_often()
 
 
 def sparring_flow(body: Body) -> Flow[..., Artifact]:

@@ -144,6 +144,7 @@ class Cluster:
             "MLFLOW_TRACKING_URI": self.mlflow,
             "OMP_NUM_THREADS": "1",
             "SPARRING_LEASE_TTL": "20",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
         }
         return Host(name, self.folder / name, variables)
 

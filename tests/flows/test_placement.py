@@ -228,9 +228,9 @@ def test_a_stage_without_a_slot_says_whom_it_waits_for(site: Site, host: Any) ->
     first = site.start(one, sft=endless, placement=placement)
     wait_until(lambda: "RUNNING" in site.states(pool))
     second = site.start(other, seed=1, placement=placement)
-    wait_until(
-        lambda: "waits for a slot of queue 'gpu' (1 of 1 taken: 'update_policy" in said(other)
-    )
-    ended(first, one)
+    expected = "waits for a slot of queue 'gpu' (1 of 1 taken: 'update_policy · SFT')"
+    wait_until(lambda: expected in said(other))
+    first.send_signal(signal.SIGTERM)
     ended(second, other)
-    assert site.states(pool) == ["COMPLETED", "COMPLETED"]
+    first.wait(timeout=60)
+    assert sorted(site.states(pool)) == ["CANCELLED", "COMPLETED"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flows.services import fetch
-from tests.flows.command import Shell
+from tests.flows.command import SMALL, Shell
 from tests.flows.serving import PROGRAM, RECORD, alive, end_servers, python
 from tests.servers.browser import browse
 from tests.servers.postgres import PASSWORD
@@ -64,6 +64,8 @@ def test_with_passwords_nobody_else_gets_in(shell: Shell) -> None:
     assert python(shell, program, **login).wait() == 0
     assert python(shell, RECORD, **login).wait() == 0
     assert _canaries(shell, "canary-") == []
+    said = shell.refusal("run", "apo", "-c", str(SMALL))
+    assert "set PREFECT_API_AUTH_STRING" in said
     shell("down")
 
 

@@ -210,7 +210,7 @@ class Teller:
         for path in map(Path, event["paths"]):
             if not path.exists():
                 continue
-            if event.get("links"):
+            if event.get("links") and path.suffix == ".html":
                 page = link_page(path.read_text(encoding="utf-8"), self._address, self._site)
                 self._client.log_text(run, page, f"{OUTPUT}/{path.name}")
             else:
