@@ -88,7 +88,8 @@ def test_mlflow_has_the_report_and_the_plots_to_read(finished: Shell) -> None:
         name: {path.name for path in (artifacts / uuid / "artifacts" / "output").glob("*")}
         for uuid, name in ask(database, "select run_uuid, name from runs")
     }
-    assert files[run.id] == {"report.md", "report.html", "report.json"}
+    reports = {"report.md", "report.html", "report.json"}
+    assert files[run.id] == reports | {"lineage.html", "lineage.json"}
     assert {"report.html", "figure-5.png", "table-2.csv"} <= files["write_report"]
     assert "reliability.png" in files["evaluate_reward_model · RM_Base"]
     assert not [path for path in artifacts.rglob("*.safetensors")]
