@@ -20,7 +20,7 @@ from prefect.context import FlowRunContext
 from flows.pages import name_flow_run, show_report
 from flows.placement import placed
 from flows.recurrence import is_tick, run_tick
-from flows.zombies import beat_often
+from flows.zombies import beat_often, tidy_prefect
 from tasks.settings.base import FrozenConfig
 from tasks.settings.loading import dump_config
 from tasks.stages.aliases import offer_candidate
@@ -51,6 +51,8 @@ def sparring_flow(body: Body) -> Flow[..., Artifact]:
         if run.run_id:
             return _recorded(run, config, body=body)
         flow_run = _flow_run()
+        if flow_run is not None:
+            tidy_prefect(run.home)
         work = functools.partial(_recorded, body=body)
         if is_tick(config, flow_run):
             return run_tick(body.__name__, config, flow_run, opened, work)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flows.catalogue import FLOWS
@@ -21,6 +21,9 @@ AUTOMATION = "sparring: runs without a sign of life are Crashed"
 SILENCE = timedelta(seconds=3 * HEARTBEAT_SECONDS)
 """Without a heartbeat for so long, a run is taken for dead."""
 _ALIVE = ("RUNNING", "PENDING", "CANCELLING")
+_OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+_SETTLED = timedelta(seconds=60)
+"""Task runs of a flow run that just ended may be on their way to the server."""
 _PAGE = 200
 _log = logging.getLogger("sparring.flows")
 
@@ -46,7 +49,7 @@ def tidy_prefect(home: Home) -> list[str]:
 
 
 def reconcile_prefect(home: Home) -> list[str]:
-    """Set the flow runs of dead processes, and their unfinished task runs, to Crashed.
+    """Set the flow runs of dead processes, and unfinished task runs of ended ones, to Crashed.
 
     A Prefect flow run has the name of our run. It is dead when it says that it is at work since
     before our own record changed last, and our record says that nobody is at work on it, or that
@@ -69,6 +72,7 @@ def reconcile_prefect(home: Home) -> list[str]:
             if run is not None and _is_stale(flow_run, run):
                 _crash(client, flow_run, run)
                 closed.add(run.id)
+        _close_left_tasks(client)
     return sorted(closed)
 
 
@@ -167,6 +171,31 @@ def _crash(client: Any, flow_run: Any, run: Run) -> None:
         _log.info("flow run %s was deleted meanwhile", flow_run.id)
 
 
+def _close_left_tasks(client: Any) -> None:
+    """Set task runs to Crashed that are at work in flow runs of ours which ended a while ago.
+
+    A worker reports that a flow run's process died, and says nothing of its task runs.
+    """
+    from prefect.client.schemas.filters import FlowFilter, FlowRunFilter, TaskRunFilter
+    from prefect.states import Crashed
+
+    before = datetime.now(UTC) - _SETTLED
+    ended = {"state": {"type": {"any_": list(_OVER)}}, "end_time": {"before_": before}}
+    tasks = client.read_task_runs(
+        flow_filter=FlowFilter.model_validate({"name": {"any_": _our_flows()}}),
+        flow_run_filter=FlowRunFilter.model_validate(ended),
+        task_run_filter=TaskRunFilter.model_validate({"state": {"type": {"any_": list(_ALIVE)}}}),
+        limit=_PAGE,
+    )
+    for task in tasks:
+        client.set_task_run_state(task.id, Crashed(message="its flow run ended"), force=True)
+
+
+def _our_flows() -> list[str]:
+    """Return the names that our flows have in Prefect."""
+    return sorted({*FLOWS, *(name.replace("_", "-") for name in FLOWS), "placed-stage"})
+
+
 def _automation() -> Any:
     """Return the automation as it should be."""
     from prefect.client.schemas.objects import StateType
@@ -175,13 +204,12 @@ def _automation() -> Any:
 
     ends = [f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Crashed", "Cancelled")]
     heartbeat = "prefect.flow-run.heartbeat"
-    names = sorted({*FLOWS, *(name.replace("_", "-") for name in FLOWS), "placed-stage"})
     return AutomationCore(
         name=AUTOMATION,
         description="Made by Sparring, and made again when it is missing.",
         trigger=EventTrigger(
             match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related={"prefect.resource.role": "flow", "prefect.resource.name": names},
+            match_related={"prefect.resource.role": "flow", "prefect.resource.name": _our_flows()},
             after={heartbeat},
             expect={heartbeat, *ends},
             for_each={"prefect.resource.id"},

@@ -16,7 +16,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     shell = Shell(tmp_path_factory.mktemp("finished"))
     done = shell("run", "apo", "-c", str(SMALL))
     (shell.folder / "output.txt").write_text(done.stdout, encoding="utf-8")
+    shutil.copytree(shell.folder, _untouched(shell), symlinks=True)
     return shell
+
+
+@pytest.fixture(scope="session")
+def untouched(finished: Shell) -> Shell:
+    """A copy of `finished` made at once, so that there is this run alone; for reading only."""
+    return Shell(_untouched(finished))
+
+
+def _untouched(shell: Shell) -> Path:
+    return shell.folder.with_name("untouched")
 
 
 @pytest.fixture

@@ -51,7 +51,10 @@ def test_wrong_configuration_is_found_before_anything_is_done(
         (("plan", "app"), "there is no flow 'app'"),
         (("run", "apo", "-c", "apo-tyny"), "did you mean 'apo-tiny'? known: apo-hh-cpu"),
         (("run", "apo", "-c", "nowhere/x.yaml"), "there is no config file 'nowhere/x.yaml'"),
-        (("ls", "artefacts"), "did you mean 'artifacts'? known: runs, artifacts, aliases, flows, configs"),
+        (
+            ("ls", "artefacts"),
+            "did you mean 'artifacts'? known: runs, artifacts, aliases, flows, configs",
+        ),
         (("show", "0123456789"), "there is no run '0123456789'"),
         (("doctor", "--data", "nowhere.jsonl"), "there is no data file at nowhere.jsonl"),
     ],

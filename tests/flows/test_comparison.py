@@ -13,10 +13,10 @@ from tests.flows.command import SMALL, Shell, sets
 
 
 @pytest.fixture(scope="module")
-def two_runs(finished: Shell, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+def two_runs(untouched: Shell, tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """The small run, and one with another beta of DPO."""
     folder = tmp_path_factory.mktemp("two") / "copy"
-    shutil.copytree(finished.folder, folder, symlinks=True)
+    shutil.copytree(untouched.folder, folder, symlinks=True)
     shell = Shell(folder)
     shell("run", "apo", "-c", str(SMALL), *sets("policy.coefficients.beta=5.0"))
     return shell

@@ -22,9 +22,9 @@ def _key(shell: Shell, stage: str, label: str) -> str:
     return next(m.key for m in list_manifests(shell.home, stage) if m.label == label)
 
 
-def test_the_ancestors_of_a_policy_are_a_tree(finished: Shell) -> None:
-    key = _key(finished, "update_policy", "APO-DPO-v1")
-    lines = finished("lineage", key[:10]).stdout.splitlines()
+def test_the_ancestors_of_a_policy_are_a_tree(untouched: Shell) -> None:
+    key = _key(untouched, "update_policy", "APO-DPO-v1")
+    lines = untouched("lineage", key[:10]).stdout.splitlines()
     assert lines[0].startswith(f"update_policy · APO-DPO-v1  {key[:12]}")
     shown = "\n".join(lines)
     for title in ("prepare_data", "update_reward_model · RM_APO-v1", "golden.jsonl"):
@@ -33,49 +33,49 @@ def test_the_ancestors_of_a_policy_are_a_tree(finished: Shell) -> None:
     assert "policy, reference: update_policy · SFT" in shown
 
 
-def test_the_descendants_of_a_file(finished: Shell) -> None:
-    shown = finished("lineage", "latest", "--json").stdout
+def test_the_descendants_of_a_file(untouched: Shell) -> None:
+    shown = untouched("lineage", "latest", "--json").stdout
     gold = next(n for n in json.loads(shown)["nodes"] if n["title"] == "golden.jsonl")
-    down = finished.json("lineage", gold["digest"], "--down")
+    down = untouched.json("lineage", gold["digest"], "--down")
     titles = {node["title"] for node in down["nodes"]}
     assert {"collect_gold", "update_policy · golden SFT", "write_report"} <= titles
     assert "prepare_data" not in titles and "update_policy · SFT" not in titles
-    short = finished("lineage", gold["digest"], "--down", "--depth", "1").stdout.splitlines()
+    short = untouched("lineage", gold["digest"], "--down", "--depth", "1").stdout.splitlines()
     assert len(short) == 3 and "more" in short[-1]
 
 
-def test_a_run_shows_all_that_it_made(finished: Shell) -> None:
-    found = finished.json("lineage", "latest")
+def test_a_run_shows_all_that_it_made(untouched: Shell) -> None:
+    found = untouched.json("lineage", "latest")
     nodes = {node["id"]: node for node in found["nodes"]}
     artifacts = {name for name, one in nodes.items() if one["kind"] == "artifact"}
-    assert set(finished.finished_keys()) == artifacts
+    assert set(untouched.finished_keys()) == artifacts
     assert nodes[found["focus"]]["status"] == "completed"
     made = [edge for edge in found["edges"] if edge["role"] == "made"]
-    assert {edge["to"] for edge in made} == set(finished.finished_keys())
-    assert finished("lineage", "latest").stdout.startswith(f"{found['focus'][4:]}  apo, completed")
+    assert {edge["to"] for edge in made} == set(untouched.finished_keys())
+    assert untouched("lineage", "latest").stdout.startswith(f"{found['focus'][4:]}  apo, completed")
 
 
-def test_lineage_refuses_what_is_nothing(finished: Shell) -> None:
-    assert "nothing here has the key, digest or run id" in finished.refusal("lineage", "abcdef12")
-    assert "apo has no champion yet" in finished.refusal("lineage", "apo/champion")
+def test_lineage_refuses_what_is_nothing(untouched: Shell) -> None:
+    assert "nothing here has the key, digest or run id" in untouched.refusal("lineage", "abcdef12")
+    assert "apo has no champion yet" in untouched.refusal("lineage", "apo/champion")
 
 
-def test_lineage_is_quick_and_light(finished: Shell) -> None:
+def test_lineage_is_quick_and_light(untouched: Shell) -> None:
     program = (
         "import sys; from flows.cli import app; app(standalone_mode=False);"
         "print({'torch', 'mlflow', 'prefect'} & set(sys.modules), file=sys.stderr)"
     )
     began = time.monotonic()
-    done = finished("lineage", "latest", program=program)
+    done = untouched("lineage", "latest", program=program)
     assert done.stderr.strip() == "set()"
     assert time.monotonic() - began < 5
 
 
 @pytest.fixture
-def page(finished: Shell, tmp_path: Path) -> Path:
+def page(untouched: Shell, tmp_path: Path) -> Path:
     """The page of the small run."""
     path = tmp_path / "lineage.html"
-    shown = finished("lineage", "latest", "--html", str(path)).stdout
+    shown = untouched("lineage", "latest", "--html", str(path)).stdout
     assert re.match(r"\d+ nodes in ", shown)
     return path
 
@@ -116,10 +116,10 @@ def test_the_page_without_script_still_has_its_links(
 
 
 def test_ctrl_click_opens_the_page_in_mlflow(
-    finished: Shell, chromium: str, tmp_path: Path
+    untouched: Shell, chromium: str, tmp_path: Path
 ) -> None:
-    key = _key(finished, "update_policy", "SFT")
-    path = write_lineage(finished.home, key, tmp_path)
+    key = _key(untouched, "update_policy", "SFT")
+    path = write_lineage(untouched.home, key, tmp_path)
     other = tmp_path / "mlflow.html"
     other.write_text("<title>the run</title>")
     path.write_text(path.read_text().replace(f"sparring:stage/{key}", other.as_uri()))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -157,3 +158,20 @@ def test_the_server_finds_a_silent_run_by_itself(home: Home, server: str) -> Non
     wait_until(lambda: states(server, "flow_runs") == ["CRASHED"], 130)
     assert "no sign of life" in ask(server, "flow_runs/filter")[0]["state"]["message"]
     reconcile_prefect(home)
+
+
+def test_a_task_whose_flow_run_ended_without_it_is_closed(
+    home: Home, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = {"type": "RUNNING"}
+    flow = ask(server, "flows/", {"name": "placed-stage"})["id"]
+    run = ask(server, "flow_runs/", {"flow_id": flow, "state": running})["id"]
+    task = {"flow_run_id": run, "task_key": "step", "dynamic_key": "0", "state": running}
+    ask(server, "task_runs/", task)
+    ask(server, f"flow_runs/{run}/set_state", {"state": {"type": "CRASHED"}, "force": True})
+    reconcile_prefect(home)
+    # It ended just now: how its task ended may be on its way to the server.
+    assert states(server, "task_runs") == ["RUNNING"]
+    monkeypatch.setattr("flows.zombies._SETTLED", timedelta(0))
+    reconcile_prefect(home)
+    assert states(server, "task_runs") == ["CRASHED"]

@@ -42,7 +42,9 @@ def _kill_at(
     for number in range(first, int(count) + 1, STEP):
         move(str(number), "a")
         toy.trace.unlink(missing_ok=True)
-        assert child(work, SPARRING_FAULT=f"kill@{number}").wait()[0] == -signal.SIGKILL
+        end = child(work, SPARRING_FAULT=f"kill@{number}").wait()[0]
+        # A beat of the lease more or less moves the last operations.
+        assert end == -signal.SIGKILL or (end == 0 and number > int(count) - STEP)
         shared = tmp_path / str(number) / "shared"
         done = {path.stem for path in shared.glob("manifests/*/*.json")}
         began = len(toy.started())
