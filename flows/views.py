@@ -25,6 +25,8 @@ from tasks.storage.home import Home, current_home
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """What would steer the terminal; a model may have written it."""
+_KEY = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+"""A whole key: its beginning is enough for people and for every verb."""
 
 
 def show_outcome(outcome: Outcome, console: Console) -> None:
@@ -110,7 +112,8 @@ def show_list(what: str, console: Console, *, as_json: bool) -> None:
     if as_json:
         _print_json(rows)
     elif rows:
-        console.print(table(tuple(rows[0]), [tuple(row.values()) for row in rows]))
+        shown = [tuple(_KEY.sub(r"\1", str(value)) for value in row.values()) for row in rows]
+        console.print(table(tuple(rows[0]), shown))
     else:
         console.print(f"no {what} yet in {current_home().root}")
 
