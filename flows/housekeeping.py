@@ -18,7 +18,7 @@ from flows.display import table
 from tasks.settings.errors import ConfigError, StageError
 from tasks.stages.candidates import find_candidates
 from tasks.stages.collecting import Sweep, carry_out, collecting_lock
-from tasks.stages.manifest import Manifest, list_manifests
+from tasks.stages.manifest import matching_manifests
 from tasks.stages.pins import Pin, list_pins, pin, unpin
 from tasks.stages.reachability import Policy
 from tasks.stages.remote_collecting import collect_remote
@@ -42,7 +42,7 @@ def keep(name: str, note: str, console: Console) -> None:
         ConfigError: Nothing, or more than one thing, is called so.
     """
     home = current_home()
-    found = _matching(home, name)
+    found = matching_manifests(home, name)
     if len(found) == 1:
         made = pin(home, "artifact", found[0].key, stage=found[0].stage, note=note)
     elif found:
@@ -166,16 +166,6 @@ def _by_kind(sweep: Sweep) -> dict[str, int]:
     for item in sweep.items:
         sizes[item.kind] += item.size
     return dict(sizes)
-
-
-def _matching(home: Home, name: str) -> list[Manifest]:
-    if len(name) < 4:
-        return []
-    return [
-        found
-        for found in list_manifests(home)
-        if found.key.startswith(name) or found.digest.startswith(name)
-    ]
 
 
 def _title(one: Pin) -> str:

@@ -17,7 +17,7 @@ from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.settings.loading import dump_config
 from tasks.stages.aliases import alias_rows
 from tasks.stages.exchange import fetch_artifact
-from tasks.stages.manifest import Manifest, list_manifests
+from tasks.stages.manifest import Manifest, list_manifests, matching_manifests
 from tasks.stages.plan import PlannedStage
 from tasks.stages.runs import list_runs, load_run, stage_events
 from tasks.storage.files import read_json
@@ -125,7 +125,7 @@ def show_artifact_or_run(name: str, console: Console, *, as_json: bool) -> None:
         ConfigError: Nothing, or more than one thing, is called so.
     """
     home = current_home()
-    manifests = _matching(home, name)
+    manifests = matching_manifests(home, name)
     if len(manifests) == 1:
         _show_manifest(home, manifests[0], console, as_json=as_json)
         return
@@ -194,16 +194,6 @@ def _artifacts(home: Home) -> list[dict[str, Any]]:
             "created": str(found.provenance.get("created", "")),
         }
         for found in list_manifests(home)
-    ]
-
-
-def _matching(home: Home, name: str) -> list[Manifest]:
-    if len(name) < 4:
-        return []
-    return [
-        found
-        for found in list_manifests(home)
-        if found.key.startswith(name) or found.digest.startswith(name)
     ]
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import read_json
-from tasks.tracking.places import server_on_record
 
 Address = Callable[[str, str], str | None]
 """Given "stage" or "run" and its name, returns the part of MLflow's address from the # on."""
@@ -62,18 +61,6 @@ def link_page(html: str, address: Address, site: str = "") -> str:
     linked = _LINK.sub(lead, html)
     head, end, tail = linked.rpartition("</body>")
     return f"{head}{SCRIPT}{end}{tail}" if end else linked + SCRIPT
-
-
-def resolve_links(html: str, home_root: Path) -> str:
-    """Turn a page's names into links, as far as this home told MLflow of them.
-
-    Args:
-        html: the page.
-        home_root: the state folder.
-    """
-    pages = told_pages(Path(home_root) / "spool")
-    site = server_on_record(Path(home_root)) or ""
-    return link_page(html, lambda kind, name: pages.get((kind, name)), site)
 
 
 def told_pages(spool_root: Path, place: str = "") -> dict[tuple[str, str], str]:

@@ -12,7 +12,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tasks.tracking.mlflow_record import MlflowRecord, tracking_place
-from tasks.tracking.pages import resolve_links, run_address
+from tasks.tracking.pages import link_page, run_address, told_pages
 from tasks.tracking.spool import Spool
 from tests.servers.browser import Browser, browse
 from tests.servers.tracking_server import MlflowServer
@@ -39,7 +39,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MlflowServe
             run.info.run_name: f"{server.url}/{run_address(experiment, run.info.run_id)}"
             for run in runs
         }
-        resolved = resolve_links(story.lineage_page(folder).read_text(), folder / "home")
+        told = told_pages(folder / "home/spool")
+        page = story.lineage_page(folder).read_text()
+        resolved = link_page(page, lambda kind, name: told.get((kind, name)), "")
         assert addresses[TITLES["a"]].partition("/#")[2] in resolved
         yield server, addresses
 
