@@ -171,9 +171,12 @@ class FolderRemote:
 
     def _check_folder(self) -> None:
         """Tell a remote that is still empty from a disk that is not mounted."""
-        if self.root.is_dir():
-            return
-        if self.root.exists() or not self.root.parent.is_dir():
+        # One look decides: another process may make the folder between two.
+        try:
+            usable = stat.S_ISDIR(self.root.stat().st_mode)
+        except OSError:
+            usable = self.root.parent.is_dir()
+        if not usable:
             raise ConfigError(
                 f"the remote {self.url} is no folder, or its disk is not mounted: mount it, or make"
                 f" the folder {self.root.parent}"
