@@ -1,5 +1,5 @@
 # Sparring: from a clone to a running demo. `make help` lists the targets.
-# PYTHON chooses the interpreter that builds .venv; ARGS is handed to pytest.
+# PYTHON chooses the interpreter that builds .venv; ARGS is handed to pytest or the benchmark.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,7 @@ TORCH := torch==2.13.0
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo test check lint clean
+.PHONY: help setup data demo test check lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -33,6 +33,11 @@ lint: setup ## ruff, the formatter's opinion, and mypy
 	$(BIN)/mypy
 
 check: lint test ## what a change must pass: lint and test
+
+# TRL is wanted by this target alone. Half an hour on two cores; quiet ones, or the ratios spread.
+bench: setup ## the engine against TRL, generate and padding; SPARRING_DATA names the pairs' folder
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks.engine $(ARGS)
 
 clean: ## remove caches and .venv; runs (.sparring, mlruns) and data stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,6 +19,7 @@ from flows.inputs import (
 )
 from flows.sparring_flow import sparring_flow
 from tasks.collect_gold import collect_gold
+from tasks.compute_reference import compute_reference
 from tasks.initialise_policy import initialise_policy
 from tasks.pair_with_gold import pair_with_gold
 from tasks.prepare_data import prepare_data
@@ -231,7 +232,10 @@ def train_policy(
     epoch: int,
     name: str,
 ) -> Artifact:
-    """Steps 5 to 7: sample the policy on its queries, score the responses, update the policy."""
+    """Steps 5 to 7: sample the policy on its queries, score the responses, update the policy.
+
+    What π_ref gives the responses is a stage of its own: another learning rate finds it done.
+    """
     method = config.policy.method
     groups = ring.gold.part("train")
     if method != "sft":
@@ -243,10 +247,14 @@ def train_policy(
             label=f"{name} queries",
         )
         groups = score_responses(reward_model, responses, config=config.scoring(), label=name)
+    logps = None
+    if config.policy.needs_reference:
+        passed = config.policy.reference_pass()
+        logps = compute_reference(reference, [groups], config=passed, label=name)
     return update_policy(
         policy,
         [groups],
-        reference if config.policy.needs_reference else None,
+        logps,
         config=config.policy.at_epoch(epoch),
         seed=config.seed,
         label=name,

@@ -162,8 +162,12 @@ class ApoConfig(RecurringConfig):
         )
 
     def scoring(self) -> ScoringConfig:
-        """Return how reward models score."""
-        return ScoringConfig(limits=self.reward.limits, template=self.reward.template)
+        """Return how reward models score: in the arithmetic they were trained in."""
+        return ScoringConfig(
+            limits=self.reward.limits,
+            template=self.reward.template,
+            precision=self.reward.training.precision,
+        )
 
     def testers(self) -> tuple[str, ...]:
         """Return the names of the testing reward models, the judges of every policy."""

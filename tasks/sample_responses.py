@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=1, resources="gpu")
+@stage_task(version=2, resources="gpu")
 def sample_responses(
     policy: Artifact,
     queries: Artifact,
@@ -30,7 +30,7 @@ def sample_responses(
         log: Where progress goes.
 
     Returns:
-        `responses`, `mean_tokens`, `ended_share` (with EOS) and `tokens_per_second`.
+        `responses`, `mean_tokens`, `ended_share` (with EOS) and `speed/tokens_per_second`.
 
     Raises:
         ConfigError: The model's context is too short for the limits.

@@ -9,11 +9,11 @@ from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig
 
 
-@stage_task(version=1, resources="gpu", produces="policy")
+@stage_task(version=2, resources="gpu", produces="policy")
 def update_policy(
     policy: Artifact,
     groups: list[Artifact],
-    reference: Artifact | None = None,
+    reference_logps: Artifact | None = None,
     *,
     config: PolicyConfig,
     seed: int,
@@ -25,7 +25,8 @@ def update_policy(
     Args:
         policy: Model folder to start from.
         groups: Folders of scored groups, or of demonstrations.
-        reference: π_ref of the methods that need one.
+        reference_logps: What `compute_reference` made of the same groups, for the methods that
+            need a reference.
         config: Method, coefficients, optimiser, limits.
         seed: Of the order of the data.
         workspace: `output/` becomes a model folder; training checkpoints are its parts.
@@ -35,12 +36,20 @@ def update_policy(
         The last training metrics.
 
     Raises:
-        ConfigError: The method lacks its data or its reference.
-        StageError: The loss stopped being finite, or KL(policy‖reference) is not 0 at step 0.
+        ConfigError: The method lacks its data or its reference, or a group does not fit.
+        StageError: The loss stopped being finite, the reference's figures are of other tokens, or
+            the policy is its own reference and KL(policy‖reference) is not 0 at step 0.
     """
     from tasks.training.policy_updates import train_policy
 
     folders = [folder.path for folder in groups]
     return train_policy(
-        policy.path, reference.path if reference else None, folders, config, workspace, log, seed
+        policy.path,
+        reference_logps.path if reference_logps else None,
+        folders,
+        config,
+        workspace,
+        log,
+        seed,
+        digest=policy.digest,
     )

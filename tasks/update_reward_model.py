@@ -9,7 +9,7 @@ from tasks.storage.workspace import Workspace
 from tasks.training.config import RewardConfig
 
 
-@stage_task(version=1, resources="gpu", produces="reward_model")
+@stage_task(version=2, resources="gpu", produces="reward_model")
 def update_reward_model(
     base: Artifact,
     preferences: list[Artifact],
@@ -35,7 +35,7 @@ def update_reward_model(
         The last training metrics.
 
     Raises:
-        ConfigError: The objective is unknown or lacks its data.
+        ConfigError: The objective is unknown or lacks its data, or a group does not fit.
         StageError: The loss stopped being finite.
     """
     from tasks.training.reward_updates import train_reward_model

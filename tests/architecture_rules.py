@@ -57,7 +57,7 @@ BEFORE_PREFECT = {
     ).split()
 }
 # A child's log is no part of the store.
-MAY_WRITE = {"flows.processes"}
+MAY_WRITE = {"flows.processes", "tasks.models.children"}
 WRITING_CALLS = {
     "torch.save", "json.dump", "pickle.dump", "yaml.dump_all", "os.rename", "os.replace",
     "shutil.move", "shutil.copy", "shutil.copy2", "shutil.copyfile", "shutil.copytree",

@@ -138,7 +138,7 @@ def test_setup_says_that_python_is_too_old(tmp_path: Path) -> None:
 
 def test_help_is_the_default_and_lists_the_targets() -> None:
     shown = call("make", cwd=ROOT).stdout
-    for target in ("help", "setup", "demo", "test", "check", "lint", "clean"):
+    for target in ("help", "setup", "demo", "test", "check", "lint", "bench", "clean"):
         assert re.search(rf"make {target} +\S", shown), shown
 
 

@@ -214,7 +214,10 @@ def _divergence(policy: Path, reference: Path, samples: Path, config: PolicyEval
     def logps(folder: Path) -> list[list[float]]:
         groups = read_groups(samples)
         model, tokenizer = load_policy(folder), load_tokenizer(folder)
-        return logps_groups(model, tokenizer, config.template, groups, config.limits)
+        # Decoded and encoded again, a sample may be another one, which no longer is the policy's.
+        return logps_groups(
+            model, tokenizer, config.template, groups, config.limits, as_sampled=True
+        )
 
     return kl_to_reference(logps(policy), logps(reference))
 

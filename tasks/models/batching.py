@@ -31,6 +31,11 @@ class GroupBatch(NamedTuple):
         """The same batch on a device."""
         return GroupBatch(*(tensor.to(device) for tensor in self))
 
+    @property
+    def computed(self) -> int:
+        """Tokens that go through the model, pads included."""
+        return self.input_ids.numel()
+
 
 def collate(
     groups: Sequence[EncodedGroup], pad_id: int, *, side: Literal["right", "left"] = "right"

@@ -22,6 +22,7 @@ _CONFIGS = (
     "generation_config.json",
     "tokenizer_config.json",
     "adapter_config.json",
+    "adapter/adapter_config.json",
 )
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt")
 
@@ -126,7 +127,9 @@ def _refuse_code(tree: Any, where: str) -> None:
 
 
 def _check_weights(folder: Path) -> None:
-    pickles = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
+    places = (folder, folder / "adapter")
+    files = (file for place in places for pattern in _PICKLES for file in place.glob(pattern))
+    pickles = sorted(file.relative_to(folder).as_posix() for file in files)
     advice = "load it once where it is trusted and save_pretrained it as safetensors"
     if any(name.startswith("adapter") for name in pickles):
         raise ConfigError(f"{str(folder)!r} holds a pickled adapter ({pickles[0]}): {advice}")

@@ -1,4 +1,4 @@
-"""The decoding loop: each prompt prefilled once, finished rows dropped, one uniform per token.
+"""The decoding loop: similar prompts together, finished rows dropped, one uniform per token.
 
 Tokens are drawn by inverting the distribution function at a uniform number that belongs to the
 (prompt, sample, step), so a row's draws do not depend on which rows share its batch.
@@ -6,25 +6,26 @@ Tokens are drawn by inverting the distribution function at a uniform number that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from tasks.data.groups import prompt_hash
+from tasks.models.continuations import continue_prompts, why_not_shared
 from tasks.models.drawing import closing_tokens, draw_tokens, end_ids
-from tasks.models.policy import frozen, position_ids
+from tasks.models.policy import frozen
 from tasks.models.randomness import uniforms
 from tasks.settings.errors import StageError
 
 if TYPE_CHECKING:
-    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from tasks.data.groups import Message
     from tasks.models.generation import SamplingConfig
 
-_KEEP = 0.9  # rows are dropped once fewer than this share of a batch is alive: dropping copies
+_KEEP = 0.97  # rows are dropped once fewer than this share of a batch is alive: dropping copies
 
 
 class Request(NamedTuple):
@@ -47,6 +48,8 @@ class Drawn(NamedTuple):
     """Tokens drawn, EOS or stop string included."""
     ended: bool
     """Whether EOS or a stop string ended it."""
+    ids: tuple[int, ...] | None
+    """The tokens, EOS included; None where a stop string was cut off."""
 
 
 def decode(
@@ -56,16 +59,18 @@ def decode(
     config: SamplingConfig,
     stops: Sequence[str],
     stream: tuple[int | str, ...],
+    progress: Callable[[int], None] | None = None,
 ) -> list[list[Drawn]]:
     """Draw S responses to each request.
 
     Args:
-        model: a causal language model.
+        model: a causal language model, or an encoder–decoder.
         tokenizer: its own.
         requests: a shard's prompts.
         config: how to draw.
         stops: strings that end a response.
         stream: names the shard's random numbers.
+        progress: called after each step with the tokens it drew.
 
     Returns:
         For each request in order, S responses.
@@ -75,40 +80,55 @@ def decode(
     """
     noise = uniforms(len(requests) * config.samples, config.max_new_tokens, *stream)
     noise = noise.view(len(requests), config.samples, config.max_new_tokens)
-    # Neighbours of one length waste no padding.
     closing = closing_tokens(tokenizer, model, stops)
-    order = sorted(requests, key=lambda request: (-len(request.ids), request.place))
-    size = max(1, config.batch_size // config.samples)
+    shared = not model.config.is_encoder_decoder and why_not_shared(model) is None
     results: list[list[Drawn]] = [[] for _ in requests]
     with frozen(model):
-        for start in range(0, len(order), size):
-            batch = order[start : start + size]
+        for batch in token_budget_batches(requests, config, shared=shared):
             rows = _Rows(model, tokenizer, batch, config, stops, closing)
-            drawn = rows.run(noise[[request.place for request in batch]].flatten(0, 1))
+            drawn = rows.run(
+                noise[[request.place for request in batch]].flatten(0, 1), progress or _ignore
+            )
             for nth, request in enumerate(batch):
                 first = nth * config.samples
                 results[request.place] = drawn[first : first + config.samples]
     return results
 
 
-def pad_left(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Prompts as a rectangle that ends where each prompt ends, so that decoding goes on there.
+def token_budget_batches(
+    requests: Sequence[Request], config: SamplingConfig, *, shared: bool
+) -> Iterator[list[Request]]:
+    """Cut a shard into batches of similar prompts and nearly the same cost.
 
     Args:
-        prompts: token ids, none empty.
-        pad_id: written where there is no token; it decides nothing.
+        requests: a shard's prompts.
+        config: `batch_tokens` bounds what a batch holds at most; one prompt may need more.
+        shared: whether the prompt is held once for its samples.
 
-    Returns:
-        Ids, int64, and mask, bool. Shapes (N, T).
+    Yields:
+        Batches, longest prompts first, so that what does not fit into memory shows at once.
     """
-    width = max(map(len, prompts))
-    ids = torch.full((len(prompts), width), pad_id, dtype=torch.long)
-    mask = torch.zeros(len(prompts), width, dtype=torch.bool)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.tensor(prompt, dtype=torch.long)
-        mask[row, width - len(prompt) :] = True
-    assert bool(mask[:, -1].all()), "a row that ends in padding would decode garbage"
-    return ids, mask
+
+    def held(request: Request) -> int:
+        samples = config.samples
+        prompt = len(request.ids) * (1 if shared else samples)
+        return prompt + samples * config.max_new_tokens
+
+    # Neighbours of one length waste no padding.
+    order = sorted(requests, key=lambda request: (-len(request.ids), request.place))
+    total = sum(map(held, order))
+    count = max(1, -(-total // config.batch_tokens))
+    batch: list[Request] = []
+    tokens = 0
+    for request in order:
+        over = tokens + held(request) > config.batch_tokens
+        if batch and (over or tokens * count >= total):
+            yield batch
+            batch, tokens = [], 0
+        batch.append(request)
+        tokens += held(request)
+    if batch:
+        yield batch
 
 
 class _Rows:
@@ -133,56 +153,26 @@ class _Rows:
         self.lengths = torch.zeros(count, dtype=torch.long)
         self.ended = torch.zeros(count, dtype=torch.bool)
 
-    def run(self, noise: Tensor) -> list[Drawn]:
+    def run(self, noise: Tensor, progress: Callable[[int], None]) -> list[Drawn]:
         """Decode all rows; `noise` has a uniform per row and step. Shape (rows, steps)."""
         noise = noise.to(self.model.device)
-        logits, cache, mask, places = self._prefill()
+        prompts = [request.ids for request in self.batch]
+        # A policy may have no pad of its own: any id serves, the masks decide.
+        pad = self.tokenizer.pad_token_id or 0
         alive = torch.arange(len(self.tokens))  # which row each row of the cache is
-        for step in range(self.config.max_new_tokens):
-            self._check(logits, alive)
-            drawn = draw_tokens(logits, noise[alive.to(noise.device), step], self.config)
-            going = self._record(drawn.cpu(), alive, step)
-            if step + 1 == self.config.max_new_tokens or not bool(going.any()):
-                break
-            if going.float().mean() < _KEEP:
-                kept = going.nonzero()[:, 0]
-                alive, kept = alive[kept], kept.to(mask.device)
-                cache.batch_select_indices(kept)
-                drawn, mask, places = drawn[kept], mask[kept], places[kept]
-            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-            places = places + 1
-            logits = self.model(
-                input_ids=drawn[:, None],
-                attention_mask=mask,
-                position_ids=places,
-                past_key_values=cache,
-                use_cache=True,
-            ).logits[:, -1]
+        with continue_prompts(self.model, prompts, self.config.samples, pad) as (logits, rows):
+            for step in range(self.config.max_new_tokens):
+                self._check(logits, alive)
+                drawn = draw_tokens(logits, noise[alive.to(noise.device), step], self.config)
+                going = self._record(drawn.cpu(), alive, step)
+                progress(len(alive))
+                if step + 1 == self.config.max_new_tokens or not bool(going.any()):
+                    break
+                if going.float().mean() < _KEEP:
+                    order = rows.keep(going)
+                    alive, drawn = alive[order], drawn[order.to(drawn.device)]
+                logits = rows.step(drawn)
         return self._responses()
-
-    def _prefill(self) -> tuple[Tensor, DynamicCache, Tensor, Tensor]:
-        from transformers import DynamicCache
-
-        pad = self.tokenizer.pad_token_id
-        ids, mask = pad_left([request.ids for request in self.batch], pad or 0)
-        ids, mask = ids.to(self.model.device), mask.to(self.model.device)
-        places = position_ids(mask)
-        cache = DynamicCache(config=self.model.config)
-        output = self.model(
-            input_ids=ids,
-            attention_mask=mask.long(),
-            position_ids=places,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        samples = self.config.samples
-        cache.batch_repeat_interleave(samples)
-        logits, mask, last = (
-            part.repeat_interleave(samples, dim=0)
-            for part in (output.logits[:, -1], mask.long(), places[:, -1:])
-        )
-        return logits, cache, mask, last
 
     def _record(self, drawn: Tensor, alive: Tensor, step: int) -> Tensor:
         """Note the tokens drawn; returns which rows of the cache go on. Shape (rows,), bool."""
@@ -200,24 +190,30 @@ class _Rows:
         return ~self.ended[alive]
 
     def _responses(self) -> list[Drawn]:
-        texts = self.tokenizer.batch_decode(
-            [row[:length] for row, length in zip(self.tokens, self.lengths, strict=True)],
-            skip_special_tokens=True,
-        )
-        return [
-            Drawn(self._before_stop(text), int(length), bool(ended))
-            for text, length, ended in zip(texts, self.lengths, self.ended, strict=True)
+        ids = [
+            row[:length]
+            for row, length in zip(self.tokens.tolist(), self.lengths.tolist(), strict=True)
         ]
-
-    def _before_stop(self, text: str) -> str:
-        return text[: min((text.find(stop) for stop in self.stops if stop in text), default=None)]
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        found = []
+        for text, drawn, ended in zip(texts, ids, self.ended.tolist(), strict=True):
+            cut = min((text.find(stop) for stop in self.stops if stop in text), default=None)
+            kept = tuple(drawn) if cut is None else None
+            found.append(Drawn(text[:cut], len(drawn), ended, kept))
+        return found
 
     def _check(self, logits: Tensor, alive: Tensor) -> None:
-        if bool(torch.isfinite(logits).all()):
+        # One pass over the logits; which row it is matters only if something is wrong.
+        if bool(torch.isfinite(logits.sum(dim=-1)).all()):
             return
         bad = alive[(~torch.isfinite(logits).all(dim=-1)).cpu()] // self.config.samples
         names = sorted({prompt_hash(self.batch[int(place)].prompt) for place in bad})
-        raise StageError(
-            f"the policy gives logits that are not finite for {len(names)} prompts "
-            f"({', '.join(names[:5])}): its weights or its precision are broken"
-        )
+        if names:
+            raise StageError(
+                f"the policy gives logits that are not finite for {len(names)} prompts "
+                f"({', '.join(names[:5])}): its weights or its precision are broken"
+            )
+
+
+def _ignore(tokens: int) -> None:
+    """Nobody watches."""

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
 
 from pydantic import Field
 
 from tasks.data.groups import finished
-from tasks.models.templates import render_prompt, render_response, resolve_template
+from tasks.models.templates import (
+    find_template,
+    render_prompt,
+    render_response,
+    resolve_template,
+)
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError, RecordError
 
@@ -18,6 +26,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from tasks.data.groups import Group, Message
+
+_vocabularies: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[int, str]] = WeakKeyDictionary()
 
 
 class Limits(FrozenConfig):
@@ -83,7 +93,12 @@ def encode_prompt(
 
 
 def encode_group(
-    tokenizer: PreTrainedTokenizerBase, template: str | None, group: Group, limits: Limits
+    tokenizer: PreTrainedTokenizerBase,
+    template: str | None,
+    group: Group,
+    limits: Limits,
+    *,
+    as_sampled: bool = False,
 ) -> EncodedGroup:
     """Token ids of a group's prompt and responses, tokenised apart.
 
@@ -95,6 +110,7 @@ def encode_group(
         template: name of a chat template; None is the one the tokenizer has.
         group: a prompt with K responses.
         limits: the longest prompt and response.
+        as_sampled: take samples of this tokenizer's model as the tokens they were drawn as.
 
     Returns:
         Ids of the prompt and of each response, EOS appended unless the response is a sample that
@@ -102,17 +118,24 @@ def encode_group(
 
     Raises:
         RecordError: if a response is too long, `limits.on_long_response` is `error`, and it is not
-            a sample; a sample loses its end, counted.
+            a sample; a sample loses its end, counted. If the sampler's notes do not match the
+            responses in number.
     """
     template = resolve_template(tokenizer, template)
     prompt_ids, cut = encode_prompt(tokenizer, template, group.prompt, limits.max_prompt_tokens)
+    drawn = _as_sampled(tokenizer, template, group) if as_sampled else None
     responses, flags = [], []
-    for response, has_ended in zip(group.responses, finished(group), strict=True):
-        text = render_response(template, response)
-        ids = _ids(tokenizer, text, specials_are_text=True)
-        # A sample that the length limit cut off was not ended by its model, and must not look so.
-        if has_ended or not ids:
-            ids = [*ids, tokenizer.eos_token_id]
+    for place, (response, has_ended) in enumerate(
+        zip(group.responses, finished(group), strict=True)
+    ):
+        ids = drawn[place] if drawn else None
+        if ids is None:
+            text = render_response(template, response)
+            ids = _ids(tokenizer, text, specials_are_text=True)
+            # A sample that the length limit cut off was not ended by its model, and must not look
+            # so.
+            if has_ended or not ids:
+                ids = [*ids, tokenizer.eos_token_id]
         long = len(ids) > limits.max_response_tokens
         # Decoded and encoded again, a sample may be longer than what was drawn: nobody's mistake.
         if long and limits.on_long_response == "error" and "ended" not in group.extra:
@@ -124,6 +147,36 @@ def encode_group(
         responses.append(ids[: limits.max_response_tokens] if long else ids)
         flags.append(long)
     return EncodedGroup(prompt_ids, responses, cut, flags)
+
+
+def vocabulary_of(tokenizer: PreTrainedTokenizerBase, template: str | None) -> str:
+    """Return 16 hex digits that name what token ids mean: the vocabulary, EOS and the template.
+
+    Args:
+        tokenizer: the model's own.
+        template: name of a chat template; None is the one the tokenizer has.
+    """
+    name = resolve_template(tokenizer, template)
+    known = _vocabularies.get(tokenizer)
+    if known is None or known[0] != len(tokenizer):
+        listed = json.dumps(sorted(tokenizer.get_vocab().items()), ensure_ascii=False)
+        digest = hashlib.sha256(listed.encode("utf-8", "surrogatepass")).hexdigest()
+        known = _vocabularies[tokenizer] = (len(tokenizer), digest)
+    source = tokenizer.chat_template if name is None else find_template(name).source
+    parts = f"{known[1]} {tokenizer.eos_token_id} {source}"
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+def _as_sampled(
+    tokenizer: PreTrainedTokenizerBase, template: str | None, group: Group
+) -> list[list[int] | None] | None:
+    """The ids drawn per response; None where none were noted, or with another vocabulary."""
+    ids = group.extra.get("ids")
+    if ids is None or group.extra.get("vocabulary") != vocabulary_of(tokenizer, template):
+        return None
+    if len(ids) != len(group.responses):
+        raise RecordError(f"{len(ids)} `ids` notes for {len(group.responses)} responses")
+    return [list(drawn) if drawn else None for drawn in ids]
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, specials_are_text: bool) -> list[int]:

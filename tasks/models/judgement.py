@@ -12,6 +12,7 @@ from pydantic import Field
 from tasks.data.files import GroupFolder, read_groups, write_groups
 from tasks.data.groups import Group, scores_of
 from tasks.models.encoding import Limits
+from tasks.models.precision import Precision
 from tasks.settings.base import FrozenConfig
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
@@ -27,7 +28,11 @@ class ScoringConfig(FrozenConfig):
     """The reward model's chat template by name; None for its tokenizer's own."""
 
     batch_tokens: int = Field(default=8192, ge=1)
-    """Padded tokens per forward pass; changes memory and speed only."""
+    """Tokens per forward pass, each prompt once; changes memory and speed only."""
+
+    precision: Precision = "auto"
+    """Arithmetic; weights and rewards are fp32. auto: bf16 where the processor has it (CUDA, or
+    AVX-512-BF16 or AMX on a CPU), else fp32."""
 
     shard_size: int = Field(default=2000, ge=1)
     """Groups scored between two points that survive a kill."""
@@ -41,7 +46,7 @@ def score_in_shards(
     Args:
         reward_model: Model folder.
         responses: Folder of groups.
-        config: Limits and batch size.
+        config: Limits, batch size and precision.
         workspace: Shards are its parts; `output/` receives the groups with their scores.
         log: Where progress goes.
 
@@ -56,7 +61,7 @@ def score_in_shards(
         if workspace.part(names[-1]) is None:
             loaded = loaded or _load(reward_model)
             shard = list(islice((groups[i] for i in range(start, len(groups))), config.shard_size))
-            scored = scored_groups(*loaded, shard, config)
+            scored = scored_groups(*loaded, shard, config, log)
             workspace.save_part(names[-1], partial(_keep, groups=scored))
         log.progress(min(start + config.shard_size, len(groups)), len(groups), "groups")
     parts = [part for name in names if (part := workspace.part(name))]
@@ -66,7 +71,11 @@ def score_in_shards(
 
 
 def scored_groups(
-    model: object, tokenizer: object, groups: list[Group], config: ScoringConfig
+    model: object,
+    tokenizer: object,
+    groups: list[Group],
+    config: ScoringConfig,
+    log: Log | None = None,
 ) -> list[Group]:
     """Return the groups with a loaded reward model's scores; the given ones stay as they are.
 
@@ -74,21 +83,35 @@ def scored_groups(
         model: Reward model.
         tokenizer: Its tokenizer.
         groups: Prompts with K responses each.
-        config: Limits and batch size.
+        config: Limits, batch size and precision.
+        log: Is told where prompts cannot be shared.
+
+    Raises:
+        StageError: A score is not a finite number.
     """
     from tasks.models.scoring import score_groups
 
     scores = score_groups(
-        model, tokenizer, config.template, groups, config.limits, config.batch_tokens
+        model,
+        tokenizer,
+        config.template,
+        groups,
+        config.limits,
+        config.batch_tokens,
+        precision=config.precision,
+        log=log,
     )
     return [replace(group, scores=tuple(row)) for group, row in zip(groups, scores, strict=True)]
 
 
 def _load(path: Path) -> tuple[object, object]:
+    import torch
+
     from tasks.models.reward_model import load_reward_model
     from tasks.models.tokenizer import load_tokenizer
 
-    return load_reward_model(path), load_tokenizer(path)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return load_reward_model(path, dtype="float32").to(device), load_tokenizer(path)
 
 
 def _keep(folder: Path, groups: list[Group]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.models.checks import check_model_source, load_errors
 from tasks.models.randomness import seeded
+from tasks.models.sharing import dropouts
 from tasks.models.templates import find_template, name_of
 from tasks.settings.errors import ConfigError
 
@@ -25,6 +26,7 @@ def load_weights(
     dropout: bool,
     dtype: str,
     revision: str | None = None,
+    with_encoder: Any = None,
     may_lack: str | None = None,
     **kwargs: Any,
 ) -> PreTrainedModel:
@@ -37,6 +39,7 @@ def load_weights(
         dropout: keep the config's dropout; else it is 0 even in train mode.
         dtype: `auto` (as stored), `float32`, `bfloat16`…
         revision: branch, tag or commit of a hub model; None is its main branch.
+        with_encoder: taken instead of `auto_class` for a model with encoder and decoder.
         may_lack: start of the names of parameters that the folder need not have.
         **kwargs: more for `from_pretrained`.
 
@@ -49,7 +52,8 @@ def load_weights(
     check_model_source(path, revision)
     with load_errors("model", path), quiet_transformers(), seeded("load"), context:
         config = _load_config(path, dropout, revision=revision, **kwargs)
-        model, info = auto_class.from_pretrained(
+        kind = with_encoder if with_encoder and config.is_encoder_decoder else auto_class
+        model, info = kind.from_pretrained(
             str(path),
             config=config,
             dtype=dtype,
@@ -130,7 +134,6 @@ def _load_config(path: str | Path, dropout: bool, **kwargs: Any) -> PretrainedCo
 
     config = AutoConfig.from_pretrained(str(path), trust_remote_code=False, **kwargs)
     if not dropout:
-        for name, value in vars(config).items():
-            if isinstance(value, float) and name.endswith(("dropout", "pdrop", "dropout_prob")):
-                setattr(config, name, 0.0)
+        for name in dropouts(config):
+            setattr(config, name, 0.0)
     return config

@@ -29,7 +29,7 @@ def load_policy(
     dtype: str = "auto",
     revision: str | None = None,
 ) -> PreTrainedModel:
-    """Load a causal language model, in eval mode.
+    """Load a causal language model, or one with an encoder for the prompt, in eval mode.
 
     Args:
         path: folder or hub name.
@@ -42,7 +42,7 @@ def load_policy(
     Raises:
         ConfigError: names the path and what to do.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     return load_weights(
         AutoModelForCausalLM,
@@ -51,6 +51,7 @@ def load_policy(
         dropout=dropout,
         dtype=dtype,
         revision=revision,
+        with_encoder=AutoModelForSeq2SeqLM,
     )
 
 

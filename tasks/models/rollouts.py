@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import Field
 
 from tasks.data.files import GroupFolder, read_groups, write_groups
 from tasks.data.groups import Group
+from tasks.models import generation
 from tasks.models.encoding import Limits
 from tasks.models.generation import Completion, SamplingConfig
+from tasks.models.memory import kept_memory
+from tasks.models.watchdog import Heartbeat, watch
 from tasks.settings.base import FrozenConfig
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
@@ -55,27 +59,30 @@ def sample_in_shards(
         seed: Of all draws.
 
     Returns:
-        `queries` and `responses` (counts), `mean_tokens`, `ended_share`, `tokens_per_second`.
+        `queries` and `responses` (counts), `mean_tokens`, `ended_share`, `speed/tokens_per_second`.
+
+    Raises:
+        ConfigError: The policy cannot be loaded, or its context is too short for the limits.
+        StageError: No token came for `stall_seconds`, or the logits are not finite.
     """
     prompts = unique_prompts(GroupFolder(queries), config.max_queries)
     size = config.sampling.shard_size
     shards = [prompts[start : start + size] for start in range(0, len(prompts), size)]
-    started, model = time.monotonic(), None
-    sampled = 0
-    for number, shard in enumerate(shards):
-        name = f"shard-{number:05d}"
-        if workspace.part(name) is None:
-            model = model or _load(policy)
-            groups = _sample_shard(model, shard, config, seed, number)
-            workspace.save_part(name, partial(_keep, groups=groups))
-            sampled += sum(sum(group.extra["tokens"]) for group in groups)
-        log.progress(min((number + 1) * size, len(prompts)), len(prompts), "queries")
     names = [f"shard-{number:05d}" for number in range(len(shards))]
+    missing = [number for number, name in enumerate(names) if workspace.part(name) is None]
+    started, sampled = time.monotonic(), 0
+    with _engine(policy, config, workspace, log) if missing else nullcontext() as engine:
+        for number in missing:
+            assert engine is not None
+            groups = _sample_shard(engine, shards[number], config, seed, number, log)
+            workspace.save_part(names[number], partial(_keep, groups=groups))
+            sampled += sum(sum(group.extra["tokens"]) for group in groups)
+            log.progress(min((number + 1) * size, len(prompts)), len(prompts), "queries")
     parts = [part for name in names if (part := workspace.part(name))]
     assert len(parts) == len(shards), "every shard was kept"
     write_groups(workspace.output, (group for part in parts for group in read_groups(part)), size)
     rate = sampled / max(time.monotonic() - started, 1e-9)
-    return {**_summary(read_groups(workspace.output)), "tokens_per_second": rate}
+    return {**_summary(read_groups(workspace.output)), "speed/tokens_per_second": rate}
 
 
 def unique_prompts(groups: GroupFolder, most: int | None) -> list[Group]:
@@ -96,33 +103,84 @@ def unique_prompts(groups: GroupFolder, most: int | None) -> list[Group]:
     return first
 
 
-def _load(policy: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    from tasks.models.policy import load_policy
+class _Engine(NamedTuple):
+    """What answers the shards of a stage."""
+
+    sample: Callable[..., list[list[Completion]]]
+    """`generation.sample` or `server_sampling.sample_from_server`, with its model or server."""
+    tokenizer: PreTrainedTokenizerBase
+    """The policy's own."""
+    vocabulary: str
+    """Fingerprint of tokenizer and template, kept with the token ids."""
+
+
+@contextmanager
+def _engine(
+    policy: Path, config: RolloutConfig, workspace: Workspace, log: Log
+) -> Iterator[_Engine]:
+    from tasks.models.encoding import vocabulary_of
     from tasks.models.tokenizer import load_tokenizer
 
-    return load_policy(policy), load_tokenizer(policy)
+    tokenizer = load_tokenizer(policy)
+    vocabulary = vocabulary_of(tokenizer, config.template)
+    if config.sampling.server is None:
+        with kept_memory():
+            yield _Engine(
+                partial(generation.sample, _load(policy, config, log)), tokenizer, vocabulary
+            )
+        return
+    from tasks.models.server_sampling import sample_from_server
+    from tasks.models.serving import model_server
+
+    with model_server(config.sampling.server, policy, folder=workspace.path, log=log) as server:
+        yield _Engine(partial(sample_from_server, server), tokenizer, vocabulary)
+
+
+def _load(policy: Path, config: RolloutConfig, log: Log) -> PreTrainedModel:
+    import torch
+
+    from tasks.models.continuations import why_not_shared
+    from tasks.models.policy import load_policy
+    from tasks.models.precision import uses_bf16
+
+    # Held in it rather than autocast to it: nothing is cast at each of many small steps.
+    dtype = "bfloat16" if uses_bf16(config.sampling.precision) else "float32"
+    model = load_policy(policy, dtype=dtype)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    if not model.config.is_encoder_decoder and (reason := why_not_shared(model)):
+        log.note(f"{reason}; each sample keeps the keys and values of its prompt, which is slower")
+    return model
 
 
 def _sample_shard(
-    loaded: tuple[Any, Any], shard: Sequence[Group], config: RolloutConfig, seed: int, number: int
+    engine: _Engine,
+    shard: Sequence[Group],
+    config: RolloutConfig,
+    seed: int,
+    number: int,
+    log: Log,
 ) -> list[Group]:
-    from tasks.models.generation import sample
+    def work(heartbeat: Heartbeat) -> list[list[Completion]]:
+        return engine.sample(
+            engine.tokenizer,
+            config.template,
+            [group.prompt for group in shard],
+            config.sampling,
+            seed,
+            shard=number,
+            max_prompt_tokens=config.limits.max_prompt_tokens,
+            progress=heartbeat.beat,
+        )
 
-    model, tokenizer = loaded
-    answers = sample(
-        model,
-        tokenizer,
-        config.template,
-        [group.prompt for group in shard],
-        config.sampling,
-        seed,
-        shard=number,
-        max_prompt_tokens=config.limits.max_prompt_tokens,
-    )
-    return [_answered(group, found) for group, found in zip(shard, answers, strict=True)]
+    stall = config.sampling.stall_seconds
+    answers = watch(work, stall_seconds=stall, name=f"sampling of shard {number}", log=log)
+    return [
+        _answered(group, found, engine.vocabulary)
+        for group, found in zip(shard, answers, strict=True)
+    ]
 
 
-def _answered(query: Group, answers: Sequence[Completion]) -> Group:
+def _answered(query: Group, answers: Sequence[Completion], vocabulary: str) -> Group:
     return Group(
         prompt=query.prompt,
         responses=tuple(answer.text for answer in answers),
@@ -131,6 +189,8 @@ def _answered(query: Group, answers: Sequence[Completion]) -> Group:
         extra={
             "tokens": [answer.tokens for answer in answers],
             "ended": [answer.ended for answer in answers],
+            "ids": [None if answer.ids is None else list(answer.ids) for answer in answers],
+            "vocabulary": vocabulary,
         },
     )
 

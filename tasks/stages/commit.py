@@ -25,7 +25,7 @@ from tasks.tracking.remote import Remote
 METRICS = "metrics.json"
 """The file in every output that holds what its stage's body returned."""
 
-_RATE = "_per_second"
+_SPEED = "speed/"
 
 
 def commit(
@@ -89,7 +89,7 @@ def _write_metrics(draft: Manifest, output: Path) -> FileDigest:
     """Write what the body returned beside its output, but for speeds: two equal runs differ."""
     if (output / METRICS).exists():
         raise StageError(f"stage {draft.stage} wrote {METRICS}, which is written for it")
-    lasting = {name: value for name, value in draft.metrics.items() if not name.endswith(_RATE)}
+    lasting = {name: value for name, value in draft.metrics.items() if not name.startswith(_SPEED)}
     write_json(output / METRICS, plain_metrics(lasting))
     return digest_file(output / METRICS)
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasks.settings.errors import StageError
 from tasks.stages.process import ProcessIdentity, current_process, machine_seconds
-from tasks.storage.errors import CorruptError
-from tasks.storage.files import read_json, write_json
+from tasks.storage.fencing import Claim, holds_lease, read_lease
+from tasks.storage.files import write_json
 from tasks.storage.locks import FileLock
 
 if TYPE_CHECKING:
@@ -75,6 +75,11 @@ class Lease:
         self._shared = shared
 
     @property
+    def claim(self) -> Claim:
+        """The right as plain values, for processes that work for this one."""
+        return Claim(self.path, self.token)
+
+    @property
     def is_first(self) -> bool:
         """Whether no machine has tried before, so that nobody has left anything on the remote."""
         return self._shared is not None and self._shared.token == 1
@@ -119,12 +124,6 @@ def lease_ttl() -> float:
     return float(os.environ.get("SPARRING_LEASE_TTL") or _DEFAULT_TTL_SECONDS)
 
 
-def holds_lease(path: Path, token: int) -> bool:
-    """Tell whether a token is still the newest of a lease's file; a training child asks this."""
-    record = _read(path)
-    return record["token"] == token and record["owner"] is not None
-
-
 @contextmanager
 def unclaimed(folder: Path, key: str) -> Iterator[bool]:
     """Keep everybody from taking a key inside the block; yields whether nobody works on it.
@@ -135,7 +134,7 @@ def unclaimed(folder: Path, key: str) -> Iterator[bool]:
     """
     path = Path(folder) / f"{key}.json"
     with FileLock(_lock_path(path)):
-        record = _read(path)
+        record = read_lease(path)
         owner = record["owner"]
         yield owner is None or _is_gone(ProcessIdentity.from_json(owner), record)
 
@@ -175,7 +174,7 @@ def acquire_lease(
 def _try_acquire(path: Path) -> tuple[Lease | None, ProcessIdentity | None]:
     """Take a key that is free or whose owner is gone; else return the owner."""
     with FileLock(_lock_path(path)):
-        record = _read(path)
+        record = read_lease(path)
         if record["owner"] is not None:
             owner = ProcessIdentity.from_json(record["owner"])
             if not _is_gone(owner, record):
@@ -200,19 +199,6 @@ def _record(token: int) -> dict[str, Any]:
     """Return the lease of this process, beating now."""
     owner = current_process().to_json()
     return {"token": token, "owner": owner, "beat": machine_seconds(), "time": time.time()}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Read a lease's file; none, or a damaged one, is a free lease."""
-    try:
-        record = read_json(path)
-    except FileNotFoundError:
-        return {"token": 0, "owner": None}
-    except CorruptError as error:
-        _log.warning("%s; it is taken as free", error)
-        return {"token": 0, "owner": None}
-    assert isinstance(record, dict)
-    return record
 
 
 def _lock_path(path: Path) -> Path:

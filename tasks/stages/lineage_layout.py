@@ -27,6 +27,7 @@ _LANE_OF = {
     "pair_with_gold": SAMPLES,
     "sample_responses": SAMPLES,
     "score_responses": SAMPLES,
+    "compute_reference": SAMPLES,
     "initialise_policy": POLICY,
     "update_policy": POLICY,
 }

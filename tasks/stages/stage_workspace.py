@@ -28,7 +28,7 @@ def open_workspace(
     mirror = None
     if run.remote is not None:
         mirror = RemoteParts(run.remote, call.key, lease.token, is_empty=lease.is_first)
-    workspace = Workspace(own, guard=lease.check, mirror=mirror)
+    workspace = Workspace(own, guard=lease.check, mirror=mirror, claim=lease.claim)
     for sentence in workspace.adopt_parts(earlier):
         run.progress.note(call.title, sentence)
     if parts := workspace.part_names():

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tasks.storage.durable import clear_disk_errors, make_folder, rename, sync_directory
 from tasks.storage.errors import CorruptError, UnsafePathError
+from tasks.storage.fencing import Claim
 from tasks.storage.files import link_or_copy, read_json, remove_tree, write_json
 from tasks.storage.parts import FileRecord, PartMirror, describe_files, difference_of, part_damage
 from tasks.storage.trees import sync_tree
@@ -36,6 +37,7 @@ class Workspace:
         parts: the folder of finished parts.
         guard: called before anything is kept; raises when another attempt took over.
         mirror: gets a copy of every part, and gives back those that are not here.
+        claim: what the guard checks as plain values, for processes that work in this folder too.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class Workspace:
         path: Path,
         guard: Callable[[], None] = _no_guard,
         mirror: PartMirror | None = None,
+        claim: Claim | None = None,
     ) -> None:
         """Open the workspace in `path`, making its folders."""
         self.path = Path(path)
         self.guard = guard
         self.mirror = mirror
+        self.claim = claim
         self.output = self.path / "output"
         self.parts = self.path / "parts"
         with clear_disk_errors(self.path):

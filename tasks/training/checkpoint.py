@@ -2,34 +2,38 @@
 
 Inside a part `step-00000120`:
 
-    model-00000.safetensors …      every parameter and persistent buffer, once
+    model-00000.safetensors …      what the training changes: parameters and persistent buffers
     optimizer-00000.safetensors …  AdamW's moments, by parameter name
-    rng.safetensors                the random streams of torch, CUDA, python and numpy
+    rng-00000.safetensors …        each rank's random streams: torch, CUDA, python and numpy
     state.json                     cursor, samples seen, topology, whose checkpoint it is
 
-No pickle anywhere. The learning rate is a function of the step, so the scheduler has no state.
+With DeepSpeed the first two are a folder `zero/` of its own files instead. Those are pickles, so
+they are read only after every byte has been compared with the digests in the part's file; there is
+no pickle anywhere else. The learning rate is a function of the step, so the scheduler has no state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
 from tasks.settings.errors import StageError
 from tasks.storage.files import free_bytes, read_json, write_atomic, write_json
+from tasks.storage.parts import part_damage
 from tasks.storage.workspace import Workspace
-from tasks.training.optimiser import load_optimiser_tensors, optimiser_tensors
+from tasks.training.engine import Engine
 from tasks.training.randomness import capture_streams, restore_streams
+from tasks.training.ranks import agree, from_main, is_main, rank, save_part_together, world_size
 
-FORMAT = 1
+FORMAT = 2
 PREFIX = "step-"
-_FILE_BYTES = 1 << 30
+_log = logging.getLogger("sparring.training")
 
 
 @dataclass
@@ -41,7 +45,7 @@ class Progress:
     samples_seen: int = 0
     """Groups that went into those steps."""
     tokens: int = 0
-    """Real tokens that went through the model, prompts included."""
+    """Real tokens that went through the model, each prompt once."""
     totals: dict[str, float] = field(default_factory=dict)
     """Sum of each metric over the steps that had it."""
     appearances: dict[str, int] = field(default_factory=dict)
@@ -53,76 +57,71 @@ def checkpoint_names(workspace: Workspace) -> list[str]:
     return sorted(name for name in workspace.part_names() if name.startswith(PREFIX))
 
 
-def refuse_other_topology(workspace: Workspace, world_size: int) -> None:
-    """Stop if the newest checkpoint was written by another number of processes.
+def refuse_other_topology(workspace: Workspace, processes: int, zero_stage: int) -> None:
+    """Stop if the newest checkpoint was written by other processes than will read it.
 
     Reads one small file, so that it can be asked before any model is loaded.
 
+    Args:
+        workspace: of the stage's attempt.
+        processes: how many will train together.
+        zero_stage: DeepSpeed's, 0 for none.
+
     Raises:
-        StageError: names both numbers and the remedy.
+        StageError: names both and the remedies.
     """
     names = checkpoint_names(workspace)
     if names:
-        _check_world_size(names[-1], _read_state(_part(workspace, names[-1])), world_size)
+        folder = _part(workspace, names[-1])
+        _check_topology(folder, _read_state(folder), processes, zero_stage)
 
 
 class Checkpoints:
-    """Writes, finds and thins out the checkpoints of one training."""
+    """Writes, finds and thins out the checkpoints of one training; all ranks call each method."""
 
     def __init__(
-        self, workspace: Workspace, *, keep: int, world_size: int, config_digest: str
+        self, workspace: Workspace, engine: Engine, *, keep: int, config_digest: str
     ) -> None:
         """Set where checkpoints go and whose they are.
 
         Args:
             workspace: of the stage's attempt.
+            engine: the model and optimiser.
             keep: how many of the newest stay.
-            world_size: processes that train together.
             config_digest: of everything that decides the training's result.
         """
-        self.workspace, self.keep = workspace, keep
-        self.world_size, self.config_digest = world_size, config_digest
+        self.workspace, self.engine = workspace, engine
+        self.keep, self.config_digest = keep, config_digest
 
-    def save(
-        self,
-        progress: Progress,
-        model: nn.Module,
-        optimiser_state: Mapping[nn.Parameter, Mapping[str, Tensor]],
-    ) -> None:
+    def save(self, progress: Progress) -> None:
         """Write one checkpoint, see that it is whole, then drop the oldest beyond ``keep``.
 
         Raises:
             StageError: there is not enough free space, or what was written cannot be read back.
         """
-        self._require_space(model)
+        self._require_space(self.engine.module)
         name = f"{PREFIX}{progress.step:08d}"
 
         def write(folder: Path) -> None:
-            state = {
-                "format": FORMAT,
-                "progress": asdict(progress),
-                "topology": {"world_size": self.world_size},
-                "config": self.config_digest,
-                "model": _write_tensors(folder, "model", _model_tensors(model)),
-                "optimizer": _write_tensors(
-                    folder, "optimizer", optimiser_tensors(model, optimiser_state)
-                ),
-            }
-            write_atomic(folder / "rng.safetensors", save(capture_streams()))
-            write_json(folder / "state.json", state)
+            written = self.engine.save(folder)
+            streams = save(capture_streams())
+            write_atomic(folder / _streams_file(), streams)
+            if is_main():
+                topology = {"processes": world_size(), "zero_stage": self.engine.zero_stage}
+                state = {
+                    "format": FORMAT,
+                    "progress": asdict(progress),
+                    "topology": topology,
+                    "config": self.config_digest,
+                    "written": written,
+                }
+                write_json(folder / "state.json", state)
 
-        self.workspace.save_part(name, write)
-        if self.workspace.part(name) is None:
-            raise StageError(
-                f"checkpoint {name} reads back incomplete; earlier ones are kept. Check the disk "
-                f"of {self.workspace.path}"
-            )
-        for old in checkpoint_names(self.workspace)[: -self.keep]:
-            self.workspace.drop_part(old)
+        save_part_together(self.workspace, name, write)
+        if is_main():
+            self._thin_out(name)
 
-    def restore(
-        self, model: nn.Module, optimiser_state: dict[nn.Parameter, dict[str, Tensor]]
-    ) -> Progress | None:
+    def restore(self) -> Progress | None:
         """Put the newest checkpoint into the model, the optimiser and the random streams.
 
         Returns:
@@ -132,35 +131,62 @@ class Checkpoints:
             StageError: the checkpoint is another training's, or lacks something without which the
                 result would differ from an uninterrupted training.
         """
-        names = checkpoint_names(self.workspace)
-        if not names:
+        name = from_main(self._newest() if is_main() else None)
+        if name is None:
             return None
-        name = names[-1]
-        folder = _part(self.workspace, name)
+        folder = self.workspace.parts / name
         state = _read_state(folder)
-        _check_world_size(name, state, self.world_size)
+        _check_topology(folder, state, world_size(), self.engine.zero_stage)
         if state["config"] != self.config_digest:
             raise StageError(
                 f"checkpoint {name} belongs to another training (its model, data, config or seed "
                 f"differ): remove {folder.parent} to start this one afresh"
             )
-        _load_model(model, _read_tensors(folder, state["model"]))
-        load_optimiser_tensors(model, optimiser_state, _read_tensors(folder, state["optimizer"]))
         try:
-            restore_streams(load_file(folder / "rng.safetensors"))
+            self.engine.load(folder, state["written"])
+            restore_streams(load_file(folder / _streams_file()))
         except (FileNotFoundError, KeyError) as error:
-            raise _inexact(name, f"its random state ({error})") from error
+            raise _inexact(name, str(error)) from error
         return Progress(**state["progress"])
 
-    def _require_space(self, model: nn.Module) -> None:
-        # Two moments in the parameter's own precision beside every parameter.
-        needed = 3 * sum(p.numel() * p.element_size() for p in model.parameters()) + (1 << 20)
-        free = free_bytes(self.workspace.path)
-        if free < needed:
+    def _newest(self) -> str | None:
+        for name in reversed(checkpoint_names(self.workspace)):
+            # Only DeepSpeed's files could do harm; the others were compared when an attempt
+            # adopted them.
+            proof = self.engine.zero_stage > 0
+            problem = part_damage(self.workspace.parts, name, deep=True) if proof else ""
+            if not problem:
+                return name
+            _log.warning("checkpoint %s is left aside: %s", name, problem)
+        return None
+
+    def _thin_out(self, newest: str) -> None:
+        if self.workspace.part(newest) is None:
             raise StageError(
-                f"a checkpoint needs {needed / 1e9:.2f} GB and the disk of {self.workspace.path} "
-                f"has {free / 1e9:.2f} GB left: free some space or move SPARRING_HOME, then resume"
+                f"checkpoint {newest} reads back incomplete; earlier ones are kept. Check the disk "
+                f"of {self.workspace.path}"
             )
+        for old in checkpoint_names(self.workspace)[: -self.keep]:
+            self.workspace.drop_part(old)
+
+    def _require_space(self, model: nn.Module) -> None:
+        problem = None
+        if is_main():
+            # Two moments in the parameter's own precision beside every parameter that is trained.
+            trained = [p for p in model.parameters() if p.requires_grad]
+            numbers = sum(getattr(p, "ds_numel", p.numel()) * p.element_size() for p in trained)
+            needed, free = 3 * numbers + (1 << 20), free_bytes(self.workspace.path)
+            if free < needed:
+                problem = StageError(
+                    f"a checkpoint needs {needed / 1e9:.2f} GB and the disk of "
+                    f"{self.workspace.path} has {free / 1e9:.2f} GB left: free some space or move "
+                    "SPARRING_HOME, then resume"
+                )
+        agree(problem)
+
+
+def _streams_file() -> str:
+    return f"rng-{rank():05d}.safetensors"
 
 
 def _part(workspace: Workspace, name: str) -> Path:
@@ -179,10 +205,10 @@ def _read_state(folder: Path) -> dict[str, Any]:
             f"checkpoint {folder.name} has format {state.get('format')}, this version reads "
             f"{FORMAT}: finish it with the version that began it, or remove {folder.parent}"
         )
-    for key in ("progress", "topology", "config", "model", "optimizer"):
+    for key in ("progress", "topology", "config", "written"):
         if key not in state:
             raise _inexact(folder.name, f"{key!r} in state.json")
-    return state
+    return dict(state)
 
 
 def _inexact(name: str, what: str) -> StageError:
@@ -192,59 +218,30 @@ def _inexact(name: str, what: str) -> StageError:
     )
 
 
-def _check_world_size(name: str, state: Mapping[str, Any], world_size: int) -> None:
-    written = state["topology"]["world_size"]
-    if written != world_size:
-        raise StageError(
-            f"checkpoint {name} was written by {written} processes and this run has {world_size}: "
-            f"resume with {written}, or save the weights as a model folder and start a new stage "
-            "from it (weights only: a fresh optimiser)"
-        )
+def _check_topology(
+    folder: Path, state: Mapping[str, Any], processes: int, zero_stage: int
+) -> None:
+    written = (state["topology"]["processes"], state["topology"]["zero_stage"])
+    if written == (processes, zero_stage):
+        return
+    raise StageError(
+        f"checkpoint {folder.name} was written by {_topology(*written)} and this run has "
+        f"{_topology(processes, zero_stage)}: resume with {_topology(*written)}, or start a new "
+        f"stage from its weights (weights only: a fresh optimiser){_weights_of(folder, written[1])}"
+    )
 
 
-def _model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and persistent buffer once; tied weights have one name here."""
-    kept = model.state_dict(keep_vars=True)
-    tensors: dict[str, Tensor] = dict(model.named_parameters())
-    tensors |= {name: buffer for name, buffer in model.named_buffers() if name in kept}
-    return {name: tensor.detach() for name, tensor in tensors.items()}
+def _topology(processes: int, zero_stage: int) -> str:
+    zero = f"DeepSpeed's ZeRO-{zero_stage}" if zero_stage else "no DeepSpeed"
+    return f"{processes} processes with {zero}"
 
 
-@torch.no_grad()
-def _load_model(model: nn.Module, saved: Mapping[str, Tensor]) -> None:
-    tensors = _model_tensors(model)
-    assert tensors.keys() == saved.keys(), "the config digest covers the model's parameters"
-    for name, tensor in tensors.items():
-        tensor.copy_(saved[name])
-
-
-def _write_tensors(folder: Path, stem: str, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Write tensors into files of about a gigabyte, so that memory holds one such copy."""
-    names: list[str] = []
-    for chunk in _chunks(tensors):
-        names.append(f"{stem}-{len(names):05d}.safetensors")
-        write_atomic(folder / names[-1], save(chunk))
-    return names
-
-
-def _chunks(tensors: Mapping[str, Tensor]) -> Iterable[dict[str, Tensor]]:
-    chunk: dict[str, Tensor] = {}
-    held = 0
-    for name, tensor in tensors.items():
-        size = tensor.numel() * tensor.element_size()
-        if chunk and held + size > _FILE_BYTES:
-            yield chunk
-            chunk, held = {}, 0
-        chunk[name] = tensor.contiguous()
-        held += size
-    if chunk:
-        yield chunk
-
-
-def _read_tensors(folder: Path, names: list[str]) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for name in names:
-        if not (folder / name).is_file():
-            raise _inexact(folder.name, name)
-        tensors |= load_file(folder / name)
-    return tensors
+def _weights_of(folder: Path, zero_stage: int) -> str:
+    """Say how weights, or all of it, come out of a checkpoint."""
+    if not zero_stage:
+        return f", which are {folder}/model-*.safetensors"
+    return (
+        f": python -m deepspeed.utils.zero_to_fp32 --tag zero {folder} WEIGHTS; with the "
+        "optimiser, for DeepSpeed's own tools: python -m deepspeed.checkpoint.ds_to_universal "
+        f"--inject_missing_state --input_folder {folder}/zero --output_folder UNIVERSAL"
+    )

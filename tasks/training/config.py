@@ -12,6 +12,22 @@ from tasks.training.methods.registry import get_method
 from tasks.training.reward_objectives import get_reward_objective
 
 
+class LoraConfig(FrozenConfig):
+    """Low-rank adapters (arXiv 2106.09685): W + (alpha / rank) B A, with W frozen."""
+
+    rank: int = Field(default=16, ge=1)
+    """Rows of A and columns of B. Default 16: peft's examples; 2106.09685 uses 4 to 64."""
+
+    alpha: int = Field(default=32, ge=1)
+    """The adapter is scaled by alpha / rank. Default: twice the default rank."""
+
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout of the adapters' input while training. Default 0, as for the whole model."""
+
+    target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+    """Which linear layers get an adapter: the ends of their names, or all but the head."""
+
+
 class TrainingConfig(FrozenConfig):
     """One pass of the optimiser over the data of a stage."""
 
@@ -21,8 +37,9 @@ class TrainingConfig(FrozenConfig):
     batch_size: int = Field(default=64, ge=1)
     """Groups (prompts with their responses) per optimiser step. Default 64: APO's reward models."""
 
-    micro_batch_size: int = Field(default=8, ge=1)
-    """Groups per forward pass. Changes memory and speed, never the result beyond rounding."""
+    micro_batch_tokens: int = Field(default=8192, ge=2)
+    """Tokens of one forward pass: of every group in it the prompt, once, and all its responses.
+    Changes memory and speed, never the result beyond rounding. No group may be larger."""
 
     num_train_epochs: int = Field(default=1, ge=1)
     """Passes over the data. Default 1: APO and EXO alike."""
@@ -61,9 +78,31 @@ class TrainingConfig(FrozenConfig):
     keep_checkpoints: int = Field(default=2, ge=1)
     """Newest checkpoints kept while training. They are not part of the artifact."""
 
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    precision: Literal["fp32", "bf16", "auto"] = "auto"
     """Arithmetic of the forward pass; weights and optimiser stay fp32. auto: bf16 where the
     processor has it (CUDA, or AVX-512-BF16 or AMX on a CPU), else fp32."""
+
+    gradient_checkpointing: bool = False
+    """Whether layers are computed again in the backward pass instead of being kept: about a third
+    more time, memory of one layer. The same gradient."""
+
+    compile: bool = False
+    """Whether the model goes through torch.compile. Nothing was gained on the CPU measured."""
+
+    lora: LoraConfig | None = None
+    """Train low-rank adapters instead of all weights. Default: all weights."""
+
+    processes: int = Field(default=1, ge=1)
+    """Processes that train together on each machine, one per GPU."""
+
+    nodes: int = Field(default=1, ge=1)
+    """Machines that train together, with SPARRING_HOME on a disk they share. Above 1, set
+    SPARRING_RENDEZVOUS=HOST:PORT to an address of the stage's machine; its log has the command to
+    start on the others."""
+
+    deepspeed: str | None = None
+    """zero1, zero2, zero3, zero3-offload (infra/deepspeed/), or the path of a JSON file of
+    DeepSpeed's. Default: none, one process trains inside the stage."""
 
 
 class PolicyConfig(FrozenConfig):
@@ -102,6 +141,46 @@ class PolicyConfig(FrozenConfig):
         if isinstance(given, FrozenConfig) or "method" not in info.data:
             return given if given is not None else FrozenConfig()
         return get_method(info.data["method"]).coefficients(**(given or {}))
+
+    def reference_pass(self) -> ReferenceConfig:
+        """Return what decides log-probabilities under a reference, and nothing else.
+
+        Two trainings that differ in the rest, in the learning rate say, share one pass.
+        """
+        return ReferenceConfig(
+            method=self.method,
+            limits=self.limits,
+            template=self.template,
+            temperature=self.temperature,
+            precision=self.training.precision,
+        )
+
+
+class ReferenceConfig(FrozenConfig):
+    """How log-probabilities under a reference model are computed."""
+
+    method: str
+    """The policy method that will read them: it selects the responses."""
+
+    limits: Limits = Limits()
+    """Longest prompt and response in tokens, as in the training."""
+
+    template: str | None = None
+    """Chat template by name, as in the training. None: the tokenizer's own."""
+
+    temperature: float = Field(default=1.0, gt=0)
+    """Logits are divided by it before the softmax, as in the training."""
+
+    precision: Literal["fp32", "bf16", "auto"] = "auto"
+    """As in the training: only equal arithmetic makes log-ratios comparable."""
+
+    batch_tokens: int = Field(default=8192, ge=2)
+    """Tokens of a forward pass. A larger group is split, which changes nothing."""
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, name: str) -> str:
+        return get_method(name).name
 
 
 class RewardConfig(FrozenConfig):

@@ -1,35 +1,15 @@
-"""What the training runs on: device, precision, number of processes."""
+"""What the training runs on: device, precision, peak memory, how weights come into memory."""
 
 from __future__ import annotations
 
-import os
+import resource
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
+from torch import nn
 
-
-def uses_bf16(precision: str) -> bool:
-    """Return whether a forward pass of this precision computes in bfloat16 here.
-
-    Args:
-        precision: fp32, bf16 or auto.
-    """
-    if precision != "auto":
-        return precision == "bf16"
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def arithmetic_of(precision: str) -> torch.autocast:
-    """Return a context whose forward passes compute in this precision.
-
-    Ours rather than accelerate's: the library fixes one precision per process, and trainings of
-    several precisions, and reference passes in each of them, may follow each other in one.
-
-    Args:
-        precision: fp32, bf16 or auto.
-    """
-    return torch.autocast(training_device(), torch.bfloat16, enabled=uses_bf16(precision))
+from tasks.training.config import TrainingConfig
 
 
 def training_device() -> str:
@@ -37,6 +17,44 @@ def training_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def world_size() -> int:
-    """Return how many processes train together, as a launcher says it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+def peak_memory_gb() -> float:
+    """Return the most memory this process has held, GB: the GPU's, or else its resident set."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def world_size(config: TrainingConfig) -> int:
+    """Return how many processes the config trains with, on all machines together."""
+    return config.processes * config.nodes
+
+
+def loading_context(config: TrainingConfig) -> AbstractContextManager[Any]:
+    """Return the context in which the weights to train are loaded: sharded at once for ZeRO-3.
+
+    Args:
+        config: of the training.
+
+    Raises:
+        ConfigError: DeepSpeed is not installed, or its file cannot be used.
+    """
+    if config.deepspeed is None:
+        return nullcontext()
+    from tasks.training.deepspeed_engine import sharded_loading
+
+    return sharded_loading(config)
+
+
+def whole_weights(model: nn.Module) -> AbstractContextManager[Any]:
+    """Return a context in which a model that was loaded sharded can be called; else it is empty.
+
+    For what runs before the training has prepared the model; all ranks enter together.
+
+    Args:
+        model: as ``loading_context`` let it be loaded. Its weights must not change in the block.
+    """
+    if not any(hasattr(parameter, "ds_id") for parameter in model.parameters()):
+        return nullcontext()
+    from tasks.training.deepspeed_engine import gathered
+
+    return gathered(model)

@@ -1,32 +1,36 @@
 """The training loop: explicit, deterministic, resumable, the same for every objective.
 
 One optimiser step is: for each micro-batch a forward pass and a backward pass whose contributions
-sum, then one AdamW step. Checkpoints after step 1 (a rehearsal: better to find out now that saving
-fails) and then every ``save_every`` steps.
+sum, over all ranks, then one AdamW step. Checkpoints after step 1 (a rehearsal: better to find out
+now that saving fails) and then every ``save_every`` steps.
 """
 
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from statistics import fmean
 
-import torch
-from accelerate import Accelerator
-from accelerate.utils import send_to_device
-from torch import nn
+from torch import Tensor, nn
 
 from tasks.data.batches import BatchPlan
+from tasks.models.arithmetic import best_matmul_rate
+from tasks.models.memory import kept_memory
 from tasks.settings.errors import StageError
-from tasks.settings.log import Log
+from tasks.settings.log import Log, NullLog
 from tasks.storage.digests import sha256_json
 from tasks.storage.workspace import Workspace
 from tasks.training.checkpoint import Checkpoints, Progress
 from tasks.training.config import TrainingConfig
-from tasks.training.hardware import arithmetic_of
+from tasks.training.engine import Engine, open_engine
+from tasks.training.hardware import peak_memory_gb
 from tasks.training.interruption import StopSignal, TrainingInterrupted
-from tasks.training.optimiser import build_optimiser, learning_rate
+from tasks.training.micro_batches import Piece, pieces_of
+from tasks.training.optimiser import learning_rate
 from tasks.training.randomness import deterministic, seed_everything
+from tasks.training.ranks import agree, error_of, gather, is_main, rank, world_size
+from tasks.training.speed import Clock, Work, padding_share
 from tasks.training.task import MicroBatch, TrainingTask
 
 
@@ -39,17 +43,22 @@ def train(
     workspace: Workspace,
     log: Log,
     seed: int,
+    save: Callable[[dict[str, Tensor] | None], None],
 ) -> dict[str, float]:
     """Train a model in place, from the newest checkpoint of the workspace if there is one.
 
+    Every process of a training calls this with the same arguments.
+
     Args:
-        model: the starting weights; holds the trained ones afterwards, on the training's device.
+        model: the starting weights, in ``model.model`` a transformers model.
         plan: which samples meet in which step.
         task: how samples become a loss.
         config: the optimiser's settings.
         workspace: where checkpoints go.
-        log: receives metrics per step, and progress.
+        log: receives metrics per step, and progress; only the main process's is used.
         seed: of every random stream.
+        save: called on the main process after the last step with the trained weights of
+            ``model.model`` by name, or with None where ``model.model`` holds them.
 
     Returns:
         Means over the steps of the loss and the task's metrics, and how much was done.
@@ -59,24 +68,26 @@ def train(
             number of samples is not the planned one.
         TrainingInterrupted: SIGTERM or SIGINT arrived; a checkpoint was saved first.
     """
-    accelerator = Accelerator(mixed_precision="no")
-    with deterministic():
-        seed_everything(seed)
+    with deterministic(), kept_memory():
         _set_dropout(model, config.dropout)
         model.train()
-        prepared, optimiser = accelerator.prepare(model, build_optimiser(model, config))
-        run = _Run(accelerator, prepared, optimiser, plan, task, config, log)
+        identity = _identity(model, plan, config, seed)
+        engine = open_engine(model, config)
+        # Measured before the first step, whose time would hold it otherwise.
+        best_matmul_rate(engine.device.type)
+        # Ranks draw apart, or the same dropout would fall on all of them.
+        seed_everything(seed + 1_000_003 * rank())
         checkpoints = Checkpoints(
-            workspace,
-            keep=config.keep_checkpoints,
-            world_size=accelerator.num_processes,
-            config_digest=_identity(model, plan, config, seed),
+            workspace, engine, keep=config.keep_checkpoints, config_digest=identity
         )
-        progress = checkpoints.restore(model, optimiser.state)
+        run = _Run(engine, plan, task, config, log if is_main() else NullLog())
+        progress = checkpoints.restore()
         if progress is not None:
-            log.note(f"resuming after step {progress.step} of {plan.steps}")
+            run.log.note(f"resuming after step {progress.step} of {plan.steps}")
         progress = _steps(run, checkpoints, progress or Progress())
         model.eval()
+        state = engine.whole_state()
+        agree(error_of(lambda: save(state)) if is_main() else None)
     return _summary(progress, plan)
 
 
@@ -87,57 +98,74 @@ def _steps(run: _Run, checkpoints: Checkpoints, progress: Progress) -> Progress:
         while progress.step < plan.steps:
             run.step(progress)
             due = progress.step == 1 or progress.step % config.save_every == 0
-            # After the last step the model itself is saved, by whoever called.
-            if stop.requested or (due and progress.step < plan.steps):
-                checkpoints.save(progress, run.model, run.optimiser.state)
-            if stop.requested:
+            # A signal reaches one rank or some; all of them stop at the same step.
+            asked = next(filter(None, gather(stop.requested)), None)
+            # After the last step the model itself is saved.
+            if asked or (due and progress.step < plan.steps):
+                checkpoints.save(progress)
+            if asked:
                 raise TrainingInterrupted(
-                    f"training stopped by {stop.requested} after step {progress.step} of "
-                    f"{plan.steps}; its state is saved: resume goes on from there"
+                    f"training stopped by {asked} after step {progress.step} of {plan.steps}; its "
+                    "state is saved: resume goes on from there"
                 )
     return progress
+
+
+@dataclass
+class _Share:
+    """What one rank did in one step."""
+
+    sums: dict[str, float] = field(default_factory=dict)
+    """Its share of the loss and of the task's metrics."""
+    work: Work = field(default_factory=Work)
+    """How much it computed."""
+    peak_gb: float = 0.0
+    """Its peak memory."""
+    seen: list[str] = field(default_factory=list)
+    """Names of its samples."""
+    bad: tuple[float, list[str]] | None = None
+    """The first loss that is not finite, and the samples it is of."""
 
 
 class _Run:
     """What one training keeps in its hands."""
 
     def __init__(
-        self,
-        accelerator: Accelerator,
-        model: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        plan: BatchPlan,
-        task: TrainingTask,
-        config: TrainingConfig,
-        log: Log,
+        self, engine: Engine, plan: BatchPlan, task: TrainingTask, config: TrainingConfig, log: Log
     ) -> None:
-        self.accelerator, self.model, self.optimiser = accelerator, model, optimiser
-        self.plan, self.task, self.config, self.log = plan, task, config, log
+        self.engine, self.plan, self.task = engine, plan, task
+        self.config, self.log = config, log
+        self._sizes = {name: task.sizes(name) for name in plan.counts}
         self._curve: dict[str, list[float]] = {}
 
     def step(self, progress: Progress) -> None:
         """Do one optimiser step, count it in ``progress`` and log it."""
-        began = time.perf_counter()
-        indices = self.plan.at(progress.step)
-        counts = {name: len(rows) for name, rows in indices.items()}
+        clock = Clock()
         rate = learning_rate(self.config, progress.step, self.plan.steps)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        own = self._accumulate(progress.step)
+        shares = gather(own)
+        for share in shares:
+            if share.bad is not None:
+                raise self._not_finite("loss", *share.bad, progress.step)
+        norm = self.engine.update(rate)
+        if not math.isfinite(norm):
+            seen = [name for share in shares for name in share.seen]
+            raise self._not_finite("gradient norm", norm, seen, progress.step)
 
-        metrics, seen, tokens = self._accumulate(indices, counts, progress.step)
-        norm = self._clip(seen, progress.step)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-
+        work = [share.work for share in shares]
+        metrics = {"padding_share": padding_share(work)}
+        for share in shares:
+            for name, value in share.sums.items():
+                metrics[name] = metrics.get(name, 0.0) + value
         progress.step += 1
-        progress.samples_seen += len(seen)
-        progress.tokens += tokens
+        progress.samples_seen += sum(w.groups for w in work)
+        progress.tokens += sum(w.tokens for w in work)
         for name, value in metrics.items():
             progress.totals[name] = progress.totals.get(name, 0.0) + value
             progress.appearances[name] = progress.appearances.get(name, 0) + 1
-        seconds = time.perf_counter() - began
-        extra = {"learning_rate": rate, "grad_norm": norm, "tokens_per_second": tokens / seconds}
-        self._draw(metrics | extra, progress.step)
+        peaks = [share.peak_gb for share in shares]
+        speeds = clock.speeds(work, peaks, self.engine.device.type)
+        self._draw(metrics | speeds | {"learning_rate": rate, "grad_norm": norm}, progress.step)
         self.log.progress(progress.step, self.plan.steps, "steps")
 
     def _draw(self, metrics: dict[str, float], step: int) -> None:
@@ -148,42 +176,44 @@ class _Run:
             self.log({name: fmean(values) for name, values in self._curve.items()}, step)
             self._curve = {}
 
-    def _accumulate(
-        self, indices: dict[str, list[int]], counts: dict[str, int], step: int
-    ) -> tuple[dict[str, float], list[str], int]:
-        """Add up the gradients of one step; return its metrics, samples and tokens."""
-        sums = {"loss": 0.0}
-        seen: list[str] = []
-        tokens = 0
-        for batch in self.task.micro_batches(indices):
-            tokens += int(batch.groups.attention_mask.sum())
-            on_device = send_to_device(batch, self.accelerator.device)
-            with arithmetic_of(self.config.precision):
-                loss, metrics = self.task.loss(self.model, on_device, counts)
-            value = loss.item()
-            names = _names(batch)
-            if not math.isfinite(value):
-                raise self._not_finite("loss", value, step, names)
-            self.accelerator.backward(loss)
-            for name, share in ({"loss": value} | metrics).items():
-                sums[name] = sums.get(name, 0.0) + share
-            seen += names
-        return sums, seen, tokens
+    def _accumulate(self, step: int) -> _Share:
+        """Add up this rank's gradients of one step, and on its last pass those of all ranks."""
+        indices = {name: rows for name, rows in self.plan.at(step).items() if rows}
+        counts = {name: len(rows) for name, rows in self.plan.at(step).items()}
+        budget = self.config.micro_batch_tokens
+        pieces = pieces_of(indices, self._sizes, budget, rank(), world_size())
+        share = _Share()
+        with self.engine.one_step():
+            for index, piece in enumerate(pieces):
+                with self.engine.one_pass(last=index == len(pieces) - 1):
+                    self._pass(piece, counts, share)
+        share.peak_gb = peak_memory_gb()
+        return share
 
-    def _clip(self, seen: list[str], step: int) -> float:
-        """Scale the gradient down to the configured norm; return the norm it had."""
-        limit = self.config.max_grad_norm or math.inf
-        norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), limit))
-        if not math.isfinite(norm):
-            raise self._not_finite("gradient norm", norm, step, seen)
-        return norm
+    def _pass(self, piece: Piece, counts: dict[str, int], share: _Share) -> None:
+        """Do one forward and backward pass and note what came out."""
+        batch = self.task.micro_batch(piece.data_set, piece.rows).to(self.engine.device)
+        with self.engine.arithmetic():
+            loss, metrics = self.task.loss(self.engine.model, batch, counts)
+        self.engine.backward(loss if piece.counts else loss * 0)
+        model = self.engine.module.model
+        share.work.add(model, batch.groups, batch.tokens, counts=piece.counts)
+        value, names = loss.item(), _names(batch)
+        if not math.isfinite(value) and share.bad is None:
+            # The other ranks wait for the rest of this one's passes, so they are done.
+            share.bad = (value, names)
+        if not piece.counts:
+            return
+        share.seen += names
+        for name, part in ({"loss": value} | metrics).items():
+            share.sums[name] = share.sums.get(name, 0.0) + part
 
-    def _not_finite(self, what: str, value: float, step: int, names: list[str]) -> StageError:
+    def _not_finite(self, what: str, value: float, names: list[str], step: int) -> StageError:
         shown = ", ".join(names[:16]) + (f" and {len(names) - 16} more" if names[16:] else "")
         return StageError(
             f"step {step + 1} of {self.plan.steps} has the {what} {value} on the samples {shown}: "
-            "the weights were not changed and earlier checkpoints are kept. Look at these "
-            "samples, lower training.learning_rate or use precision fp32"
+            "nothing of this step is kept, earlier checkpoints are. Look at these samples, lower "
+            "training.learning_rate or use precision fp32"
         )
 
 
@@ -210,7 +240,10 @@ def _summary(progress: Progress, plan: BatchPlan) -> dict[str, float]:
 
 def _identity(model: nn.Module, plan: BatchPlan, config: TrainingConfig, seed: int) -> str:
     """Digest of what must be equal for a checkpoint to be this training's."""
-    parameters = [[name, list(p.shape), str(p.dtype)] for name, p in model.named_parameters()]
+    parameters = [
+        [name, list(getattr(p, "ds_shape", p.shape)), str(p.dtype), p.requires_grad]
+        for name, p in model.named_parameters()
+    ]
     return sha256_json(
         {
             "config": config.model_dump(mode="json"),
@@ -223,8 +256,9 @@ def _identity(model: nn.Module, plan: BatchPlan, config: TrainingConfig, seed: i
 
 def _set_dropout(model: nn.Module, dropout: float) -> None:
     """Set every dropout of a model, those that are modules and those kept as plain numbers."""
-    for module in model.modules():
+    for name, module in model.named_modules():
         if isinstance(module, nn.Dropout):
-            module.p = dropout
+            # Adapters have a setting of their own.
+            module.p = module.p if "lora_" in name else dropout
         elif isinstance(getattr(module, "attention_dropout", None), float):
             module.attention_dropout = dropout

@@ -19,8 +19,8 @@ def build_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.Ada
         config: learning rate, betas, epsilon and weight decay.
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in trainable if parameter.ndim >= 2]
-    others = [parameter for parameter in trainable if parameter.ndim < 2]
+    matrices = [parameter for parameter in trainable if _is_matrix(parameter)]
+    others = [parameter for parameter in trainable if not _is_matrix(parameter)]
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
@@ -32,6 +32,11 @@ def build_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.Ada
         eps=config.adam_epsilon,
         fused=True,
     )
+
+
+def _is_matrix(parameter: nn.Parameter) -> bool:
+    # What DeepSpeed has sharded is flat and empty here, and keeps its shape beside it.
+    return len(getattr(parameter, "ds_shape", parameter.shape)) >= 2
 
 
 def learning_rate(config: TrainingConfig, step: int, total: int) -> float:

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from tasks.data.batches import BatchPlan
-from tasks.data.files import GroupFolder, read_groups
-from tasks.data.groups import Group
-from tasks.models.loading import save_model
-from tasks.models.policy import load_policy, sequence_logps
+from tasks.models.encoding import EncodedGroup
+from tasks.models.group_model import Batch, GroupPolicy
+from tasks.models.packing import group_tokens
+from tasks.models.policy import load_policy
+from tasks.models.precision import uses_bf16
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError, StageError
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
-from tasks.training.checkpoint import refuse_other_topology
 from tasks.training.config import PolicyConfig
-from tasks.training.hardware import training_device, uses_bf16, world_size
-from tasks.training.loop import train
+from tasks.training.encoded import EncodedFolder
+from tasks.training.hardware import whole_weights
+from tasks.training.job import TrainingJob
+from tasks.training.launch import launch
 from tasks.training.methods.method import Method
 from tasks.training.methods.registry import get_method
-from tasks.training.reference import reference_logps, step_zero
-from tasks.training.samples import Encoder, keep_groups, scores_tensor
-from tasks.training.task import MicroBatch, split_rows
+from tasks.training.reference import SET, keep_reference, read_reference, step_zero
+from tasks.training.samples import Encoder, keep_groups, refuse_large_groups, selected_groups
+from tasks.training.task import MicroBatch
+from tasks.training.trainee import Trainee, make_ready
 
-_SET = "selected"
+_REFERENCE = "reference"
 _PROBED_GROUPS = 16
 
 
@@ -36,143 +41,177 @@ _PROBED_GROUPS = 16
 class PolicyTask:
     """A policy method on a set of groups."""
 
-    groups: GroupFolder | Sequence[Group]
+    groups: EncodedFolder
     """What the method selected."""
-    encoder: Encoder
-    """The policy's."""
     method: Method
     """The method."""
     coefficients: FrozenConfig
     """Its coefficients."""
-    temperature: float
-    """Logits are divided by it."""
-    micro_batch_size: int
-    """Groups per forward pass."""
+    layout: Callable[[Sequence[EncodedGroup]], Batch]
+    """Puts groups into the layout that the model takes."""
     reference: Tensor | None = None
-    """Log-probabilities under the reference, nats. Shape (N, K)."""
+    """Log-probability of every response under the reference, nats. Shape (R,)."""
+    shared: bool = True
+    """Whether the model computes a prompt once for all its responses."""
 
-    def micro_batches(self, indices: dict[str, list[int]]) -> Iterable[MicroBatch]:
-        """Yield the groups of one optimiser step, a few at a time."""
-        for rows in split_rows(indices[_SET], self.micro_batch_size):
-            groups = [self.groups[row] for row in rows]
-            batch = self.encoder.batch(groups)
-            reference = None
-            if self.reference is not None:
-                reference = self.reference[torch.tensor(rows), : batch.mask.shape[1]]
-            ids = tuple(group.id for group in groups)
-            yield MicroBatch(_SET, tuple(rows), ids, batch, scores_tensor(groups), reference)
+    def sizes(self, name: str) -> Sequence[int]:
+        """Return how many tokens each group takes of a forward pass."""
+        return self.groups.sizes(shared=self.shared)
+
+    def micro_batch(self, name: str, rows: Sequence[int]) -> MicroBatch:
+        """Return some groups with their scores and reference log-probabilities."""
+        groups, reference = self.groups, None
+        if self.reference is not None:
+            reference = groups.per_slot(self.reference, rows)
+        encoded = [groups.encoded(row) for row in rows]
+        return MicroBatch(
+            name,
+            tuple(rows),
+            tuple(groups.name(row) for row in rows),
+            self.layout(encoded),
+            groups.scores(rows),
+            reference_logps=reference,
+            tokens=sum(map(group_tokens, encoded)),
+        )
 
     def loss(
         self, model: nn.Module, batch: MicroBatch, counts: dict[str, int]
     ) -> tuple[Tensor, dict[str, float]]:
         """Return a micro-batch's share of the mean over the step's groups."""
-        tokens = batch.groups
-        assert batch.scores is not None, "micro_batches fills it in"
+        assert batch.scores is not None, "micro_batch fills it in"
         losses, metrics = self.method.loss(
-            sequence_logps(model, tokens, self.temperature),
+            model(batch.groups),
             batch.reference_logps,
             batch.scores,
-            tokens.lengths,
-            tokens.mask,
+            batch.groups.lengths,
+            batch.groups.mask,
             self.coefficients,
         )
-        share = {name: float(value.sum()) / counts[_SET] for name, value in metrics.items()}
-        return losses.sum() / counts[_SET], share
+        share = {name: float(value.sum()) / counts[SET] for name, value in metrics.items()}
+        return losses.sum() / counts[SET], share
 
 
 def train_policy(
     policy: Path,
-    reference: Path | None,
+    reference_logps: Path | None,
     groups: Sequence[Path],
     config: PolicyConfig,
     workspace: Workspace,
     log: Log,
     seed: int,
+    *,
+    digest: str = "",
 ) -> dict[str, float]:
     """Update a policy and save it, with its tokenizer, as the workspace's output.
 
     Args:
         policy: model folder to start from.
-        reference: model folder of the reference, for methods that need one.
+        reference_logps: what `compute_logps` wrote, for methods that need a reference.
         groups: folders of scored groups, or of demonstrations for sft.
         config: method, coefficients, optimiser, limits.
         workspace: of the stage's attempt; its parts make the training resumable.
         log: receives metrics per step and progress.
         seed: of the order of the data.
+        digest: of the policy's folder; by it the policy is known to be its own reference.
 
     Returns:
         Means over the training's steps, and counts.
 
     Raises:
-        ConfigError: a model cannot be loaded, or the method lacks its data or its reference.
-        StageError: the training could not go on, or policy and reference differ at step 0
-            although they are the same model.
+        ConfigError: a model cannot be loaded, a group does not fit, or the method lacks its data
+            or its reference.
+        StageError: the training could not go on, the reference's log-probabilities are of other
+            tokens, or policy and reference differ at step 0 although they are the same model.
         TrainingInterrupted: asked to stop; the state is saved.
     """
-    refuse_other_topology(workspace, world_size())
-    method, training = get_method(config.method), config.training
-    if method.needs_reference and reference is None:
-        raise ConfigError(f"{method.name} needs a reference model: give the policy it starts from")
-    encoder = Encoder.of(policy, config.template, config.limits)
-    selected, metrics = keep_groups(workspace, _SET, _selected(groups, method), encoder)
-    logps = None
-    if method.needs_reference and reference is not None:
-        logps = reference_logps(
-            reference,
-            selected,
-            encoder,
-            temperature=config.temperature,
-            precision=training.precision,
-            micro_batch_size=training.micro_batch_size,
-            workspace=workspace,
-            log=log,
+    method = get_method(config.method)
+    if method.needs_reference and reference_logps is None:
+        raise ConfigError(
+            f"{method.name} needs a reference: give the log-probabilities that compute_reference "
+            "made of the policy it starts from"
         )
-    model = load_policy(policy, dtype="float32").to(training_device())
+    encoder = Encoder.of(policy, config.template, config.limits, as_sampled=True)
+    encoded, metrics = keep_groups(workspace, SET, selected_groups(groups, method), encoder)
+    refuse_large_groups(encoded, config.training.micro_batch_tokens)
+    inputs = {SET: encoded.path}
+    if method.needs_reference and reference_logps is not None:
+        inputs[_REFERENCE] = keep_reference(
+            workspace, reference_logps, encoded, encoder, config, digest
+        )
+    job = TrainingJob(
+        kind="policy",
+        model=policy,
+        config=config.model_dump(mode="json"),
+        inputs=inputs,
+        seed=seed,
+    )
+    return metrics | launch(job, workspace, log)
+
+
+def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
+    """Train the policy of a job on the parts that were kept for it, and save it.
+
+    Args:
+        job: what `train_policy` prepared.
+        workspace: receives checkpoints, and the model in `output/`.
+        log: receives metrics per step and progress.
+
+    Returns:
+        Means over the training's steps, and counts.
+
+    Raises:
+        ConfigError: the model cannot be loaded.
+        StageError, TrainingInterrupted: as `train_policy`.
+    """
+    config = PolicyConfig.model_validate(job.config)
+    encoder = Encoder.of(job.model, config.template, config.limits, as_sampled=True)
+
+    def load(context: AbstractContextManager[Any]) -> PreTrainedModel:
+        return load_policy(job.model, context, dtype="float32")
+
+    trainee = Trainee(load, config.training, job.seed)
+    policy = GroupPolicy(trainee.load(), temperature=config.temperature)
+    metrics = make_ready(policy, config.training, log)
     task = PolicyTask(
-        selected,
-        encoder,
-        method,
+        EncodedFolder(job.inputs[SET]),
+        get_method(config.method),
         config.coefficients,
-        config.temperature,
-        training.micro_batch_size,
-        logps,
+        partial(policy.batch, pad_id=encoder.pad_id),
+        shared=policy.shared,
     )
-    if reference is not None and logps is not None:
-        same = policy.resolve() == reference.resolve()
-        metrics |= _compare_with_reference(model, task, training.precision, same, log)
-    plan = BatchPlan({_SET: len(selected)}, training.batch_size, training.num_train_epochs, seed)
-    metrics |= train(
-        model, plan=plan, task=task, config=training, workspace=workspace, log=log, seed=seed
-    )
-    save_model(model, encoder.tokenizer, workspace.output, encoder.template)
-    return metrics
-
-
-def _selected(folders: Sequence[Path], method: Method) -> Iterator[Group]:
-    for folder in folders:
-        for group in read_groups(folder):
-            yield from method.select(group)
+    if _REFERENCE in job.inputs:
+        task.reference, is_start = read_reference(job.inputs[_REFERENCE])
+        metrics |= _compare_with_reference(policy, task, config, encoder.pad_id, is_start, log)
+    counts = {SET: len(task.groups)}
+    return metrics | trainee.train(policy, task, counts, encoder, workspace, log)
 
 
 def _compare_with_reference(
-    model: nn.Module, task: PolicyTask, precision: str, same: bool, log: Log
+    policy: GroupPolicy,
+    task: PolicyTask,
+    config: PolicyConfig,
+    pad_id: int,
+    is_start: bool,
+    log: Log,
 ) -> dict[str, float]:
     """Report how far the start is from the reference; stop if the same model is far from itself."""
-    assert task.reference is not None and isinstance(task.groups, GroupFolder)
-    kl, worst = step_zero(
-        model,
-        task.groups,
-        task.reference,
-        task.encoder,
-        temperature=task.temperature,
-        precision=precision,
-        rows=range(min(_PROBED_GROUPS, task.micro_batch_size, len(task.groups))),
-    )
+    assert task.reference is not None, "asked for where there is one"
+    training = config.training
+    with whole_weights(policy):
+        kl, worst = step_zero(
+            policy,
+            task.groups,
+            task.reference,
+            pad_id,
+            precision=training.precision,
+            rows=range(min(_PROBED_GROUPS, len(task.groups))),
+            batch_tokens=training.micro_batch_tokens,
+        )
     log({"kl/step_0": kl}, 0)
-    # bfloat16 has 8 bits of mantissa, and batches of another shape add up in another order.
-    tolerance = 3e-2 if uses_bf16(precision) else 1e-4
+    # bfloat16 has 8 bits of mantissa, and rows of another length add up in another order.
+    tolerance = 3e-2 if uses_bf16(training.precision) else 1e-4
     # Written so that a NaN stops as well.
-    if same and not worst <= tolerance:
+    if is_start and not worst <= tolerance:
         raise StageError(
             f"the policy is its own reference, yet their log-probabilities differ by {worst:.2g} "
             "of their size at step 0: something changes the model between two passes (dropout, "

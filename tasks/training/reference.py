@@ -1,119 +1,239 @@
-"""Log-probabilities under the reference model: computed once, kept as parts, then it is gone."""
+"""Log-probabilities under the reference model: computed once, kept as an artifact, then it is gone.
+
+The artifact holds `logps.safetensors`, one number per response in the order of the encoded groups,
+and `index.json`, which says of which model, tokens, temperature and arithmetic they are.
+"""
 
 from __future__ import annotations
 
+import gc
+import math
+import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch import Tensor
 
-from tasks.data.files import GroupFolder
-from tasks.models.policy import load_policy, sequence_logps
-from tasks.settings.errors import ConfigError
+from tasks.models.encoding import vocabulary_of
+from tasks.models.group_model import GroupPolicy
+from tasks.models.memory import kept_memory
+from tasks.models.passes import response_values
+from tasks.models.policy import load_policy
+from tasks.models.precision import arithmetic_of, uses_bf16
+from tasks.settings.errors import ConfigError, StageError
 from tasks.settings.log import Log
-from tasks.storage.files import write_atomic
+from tasks.storage.files import link_or_copy, read_json, write_atomic, write_json
 from tasks.storage.workspace import Workspace
-from tasks.training.hardware import arithmetic_of, training_device
-from tasks.training.samples import Encoder
+from tasks.training.config import PolicyConfig, ReferenceConfig
+from tasks.training.encoded import EncodedFolder
+from tasks.training.hardware import training_device
+from tasks.training.methods.registry import get_method
+from tasks.training.samples import Encoder, keep_groups, selected_groups
 
 _SHARD = 2048
-_FILE = "logps.safetensors"
+_FILE, _INDEX = "logps.safetensors", "index.json"
+_PART = "reference"
+SET = "selected"
+"""The name of the groups that a policy method selected, as a part and in the plan."""
 
 
-def reference_logps(
+def compute_logps(
     reference: Path,
-    groups: GroupFolder,
-    encoder: Encoder,
-    *,
-    temperature: float,
-    precision: str,
-    micro_batch_size: int,
+    groups: list[Path],
+    config: ReferenceConfig,
     workspace: Workspace,
     log: Log,
-) -> Tensor:
-    """Return the log-probability of every response under the reference model.
+    *,
+    digest: str = "",
+) -> dict[str, float]:
+    """Write the log-probability of every selected response under the reference model.
 
-    Shards of 2,048 groups are kept as parts, so an interrupted pass goes on where it was, and a
-    resumed training uses the very same numbers.
+    Shards of 2,048 groups are kept as parts, so an interrupted pass goes on where it was. The model
+    has left memory when this returns.
 
     Args:
-        reference: its model folder. It reads the tokens of the policy's tokenizer.
-        groups: N groups of at most K responses.
-        encoder: the policy's.
-        temperature: logits are divided by it.
-        precision: the training's, because only equal arithmetic makes log-ratios comparable.
-        micro_batch_size: groups per forward pass.
-        workspace: of the stage's attempt.
+        reference: its model folder; its tokenizer is the policy's.
+        groups: folders of scored groups.
+        config: method, limits, template, temperature, precision.
+        workspace: of the stage's attempt; `output/` receives the artifact.
         log: receives progress.
+        digest: of the reference's folder; by it a policy is known to be its own reference.
 
     Returns:
-        Nats, 0 in empty slots. Shape (N, K), float32, on the CPU.
+        Counts of the data, the mean log-probability, and whether prompts were shared.
 
     Raises:
-        ConfigError: the reference cannot be loaded or has a smaller vocabulary than the policy.
+        ConfigError: the reference cannot be loaded, or the method lacks responses or scores.
+        StageError: a log-probability is not finite.
     """
-    starts = range(0, len(groups), _SHARD)
-    names = [f"reference-{index:05d}" for index in range(len(starts))]
-    model: nn.Module | None = None
-    for name, start in zip(names, starts, strict=True):
-        rows = range(start, min(start + _SHARD, len(groups)))
-        if workspace.part(name) is None:
-            model = model or _load(reference, encoder)
-            with torch.no_grad(), arithmetic_of(precision):
-                pieces = [
-                    _logps(model, groups, rows[at : at + micro_batch_size], encoder, temperature)
-                    for at in range(0, len(rows), micro_batch_size)
-                ]
-            _keep(workspace, name, _stack(pieces))
-        log.progress(rows.stop, len(groups), "reference groups")
-    return _stack([load_file(workspace.parts / name / _FILE)["logps"] for name in names])
+    encoder = Encoder.of(reference, config.template, config.limits, as_sampled=True)
+    selected = selected_groups(groups, get_method(config.method))
+    encoded, metrics = keep_groups(workspace, SET, selected, encoder)
+    starts = range(0, len(encoded), _SHARD)
+    shards = [f"shard-{number:05d}" for number in range(len(starts))]
+    if not all(workspace.part(name) for name in shards):
+        metrics |= _compute(reference, encoded, encoder, config, shards, workspace, log)
+    logps = torch.cat([load_file(workspace.parts / name / _FILE)["logps"] for name in shards])
+    write_atomic(workspace.output / _FILE, save({"logps": logps}))
+    write_json(
+        workspace.output / _INDEX,
+        {
+            "responses": len(logps),
+            "data": encoded.digest,
+            "tokenizer": vocabulary_of(encoder.tokenizer, encoder.template),
+            "model": digest,
+            "temperature": config.temperature,
+            "precision": _precision(config.precision),
+        },
+    )
+    return metrics | {"mean_logp": float(logps.mean())}
+
+
+def keep_reference(
+    workspace: Workspace,
+    artifact: Path,
+    encoded: EncodedFolder,
+    encoder: Encoder,
+    config: PolicyConfig,
+    digest: str,
+) -> Path:
+    """Check that a reference's log-probabilities are those of a training's tokens, and keep them.
+
+    Args:
+        workspace: of the training's attempt; the log-probabilities become a part.
+        artifact: what `compute_logps` wrote.
+        encoded: the training's groups.
+        encoder: the policy's.
+        config: the training's temperature and precision.
+        digest: of the policy's folder.
+
+    Returns:
+        The part, for `read_reference`.
+
+    Raises:
+        StageError: names what differs.
+    """
+    index = _read_index(artifact)
+    ours = {
+        "tokenizer": vocabulary_of(encoder.tokenizer, encoder.template),
+        "data": encoded.digest,
+        "temperature": config.temperature,
+        "precision": _precision(config.training.precision),
+    }
+    meaning = {
+        "tokenizer": "another tokenizer or chat template",
+        "data": "other tokens (other groups or limits)",
+    }
+    for key, value in ours.items():
+        if index[key] != value:
+            what = meaning.get(key, f"{key} {index[key]}, and the training has {value}")
+            raise StageError(
+                f"the reference log-probabilities of {artifact} were computed with {what}: compute "
+                "them on this training's groups, with the policy's tokenizer and this "
+                "configuration"
+            )
+    same = bool(digest) and index["model"] == digest
+
+    def write(folder: Path) -> None:
+        link_or_copy(artifact / _FILE, folder / _FILE)
+        write_json(folder / _INDEX, {"is_start": same})
+
+    return workspace.part(_PART) or workspace.save_part(_PART, write)
+
+
+def read_reference(part: Path) -> tuple[Tensor, bool]:
+    """Return what `keep_reference` kept.
+
+    Returns:
+        Nats per response, in the order of the encoded groups, shape (R,), float32, on the CPU; and
+        whether the reference is the policy that the training starts from.
+    """
+    return load_file(part / _FILE)["logps"], bool(read_json(part / _INDEX)["is_start"])
 
 
 def step_zero(
-    policy: nn.Module,
-    groups: GroupFolder,
+    policy: GroupPolicy,
+    encoded: EncodedFolder,
     reference: Tensor,
-    encoder: Encoder,
+    pad_id: int,
     *,
-    temperature: float,
     precision: str,
     rows: range,
+    batch_tokens: int,
 ) -> tuple[float, float]:
     """Compare policy and reference on a few groups before the first step.
 
     Args:
         policy: the starting policy, in eval mode.
-        groups: N groups.
-        reference: the whole of ``reference_logps``. Shape (N, K).
-        encoder: the policy's.
-        temperature: logits are divided by it.
+        encoded: N groups with R responses.
+        reference: log-probabilities under the reference. Shape (R,).
+        pad_id: written where a padded row has no token.
         precision: the training's.
         rows: which groups to compare.
+        batch_tokens: tokens of a forward pass.
 
     Returns:
         The mean log-ratio in nats, which estimates KL(policy || reference) where the reference
         wrote the responses, and the largest difference relative to the log-probability.
     """
-    with torch.no_grad(), arithmetic_of(precision):
-        ours = _logps(policy, groups, rows, encoder, temperature)
-    theirs = reference[rows.start : rows.stop, : ours.shape[1]]
+    groups = [encoded.encoded(row) for row in rows]
+    with arithmetic_of(precision):
+        values = response_values(policy, groups, pad_id, batch_tokens)
+    ours = torch.tensor([value for row in values for value in row])
+    first, last = encoded.responses(rows[0])[0], encoded.responses(rows[-1])[1]
+    theirs = reference[first:last]
     ratio = ours - theirs
-    real = max(1, int((ours != 0).sum()))
     worst = (ratio.abs() / theirs.abs().clamp(min=1)).max()
-    return float(ratio.sum() / real), float(worst)
+    return float(ratio.mean()), float(worst)
 
 
-def _load(reference: Path, encoder: Encoder) -> nn.Module:
+def _compute(
+    reference: Path,
+    encoded: EncodedFolder,
+    encoder: Encoder,
+    config: ReferenceConfig,
+    shards: list[str],
+    workspace: Workspace,
+    log: Log,
+) -> dict[str, float]:
+    """Compute the shards that are not kept yet, and let go of the model."""
     model = load_policy(reference, dtype="float32").to(training_device())
-    known = model.get_input_embeddings().num_embeddings
-    if known < len(encoder.tokenizer):
-        raise ConfigError(
-            f"the reference {str(reference)!r} knows {known} tokens and the policy's tokenizer "
-            f"has {len(encoder.tokenizer)}: take a reference with the policy's tokenizer"
-        )
-    return model
+    policy = GroupPolicy(model, temperature=config.temperature).eval()
+    began, tokens, sizes = time.perf_counter(), 0, encoded.sizes()
+    with kept_memory(), arithmetic_of(config.precision):
+        policy.check()
+        if policy.reason:
+            log.note(policy.reason)
+        for number, name in enumerate(shards):
+            rows = range(number * _SHARD, min((number + 1) * _SHARD, len(encoded)))
+            if workspace.part(name) is None:
+                groups = [encoded.encoded(row) for row in rows]
+                values = response_values(policy, groups, encoder.pad_id, config.batch_tokens)
+                _require_finite(values, encoded, rows, reference)
+                _keep(workspace, name, torch.tensor([value for row in values for value in row]))
+                tokens += sum(sizes[row] for row in rows)
+            log.progress(rows.stop, len(encoded), "reference groups")
+    seconds = time.perf_counter() - began
+    shared = float(policy.shared)
+    del model, policy
+    # Modules refer to each other in cycles, which only the collector breaks.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return {"shared_prompts": shared, "speed/tokens_per_second": tokens / seconds}
+
+
+def _require_finite(
+    values: list[list[float]], encoded: EncodedFolder, rows: range, reference: Path
+) -> None:
+    for row, found in zip(rows, values, strict=True):
+        if not all(map(math.isfinite, found)):
+            raise StageError(
+                f"the reference {reference} gives the responses of group {encoded.name(row)} the "
+                f"log-probabilities {found}: its weights are broken, or it needs precision fp32"
+            )
 
 
 def _keep(workspace: Workspace, name: str, logps: Tensor) -> None:
@@ -121,13 +241,14 @@ def _keep(workspace: Workspace, name: str, logps: Tensor) -> None:
     workspace.save_part(name, lambda folder: write_atomic(folder / _FILE, data))
 
 
-def _logps(
-    model: nn.Module, groups: GroupFolder, rows: range, encoder: Encoder, temperature: float
-) -> Tensor:
-    batch = encoder.batch([groups[row] for row in rows]).to(training_device())
-    return sequence_logps(model, batch, temperature).float().cpu()
+def _precision(asked: str) -> str:
+    return "bf16" if uses_bf16(asked) else "fp32"
 
 
-def _stack(pieces: list[Tensor]) -> Tensor:
-    width = max(piece.shape[1] for piece in pieces)
-    return torch.cat([pad(piece, (0, width - piece.shape[1])) for piece in pieces])
+def _read_index(artifact: Path) -> dict[str, Any]:
+    if not (artifact / _INDEX).is_file() or not (artifact / _FILE).is_file():
+        raise ConfigError(
+            f"{artifact} holds no reference log-probabilities: give what compute_reference made"
+        )
+    index: dict[str, Any] = read_json(artifact / _INDEX)
+    return index

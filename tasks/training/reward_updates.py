@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tasks.data.batches import BatchPlan
-from tasks.data.files import GroupFolder, read_groups
+from tasks.data.files import read_groups
 from tasks.data.groups import Group
-from tasks.models.loading import save_model
-from tasks.models.reward_model import build_reward_model, load_reward_model, rewards
+from tasks.models.encoding import EncodedGroup
+from tasks.models.group_model import Batch, GroupReward
+from tasks.models.packing import group_tokens
+from tasks.models.reward_model import build_reward_model, load_reward_model
+from tasks.models.tokenizer import ensure_pad
 from tasks.objectives.reward import ranking
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 from tasks.storage.files import read_json
 from tasks.storage.workspace import Workspace
-from tasks.training.checkpoint import refuse_other_topology
 from tasks.training.config import RewardConfig
-from tasks.training.hardware import training_device, world_size
-from tasks.training.loop import train
+from tasks.training.encoded import EncodedFolder
+from tasks.training.job import TrainingJob
+from tasks.training.launch import launch
 from tasks.training.methods.method import keep_responses, require_scores
 from tasks.training.reward_objectives import RewardObjective, get_reward_objective
-from tasks.training.samples import Encoder, keep_groups, scores_tensor
-from tasks.training.task import MicroBatch, split_rows
+from tasks.training.samples import Encoder, keep_groups, refuse_large_groups
+from tasks.training.task import MicroBatch
+from tasks.training.trainee import Trainee, make_ready
 
 PREFERENCES = "preferences"
 APO = "apo"
@@ -36,25 +42,33 @@ APO = "apo"
 class RewardTask:
     """A reward-model objective on human preferences, gold against samples, or both."""
 
-    sets: Mapping[str, GroupFolder | Sequence[Group]]
+    sets: Mapping[str, EncodedFolder]
     """``preferences`` (D_P) and ``apo`` (D_APO: gold in column 0, samples behind it)."""
-    encoder: Encoder
-    """The reward model's."""
     objective: RewardObjective
     """The objective."""
     beta_2: float
     """Weight of the preferences against gold."""
-    micro_batch_size: int
-    """Groups per forward pass."""
+    layout: Callable[[Sequence[EncodedGroup]], Batch]
+    """Puts groups into the layout that the model takes."""
+    shared: bool = True
+    """Whether the model computes a prompt once for all its responses."""
 
-    def micro_batches(self, indices: dict[str, list[int]]) -> Iterable[MicroBatch]:
-        """Yield the groups of one optimiser step, each piece from one set."""
-        for name, rows_of_set in indices.items():
-            for rows in split_rows(rows_of_set, self.micro_batch_size):
-                groups = [self.sets[name][row] for row in rows]
-                ids = tuple(group.id for group in groups)
-                batch = self.encoder.batch(groups)
-                yield MicroBatch(name, tuple(rows), ids, batch, scores_tensor(groups))
+    def sizes(self, name: str) -> Sequence[int]:
+        """Return how many tokens each group of a set takes of a forward pass."""
+        return self.sets[name].sizes(shared=self.shared)
+
+    def micro_batch(self, name: str, rows: Sequence[int]) -> MicroBatch:
+        """Return some groups of one set with their scores."""
+        groups = self.sets[name]
+        encoded = [groups.encoded(row) for row in rows]
+        return MicroBatch(
+            name,
+            tuple(rows),
+            tuple(groups.name(row) for row in rows),
+            self.layout(encoded),
+            groups.scores(rows),
+            tokens=sum(map(group_tokens, encoded)),
+        )
 
     def loss(
         self, model: nn.Module, batch: MicroBatch, counts: dict[str, int]
@@ -62,8 +76,8 @@ class RewardTask:
         """Return a micro-batch's share of the step's loss: each set's own mean, weighed by set."""
         name, mask = batch.data_set, batch.groups.mask
         scores = batch.scores
-        assert scores is not None, "micro_batches fills it in"
-        values = rewards(model, batch.groups)
+        assert scores is not None, "micro_batch fills it in"
+        values = model(batch.groups)
         loss = self._contribution(name, values, scores, mask, counts)
         if name == APO:
             # Gold is meant to win: it is the only one that scores.
@@ -118,47 +132,83 @@ def train_reward_model(
         Means over the training's steps, and counts.
 
     Raises:
-        ConfigError: a model cannot be loaded, or the objective lacks its data or its start.
+        ConfigError: a model cannot be loaded, a group does not fit, or the objective lacks its
+            data or its start.
         StageError: the training could not go on.
         TrainingInterrupted: asked to stop; the state is saved.
     """
-    refuse_other_topology(workspace, world_size())
     objective, training = get_reward_objective(config.objective), config.training
-    encoder = Encoder.of(base, config.template, config.limits)
-    # Building first: it gives the tokenizer a pad of its own where that is missing.
-    model = _starting_model(base, encoder, objective, seed)
-    sets: dict[str, GroupFolder] = {}
+    encoder = _encoder(base, config)
+    _is_reward_model(base, objective)
+    inputs: dict[str, Path] = {}
     metrics: dict[str, float] = {}
     for name, groups in _sources(objective, preferences, apo).items():
-        sets[name], counts = keep_groups(workspace, name, groups, encoder)
+        encoded, counts = keep_groups(workspace, name, groups, encoder)
+        refuse_large_groups(encoded, training.micro_batch_tokens)
+        inputs[name] = encoded.path
         metrics |= counts
-    task = RewardTask(sets, encoder, objective, config.beta_2, training.micro_batch_size)
-    plan = BatchPlan(
-        {name: len(groups) for name, groups in sets.items()},
-        training.batch_size,
-        training.num_train_epochs,
-        seed,
+    job = TrainingJob(
+        kind="reward",
+        model=base,
+        config=config.model_dump(mode="json"),
+        inputs=inputs,
+        seed=seed,
     )
-    model = model.to(training_device())
-    metrics |= train(
-        model, plan=plan, task=task, config=training, workspace=workspace, log=log, seed=seed
-    )
-    save_model(model, encoder.tokenizer, workspace.output, encoder.template)
-    return metrics
+    return metrics | launch(job, workspace, log)
 
 
-def _starting_model(
-    base: Path, encoder: Encoder, objective: RewardObjective, seed: int
-) -> PreTrainedModel:
+def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
+    """Train the reward model of a job on the parts that were kept for it, and save it.
+
+    Args:
+        job: what `train_reward_model` prepared.
+        workspace: receives checkpoints, and the model in `output/`.
+        log: receives metrics per step and progress.
+
+    Returns:
+        Means over the training's steps, and counts.
+
+    Raises:
+        ConfigError: the model cannot be loaded.
+        StageError, TrainingInterrupted: as `train_reward_model`.
+    """
+    config = RewardConfig.model_validate(job.config)
+    training, objective = config.training, get_reward_objective(config.objective)
+    encoder = _encoder(job.model, config)
+
+    def load(context: AbstractContextManager[Any]) -> PreTrainedModel:
+        if _is_reward_model(job.model, objective):
+            return load_reward_model(job.model, context, dtype="float32")
+        return build_reward_model(job.model, encoder.tokenizer, job.seed, context, dtype="float32")
+
+    trainee = Trainee(load, training, job.seed)
+    model = GroupReward(trainee.load())
+    metrics = make_ready(model, training, log)
+    sets = {name: EncodedFolder(path) for name, path in job.inputs.items()}
+    layout = partial(model.batch, pad_id=encoder.pad_id)
+    task = RewardTask(sets, objective, config.beta_2, layout, model.shared)
+    counts = {name: len(groups) for name, groups in sets.items()}
+    return metrics | trainee.train(model, task, counts, encoder, workspace, log)
+
+
+def _encoder(base: Path, config: RewardConfig) -> Encoder:
+    """Return how a reward model reads groups, with a pad of its own."""
+    encoder = Encoder.of(base, config.template, config.limits)
+    ensure_pad(encoder.tokenizer)
+    return encoder
+
+
+def _is_reward_model(base: Path, objective: RewardObjective) -> bool:
+    """Tell whether the start has a trained head; refuse one without where it is needed."""
     names = read_json(base / "config.json").get("architectures") or [""]
     if names[0].endswith("ForSequenceClassification"):
-        return load_reward_model(base, dtype="float32")
+        return True
     if objective.continues:
         raise ConfigError(
             f"{objective.name} goes on from a reward model, and {str(base)!r} is {names[0]}: "
             "give the previous epoch's reward model, or RM_Base in epoch 1"
         )
-    return build_reward_model(base, encoder.tokenizer, seed, dtype="float32")
+    return False
 
 
 def _sources(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor, nn
 
-from tasks.models.batching import GroupBatch
+from tasks.models.group_model import Batch
 
 
 class MicroBatch(NamedTuple):
@@ -19,22 +20,43 @@ class MicroBatch(NamedTuple):
     """Their rows in that data set."""
     ids: tuple[str, ...]
     """Their names, for messages."""
-    groups: GroupBatch
-    """Their tokens."""
+    groups: Batch
+    """Their tokens, in the layout that the model takes."""
     scores: Tensor | None = None
     """What each response scored, in the annotator's or reward model's units. Shape (B, K)."""
     reference_logps: Tensor | None = None
     """Log-probability of each response under the reference, nats. Shape (B, K)."""
+    tokens: int = 0
+    """Tokens of the groups, each prompt once: what is left without pads and repetitions."""
+
+    def to(self, device: torch.device | str) -> MicroBatch:
+        """The same samples with their tensors on a device."""
+        return self._replace(
+            groups=self.groups.to(device),
+            scores=None if self.scores is None else self.scores.to(device),
+            reference_logps=(
+                None if self.reference_logps is None else self.reference_logps.to(device)
+            ),
+        )
 
 
 class TrainingTask(Protocol):
     """A data set (or several) with an objective."""
 
-    def micro_batches(self, indices: dict[str, list[int]]) -> Iterable[MicroBatch]:
-        """Yield the samples of one optimiser step in pieces, on the CPU, in a fixed order.
+    def sizes(self, name: str) -> Sequence[int]:
+        """Return how many tokens each row of a data set takes of a forward pass.
 
         Args:
-            indices: rows of each data set that belong to the step.
+            name: of the data set, as in the plan.
+        """
+        ...
+
+    def micro_batch(self, name: str, rows: Sequence[int]) -> MicroBatch:
+        """Return some rows of one data set as one forward pass takes them, on the CPU.
+
+        Args:
+            name: of the data set.
+            rows: which of its rows, at least one.
         """
         ...
 
@@ -46,21 +68,11 @@ class TrainingTask(Protocol):
         Contributions of the micro-batches of one step *sum* to the step's values.
 
         Args:
-            model: the model being trained.
-            batch: one of ``micro_batches``, on the model's device.
+            model: the model being trained: maps ``batch.groups`` to one value per response.
+            batch: one of ``micro_batch``, on the model's device.
             counts: samples of each data set in the whole step: the denominators.
 
         Returns:
             The contribution to the loss, shape (), and to each metric.
         """
         ...
-
-
-def split_rows(rows: Sequence[int], size: int) -> Iterable[list[int]]:
-    """Cut rows into consecutive pieces of at most ``size``.
-
-    Example:
-        >>> list(split_rows([5, 6, 7], 2))
-        [[5, 6], [7]]
-    """
-    return (list(rows[start : start + size]) for start in range(0, len(rows), size))

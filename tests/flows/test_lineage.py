@@ -30,7 +30,9 @@ def test_the_ancestors_of_a_policy_are_a_tree(untouched: Shell) -> None:
     for title in ("prepare_data", "update_reward_model · RM_APO-v1", "golden.jsonl"):
         assert len(re.findall(rf"{re.escape(title)}  \w{{12}}(?!.*shown elsewhere)", shown)) == 1
     assert "queries (policy_train): prepare_data" in shown and "evaluate" not in shown
-    assert "policy, reference: update_policy · SFT" in shown
+    assert "── policy: update_policy · SFT" in shown
+    assert "reference_logps: compute_reference · APO-DPO-v1" in shown
+    assert "reference: update_policy · SFT" in shown
 
 
 def test_the_descendants_of_a_file(untouched: Shell) -> None:
@@ -83,9 +85,9 @@ def page(untouched: Shell, tmp_path: Path) -> Path:
 def test_the_page_of_a_run_in_a_browser(page: Path, chromium: str, tmp_path: Path) -> None:
     with browse(chromium, tmp_path) as browser:
         browser.open(page.as_uri())
-        assert "Lineage of apo-" in browser.text and "made 50" in browser.text
+        assert "Lineage of apo-" in browser.text and "made 52" in browser.text
         boxes = browser.driver.find_elements(By.CSS_SELECTOR, ".node")
-        assert len(boxes) == 56
+        assert len(boxes) == 58
         box = next(b for b in boxes if b.text.split("\n")[:2] == ["update_policy", "DPO-v1"])
         box.find_element(By.TAG_NAME, "text").click()
         text = browser.wait_for("comes from")
@@ -109,7 +111,7 @@ def test_the_page_without_script_still_has_its_links(
     page.write_text(re.sub(r"<script>.*</script>", "", page.read_text(), flags=re.S))
     with browse(chromium, tmp_path) as browser:
         browser.open(page.as_uri())
-        assert "made 50" in browser.text
+        assert "made 52" in browser.text
         browser.click("update_policy · SFT", tag="a")
         assert "learning_rate" not in browser.text and "was used for" in browser.text
         assert "#d" in browser.driver.current_url

@@ -74,7 +74,7 @@ def small_config() -> dict[str, Any]:
     """Return data, model and an SFT of some seconds, long enough to be lost in its middle."""
     config = yaml.safe_load(SMALL.read_text())
     small = {name: config[name] for name in ("data", "model", "sft")}
-    longer = {"batch_size": 8, "micro_batch_size": 8, "num_train_epochs": 12, "save_every": 10}
+    longer = {"batch_size": 8, "num_train_epochs": 12, "save_every": 10}
     small["sft"]["training"].update(longer)
     return small
 

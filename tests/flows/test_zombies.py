@@ -6,6 +6,8 @@ import json
 import signal
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
@@ -72,8 +74,16 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 def ask(url: str, what: str, query: dict[str, Any] | None = None) -> Any:
     body = json.dumps(query or {}).encode()
     request = urllib.request.Request(f"{url}/{what}", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        return json.loads(answer.read())
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            # What Prefect says while its database is busy with its own start.
+            if error.code != 503 or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def states(url: str, what: str) -> list[str]:

@@ -86,8 +86,9 @@ def keep_responses(group: Group, columns: list[int]) -> Group:
     notes: dict[str, list[Any]] = {}
     if "ended" in group.extra:
         notes["ended"] = [ended[k] for k in columns]
-    if "tokens" in group.extra:
-        notes["tokens"] = [group.extra["tokens"][k] for k in columns]
+    for name in ("tokens", "ids"):
+        if name in group.extra:
+            notes[name] = [group.extra[name][k] for k in columns]
     return replace(
         group,
         responses=tuple(group.responses[k] for k in columns),

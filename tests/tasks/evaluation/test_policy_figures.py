@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.data.files import write_groups
+from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group, Message
 from tasks.data.playground import world as playground
 from tasks.evaluation.config import PolicyEvaluation
@@ -181,3 +181,46 @@ def test_kl_is_the_mean_log_ratio_of_the_policys_own_samples(tmp_path: Path) -> 
     )
     assert flat["kl"] == pytest.approx((sum(ours) - sum(theirs)) / 6, abs=1e-5)
     assert flat["kl_se"] > 0
+
+
+def test_kl_is_taken_on_the_tokens_that_were_drawn(tmp_path: Path) -> None:
+    """An untrained policy writes broken characters, whose text has other tokens than were drawn."""
+    import torch
+
+    from tasks.models.architecture import ArchitectureConfig, build_policy
+    from tasks.models.encoding import encode_prompt
+    from tasks.models.loading import save_model
+    from tasks.models.rollouts import RolloutConfig, sample_in_shards
+    from tasks.models.tokenizer import train_tokenizer
+    from tasks.storage.workspace import Workspace
+
+    tokenizer = train_tokenizer(iter(["ask me"]), 260, tmp_path / "tokenizer")
+    shape = ArchitectureConfig(kind="llama", hidden_size=16, layers=2, heads=2, context=64)
+    models = [build_policy(shape, tokenizer, seed) for seed in (0, 1)]
+    with torch.no_grad():
+        for parameter in models[0].parameters():
+            parameter.mul_(3)
+    for model, name in zip(models, ("policy", "reference"), strict=True):
+        save_model(model, tokenizer, tmp_path / name, "plain")
+    write_groups(tmp_path / "queries", [group(f"n{n}", (), ()) for n in range(12)])
+    draws = {"samples": 2, "max_new_tokens": 6, "precision": "fp32"}
+    space = Workspace(tmp_path / "work")
+    config = RolloutConfig(sampling=draws, template="plain", limits={"max_prompt_tokens": 50})
+    sample_in_shards(tmp_path / "policy", tmp_path / "queries", config, space, NullLog(), 3)
+
+    def logp(model: Any, prompt: list[int], ids: list[int]) -> float:
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
+        return float(logits.log_softmax(-1)[range(len(ids)), ids].sum())
+
+    ratios, as_drawn = [], []
+    for answered in read_groups(space.output):
+        prompt = encode_prompt(tokenizer, "plain", answered.prompt, 256)[0]
+        for text, ids in zip(answered.responses, answered.extra["ids"], strict=True):
+            ratios.append(logp(models[0], prompt, ids) - logp(models[1], prompt, ids))
+            as_drawn.append(tokenizer(text, add_special_tokens=False)["input_ids"] == ids)
+    assert not all(as_drawn)
+    own = {"policy": tmp_path / "policy", "kl_samples": space.output}
+    flat, _ = measure(tmp_path, contender(tmp_path, reference=tmp_path / "reference", **own))
+    assert flat["kl"] == pytest.approx(sum(ratios) / len(ratios), abs=1e-4)
+    assert flat["kl"] > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,10 @@ import pytest
 
 from tasks.data.groups import Group, Message
 from tasks.models.architecture import ArchitectureConfig, build_policy
+from tasks.models.serving import ModelServer, ServerConfig
 from tasks.models.tokenizer import load_tokenizer, train_tokenizer
+from tasks.settings.log import NullLog
+from tests.servers.openai_server import FakeServer
 
 KINDS = ("llama", "gpt2", "qwen2")
 SHAPE = {"hidden_size": 16, "layers": 2, "heads": 2, "context": 128}
@@ -61,3 +64,48 @@ def groups() -> list[Group]:
         group("4?", "it is a much longer answer, héé 🎉"),
         group("a long question about what 1 plus 1 plus 1 plus 1 is", "", "4", "four"),
     ]
+
+
+class RunningChild:
+    """Stands for a program that runs until `code` is set."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.code: int | None = None
+
+    def exit_code(self) -> int | None:
+        return self.code
+
+    def tail(self) -> str:
+        return "last words"
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    """A server in this process, to be asked without long pauses after an error."""
+    monkeypatch.setattr("tasks.models.completions._FIRST_PAUSE", 0.01)
+    with FakeServer() as server:
+        yield server
+
+
+@pytest.fixture
+def served(
+    fake: FakeServer, tmp_path: Path, build: Callable[..., Any], tokenizer: Any
+) -> Callable[..., ModelServer]:
+    """What a stage has of a server that it started: `served(log=NullLog(), **config)`."""
+    build().config.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+
+    def make(log: Any = None, **values: Any) -> ModelServer:
+        values = {"retries": 6, "request_seconds": 20.0, "concurrency": 4, **values}
+        config = ServerConfig(command="fake {port}", **values)
+        child: Any = RunningChild(tmp_path / "log")
+        return ModelServer(fake.url, tmp_path, "fake", config, log or NullLog(), child)
+
+    return make
+
+
+@pytest.fixture
+def server(served: Callable[..., ModelServer]) -> ModelServer:
+    """The same as it is by default."""
+    return served()

@@ -1,4 +1,4 @@
-"""The decoding loop: pads on the left, and dropping finished rows changes nothing."""
+"""The decoding loop: batches within a budget, and dropping finished rows changes nothing."""
 
 from __future__ import annotations
 
@@ -8,16 +8,8 @@ import pytest
 
 from tasks.data.groups import Message
 from tasks.models import decoding
-from tasks.models.decoding import Request, decode, pad_left
+from tasks.models.decoding import Request, decode, token_budget_batches
 from tasks.models.generation import SamplingConfig
-
-
-def test_padding_is_on_the_left() -> None:
-    ids, mask = pad_left([[5], [1, 2, 0]], pad_id=0)
-    assert ids.tolist() == [[0, 0, 5], [1, 2, 0]]
-    assert mask.tolist() == [[False, False, True], [True, True, True]]
-    with pytest.raises(AssertionError):
-        pad_left([[5], []], pad_id=0)
 
 
 def test_dropping_finished_rows_changes_no_response(
@@ -35,9 +27,35 @@ def test_dropping_finished_rows_changes_no_response(
 
     policy.forward = forward
     found = []
-    for keep in (0.0, 0.9, 1.1):  # never dropped, as is, batch rebuilt at every step
+    for keep in (0.0, 0.97, 1.1):  # never dropped, as is, batch rebuilt at every step
         monkeypatch.setattr(decoding, "_KEEP", keep)
         found.append(decode(policy, tokenizer, requests, config, (), (0,)))
     assert found[0] == found[1] == found[2]
     lengths = {answer.tokens for answers in found[0] for answer in answers}
     assert len(lengths) > 5
+
+
+def test_batches_hold_a_budget_of_tokens_and_similar_prompts() -> None:
+    config = SamplingConfig(samples=2, max_new_tokens=10, batch_tokens=100)
+    lengths = [30, 5, 60, 31, 6, 29, 500]
+    requests = [Request(n, [1] * length, ()) for n, length in enumerate(lengths)]
+    held = {n: length + 2 * 10 for n, length in enumerate(lengths)}
+    batches = list(token_budget_batches(requests, config, shared=True))
+    assert [[request.place for request in batch] for batch in batches] == [
+        [6],
+        [2],
+        [3],
+        [0, 5],
+        [4, 1],
+    ]
+    for batch in batches[1:]:
+        assert sum(held[request.place] for request in batch) <= 100
+    apart = list(token_budget_batches(requests, config, shared=False))
+    assert len(apart) > len(batches)  # a prompt counts once per sample
+    assert list(token_budget_batches([], config, shared=True)) == []
+
+
+def test_batches_of_one_shard_have_nearly_the_same_size() -> None:
+    config = SamplingConfig(samples=1, max_new_tokens=9, batch_tokens=100)
+    requests = [Request(n, [1], ()) for n in range(11)]
+    assert [len(batch) for batch in token_budget_batches(requests, config, shared=True)] == [6, 5]

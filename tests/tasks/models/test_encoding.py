@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.data.groups import Group, Message
-from tasks.models.encoding import Limits, encode_group, encode_prompt
+from tasks.models.encoding import Limits, encode_group, encode_prompt, vocabulary_of
 from tasks.settings.errors import ConfigError, RecordError
 
 
@@ -130,3 +130,44 @@ def test_a_sample_longer_than_the_limit_loses_its_end_instead_of_stopping(tokeni
     assert len(encoded.responses_ids[0]) == 2
     with pytest.raises(RecordError, match="max_response_tokens"):
         encode_group(tokenizer, "plain", Group(prompt, ("abcdefgh",)), limits)
+
+
+def sampled(tokenizer: Any, text: str, ids: list[int] | None, **more: Any) -> Group:
+    vocabulary = vocabulary_of(tokenizer, "hh")
+    extra = {"ended": [True], "ids": [ids], "vocabulary": vocabulary, **more}
+    return Group((Message("user", "4?"),), (text,), extra=extra)
+
+
+def test_samples_keep_the_tokens_they_were_drawn_in(tokenizer: Any) -> None:
+    """A broken character comes back as another token, and letters may be drawn one by one."""
+    letters = [tokenizer(x, add_special_tokens=False)["input_ids"][0] for x in "plus"]
+    broken = tokenizer("é", add_special_tokens=False)["input_ids"][:1]
+    drawn = [*letters, *broken, tokenizer.eos_token_id]
+    text = tokenizer.decode(drawn, skip_special_tokens=True)
+    group = sampled(tokenizer, text, drawn)
+    assert encode_group(tokenizer, "hh", group, Limits()).responses_ids != [drawn]
+    encoded = encode_group(tokenizer, "hh", group, Limits(), as_sampled=True)
+    assert encoded.responses_ids == [drawn]
+    short = Limits(max_response_tokens=3)
+    cut = encode_group(tokenizer, "hh", group, short, as_sampled=True)
+    assert cut.responses_ids == [drawn[:3]] and cut.truncated_responses == [True]
+
+
+def test_tokens_of_another_vocabulary_or_template_are_not_taken(tokenizer: Any) -> None:
+    plain = encode_group(tokenizer, "hh", sampled(tokenizer, "it is 7", None), Limits())
+    others = [
+        (sampled(tokenizer, "it is 7", [5, 6], vocabulary="0" * 16), "hh"),
+        (sampled(tokenizer, "it is 7", None), "hh"),
+        (Group((Message("user", "4?"),), ("it is 7",)), "hh"),
+    ]
+    for group, template in others:
+        encoded = encode_group(tokenizer, template, group, Limits(), as_sampled=True)
+        assert encoded.responses_ids == plain.responses_ids
+    assert vocabulary_of(tokenizer, "hh") != vocabulary_of(tokenizer, "plain")
+    before = vocabulary_of(tokenizer, "hh")
+    tokenizer.add_tokens(["something new"])
+    assert vocabulary_of(tokenizer, "hh") != before
+    both = Group((Message("user", "4?"),), ("a", "b"), extra=sampled(tokenizer, "a", [5]).extra)
+    both.extra["ended"] = [True, True]
+    with pytest.raises(RecordError, match="1 `ids` notes for 2 responses"):
+        encode_group(tokenizer, "hh", both, Limits(), as_sampled=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group
@@ -16,10 +17,11 @@ from tasks.models.judgement import ScoringConfig, score_in_shards, scored_groups
 from tasks.models.loading import save_model
 from tasks.models.reward_model import build_reward_model, load_reward_model
 from tasks.models.tokenizer import load_tokenizer
+from tasks.settings.errors import StageError
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
 
-CONFIG = ScoringConfig(shard_size=2)
+CONFIG = ScoringConfig(shard_size=2, precision="fp32")
 
 
 @pytest.fixture
@@ -68,6 +70,19 @@ def test_an_unended_sample_scores_without_its_end(reward_folder: Path, groups: l
     assert open_end.scores[1] != pytest.approx(whole.scores[1], abs=1e-5)
 
 
+def test_scores_in_bf16_are_close_and_not_rounded(reward_folder: Path, groups: list[Group]) -> None:
+    """Arithmetic in 8 bits of mantissa, yet rewards themselves have 24, or ties would appear."""
+    model, tokenizer = load_reward_model(reward_folder), load_tokenizer(reward_folder)
+    found = {}
+    for precision in ("fp32", "bf16"):
+        config = CONFIG.model_copy(update={"precision": precision})
+        scored = scored_groups(model, tokenizer, groups, config)
+        found[precision] = torch.tensor([s for group in scored for s in group.scores])
+    distance = (found["bf16"] - found["fp32"]).norm() / found["fp32"].norm()
+    assert 0 < distance < 0.05
+    assert not torch.equal(found["bf16"], found["bf16"].bfloat16().float())
+
+
 def test_a_resumed_attempt_scores_only_what_is_missing(
     reward_folder: Path, responses: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,9 +93,9 @@ def test_a_resumed_attempt_scores_only_what_is_missing(
     scored: list[int] = []
     real = judgement.scored_groups
 
-    def spy(model: Any, tokenizer: Any, groups: list[Group], config: Any) -> list[Group]:
+    def spy(model: Any, tokenizer: Any, groups: list[Group], *rest: Any) -> list[Group]:
         scored.append(len(groups))
-        return real(model, tokenizer, groups, config)
+        return real(model, tokenizer, groups, *rest)
 
     monkeypatch.setattr(judgement, "scored_groups", spy)
     assert score_in_shards(reward_folder, responses, CONFIG, second, NullLog()) == expected
@@ -98,9 +113,46 @@ def test_ties_are_counted_by_group(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         judgement,
         "scored_groups",
-        lambda model, tokenizer, groups, config: [replace(g, scores=rows[g.id]) for g in groups],
+        lambda model, tokenizer, groups, *rest: [replace(g, scores=rows[g.id]) for g in groups],
     )
     figures = score_in_shards(
         tmp_path, tmp_path / "responses", CONFIG, Workspace(tmp_path / "work"), NullLog()
     )
     assert figures == {"mean_score": 7 / 8, "tied_share": 0.5}
+
+
+def test_bf16_scores_stay_close_and_are_float32(reward_folder: Path, groups: list[Group]) -> None:
+    model, tokenizer = load_reward_model(reward_folder), load_tokenizer(reward_folder)
+    exact = scored_groups(model, tokenizer, groups, CONFIG)
+    rough = scored_groups(model, tokenizer, groups, replaced(precision="bf16"))
+    flat = [[score for group in found for score in group.scores] for found in (exact, rough)]
+    assert flat[0] != flat[1]
+    assert flat[1] == pytest.approx(flat[0], abs=0.05)
+
+
+def test_a_score_that_is_no_number_stops_by_name(reward_folder: Path, groups: list[Group]) -> None:
+    model, tokenizer = load_reward_model(reward_folder), load_tokenizer(reward_folder)
+    with torch.no_grad():
+        model.score.weight.fill_(float("nan"))
+    with pytest.raises(StageError, match=f"response 0 of the group {groups[0].id} the value nan"):
+        scored_groups(model, tokenizer, groups, CONFIG)
+
+
+def test_what_cannot_share_prompts_is_said(
+    reward_folder: Path, groups: list[Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[str] = []
+    log = NullLog()
+    monkeypatch.setattr(log, "note", notes.append, raising=False)
+    model, tokenizer = load_reward_model(reward_folder), load_tokenizer(reward_folder)
+    shared = scored_groups(model, tokenizer, groups, CONFIG, log)
+    assert not notes
+    monkeypatch.setattr("tasks.models.group_model.tolerance", lambda dtype: -1.0)
+    plain = scored_groups(model, tokenizer, groups, CONFIG, log)
+    assert len(notes) == 1 and "does not share prompts" in notes[0]
+    for ours, theirs in zip(shared, plain, strict=True):
+        assert ours.scores == pytest.approx(theirs.scores, abs=1e-5)
+
+
+def replaced(**changes: Any) -> ScoringConfig:
+    return ScoringConfig.model_validate({**CONFIG.model_dump(), **changes})

@@ -12,6 +12,8 @@ LIGHT = (
     "tasks.models.architecture",
     "tasks.models.generation",
     "tasks.models.checks",
+    "tasks.models.serving",
+    "tasks.models.server_sampling",
     "tasks.gold.provider",
     "tasks.gold.collection",
 )

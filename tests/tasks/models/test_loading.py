@@ -76,10 +76,12 @@ def test_pickled_weights_are_never_read(folder: Path, name: str, tmp_path: Path)
 
 def test_pickles_behind_other_names_are_refused(folder: Path, tmp_path: Path) -> None:
     bomb = pickle.dumps(Bomb(tmp_path / "marker"))
-    (folder / "adapter_model.bin").write_bytes(bomb)
-    with pytest.raises(ConfigError, match="pickled adapter"):
-        load_policy(folder)
-    (folder / "adapter_model.bin").unlink()
+    (folder / "adapter").mkdir()
+    for name in ("adapter_model.bin", "adapter/evil.pt"):
+        (folder / name).write_bytes(bomb)
+        with pytest.raises(ConfigError, match="pickled adapter"):
+            load_policy(folder)
+        (folder / name).unlink()
     (folder / "evil.bin").write_bytes(bomb)
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"metadata": {}, "weight_map": {"a": "evil.bin"}}))

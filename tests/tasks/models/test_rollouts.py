@@ -11,9 +11,11 @@ import pytest
 from tasks.data.files import GroupFolder, read_groups, write_groups
 from tasks.data.groups import Group, Message
 from tasks.models import generation
+from tasks.models.encoding import vocabulary_of
 from tasks.models.generation import SamplingConfig
 from tasks.models.loading import save_model
 from tasks.models.rollouts import RolloutConfig, sample_in_shards, unique_prompts
+from tasks.models.tokenizer import load_tokenizer
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
 
@@ -79,9 +81,17 @@ def test_every_query_once_in_order_with_what_is_noted_of_each_sample(
         assert all(1 <= count <= 6 for count in group.extra["tokens"])
         for count, ended in zip(group.extra["tokens"], group.extra["ended"], strict=True):
             assert ended or count == 6
+    tokenizer = load_tokenizer(policy_folder)
+    for group in answered:
+        assert group.extra["vocabulary"] == vocabulary_of(tokenizer, "plain")
+        for text, count, ids in zip(
+            group.responses, group.extra["tokens"], group.extra["ids"], strict=True
+        ):
+            assert len(ids) == count
+            assert tokenizer.decode(ids, skip_special_tokens=True) == text
     tokens = [count for group in answered for count in group.extra["tokens"]]
     ended = [flag for group in answered for flag in group.extra["ended"]]
-    assert figures.pop("tokens_per_second") > 0
+    assert figures.pop("speed/tokens_per_second") > 0
     assert figures == {
         "queries": 5.0,
         "responses": 10.0,
@@ -120,7 +130,7 @@ def test_a_finished_attempt_needs_no_model(
     second.adopt_parts([first.path])
     figures = sample_in_shards(tmp_path / "nowhere", queries, CONFIG, second, NullLog(), 7)
     assert tree(first.output) == tree(second.output)
-    assert figures["tokens_per_second"] == 0
+    assert figures["speed/tokens_per_second"] == 0
 
 
 def test_the_seed_and_the_shard_change_the_draws(

@@ -78,17 +78,25 @@ def test_groups_are_read_as_a_stream(
     monkeypatch.setattr(scoring, "_WINDOW", 4)
     read = itertools.count()
     seen: list[int] = []
-
-    def value(model: Any, batch: Any) -> torch.Tensor:
-        seen.append(last[0])
-        return torch.zeros(batch.mask.shape)
-
     last = [0]
+
+    def values(model: Any, groups: Any, pad_id: int, batch_tokens: int) -> list[list[float]]:
+        seen.append(last[0])
+        return [[] for _ in groups]
+
+    monkeypatch.setattr(scoring, "response_values", values)
 
     def stream() -> Any:
         for group in many():
             last[0] = next(read)
             yield group
 
-    scoring._map_groups(value, build(), tokenizer, "hh", stream(), LIMITS, 10_000)
-    assert seen[0] < 4
+    assert len(logps_groups(build(), tokenizer, "hh", stream(), LIMITS)) == len(many())
+    assert seen == [3, 7, 11, 15, 19, 22]
+
+
+def test_a_model_keeps_its_attention(build: Any, tokenizer: Any) -> None:
+    model = build()
+    before = model.config._attn_implementation
+    logps_groups(model, tokenizer, "hh", many(), LIMITS)
+    assert model.config._attn_implementation == before

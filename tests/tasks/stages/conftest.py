@@ -70,7 +70,7 @@ def join(
 def pick(item: Artifact, *, workspace: Workspace) -> dict[str, float]:
     """Copy one text."""
     (workspace.output / "text").write_text((item.path / "text").read_text())
-    return {"letters": 1.0, "letters_per_second": 2.0}
+    return {"letters": 1.0, "speed/letters": 2.0}
 
 
 def _write(folder: Path, text: str) -> None:

@@ -53,6 +53,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "DataConfig": {"playground": {"folder": "data/playground"}},
     "GoldConfig": {"path": "gold.jsonl"},
     "PolicyModelConfig": {"path": "models/start"},
+    "ReferenceConfig": {"method": "dpo"},
 }
 """What a class needs that its fields do not say one by one."""
 
@@ -161,7 +162,7 @@ def test_any_config_seed_and_label_come_back(config: Any, seed: int, label: str)
 @given(st.floats(1e-9, 1, exclude_min=True), st.integers(1, 64))
 def test_training_configs_come_back(rate: float, size: int) -> None:
     for model, name in ((PolicyConfig, "update_policy"), (RewardConfig, "update_reward_model")):
-        training = {"learning_rate": rate, "batch_size": size, "micro_batch_size": size}
+        training = {"learning_rate": rate, "batch_size": size, "micro_batch_tokens": 100 * size}
         config = model(training=training)
         spec = STAGES[name]
         call = spec.bind((artifact(1), [artifact(2)]), {"config": config, "seed": 0}, "")

@@ -58,7 +58,7 @@ def test_metrics_lie_in_the_output(toy: Any, home: Home) -> None:
     shard = toy.shard(external_artifact(toy.source), config=toy.config(), seed=1)
     made = toy.pick(shard.part("00000"))
     assert json.loads((made.path / "metrics.json").read_text()) == {"letters": 1.0}
-    assert made.metrics == {"letters": 1.0, "letters_per_second": 2.0}
+    assert made.metrics == {"letters": 1.0, "speed/letters": 2.0}
 
 
 def test_what_was_done_before_there_was_a_remote_is_pushed(

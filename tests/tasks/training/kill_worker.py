@@ -1,90 +1,118 @@
-"""Kills a training at each of its durable operations, resumes it, compares; prints a report.
+"""Kills a training at its durable operations, resumes it, compares; prints a report.
 
-Every training is a fork of this process, which has paid for the imports and uses one thread.
+Every process of a training is a fork of this one, which has paid for the imports and uses one
+thread. With a ZeRO mode two of them train together and the main one is killed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import signal
+import socket
 import sys
 from pathlib import Path
 
 import torch
 
-from tasks.settings.log import NullLog
-from tasks.storage.faults import fault_count
-from tasks.storage.workspace import Workspace
-from tasks.training.config import PolicyConfig, TrainingConfig
-from tasks.training.policy_updates import train_policy
+from tasks.storage import faults
+from tasks.training.ranks import is_main
+from tests.tasks.training.toy import SETTINGS, digest_of, toy_model, toy_training
 
-CONFIG = PolicyConfig(
-    method="dpo",
-    limits={"max_prompt_tokens": 40, "max_response_tokens": 40},
-    training=TrainingConfig(
-        learning_rate=1e-2,
-        batch_size=6,
-        micro_batch_size=6,
-        num_train_epochs=2,
-        dropout=0.2,
-        save_every=2,
-        keep_checkpoints=1,
-    ),  # fmt: skip
-)
+FILES = ("write", "link")
 
 
-def in_child(*arguments) -> tuple[int, str]:
-    """Make an attempt in a fork; return the signal that ended it (0: none) and what it returned."""
+def attempt(folder: Path, number: int, settings: dict) -> str:
+    """Train in attempt-NUMBER and return the digest of the weights."""
+    earlier = [folder / f"attempt-{n}" for n in range(1, number)]
+    adopt = int(os.environ.get("RANK", "0")) == 0
+    model = toy_model()
+    weights = toy_training(
+        folder / f"attempt-{number}", earlier=earlier, model=model, adopt=adopt, **settings
+    )[1]
+    return digest_of(weights) if is_main() else ""
+
+
+def in_children(folder: Path, number: int, settings: dict, fault: str = "") -> tuple[bool, str]:
+    """Make an attempt in forks; return whether the main one was killed, and what it returned."""
+    ranks = settings.get("processes", 1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        try:
-            os.write(writer, attempt(*arguments).encode())
-        except BaseException as error:
-            print(repr(error), file=sys.stderr)
-            os._exit(1)
-        os._exit(0)
+    children = []
+    for rank in range(ranks):
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            if ranks > 1:
+                names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+                values = (rank, rank, ranks, ranks)
+                os.environ |= {key: str(value) for key, value in zip(names, values, strict=True)}
+                os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+            os.environ["SPARRING_FAULT"] = fault if rank == 0 else ""
+            status = 1
+            try:
+                answer = attempt(folder, number, settings)
+                os.write(writer, answer.encode())
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
     os.close(writer)
+    ended = os.waitpid(children[0], 0)[1]
+    for child in children[1:]:
+        # Torchrun does this; its own part is tested in test_launch.py.
+        if os.WIFSIGNALED(ended):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
     with os.fdopen(reader) as pipe:
         answer = pipe.read()
-    status = os.waitpid(child, 0)[1]
-    if not os.WIFSIGNALED(status) and os.WEXITSTATUS(status):
-        raise RuntimeError("a training failed")
-    return (os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0), answer
+    killed = os.WIFSIGNALED(ended) and os.WTERMSIG(ended) == signal.SIGKILL
+    if not killed and (os.WEXITSTATUS(ended) or not answer):
+        raise RuntimeError(f"a training failed in {folder}, attempt {number}")
+    return killed, answer
 
 
-def attempt(folder: Path, number: int, policy: Path, data: Path, fault: str = "") -> str:
-    """Train in attempt-NUMBER and return the digest of the weights."""
-    os.environ["SPARRING_FAULT"] = fault
-    workspace = Workspace(folder / f"attempt-{number}")
-    workspace.adopt_parts([folder / f"attempt-{n}" for n in range(1, number)])
-    train_policy(policy, policy, [data], CONFIG, workspace, NullLog(), seed=7)
-    weights = (workspace.output / "model.safetensors").read_bytes()
-    return hashlib.sha256(weights).hexdigest()
+def operations_of(folder: Path, settings: dict) -> tuple[list[str], str]:
+    """Train undisturbed; return the name of every durable operation, and the weights' digest."""
+    names = folder / "names.json"
+    folder.mkdir(parents=True)
+
+    def note(request: str, number: int, name: str) -> None:
+        noted.append(name)
+        names.write_text(json.dumps(noted))
+
+    noted: list[str] = []
+    real, faults._act = faults._act, note
+    try:
+        digest = in_children(folder, 1, settings, "kill@0")[1]
+    finally:
+        faults._act = real
+    return json.loads(names.read_text()), digest
 
 
-def main(policy: Path, data: Path, scratch: Path, stride: int) -> None:
+def main(mode: str, scratch: Path, every: bool) -> None:
     torch.set_num_threads(1)
-    # In this process, so that the forks inherit what libraries import late. They go on counting
-    # durable operations where it stops.
-    expected = attempt(scratch / "whole", 1, policy, data)
-    operations = fault_count()
-    points = range(1, operations + 1, stride)
+    settings = dict(SETTINGS)
+    if mode != "none":
+        settings |= {"deepspeed": mode, "processes": 2}
+        from tasks.training.deepspeed_engine import deepspeed_module
+
+        deepspeed_module()
+    toy_model()
+    names, expected = operations_of(scratch / "whole", settings)
+    points = [at for at, name in enumerate(names, start=1) if every or name.split()[0] in FILES]
     killed, different = 0, []
     for at in points:
         folder = scratch / f"kill-{at}"
-        ended, _ = in_child(folder, 1, policy, data, f"kill@{operations + at}")
-        killed += ended == signal.SIGKILL
-        found = in_child(folder, 2, policy, data)[1]
-        if found != expected:
-            different.append(at)
+        killed += in_children(folder, 1, settings, f"kill@{at}")[0]
+        if in_children(folder, 2, settings)[1] != expected:
+            different.append(names[at - 1])
         shutil.rmtree(folder)
     report = {
-        "operations": operations,
+        "files": sorted({name for name in names if name.split()[0] in FILES}),
         "points": len(points),
         "killed": killed,
         "different": different,
@@ -93,4 +121,4 @@ def main(policy: Path, data: Path, scratch: Path, stride: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]), int(sys.argv[4]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3] == "every")

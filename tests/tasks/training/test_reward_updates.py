@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tasks.data.files import write_groups
 from tasks.data.groups import Group, Message
 from tasks.models.batching import collate
 from tasks.models.encoding import Limits, encode_group
-from tasks.models.reward_model import load_reward_model, rewards
+from tasks.models.reward_model import build_reward_model, load_reward_model, rewards
+from tasks.models.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.workspace import Workspace
-from tasks.training.config import RewardConfig, TrainingConfig
+from tasks.training import reward_updates, samples
+from tasks.training.config import LoraConfig, RewardConfig, TrainingConfig
 from tasks.training.reward_objectives import REWARD_OBJECTIVES
 from tasks.training.reward_updates import train_reward_model
 
 LIMITS = {"max_prompt_tokens": 40, "max_response_tokens": 40}
 TRAINING = TrainingConfig(
-    learning_rate=1e-2, batch_size=8, micro_batch_size=3, num_train_epochs=6, logging_steps=1
+    learning_rate=1e-2,
+    batch_size=8,
+    micro_batch_tokens=120,
+    num_train_epochs=6,
+    logging_steps=1,
+    precision="fp32",
 )
 
 
-def run(objective, base, preferences, apo, path, log):
+def run(objective, base, preferences, apo, path, log, training=TRAINING):
     # At beta_2 = 10 so few pairs would drown what gold teaches.
-    config = RewardConfig(objective=objective, beta_2=1.0, limits=LIMITS, training=TRAINING)
+    config = RewardConfig(objective=objective, beta_2=1.0, limits=LIMITS, training=training)
     return train_reward_model(base, preferences, apo, config, Workspace(path), log, seed=0)
 
 
@@ -122,3 +133,82 @@ def test_k_wise_preferences_become_pairs(tiny_policy, data_folders, tmp_path, re
             tmp_path / "tied",
             recording_log,
         )
+
+
+def test_one_response_is_no_preference(tiny_policy, data_folders, tmp_path, recording_log):
+    with pytest.raises(ConfigError, match="a reward model needs at least 2 scored responses"):
+        run(
+            "bradley_terry",
+            tiny_policy,
+            [data_folders["demonstrations"]],
+            None,
+            tmp_path,
+            recording_log,
+        )
+
+
+def test_a_group_beyond_the_budget_is_refused_before_the_model_is_loaded(
+    tiny_policy, data_folders, tmp_path, recording_log, monkeypatch
+):
+    monkeypatch.setattr(reward_updates, "build_reward_model", None)
+    training = TRAINING.model_copy(update={"micro_batch_tokens": 20})
+    with pytest.raises(ConfigError, match=r"micro_batch_tokens is 20: raise it to \d+"):
+        run(
+            "apo_rm",
+            tiny_policy,
+            [data_folders["pairs"]],
+            data_folders["gold"],
+            tmp_path,
+            recording_log,
+            training,
+        )
+
+
+def test_samples_are_read_as_text(tiny_policy, data_folders, tmp_path, recording_log, monkeypatch):
+    """The tokens a policy drew would tell a reward model that they were drawn."""
+    asked = []
+    real = samples.encode_group
+
+    def watched(*arguments, as_sampled):
+        asked.append(as_sampled)
+        return real(*arguments, as_sampled=as_sampled)
+
+    monkeypatch.setattr(samples, "encode_group", watched)
+    run("bradley_terry", tiny_policy, [data_folders["pairs"]], None, tmp_path, recording_log)
+    assert set(asked) == {False}
+
+
+def test_adapters_and_a_head(tiny_policy, data_folders, tmp_path, recording_log):
+    """The head is trained as it is, the embeddings are not."""
+    training = TRAINING.model_copy(update={"lora": LoraConfig(rank=2)})
+    run(
+        "bradley_terry",
+        tiny_policy,
+        [data_folders["pairs"]],
+        None,
+        tmp_path,
+        recording_log,
+        training,
+    )
+    steps = [values for step, values in recording_log.metrics if step]
+    assert steps[-1]["loss"] < steps[0]["loss"]
+    fresh = build_reward_model(tiny_policy, load_tokenizer(tiny_policy), 0, dtype="float32")
+    trained = dict(load_reward_model(tmp_path / "output").named_parameters())
+    moved = {name for name, p in fresh.named_parameters() if not torch.equal(p, trained[name])}
+    assert moved == {name for name in trained if "proj" in name or name == "score.weight"}
+    adapter = load_file(tmp_path / "output" / "adapter" / "adapter_model.safetensors")
+    assert torch.equal(adapter["base_model.model.score.weight"], trained["score.weight"])
+
+
+def test_a_tokenizer_without_pad_gets_one(tiny_policy, data_folders, tmp_path, recording_log):
+    """A pad that were the end would hide from transformers where a response ends."""
+    start = tmp_path / "start"
+    shutil.copytree(tiny_policy, start)
+    file = start / "tokenizer_config.json"
+    settings = json.loads(file.read_text())
+    del settings["pad_token"]
+    file.write_text(json.dumps(settings))
+    run("bradley_terry", start, [data_folders["pairs"]], None, tmp_path / "rm", recording_log)
+    tokenizer = load_tokenizer(tmp_path / "rm" / "output")
+    assert tokenizer.pad_token_id not in (None, tokenizer.eos_token_id)
+    assert load_reward_model(tmp_path / "rm" / "output").config.pad_token_id is not None

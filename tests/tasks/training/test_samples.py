@@ -1,35 +1,71 @@
-"""What a training learns from is written once, counted, and cut only where allowed."""
+"""What a training learns from is encoded once, counted, and cut or refused only as allowed."""
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
-import torch
 
 from tasks.data.groups import Group, Message
 from tasks.models.encoding import Limits
 from tasks.settings.errors import ConfigError, RecordError
 from tasks.storage.workspace import Workspace
-from tasks.training.samples import Encoder, keep_groups, scores_tensor
+from tasks.training import samples
+from tasks.training.methods.registry import METHODS
+from tasks.training.samples import Encoder, keep_groups, refuse_large_groups, selected_groups
 
 LONG = Group((Message("user", "tea " * 50),), ("cake " * 50, "no"), (1.0, 0.0))
+CUTTING = Limits(
+    max_prompt_tokens=20, max_response_tokens=20, on_long_response="truncate_without_eos"
+)
+
+
+@pytest.fixture
+def without(tiny_policy, tmp_path):
+    """Makes a copy of the model whose tokenizer lacks some special tokens."""
+
+    def copy(*names: str) -> Path:
+        folder = tmp_path / "-".join(names)
+        shutil.copytree(tiny_policy, folder)
+        file = folder / "tokenizer_config.json"
+        settings = {k: v for k, v in json.loads(file.read_text()).items() if k not in names}
+        file.write_text(json.dumps(settings))
+        if "bos_token" in names:
+            file = folder / "tokenizer.json"
+            file.write_text(json.dumps(json.loads(file.read_text()) | {"post_processor": None}))
+        return folder
+
+    return copy
 
 
 def test_truncation_is_counted(tiny_policy, tmp_path):
-    limits = Limits(
-        max_prompt_tokens=20, max_response_tokens=20, on_long_response="truncate_without_eos"
-    )
-    encoder = Encoder.of(tiny_policy, None, limits)
+    encoder = Encoder.of(tiny_policy, None, CUTTING)
     kept, counts = keep_groups(Workspace(tmp_path), "rows", [LONG], encoder)
-    assert list(kept) == [LONG]
+    assert kept.encoded(0) == encoder.encode(LONG)
+    tokens = sum(map(len, [kept.encoded(0).prompt_ids, *kept.encoded(0).responses_ids]))
     assert counts == {
         "data/rows/groups": 1,
         "data/rows/responses": 2,
+        "data/rows/tokens": tokens,
         "data/rows/truncated_prompts": 1,
         "data/rows/truncated_responses": 1,
     }
     # A second attempt reads the part and does not look at its source.
     again, same = keep_groups(Workspace(tmp_path), "rows", iter([]), encoder)
-    assert (list(again), same) == ([LONG], counts)
+    assert (again.digest, same) == (kept.digest, counts)
+
+
+def test_each_group_is_encoded_once(tiny_policy, tmp_path, monkeypatch):
+    calls = []
+    real = samples.encode_group
+    monkeypatch.setattr(samples, "encode_group", lambda *a, **k: calls.append(1) or real(*a, **k))
+    encoder = Encoder.of(tiny_policy, None, CUTTING)
+    kept, _ = keep_groups(Workspace(tmp_path), "rows", [LONG] * 3, encoder)
+    for _ in range(2):
+        [kept.encoded(row) for row in range(len(kept))]
+    assert len(calls) == 3
 
 
 def test_a_long_response_is_refused_before_training(tiny_policy, tmp_path):
@@ -39,12 +75,68 @@ def test_a_long_response_is_refused_before_training(tiny_policy, tmp_path):
     assert Workspace(tmp_path).part_names() == []
 
 
+def test_a_prompt_longer_than_the_context_keeps_its_end(tiny_policy, tmp_path):
+    """The model's context is 128 tokens; the limits, which fit into it, cut the prompt to 20."""
+    endless = Group((Message("user", "tea " * 500 + "cake?"),), ("yes",), (1.0,))
+    encoder = Encoder.of(tiny_policy, None, CUTTING)
+    kept, counts = keep_groups(Workspace(tmp_path), "rows", [endless], encoder)
+    prompt = kept.encoded(0).prompt_ids
+    assert len(prompt) == 20 and counts["data/rows/truncated_prompts"] == 1
+    assert "cake?" in encoder.tokenizer.decode(prompt)
+
+
+def test_limits_beyond_the_context_are_refused(tiny_policy):
+    with pytest.raises(ConfigError, match="context of 128 tokens.*lower them"):
+        Encoder.of(tiny_policy, None, Limits(max_prompt_tokens=100, max_response_tokens=29))
+
+
+def test_an_empty_response_is_its_end(tiny_policy, tmp_path):
+    empty = Group((Message("user", "?"),), ("", "no"), (1.0, 0.0))
+    encoder = Encoder.of(tiny_policy, None, CUTTING)
+    kept, _ = keep_groups(Workspace(tmp_path), "rows", [empty], encoder)
+    assert kept.encoded(0).responses_ids[0] == [encoder.tokenizer.eos_token_id]
+
+
+def test_a_tokenizer_without_end_is_refused(without):
+    with pytest.raises(ConfigError, match="no eos_token"):
+        Encoder.of(without("eos_token"), None, CUTTING)
+
+
+def test_a_tokenizer_without_pad_pads_with_its_end(without):
+    encoder = Encoder.of(without("pad_token"), None, CUTTING)
+    assert encoder.tokenizer.pad_token_id is None
+    assert encoder.pad_id == encoder.tokenizer.eos_token_id
+
+
+def test_a_tokenizer_without_beginning_still_has_a_prompt(without, tmp_path):
+    encoder = Encoder.of(without("bos_token"), "plain", CUTTING)
+    nothing = Group((), ("yes",), (1.0,))
+    encoded = encoder.encode(nothing)
+    assert encoder.tokenizer.bos_token_id is None
+    assert len(encoded.prompt_ids) >= 1 and len(encoded.responses_ids[0]) >= 1
+
+
+@pytest.mark.parametrize("score", ["NaN", "Infinity"])
+def test_scores_that_are_no_numbers_are_refused_by_line(score, tmp_path):
+    file = tmp_path / "00000.jsonl"
+    line = '{"prompt": [], "responses": ["a", "b"], "scores": [1.0, %s]}\n'
+    file.write_text(line % "0.5" + line % score)
+    with pytest.raises(RecordError, match=r"00000.jsonl:2: scores must be finite"):
+        list(selected_groups([file], METHODS["dpo"]))
+
+
+def test_a_group_beyond_the_budget_is_refused_with_the_number(tiny_policy, tmp_path):
+    small = Group((Message("user", "tea?"),), ("yes", "no"), (1.0, 0.0), id="small")
+    encoder = Encoder.of(tiny_policy, None, CUTTING)
+    kept, _ = keep_groups(Workspace(tmp_path), "rows", [small, LONG], encoder)
+    name, tokens = kept.largest
+    assert name == LONG.id and tokens == max(kept.sizes()) == kept.sizes()[1]
+    refuse_large_groups(kept, tokens)
+    expected = f"{LONG.id} has {tokens} tokens.*training.micro_batch_tokens is .*to {tokens}"
+    with pytest.raises(ConfigError, match=expected):
+        refuse_large_groups(kept, tokens - 1)
+
+
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="not a model folder"):
         Encoder.of(tmp_path, None, Limits())
-
-
-def test_scores_side_by_side():
-    single = Group((Message("user", "?"),), ("a",))
-    expected = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
-    assert torch.equal(scores_tensor([LONG, single]), expected)

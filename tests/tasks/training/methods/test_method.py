@@ -14,7 +14,13 @@ GROUP = Group(
     ("a", "b", "c"),
     (1.0, 3.0, 2.0),
     ("policy", "gold", "human"),
-    extra={"ended": [False, True, True], "tokens": [9, 2, 3], "row": "7"},
+    extra={
+        "ended": [False, True, True],
+        "tokens": [9, 2, 3],
+        "ids": [[5, 6], None, [8]],
+        "vocabulary": "ab",
+        "row": "7",
+    },
 )
 
 
@@ -24,7 +30,13 @@ def test_everything_known_of_a_response_moves_with_it() -> None:
     assert kept.scores == (2.0, 1.0)
     assert kept.sources == ("human", "policy")
     assert finished(kept) == (True, False)
-    assert kept.extra == {"ended": [True, False], "tokens": [3, 9], "row": "7"}
+    assert kept.extra == {
+        "ended": [True, False],
+        "tokens": [3, 9],
+        "ids": [[8], [5, 6]],
+        "vocabulary": "ab",
+        "row": "7",
+    }
     assert kept.id == GROUP.id
     assert GROUP.extra["ended"] == [False, True, True]
 

@@ -1,0 +1,237 @@
+"""Our trainings as sides: what the stages call, halted between the steps by the log they tell."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from benchmarks.engine.setting import TEMPLATE, Setting, texts
+from benchmarks.engine.training_plan import Training, plan_of
+from benchmarks.engine.worker import Block, Turns
+from tasks.data.files import write_groups
+from tasks.models.encoding import EncodedGroup, encode_group
+from tasks.models.packing import group_tokens, pack
+from tasks.settings.log import NullLog
+from tasks.storage.workspace import Workspace
+from tasks.training.config import PolicyConfig, RewardConfig, TrainingConfig
+
+Before = Callable[[list[EncodedGroup]], None]
+
+
+def policy(
+    turns: Turns,
+    setting: Setting,
+    folder: Path,
+    *,
+    method: str,
+    size: int,
+    options: dict[str, Any] | None = None,
+    without: str = "",
+    **plan: Any,
+) -> None:
+    """Update the policy by a method on groups of `size` responses, through `train_policy`.
+
+    A block has the reference pass over its groups, where the method reads one, and its steps.
+
+    Args:
+        turns: the clock.
+        setting: models and data.
+        folder: of the setting.
+        method: dpo, rrhf…
+        size: responses per group.
+        options: further keys of `TrainingConfig`.
+        without: `kept_memory` leaves that out.
+        plan: of `Training`.
+    """
+    from tasks.training.policy_updates import train_policy
+    from tasks.training.reference import SET, compute_logps
+
+    training = Training(**plan)
+    config = PolicyConfig(
+        method=method,
+        training=_settings(training, options),
+        limits=setting.limits,
+        template=TEMPLATE,
+    )
+    _leave_out(without)
+    with tempfile.TemporaryDirectory() as scratch:
+        groups = _groups(Path(scratch), setting, folder, size, training)
+        logps, before = None, None
+        if method == "dpo":
+            work = Workspace(Path(scratch) / "reference")
+            logps = work.output
+            compute_logps(folder / "reference", [groups], config.reference_pass(), work, NullLog())
+            before = _reference_pass(folder, config, without)
+        log = Halting(turns, setting, folder, training, (size, SET), before)
+        work = Workspace(Path(scratch) / "training")
+        train_policy(folder / "policy", logps, [groups], config, work, log, seed=0)
+
+
+def reward(
+    turns: Turns,
+    setting: Setting,
+    folder: Path,
+    *,
+    options: dict[str, Any] | None = None,
+    without: str = "",
+    **plan: Any,
+) -> None:
+    """Train the reward model on pairs by the ranking loss, through `train_reward_model`."""
+    from tasks.training.reward_updates import PREFERENCES, train_reward_model
+
+    training = Training(**plan)
+    config = RewardConfig(
+        objective="bradley_terry",
+        training=_settings(training, options),
+        limits=setting.limits,
+        template=TEMPLATE,
+    )
+    _leave_out(without)
+    with tempfile.TemporaryDirectory() as scratch:
+        groups = _groups(Path(scratch), setting, folder, 2, training)
+        log = Halting(turns, setting, folder, training, (2, PREFERENCES), None, model="reward")
+        work = Workspace(Path(scratch) / "training")
+        train_reward_model(folder / "reward", [groups], None, config, work, log, seed=0)
+
+
+class Halting(NullLog):
+    """A log that ends the side's turn after the last step of a block."""
+
+    def __init__(
+        self,
+        turns: Turns,
+        setting: Setting,
+        folder: Path,
+        training: Training,
+        data: tuple[int, str],
+        before: Before | None,
+        model: str = "policy",
+    ) -> None:
+        """Say what the steps work on.
+
+        Args:
+            turns: the clock.
+            setting: models and data.
+            folder: of the setting.
+            training: the plan.
+            data: responses per group, and the data set's name in the plan.
+            before: done with the groups of a block at its beginning, in its time.
+            model: whose arithmetic is counted: `policy` or `reward`.
+        """
+        self.turns, self.training, self.before = turns, training, before
+        self.plan, self.name = plan_of(training, data[1]), data[1]
+        found = texts(folder, data[0], training.groups)
+        tokenizer = _tokenizer(folder)
+        encoded = [encode_group(tokenizer, TEMPLATE, group, setting.limits) for group in found]
+        self.groups = [encoded[row % len(encoded)] for row in range(training.groups)]
+        self.model = _shape(folder / model)
+        self.done = Block()
+
+    def __call__(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Keep the loss of a step, and how many tokens it computed."""
+        if step and "loss" in metrics:
+            rows = self._rows(step - 1)
+            needed = sum(map(group_tokens, rows))
+            self.done.losses[step] = metrics["loss"]
+            self.done.units += len(rows)
+            self.done.needed += needed
+            self.done.computed += round(needed / (1 - metrics["padding_share"]))
+            self.done.operations += self._operations(rows)
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """End the turn where a block of steps ends, and begin the next block."""
+        at = done - self.training.warm
+        if unit != "steps" or at < 0 or at % self.training.block:
+            return
+        self.done.notes = {"matmul": _matmul_rate()}
+        if at == 0:
+            self.done = Block(losses=self.done.losses, notes=self.done.notes)
+        self.turns.next(self.done)
+        self.done = Block()
+        if self.before is not None and done < total:
+            last = min(total, done + self.training.block)
+            self.before([group for step in range(done, last) for group in self._rows(step)])
+
+    def _rows(self, step: int) -> list[EncodedGroup]:
+        return [self.groups[row] for row in self.plan.at(step)[self.name]]
+
+    def _operations(self, rows: list[EncodedGroup]) -> float:
+        from tasks.models.arithmetic import multiply_adds
+
+        # Forward, twice that backward, and the reference's forward.
+        passes = 3 if self.before is None else 4
+        return 2.0 * passes * multiply_adds(self.model, pack(rows))
+
+
+def _reference_pass(folder: Path, config: PolicyConfig, without: str) -> Before:
+    """Return the pass of `compute_logps` over some groups, with its model loaded once."""
+    from tasks.models.group_model import GroupPolicy
+    from tasks.models.memory import kept_memory
+    from tasks.models.passes import response_values
+    from tasks.models.policy import load_policy
+    from tasks.models.precision import arithmetic_of
+    from tasks.training.hardware import training_device
+
+    model = GroupPolicy(load_policy(folder / "reference", dtype="float32")).eval()
+    model.to(training_device())
+    settings = config.reference_pass()
+    kept = nullcontext if without == "kept_memory" else kept_memory
+
+    def compute(groups: list[EncodedGroup]) -> None:
+        with kept(), arithmetic_of(settings.precision):
+            response_values(model, groups, 0, settings.batch_tokens)
+
+    return compute
+
+
+def _settings(training: Training, options: dict[str, Any] | None) -> TrainingConfig:
+    return TrainingConfig(
+        learning_rate=training.learning_rate,
+        batch_size=training.batch,
+        precision=training.precision,
+        logging_steps=1,
+        save_every=1_000_000,
+        **(options or {}),
+    )
+
+
+def _groups(scratch: Path, setting: Setting, folder: Path, size: int, training: Training) -> Path:
+    found = texts(folder, size, training.groups)
+    repeated = (found[row % len(found)] for row in range(training.groups))
+    write_groups(scratch / "groups", repeated)
+    return scratch / "groups"
+
+
+def _leave_out(without: str) -> None:
+    if without == "kept_memory":
+        import tasks.training.loop as loop
+
+        vars(loop)["kept_memory"] = nullcontext
+
+
+def _shape(folder: Path) -> Any:
+    """Return the model without its weights: enough to count its arithmetic."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    config = AutoConfig.from_pretrained(folder)
+    is_reward = config.architectures[0].endswith("ForSequenceClassification")
+    kind = AutoModelForSequenceClassification if is_reward else AutoModelForCausalLM
+    with torch.device("meta"):
+        return kind.from_config(config)
+
+
+def _matmul_rate() -> float:
+    from tasks.models.arithmetic import best_matmul_rate
+    from tasks.training.hardware import training_device
+
+    return best_matmul_rate(training_device())
+
+
+def _tokenizer(folder: Path) -> Any:
+    from tasks.models.tokenizer import load_tokenizer
+
+    return load_tokenizer(folder / "policy")

@@ -1,0 +1,145 @@
+"""TRL's own trainers as sides: one real `train()`, halted between its steps by a callback."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.engine.setting import Setting, encoded
+from benchmarks.engine.training_plan import Training, ordered
+from benchmarks.engine.worker import Block, Turns
+from tasks.models.encoding import EncodedGroup
+from tasks.models.packing import group_tokens
+
+
+def dpo(turns: Turns, setting: Setting, folder: Path, *, checkpointing: bool, **plan: Any) -> None:
+    """Train by TRL's DPOTrainer; its reference is a second model, computed in every step."""
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM
+    from trl import DPOConfig, DPOTrainer
+
+    from tasks.training.reference import SET
+
+    class Trainer(DPOTrainer):
+        """Takes ids as they are: both sides train on exactly the same tokens."""
+
+        def _prepare_dataset(self, dataset: Any, *rest: Any) -> Any:
+            return dataset
+
+    training = Training(**plan)
+    groups = ordered(encoded(folder, setting.limits, 2, training.groups), training, SET)
+    with tempfile.TemporaryDirectory() as output:
+        trainer = Trainer(
+            model=AutoModelForCausalLM.from_pretrained(folder / "policy"),
+            ref_model=AutoModelForCausalLM.from_pretrained(folder / "reference"),
+            args=DPOConfig(beta=0.1, **_arguments(training, output, checkpointing)),
+            train_dataset=Dataset.from_list([_prompt_row(group) for group in groups]),
+            processing_class=_tokenizer(folder),
+            callbacks=[_halting(turns, training, groups)],
+        )
+        trainer.train()
+
+
+def reward(
+    turns: Turns, setting: Setting, folder: Path, *, checkpointing: bool, **plan: Any
+) -> None:
+    """Train by TRL's RewardTrainer."""
+    from datasets import Dataset
+    from transformers import AutoModelForSequenceClassification
+    from trl import RewardConfig, RewardTrainer
+
+    from tasks.training.reward_updates import PREFERENCES
+
+    training = Training(**plan)
+    groups = ordered(encoded(folder, setting.limits, 2, training.groups), training, PREFERENCES)
+    with tempfile.TemporaryDirectory() as output:
+        trainer = RewardTrainer(
+            model=AutoModelForSequenceClassification.from_pretrained(folder / "reward"),
+            args=RewardConfig(**_arguments(training, output, checkpointing)),
+            train_dataset=Dataset.from_list([_whole_row(group) for group in groups]),
+            processing_class=_tokenizer(folder),
+            callbacks=[_halting(turns, training, groups)],
+        )
+        trainer.train()
+
+
+def _arguments(training: Training, output: str, checkpointing: bool) -> dict[str, Any]:
+    import torch
+
+    return {
+        "output_dir": output,
+        "per_device_train_batch_size": training.batch,
+        "max_steps": training.steps,
+        "learning_rate": training.learning_rate,
+        "lr_scheduler_type": "constant",
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "optim": "adamw_torch_fused",
+        "bf16": training.precision == "bf16",
+        "use_cpu": not torch.cuda.is_available(),
+        "gradient_checkpointing": checkpointing,
+        "train_sampling_strategy": "sequential",
+        "max_length": None,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+    }
+
+
+def _halting(turns: Turns, training: Training, groups: list[EncodedGroup]) -> Any:
+    """Return the callback that waits for this side's turn where a block of steps begins.
+
+    A block lasts from one such place to the next, so fetching and padding the batches is in it.
+    """
+    from transformers import TrainerCallback
+
+    class Halting(TrainerCallback):
+        losses: dict[int, float] = {}
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            done = state.global_step - training.warm
+            if done >= 0 and done % training.block == 0:
+                turns.next(self._block(state.global_step))
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            turns.next(self._block(state.global_step))
+
+        def on_log(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            logs = others.get("logs") or {}
+            if "loss" in logs:
+                self.losses[state.global_step] = float(logs["loss"])
+
+        def _block(self, step: int) -> Block:
+            block = Block(losses=dict(self.losses))
+            for at in range(max(training.warm, step - training.block), step):
+                rows = groups[at * training.batch : (at + 1) * training.batch]
+                block.units += len(rows)
+                block.computed += _padded(rows)
+                block.needed += sum(group_tokens(group) for group in rows)
+            self.losses.clear()
+            return block
+
+    return Halting()
+
+
+def _padded(groups: list[EncodedGroup]) -> int:
+    rows = [len(g.prompt_ids) + len(ids) for g in groups for ids in g.responses_ids]
+    return len(rows) * max(rows)
+
+
+def _prompt_row(group: EncodedGroup) -> dict[str, list[int]]:
+    chosen, rejected = group.responses_ids
+    return {"prompt_ids": group.prompt_ids, "chosen_ids": chosen, "rejected_ids": rejected}
+
+
+def _whole_row(group: EncodedGroup) -> dict[str, list[int]]:
+    chosen, rejected = group.responses_ids
+    return {"chosen_ids": group.prompt_ids + chosen, "rejected_ids": group.prompt_ids + rejected}
+
+
+def _tokenizer(folder: Path) -> Any:
+    from tasks.models.tokenizer import load_tokenizer
+
+    return load_tokenizer(folder / "policy")

@@ -1,0 +1,91 @@
+"""Runs one program, and ends it with all its descendants: when told to, or when nobody is left.
+
+Started by `children.start_child`, as a process of its own: a parent that is killed cannot clean up,
+and the kernel's signal at a parent's death reaches children, not grandchildren. Standard library
+and psutil only, so that it costs little.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+
+_WAKE = 0.3
+"""Seconds between two looks at whether the parent lives."""
+_SET_DEATH_SIGNAL, _SET_SUBREAPER = 1, 36  # of prctl(2)
+_STOPS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+
+
+def main(parent: int, grace: float, command: list[str]) -> int:
+    """Run a program to its end, to ours, or to the parent's.
+
+    Args:
+        parent: the process for which it runs.
+        grace: seconds it has after SIGTERM, before SIGKILL.
+        command: the program and its arguments.
+
+    Returns:
+        The program's exit status, 128 + n if signal n ended it.
+    """
+    # What loses its own parent becomes our child, so that nothing gets out of sight.
+    ctypes.CDLL(None).prctl(_SET_SUBREAPER, 1)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*_STOPS, signal.SIGCHLD})
+    program = subprocess.Popen(command, preexec_fn=_as_child).pid
+    status, asked = None, False
+    while status is None and not asked and os.getppid() == parent:
+        got = signal.sigtimedwait({*_STOPS, signal.SIGCHLD}, _WAKE)
+        asked = got is not None and got.si_signo in _STOPS
+        status = _reap(program)
+    if status is None and asked:
+        os.kill(program, signal.SIGTERM)
+        status = _wait(program, grace)
+    while left := psutil.Process().children(recursive=True):
+        for process in left:
+            _kill(process.pid)
+        time.sleep(0.01)
+        found = _reap(program)
+        status = found if status is None else status
+    return 0 if status is None else status
+
+
+def _as_child() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+
+
+def _wait(program: int, seconds: float) -> int | None:
+    """Give the program time to end; its exit status, or None if it still runs."""
+    end = time.monotonic() + seconds
+    while (status := _reap(program)) is None and time.monotonic() < end:
+        time.sleep(0.02)
+    return status
+
+
+def _reap(program: int) -> int | None:
+    """Take notice of children that ended; the program's exit status if it is among them."""
+    found = None
+    try:
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == program:
+                code = os.waitstatus_to_exitcode(ended[1])
+                found = code if code >= 0 else 128 - code
+    except ChildProcessError:
+        pass
+    return found
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]))

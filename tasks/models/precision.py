@@ -1,0 +1,39 @@
+"""In which precision forward passes compute here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+def uses_bf16(precision: str) -> bool:
+    """Return whether a forward pass of this precision computes in bfloat16 here.
+
+    Args:
+        precision: `fp32`, `bf16`, or `auto`: bf16 where the GPU has it, or the processor
+            (AVX-512-BF16 or AMX), else fp32.
+    """
+    import torch
+
+    if precision != "auto":
+        return precision == "bf16"
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def arithmetic_of(precision: str, device: str | None = None) -> torch.autocast:
+    """Return a context whose forward passes compute in this precision.
+
+    Args:
+        precision: `auto`, `bf16` or `fp32`.
+        device: kind of device the model is on; by default `cuda` where there is a GPU, or `cpu`.
+    """
+    import torch
+
+    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.autocast(kind, torch.bfloat16, enabled=uses_bf16(precision))

@@ -1,0 +1,58 @@
+"""A training as plain values, which can travel to the processes that do it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from tasks.settings.base import FrozenConfig
+from tasks.training.config import TrainingConfig
+
+
+class TrainingJob(FrozenConfig):
+    """What is trained on what. The data lie in parts of the workspace already."""
+
+    kind: Literal["policy", "reward"]
+    """Which module fits it: ``policy_updates`` or ``reward_updates``."""
+
+    model: Path
+    """The model folder to start from."""
+
+    config: dict[str, Any]
+    """The stage's config: JSON of a ``PolicyConfig`` or ``RewardConfig``."""
+
+    inputs: dict[str, Path] = {}
+    """Folders with the data, by name."""
+
+    seed: int
+    """Of new weights and of the order of the data."""
+
+    @property
+    def training(self) -> TrainingConfig:
+        """The optimiser's settings."""
+        return TrainingConfig.model_validate(self.config.get("training", {}))
+
+
+class WorkOrder(FrozenConfig):
+    """A job as the processes of a launcher read it from a file."""
+
+    job: TrainingJob
+    """What to train."""
+
+    workspace: Path
+    """The attempt's folder, on a disk that all processes share."""
+
+    outcome: Path
+    """The file that says how it ended: launchers hide exit codes and errors."""
+
+    address: str
+    """The stage's socket; the main process tells it what happens."""
+
+    mirrored: bool
+    """Whether the stage wants to copy each part to the remote."""
+
+    lease: Path | None = None
+    """The file that says whose turn it is to work on the stage's key; None: nobody else can."""
+
+    token: int = 0
+    """The stage's number in that file."""

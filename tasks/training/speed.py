@@ -1,0 +1,73 @@
+"""How fast a training is, and how much of what it computes is for nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from tasks.models.arithmetic import best_matmul_rate, multiply_adds
+from tasks.models.group_model import Batch
+
+
+@dataclass
+class Work:
+    """What one rank computed in one optimiser step."""
+
+    groups: int = 0
+    """Groups that counted."""
+    tokens: int = 0
+    """Their tokens, each prompt once."""
+    computed: int = 0
+    """Tokens that went through the model: with pads, repeated prompts and repeated groups."""
+    multiply_adds: int = 0
+    """Multiply-adds of the forward passes on real tokens."""
+
+    def add(self, model: nn.Module, batch: Batch, tokens: int, *, counts: bool) -> None:
+        """Add one forward pass.
+
+        Args:
+            model: the transformers model.
+            batch: what it was given.
+            tokens: of the batch's groups, each prompt once.
+            counts: whether the pass adds to the step.
+        """
+        self.computed += batch.computed
+        if counts:
+            self.groups += batch.mask.shape[0]
+            self.tokens += tokens
+            self.multiply_adds += multiply_adds(model, batch)
+
+
+def padding_share(work: Sequence[Work]) -> float:
+    """Return which share of the computed tokens of all ranks was for nothing."""
+    return 1 - sum(w.tokens for w in work) / max(1, sum(w.computed for w in work))
+
+
+class Clock:
+    """Measures one optimiser step."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+
+    def speeds(
+        self, work: Sequence[Work], peak_gb: Sequence[float], device: str
+    ) -> dict[str, float]:
+        """Return the step's speeds, all ranks together.
+
+        Args:
+            work: of each rank.
+            peak_gb: peak memory of each rank, GB; the largest is reported.
+            device: where the model is.
+        """
+        seconds = time.perf_counter() - self._began
+        # A backward pass costs two forward passes.
+        rate = 2 * 3 * sum(w.multiply_adds for w in work) / seconds
+        return {
+            "speed/tokens_per_second": sum(w.tokens for w in work) / seconds,
+            "speed/groups_per_second": sum(w.groups for w in work) / seconds,
+            "speed/matmul_share": rate / (len(work) * best_matmul_rate(device)),
+            "speed/peak_memory_gb": max(peak_gb),
+        }

@@ -1,0 +1,149 @@
+"""The model of a training: loaded, made ready for groups, trained, saved as a plain folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tasks.data.batches import BatchPlan
+from tasks.models.group_model import GroupModel
+from tasks.models.loading import save_model
+from tasks.models.precision import arithmetic_of
+from tasks.settings.log import Log
+from tasks.storage.workspace import Workspace
+from tasks.training.config import TrainingConfig
+from tasks.training.hardware import (
+    loading_context,
+    training_device,
+    whole_weights,
+)
+from tasks.training.loop import train
+from tasks.training.lora import FOLDER, Adapter
+from tasks.training.samples import Encoder
+from tasks.training.task import TrainingTask
+
+Load = Callable[[AbstractContextManager[Any]], PreTrainedModel]
+"""Loads a training's start, inside a context that may spread its weights over processes."""
+
+
+class Trainee:
+    """A model that is trained, with adapters where the config wants them."""
+
+    def __init__(self, load: Load, config: TrainingConfig, seed: int) -> None:
+        """Say what is trained; nothing is loaded yet.
+
+        Args:
+            load: loads the start.
+            config: whether adapters are trained instead of all weights, and whether the weights
+                are spread over processes.
+            seed: of the adapters.
+        """
+        self._load, self._config, self._seed = load, config, seed
+        self._loaded: tuple[PreTrainedModel, Adapter | None] | None = None
+
+    def load(self) -> PreTrainedModel:
+        """Return the model, with its adapters, to be trained in place."""
+        self._loaded = self._make(loading_context(self._config))
+        return self._loaded[0]
+
+    def train(
+        self,
+        model: GroupModel,
+        task: TrainingTask,
+        counts: dict[str, int],
+        encoder: Encoder,
+        workspace: Workspace,
+        log: Log,
+    ) -> dict[str, float]:
+        """Train the loaded model and save it as the workspace's output.
+
+        Args:
+            model: around what `load` returned.
+            task: how samples become a loss.
+            counts: groups of each of its data sets.
+            encoder: of the model.
+            workspace: receives checkpoints, and the model in `output/`.
+            log: receives metrics per step and progress.
+
+        Returns:
+            Means over the training's steps, and counts.
+
+        Raises:
+            StageError, TrainingInterrupted: as the loop's `train`.
+        """
+        config = self._config
+        return train(
+            model,
+            plan=BatchPlan(counts, config.batch_size, config.num_train_epochs, self._seed),
+            task=task,
+            config=config,
+            workspace=workspace,
+            log=log,
+            seed=self._seed,
+            save=partial(self.save, encoder=encoder, folder=workspace.output),
+        )
+
+    def save(self, state: Mapping[str, Tensor] | None, encoder: Encoder, folder: Path) -> None:
+        """Save what was trained as a folder that transformers loads, an adapter merged in.
+
+        Args:
+            state: the trained weights by name; None where the loaded model holds them. With a
+                state the model is made anew, because its weights lie on several processes.
+            encoder: of the model: its tokenizer and chat template are saved too.
+            folder: receives the model, and the adapter in `adapter/`.
+        """
+        assert self._loaded is not None, "a model is loaded before it is saved"
+        model, adapter = self._loaded if state is None else self._filled(state)
+        if adapter is not None:
+            adapter.save(folder / FOLDER)
+            model = adapter.merge()
+        save_model(model, encoder.tokenizer, folder, encoder.template)
+
+    def _make(self, context: AbstractContextManager[Any]) -> tuple[PreTrainedModel, Adapter | None]:
+        model = self._load(context)
+        lora = self._config.lora
+        return model, Adapter(model, lora, self._seed) if lora else None
+
+    def _filled(self, state: Mapping[str, Tensor]) -> tuple[PreTrainedModel, Adapter | None]:
+        model, adapter = self._make(nullcontext())
+        left = model.load_state_dict(state, strict=False)
+        tied = set(model.all_tied_weights_keys)
+        assert not left.unexpected_keys, "the state is of this very model"
+        assert set(left.missing_keys) <= tied, "only tied weights may have one name"
+        model.tie_weights()
+        return model, adapter
+
+
+def make_ready(model: GroupModel, config: TrainingConfig, log: Log) -> dict[str, float]:
+    """Put a model onto the training's device, and see which way it takes groups.
+
+    Args:
+        model: as it was loaded; changed in place.
+        config: precision, gradient checkpointing, compilation.
+        log: is told where prompts cannot be shared.
+
+    Returns:
+        ``shared_prompts``: 1 where a prompt is computed once for its responses, else 0.
+    """
+    model.to(training_device())
+    if config.dropout > 0:
+        # A prompt's one draw would be the same draw for all its responses.
+        model.take_plain_path(f"training.dropout is {config.dropout}: prompts are not shared")
+    else:
+        with whole_weights(model), arithmetic_of(config.precision):
+            model.check()
+    if model.reason:
+        log.note(f"{model.reason}; each is computed with every response, which is slower")
+    if config.gradient_checkpointing:
+        # The reentrant kind would lose gradients where no input of a layer needs one.
+        model.model.activation_checkpointing_enable({"use_reentrant": False})
+    if config.compile:
+        # The head is read as a function of its own, which changes with every batch.
+        model.backbone.compile(dynamic=True)
+    return {"shared_prompts": float(model.shared)}

@@ -1,0 +1,105 @@
+"""One of the processes of a training: `python -m tasks.training.worker ORDER`, from torchrun."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from tasks.settings.errors import StageError
+from tasks.settings.log import Log, NullLog
+from tasks.storage.fencing import Claim
+from tasks.storage.files import put_if_absent, read_json
+from tasks.storage.workspace import Workspace
+from tasks.training.job import WorkOrder
+from tasks.training.relay import StageLine
+
+_LAUNCHER = b"torch.distributed.run"
+_SET_DEATH_SIGNAL = 1  # of prctl(2)
+
+
+def main(order_file: Path) -> int:
+    """Do one process's part of a job; write how it ended.
+
+    Args:
+        order_file: JSON of a ``WorkOrder``.
+
+    Returns:
+        The exit status.
+    """
+    die_with_launcher()
+    rank = int(os.environ["RANK"])
+    order = WorkOrder.model_validate(read_json(order_file))
+    try:
+        metrics = _work(order, rank)
+    except BaseException as error:
+        traceback.print_exc()
+        code = int(getattr(error, "exit_code", 1))
+        _write_failure(order.outcome, error, code, rank)
+        return code
+    if rank == 0:
+        put_if_absent(order.outcome, json.dumps({"ok": True, "metrics": metrics}))
+    return 0
+
+
+def die_with_launcher() -> None:
+    """Have the kernel kill this process when torchrun ends, in whatever way.
+
+    Torchrun gives each process a session of its own, so that killing its group leaves them alive.
+    """
+    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+    # It may have died before that; then this process has another parent by now.
+    launcher = Path(f"/proc/{os.getppid()}/cmdline")
+    if not launcher.exists() or _LAUNCHER not in launcher.read_bytes():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _work(order: WorkOrder, rank: int) -> dict[str, float]:
+    import torch
+
+    from tasks.training.launch import fit_of
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    log: Log = NullLog()
+    mirror = None
+    if rank == 0:
+        log = line = StageLine(order.address)
+        mirror = line if order.mirrored else None
+    workspace = Workspace(order.workspace, guard=lambda: _check(order), mirror=mirror)
+    metrics = fit_of(order.job.kind)(order.job, workspace, log)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    return metrics
+
+
+def _check(order: WorkOrder) -> None:
+    """Stop if another attempt has taken over."""
+    if order.lease is not None and not Claim(order.lease, order.token).holds():
+        raise StageError(
+            f"attempt {order.token} lost its lease to another one; nothing of it is kept"
+        )
+
+
+def _write_failure(outcome: Path, error: BaseException, code: int, rank: int) -> None:
+    """Leave the first error; what follows from it on other ranks comes later or says less."""
+    found: dict[str, Any] = {
+        "ok": False,
+        "error": type(error).__name__,
+        "message": str(error),
+        "exit_code": code,
+        "rank": rank,
+    }
+    from tasks.training.ranks import OtherRankError
+
+    if not isinstance(error, OtherRankError):
+        put_if_absent(outcome, json.dumps(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

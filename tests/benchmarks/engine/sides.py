@@ -1,0 +1,37 @@
+"""Sides for the tests of the harness: they sleep instead of computing."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.engine.worker import Block, Turns
+
+
+def steady(
+    turns: Turns, setting: Any, folder: Path, *, name: str, seconds: float, loss: float = 1.0
+) -> None:
+    """Take as long for every block, and write down whose turn it was."""
+    number, done = 0, Block(losses={0: loss})
+    while True:
+        turns.next(done)
+        number += 1
+        with open(folder / "order", "a") as order:
+            order.write(name)
+        time.sleep(seconds)
+        print("what libraries print must not reach the parent")
+        done = Block(units=10, computed=20, needed=15, operations=100.0, losses={number: loss})
+        done.notes = {"matmul": 1e5}
+
+
+def breaking(turns: Turns, setting: Any, folder: Path) -> None:
+    """End with an error in the first block."""
+    turns.next()
+    raise ValueError("this side cannot go on")
+
+
+def stuck(turns: Turns, setting: Any, folder: Path) -> None:
+    """Never come to an end."""
+    turns.next()
+    time.sleep(600)

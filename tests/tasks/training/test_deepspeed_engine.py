@@ -1,0 +1,105 @@
+"""Several ranks, with and without DeepSpeed: the same training, resumed to the same bits."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tasks.settings.errors import ConfigError
+from tasks.training.config import TrainingConfig
+from tasks.training.deepspeed_engine import deepspeed_settings, zero_stage
+
+MODES = ("none", "zero1", "zero2", "zero3", "zero3-frozen")
+SAME = MODES[1:4]
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory) -> dict[str, Any]:
+    """What two ranks report of every mode; one start, because importing is most of the time."""
+    scratch = tmp_path_factory.mktemp("ranks")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    program = ["--nproc-per-node=2", "-m", "tests.tasks.training.toy_ranks", str(scratch)]
+    environment = os.environ | {"PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [*launcher, *program, *MODES], env=environment, capture_output=True, text=True, timeout=400
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return json.loads((scratch / "report.json").read_text())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_signal_to_one_rank_stops_all_and_resume_is_exact(mode, reports):
+    report = reports[mode]
+    assert "stopped by SIGTERM after step 2 of 4" in report["stopped"]
+    assert "step-00000002" in report["kept"]
+    assert report["resumed"] == report["weights"]
+    assert report["same_metrics"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_bad_loss_of_one_rank_stops_all_and_names_its_batch(mode, reports):
+    first, second = reports[mode]["spoiled"]
+    assert first == second
+    assert re.search(r"has the loss nan on the samples (many|few)\[\d\]", first)
+    step = int(first.split("step ")[1].split()[0])
+    assert reports[mode]["kept_when_spoiled"][-1] == f"step-{step - 1:08d}"
+
+
+@pytest.mark.parametrize("mode", SAME)
+def test_every_mode_is_the_same_training(mode, reports):
+    plain, report = reports["none"], reports[mode]
+    assert report["metrics"] == pytest.approx(plain["metrics"], rel=1e-4)
+    assert report["values"].keys() == plain["values"].keys()
+    for step, point in plain["points"].items():
+        for name in ("loss", "grad_norm", "learning_rate", "padding_share"):
+            assert report["points"][step][name] == pytest.approx(point[name], rel=1e-4)
+
+
+def test_a_step_of_fewer_rows_than_ranks_counts_each_once(reports):
+    """A set has one row in two of the steps: one rank repeats it, and that is no gain."""
+    metrics = reports["none"]["metrics"]
+    assert metrics["samples_seen"] == 11
+    assert 0 < metrics["padding_share"] < 0.5
+
+
+def settings_of(tmp_path, **given) -> dict[str, Any]:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"zero_optimization": {"stage": 2}} | given))
+    return deepspeed_settings(TrainingConfig(deepspeed=str(path), processes=3, nodes=2))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"optimizer": {"type": "Adam"}}, "sets 'optimizer'.*training.learning_rate"),
+        ({"bf16": {"enabled": True}}, "sets 'bf16'.*training.precision"),
+        ({"train_batch_size": 4}, "sets 'train_batch_size'.*training.batch_size"),
+        ({"zero_optimization": {"stage": 0}}, "stage is 0, expected 1, 2 or 3"),
+    ],
+)
+def test_what_is_ours_to_set_is_refused_by_name(given, words, tmp_path):
+    with pytest.raises(ConfigError, match=words):
+        settings_of(tmp_path, **given)
+
+
+def test_a_file_of_the_users_is_completed(tmp_path):
+    settings = settings_of(tmp_path, gradient_clipping="auto", wall_clock_breakdown=True)
+    assert settings["train_batch_size"] == 6 and settings["gradient_clipping"] == 1.0
+    assert settings["wall_clock_breakdown"] is True
+    assert "bf16" not in settings and "optimizer" not in settings
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(ConfigError, match="'zero4', which is none of zero1, zero2"):
+        deepspeed_settings(TrainingConfig(deepspeed="zero4"))
+
+
+def test_stages_by_name():
+    names = (None, "zero1", "zero2", "zero3", "zero3-offload")
+    assert [zero_stage(TrainingConfig(deepspeed=name)) for name in names] == [0, 1, 2, 3, 3]

@@ -1,0 +1,119 @@
+"""The toy training on several ranks, in each mode: whole, and stopped and resumed.
+
+Run by torchrun with a scratch folder and modes (`none`, `zero1`, `zero3-frozen` …); the main
+process prints a report. One process does all modes: importing takes longer than training.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from accelerate.state import AcceleratorState
+
+from tasks.settings.errors import StageError
+from tasks.settings.log import NullLog
+from tasks.storage.workspace import Workspace
+from tasks.training.checkpoint import checkpoint_names
+from tasks.training.config import TrainingConfig
+from tasks.training.hardware import loading_context
+from tasks.training.interruption import TrainingInterrupted
+from tasks.training.ranks import gather, is_main, rank, world_size
+from tests.tasks.training.toy import ToyTask, digest_of, ready, toy_model, toy_training
+
+DISTURBED_PASS = 3
+
+
+class Disturbed(ToyTask):
+    """Does something in one forward pass of the last rank alone."""
+
+    def __init__(self, at_pass: int, disturb) -> None:
+        super().__init__()
+        self.left, self.disturb = at_pass, disturb
+
+    def loss(self, model, batch, counts):
+        loss, metrics = super().loss(model, batch, counts)
+        self.left -= 1
+        if rank() == world_size() - 1 and not self.left:
+            loss = self.disturb(loss)
+        return loss, metrics
+
+
+def ask_to_stop(loss):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return loss
+
+
+class Counting(NullLog):
+    """Keeps every point of the curves."""
+
+    def __init__(self) -> None:
+        self.points: dict[int, dict[str, float]] = {}
+
+    def __call__(self, metrics, step=None) -> None:
+        self.points[step] = metrics
+
+
+def report_of(mode: str, folder: Path, base: Path) -> dict:
+    """Train whole; train and stop; train into a NaN; resume what was stopped."""
+    zero, _, frozen = mode.partition("-")
+    settings = {"deepspeed": None if zero == "none" else zero, "processes": 2}
+    config = TrainingConfig(**settings)
+
+    def model():
+        AcceleratorState._reset_state(reset_partial_state=True)
+        if zero == "zero3":
+            from transformers import AutoModelForCausalLM
+
+            with loading_context(config):
+                found = ready(AutoModelForCausalLM.from_pretrained(base))
+        else:
+            found = toy_model()
+        if frozen:
+            found.requires_grad_(False)
+            found.model.transformer.h.requires_grad_(True)
+        return found
+
+    log = Counting()
+    metrics, weights = toy_training(folder / "whole", log, model=model(), **settings)
+    stopped = ""
+    try:
+        task = Disturbed(DISTURBED_PASS, ask_to_stop)
+        toy_training(folder / "attempt-1", model=model(), task=task, **settings)
+    except TrainingInterrupted as error:
+        stopped = str(error)
+    if is_main():
+        Workspace(folder / "attempt-2").adopt_parts([folder / "attempt-1"])
+    try:
+        task = Disturbed(DISTURBED_PASS, lambda loss: loss * float("nan"))
+        toy_training(folder / "spoiled", model=model(), task=task, **settings)
+    except StageError as error:
+        spoiled = gather(str(error))
+    resumed = toy_training(folder / "attempt-2", model=model(), adopt=False, **settings)
+    return {
+        "metrics": metrics,
+        "same_metrics": metrics == resumed[0],
+        "weights": digest_of(weights),
+        "resumed": digest_of(resumed[1]),
+        "stopped": stopped,
+        "spoiled": spoiled,
+        "kept_when_spoiled": checkpoint_names(Workspace(folder / "spoiled")),
+        "kept": checkpoint_names(Workspace(folder / "attempt-2")),
+        "points": log.points,
+        "values": {name: value.double().sum().item() for name, value in weights.items()},
+    }
+
+
+def main(scratch: Path, modes: list[str]) -> None:
+    base = scratch / f"base-{os.environ['RANK']}"
+    toy_model().model.save_pretrained(base)
+    reports = {mode: report_of(mode, scratch / mode, base) for mode in modes}
+    if is_main():
+        (scratch / "report.json").write_text(json.dumps(reports))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
