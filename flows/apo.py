@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from flows.apo_config import ApoConfig
+from flows.apo_config import PPO, ApoConfig
 from flows.contest import Contender, Contest
 from flows.inputs import (
     check_inputs,
@@ -23,6 +23,7 @@ from tasks.compute_reference import compute_reference
 from tasks.initialise_policy import initialise_policy
 from tasks.pair_with_gold import pair_with_gold
 from tasks.prepare_data import prepare_data
+from tasks.reinforce_policy import reinforce_policy
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
 from tasks.stages.aliases import Offer
@@ -234,9 +235,20 @@ def train_policy(
 ) -> Artifact:
     """Steps 5 to 7: sample the policy on its queries, score the responses, update the policy.
 
-    What π_ref gives the responses is a stage of its own: another learning rate finds it done.
+    What π_ref gives the responses is a stage of its own: another learning rate finds it done. PPO
+    samples and scores by itself, in each of its steps.
     """
     method = config.policy.method
+    if method == PPO:
+        return reinforce_policy(
+            policy,
+            reward_model,
+            ring.data.part("policy_train"),
+            reference,
+            config=config.policy.ppo_at_epoch(epoch, config.sampling, config.scoring()),
+            seed=config.seed,
+            label=name,
+        )
     groups = ring.gold.part("train")
     if method != "sft":
         responses = sample_responses(

@@ -5,13 +5,15 @@ Imports no torch: `sparring plan` and a dry run read it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from flows.placement_config import Placement
-from flows.recurring_config import RecurringConfig
+from flows.recurring_config import ModelSource, RecurringConfig
+from tasks.data.playground.config import PlaygroundConfig
 from tasks.data.prepare import DataConfig
 from tasks.evaluation.config import EvaluationConfig
 from tasks.gold.collection import GoldConfig
@@ -20,11 +22,14 @@ from tasks.models.encoding import Limits
 from tasks.models.generation import SamplingConfig
 from tasks.models.judgement import ScoringConfig
 from tasks.models.rollouts import RolloutConfig
+from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import did_you_mean
-from tasks.training.config import PolicyConfig, RewardConfig
+from tasks.training.config import PolicyConfig, RewardConfig, coefficients_of_method
 from tasks.training.methods.registry import get_method
+from tasks.training.ppo.config import PpoConfig
 
 Objective = Literal["apo_rm", "wgan", "gail", "ab", "sequential"]
+PPO = "ppo"
 
 
 class RewardUpdates(RewardConfig):
@@ -59,7 +64,11 @@ class RewardUpdates(RewardConfig):
 
 
 class PolicyUpdates(PolicyConfig):
-    """How the policy is updated each APO epoch."""
+    """How the policy is updated each APO epoch.
+
+    By a method of `PolicyConfig`, or by ppo, whose
+    coefficients are PPO's settings.
+    """
 
     learning_rates: tuple[float, ...] = (5e-6, 2e-6, 9e-7)
     """Learning rate of each APO epoch; the last one holds for further epochs. Default: the paper's
@@ -73,8 +82,8 @@ class PolicyUpdates(PolicyConfig):
 
     @property
     def needs_reference(self) -> bool:
-        """Whether the method compares the policy with a reference."""
-        return get_method(self.method).needs_reference
+        """Whether the method compares the policy with a reference on given responses."""
+        return self.method != PPO and get_method(self.method).needs_reference
 
     def at_epoch(self, epoch: int) -> PolicyConfig:
         """Return the settings of one APO epoch.
@@ -82,10 +91,45 @@ class PolicyUpdates(PolicyConfig):
         Args:
             epoch: From 1.
         """
-        rate = self.learning_rates[min(epoch, len(self.learning_rates)) - 1]
-        training = self.training.model_copy(update={"learning_rate": rate})
+        training = self.training.model_copy(update={"learning_rate": self._rate(epoch)})
         shared = self.model_dump(exclude={"learning_rates", "max_queries", "reference", "training"})
         return PolicyConfig(**shared, training=training)
+
+    def ppo_at_epoch(self, epoch: int, draws: SamplingConfig, scoring: ScoringConfig) -> PpoConfig:
+        """Return PPO's settings of one APO epoch; the actor's learning rate is the epoch's.
+
+        Args:
+            epoch: From 1.
+            draws: How long responses are, and what stops them.
+            scoring: How the reward model reads them.
+        """
+        assert isinstance(self.coefficients, PpoConfig), "those of the method ppo"
+        limits = self.limits.model_copy(update={"max_response_tokens": draws.max_new_tokens})
+        return self.coefficients.model_copy(
+            update={
+                "actor_learning_rate": self._rate(epoch),
+                "template": self.template,
+                "limits": limits,
+                "temperature": self.temperature,
+                "stop": draws.stop,
+                "scoring": scoring,
+            }
+        )
+
+    def _rate(self, epoch: int) -> float:
+        return self.learning_rates[min(epoch, len(self.learning_rates)) - 1]
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, name: str) -> str:
+        return PPO if name == PPO else get_method(name).name
+
+    @field_validator("coefficients", mode="before")
+    @classmethod
+    def _coefficients_of_method(cls, given: Any, info: ValidationInfo) -> Any:
+        if info.data.get("method") == PPO and not isinstance(given, FrozenConfig):
+            return PpoConfig(**(given or {}))
+        return coefficients_of_method(given, info)
 
     @model_validator(mode="after")
     def _rates(self) -> PolicyUpdates:
@@ -181,6 +225,20 @@ class ApoConfig(RecurringConfig):
         named = (self.gold.path, self.model.path, self.reward.base, *self.compare_with.values())
         models = [name for name in named if name and Path(name).exists()]
         return [*(str(path) for path in self.data.local_files()), *models]
+
+    def playground(self) -> PlaygroundConfig | None:
+        """Return the generated world that the data come from, if they do."""
+        return self.data.playground
+
+    def named_models(self) -> Iterator[ModelSource]:
+        """Yield the models that a stage will load; a built architecture is none of them."""
+        template, limits = self.model.template, self.policy_limits()
+        if source := self.model.path or self.model.hub:
+            yield ModelSource(source, template, limits, self.model.revision)
+        if self.reward.base:
+            yield ModelSource(self.reward.base, self.reward.template, (self.reward.limits,))
+        for source in self.compare_with.values():
+            yield ModelSource(source, template, (self.policy.limits,))
 
     def policy_limits(self) -> tuple[Limits, ...]:
         """Return every pair of lengths that the base policy, or a model made of it, is fed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,8 @@ class FlowEntry(NamedTuple):
     """Module and function of what is checked before the first stage of a run."""
     default: str
     """The config in `flows/configs` that is used when none is given."""
+    judge: tuple[str, str] = ("", "")
+    """Module and function that measures a champion's policy as a candidate's run measured."""
 
     def flow(self) -> Any:
         """Return the Prefect flow."""
@@ -38,6 +40,16 @@ class FlowEntry(NamedTuple):
         """Raise ConfigError if a run with this configuration would fail for a reason known now."""
         module, name = self.preflight
         getattr(import_module(module), name)(config)
+
+    def judge_champion(self, policy: Any, config: FrozenConfig, basis: Mapping[str, Any]) -> Any:
+        """Return the evaluation of a champion's policy by the means of a candidate's run.
+
+        Args:
+            policy: The champion's.
+            config: Of the run that made the candidate.
+            basis: What that run measured with and against, by name.
+        """
+        return getattr(import_module(self.judge[0]), self.judge[1])(policy, config, basis)
 
     def config_class(self) -> type[FrozenConfig]:
         """Return the class that checks a configuration."""
@@ -54,6 +66,16 @@ FLOWS = {
             ("flows.apo_config", "ApoConfig"),
             ("flows.preflight", "check_models"),
             "apo-tiny.yaml",
+            ("flows.contest", "judge_champion"),
+        ),
+        FlowEntry(
+            "exo",
+            "Efficient Exact Optimization: exo, dpo, ppo and best-of-N on one frontier",
+            "flows.exo",
+            ("flows.exo_config", "ExoConfig"),
+            ("flows.preflight", "check_models"),
+            "exo-tiny.yaml",
+            ("flows.exo_measures", "judge_champion"),
         ),
     )
 }

@@ -5,16 +5,18 @@ It only orders stages; the figures are computed in `tasks/evaluation`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from flows.apo_config import ApoConfig
-from flows.inputs import model_artifact
+from flows.inputs import model_artifact, oracle_artifact
 from tasks.evaluate_policy import evaluate_policy
 from tasks.evaluate_reward_model import evaluate_reward_model
 from tasks.evaluation.config import Entry, ReportConfig
 from tasks.pair_with_gold import pair_with_gold
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
+from tasks.stages.aliases import CHAMPION
 from tasks.stages.artifact import Artifact
 from tasks.update_policy import update_policy
 
@@ -179,3 +181,18 @@ class Contest:
             for name in wanted
             if name in self.policies and name != contender.name
         }
+
+
+def judge_champion(policy: Artifact, config: ApoConfig, basis: Mapping[str, Artifact]) -> Artifact:
+    """Measure a champion as the candidate was measured: same prompts, same draws, same judges.
+
+    Args:
+        policy: The champion's.
+        config: Of the run that made the candidate.
+        basis: What that run offered with its models.
+    """
+    testers = {name: basis[name] for name in config.testers()}
+    oracle = oracle_artifact(config.data) if config.gate.tester == "oracle" else None
+    contest = Contest(config, basis["data"], basis["gold"], basis["start"], testers, oracle)
+    contest.enter(Contender(CHAMPION, CHAMPION, 0, policy, is_ours=False))
+    return contest.policies[CHAMPION]

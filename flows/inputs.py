@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from flows.apo_config import ApoConfig
+from flows.recurring_config import RecurringConfig
+from tasks.data.config import DataConfig
 from tasks.data.playground.generator import ensure_playground
-from tasks.data.prepare import DataConfig
+from tasks.data.text_config import TextsConfig
 from tasks.initialise_policy import initialise_policy
 from tasks.models.base_policy import PolicyModelConfig
 from tasks.settings.errors import ConfigError
@@ -16,7 +17,7 @@ from tasks.stages.reference import referenced_artifact
 from tasks.stages.run_context import current_run
 
 _MAKERS = {
-    "policy": ("update_policy", "initialise_policy"),
+    "policy": ("update_policy", "reinforce_policy", "initialise_policy"),
     "reward_model": ("update_reward_model",),
 }
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
@@ -71,18 +72,18 @@ def start_artifact(reference: str, role: str) -> Artifact:
     return artifact
 
 
-def input_digests(config: ApoConfig) -> dict[str, str]:
+def input_digests(config: RecurringConfig) -> dict[str, str]:
     """Return the digest of every file and folder of the user's that a run would read, by path.
 
     Raises:
         ConfigError: One is missing.
     """
-    if config.data.playground:
-        ensure_playground(config.data.playground)
+    if playground := config.playground():
+        ensure_playground(playground)
     return {path: _existing(path).digest for path in config.files()}
 
 
-def check_inputs(config: ApoConfig) -> None:
+def check_inputs(config: RecurringConfig) -> None:
     """Refuse other data than the run was begun with, where its config says what that was.
 
     Raises:
@@ -100,19 +101,19 @@ def check_inputs(config: ApoConfig) -> None:
             )
 
 
-def source_artifacts(config: DataConfig) -> list[Artifact]:
+def source_artifacts(config: DataConfig | TextsConfig) -> list[Artifact]:
     """Return every local file that a data configuration names, in the order of its keys.
 
     The playground's files are generated where they are missing. A hub data set has no file here;
     its name and revision are in the key through the config.
 
     Args:
-        config: Sources of preferences, test pairs, demonstrations, queries and further pairs.
+        config: Of dialogues or of plain texts.
 
     Raises:
         ConfigError: A file is missing, or the playground's folder holds another playground.
     """
-    if config.playground:
+    if isinstance(config, DataConfig) and config.playground:
         ensure_playground(config.playground)
     return [external_artifact(path) for path in config.local_files()]
 

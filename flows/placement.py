@@ -8,38 +8,32 @@ digest through the remote, or lie in the home that both sides share.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import NoReturn
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 
+from flows.made_elsewhere import MOST_ATTEMPTS, error_named, made_elsewhere
 from flows.placed_run import End, PlacedRun
 from flows.placement_config import Place, Placement
 from flows.placing import cancel, create, find_active, patiently
 from flows.pools import check_pools, ensure_deployment
 from flows.prefect_server import HEARTBEAT_SECONDS
-from tasks.settings import errors
 from tasks.settings.errors import StageError
-from tasks.stages.artifact import Artifact, committed_artifact
+from tasks.stages.artifact import Artifact
 from tasks.stages.call import StageCall
-from tasks.stages.manifest import Manifest
 from tasks.stages.placement import CallOutcome, describe_call, read_outcome, write_call
 from tasks.stages.pushed import ArtifactLostError
-from tasks.stages.run_context import RunContext, StageRecord, StageState, record_to_json
+from tasks.stages.run_context import RunContext, StageRecord
 from tasks.stages.stage import call_stage
 from tasks.stages.stage_inputs import push_inputs
 from tasks.stages.stage_log import Listener
 from tasks.stages.standing import find_done
-from tasks.storage.journal import append_record
 from tasks.tracking.places import server_on_record
 
-MOST_DISPATCHES = 4
-"""Times that one call is given to a pool: the first, and again after its worker died."""
 _ANOTHER_WORKED = frozenset({"LeaseLostError", "ArtifactLostError"})
 """Errors after which the same call may end well."""
 
@@ -90,33 +84,16 @@ class Dispatcher:
         Raises:
             SparringError: What its body raised on the worker, or why no worker could make it.
         """
-        started = time.monotonic()
-        record = StageRecord(call.spec.name, call.label, call.key, "running")
-        self.run.calls[call.key] = call
-        self._tell("started", record)
-        try:
+
+        def make() -> int | None:
             outcome = self._have_made(call, listener)
-            manifest = self._result(call)
-        except BaseException as error:
-            state: StageState = "failed" if isinstance(error, Exception) else "interrupted"
-            why, seconds = f"{type(error).__name__}: {error}", time.monotonic() - started
-            self._tell("finished", replace(record, state=state, seconds=seconds, error=why))
-            raise
-        attempt = outcome.attempt if outcome else int(manifest.provenance.get("attempt", 1))
-        record = replace(
-            record,
-            state="completed" if attempt else "cached",
-            attempt=attempt,
-            seconds=time.monotonic() - started,
-            digest=manifest.digest,
-            metrics=manifest.metrics,
-        )
-        self._tell("finished", record)
-        return committed_artifact(self.run.home, manifest, call.label), record
+            return outcome.attempt if outcome else None
+
+        return made_elsewhere(self.run, call, make)
 
     def _have_made(self, call: StageCall, listener: Listener) -> CallOutcome | None:
         """Give a call to its pool until a worker has finished it; return what the worker said."""
-        for dispatch in range(1, MOST_DISPATCHES + 1):
+        for dispatch in range(1, MOST_ATTEMPTS + 1):
             watch = self._given(call, listener)
             try:
                 end = watch.wait()
@@ -129,10 +106,10 @@ class Dispatcher:
                 return outcome
             if not _may_go_again(outcome, end, watch):
                 _raise_failure(call, outcome, end)
-            if dispatch < MOST_DISPATCHES:
+            if dispatch < MOST_ATTEMPTS:
                 self.run.progress.note(call.title, f"{end.sentence}; it is given to a pool again")
         raise StageError(
-            f"{call.title} was given to pool {watch.place.pool!r} {MOST_DISPATCHES} times and no "
+            f"{call.title} was given to pool {watch.place.pool!r} {MOST_ATTEMPTS} times and no "
             f"worker finished it; the last time {end.sentence}"
         )
 
@@ -169,29 +146,6 @@ class Dispatcher:
             make(earlier, listener)
             push_inputs(self.run, call)
 
-    def _result(self, call: StageCall) -> Manifest:
-        """Return the manifest that the worker has committed."""
-        manifest = find_done(self.run, call)
-        if manifest is None:
-            where = self.run.remote.url if self.run.remote else self.run.home.root
-            raise StageError(
-                f"the worker has finished {call.title}, and its result is not in {where}: does "
-                "that name the same place on the worker's machine?"
-            )
-        return manifest
-
-    def _tell(self, event: str, record: StageRecord) -> None:
-        """Write down and show what became of a call; the worker tells MLflow."""
-        if event == "finished":
-            self.run.records.append(record)
-        if self.run.ledger is not None:
-            now = datetime.now(UTC).isoformat()
-            append_record(self.run.ledger, {"event": event, **record_to_json(record), "time": now})
-        if event == "finished":
-            self.run.progress.stage_finished(record)
-        else:
-            self.run.progress.stage_started(record)
-
 
 def _may_go_again(outcome: CallOutcome | None, end: End, watch: PlacedRun) -> bool:
     """Tell whether a call that was not finished may be given to a pool once more."""
@@ -211,10 +165,7 @@ def _raise_failure(call: StageCall, outcome: CallOutcome | None, end: End) -> No
         raise StageError(
             f"{call.title}: {end.sentence}; is the same Sparring installed for the worker?"
         )
-    kind = getattr(errors, outcome.error, None)
-    if isinstance(kind, type) and issubclass(kind, errors.SparringError):
-        raise kind(outcome.message)
-    raise StageError(f"{outcome.error}: {outcome.message}")
+    raise error_named(outcome.error, outcome.message)
 
 
 def _environment(run: RunContext) -> dict[str, str]:

@@ -40,6 +40,11 @@ class Placement(FrozenConfig):
     cpu: Name | Place | None = None
     """Pool of the other stages, in the same form. Default: none, they run here."""
 
+    side_by_side: int = Field(default=1, ge=1)
+    """Branches of a sweep that are worked on at once, each by a process of its own with its share
+    of this machine's cores, or on the pools. Changes the time, never a result. Default 1: one after
+    the other."""
+
     def places(self) -> dict[str, Place]:
         """Return the place of each kind of stage that has one, with the name of its queue."""
         given = {"gpu": self.gpu, "cpu": self.cpu}

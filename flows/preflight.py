@@ -5,28 +5,13 @@ Called only when a stage has to run, as it reads configs and tokenizers with tra
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from flows.apo_config import ApoConfig
-from tasks.models.encoding import Limits
+from flows.recurring_config import ModelSource, RecurringConfig
 
 
-class NamedModel(NamedTuple):
-    """A model that a configuration names and a stage will load."""
-
-    source: str
-    """Folder or hub name."""
-    template: str | None
-    """Chat template by name; None for the tokenizer's own."""
-    limits: tuple[Limits, ...]
-    """Every pair of lengths that it will be fed."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub model."""
-
-
-def check_models(config: ApoConfig) -> None:
+def check_models(config: RecurringConfig) -> None:
     """Read what each named model says of itself, and open its weights without reading them.
 
     Args:
@@ -35,22 +20,11 @@ def check_models(config: ApoConfig) -> None:
     Raises:
         ConfigError: A model cannot be loaded, has no chat template, or its context is too short.
     """
-    for model in named_models(config):
+    for model in config.named_models():
         _check(model)
 
 
-def named_models(config: ApoConfig) -> Iterator[NamedModel]:
-    """Yield the models that the configuration names; a built architecture is none of them."""
-    template, limits = config.model.template, config.policy_limits()
-    if source := config.model.path or config.model.hub:
-        yield NamedModel(source, template, limits, config.model.revision)
-    if config.reward.base:
-        yield NamedModel(config.reward.base, config.reward.template, (config.reward.limits,))
-    for source in config.compare_with.values():
-        yield NamedModel(source, template, (config.policy.limits,))
-
-
-def _check(model: NamedModel) -> None:
+def _check(model: ModelSource) -> None:
     from safetensors import safe_open
     from transformers import AutoConfig
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from flows.apo_config import ApoConfig
-from flows.contest import Contender, Contest
-from flows.inputs import oracle_artifact
+from flows.catalogue import find_flow
 from flows.sparring_flow import sparring_flow
 from tasks.evaluation.config import GateCheck, GateConfig
 from tasks.promote import promote
@@ -84,14 +82,23 @@ def gather_evidence(
     Raises:
         ConfigError: something that the candidate was measured with is gone.
     """
-    config = ApoConfig.model_validate({**candidate.config, "gate": gate.model_dump()})
+    entry = find_flow(candidate.flow)
+    config: Any = entry.config_class().model_validate(
+        {**candidate.config, "gate": gate.model_dump()}
+    )
     basis = {
         name: referenced_artifact(home, reference, name, said_by=f"{name} of {candidate.run}")
         for name, reference in candidate.basis.items()
     }
     opponent, name = basis["start evaluation"], "start"
     if champion is not None:
-        opponent, name = _evaluate(home, champion, config, basis), CHAMPION
+        policy = referenced_artifact(
+            home,
+            champion.models["policy"],
+            CHAMPION,
+            said_by=f"policy of the champion {champion.run}",
+        )
+        opponent, name = entry.judge_champion(policy, config, basis), CHAMPION
     check = GateCheck(
         gate=gate, opponent=name, bootstrap_samples=config.evaluation.bootstrap_samples
     )
@@ -171,20 +178,6 @@ def demote_champion(home: Home, flow: str) -> tuple[AliasRecord, AliasRecord]:
     reason = f"{now.run} was demoted"
     draft = replace(before, reason=reason, restores=before.number)
     return now, move_alias(home, draft, now.number)
-
-
-def _evaluate(
-    home: Home, champion: AliasRecord, config: ApoConfig, basis: dict[str, Artifact]
-) -> Artifact:
-    """Measure a champion as the candidate was measured: same prompts, same draws, same judges."""
-    reference = champion.models["policy"]
-    who = f"policy of the champion {champion.run}"
-    policy = referenced_artifact(home, reference, CHAMPION, said_by=who)
-    testers = {name: basis[name] for name in config.testers()}
-    oracle = oracle_artifact(config.data) if config.gate.tester == "oracle" else None
-    contest = Contest(config, basis["data"], basis["gold"], basis["start"], testers, oracle)
-    contest.enter(Contender(CHAMPION, CHAMPION, 0, policy, is_ours=False))
-    return contest.policies[CHAMPION]
 
 
 def _record(home: Home, flow: str, alias: str, number: int) -> AliasRecord:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from flows.apo_config import ApoConfig
 from flows.inputs import input_digests
-from flows.recurring_config import StartConfig, StartFrom
+from flows.recurring_config import RecurringConfig, StartConfig, StartFrom
 from flows.turns import Trained
 from tasks.settings.errors import ConfigError
 from tasks.stages.aliases import CHAMPION, ROLES, alias_models, current_alias
@@ -21,7 +20,7 @@ _NOT_THE_WORK = {"schedule", "gate", "placement", "start", "inputs"}
 class Resolution(NamedTuple):
     """The inputs of one tick."""
 
-    config: ApoConfig
+    config: RecurringConfig
     """The configuration with start models, data digests and seed filled in."""
     basis: str
     """Digest of all that was configured and of the data, without the start models and the seed."""
@@ -29,7 +28,7 @@ class Resolution(NamedTuple):
     """The start models by role; None for the configured ones."""
 
 
-def resolve(home: Home, flow: str, config: ApoConfig, last: Trained | None) -> Resolution:
+def resolve(home: Home, flow: str, config: RecurringConfig, last: Trained | None) -> Resolution:
     """Find out what a tick starts from now.
 
     Args:
@@ -71,7 +70,12 @@ def nothing_new(found: Resolution, last: Trained | None) -> str:
 
 
 def _start(
-    home: Home, flow: str, config: ApoConfig, wanted: StartFrom, role: str, last: Trained | None
+    home: Home,
+    flow: str,
+    config: RecurringConfig,
+    wanted: StartFrom,
+    role: str,
+    last: Trained | None,
 ) -> str | None:
     """Return the reference of a start model; None, or what `start` says, is the base."""
     base: Any = getattr(config.start, role)

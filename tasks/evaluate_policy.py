@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=2, resources="gpu")
+@stage_task(version=3, resources="gpu")
 def evaluate_policy(
     scores: dict[str, Artifact],
     policy: Artifact | None,
@@ -38,7 +38,7 @@ def evaluate_policy(
         log: Where progress goes.
 
     Returns:
-        Average score per judge, win rates, KL, length and EOS share.
+        Average score, accuracy and spread per judge, win rates, KL, length and EOS share.
     """
     from tasks.evaluation.policy_figures import PolicyUnderTest, measure_policy
 

@@ -1,4 +1,4 @@
-"""Step 6: let a reward model score every response."""
+"""Step 6: let a reward model, a classifier or an exact oracle score every response."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ def score_responses(
     workspace: Workspace,
     log: Log,
 ) -> dict[str, float]:
-    """Write the same groups with the reward model's scores.
+    """Write the same groups with the scores of a reward model, or of an oracle.
 
     Args:
-        reward_model: Model folder; it brings its own tokenizer and template.
+        reward_model: Folder of a reward model, which brings its own tokenizer and template, or of a
+            classifier, or the playground's world.json.
         responses: Folder of groups.
         config: Token limits and batch size.
         workspace: `output/` receives the groups with scores, in order.

@@ -38,6 +38,10 @@ class PolicyEvaluation(FrozenConfig):
     bootstrap_samples: int = Field(default=1000, ge=1)
     """Resamples of the prompts for each 95 % interval."""
 
+    temperature: float = Field(default=1.0, gt=0)
+    """The logits of policy and reference are divided by it for the KL: what the samples were drawn
+    at."""
+
 
 class Entry(FrozenConfig):
     """One contender, as the report shows it."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.evaluation.estimates import as_floats, clustered_mean
 
 if TYPE_CHECKING:
+    from tasks.data.groups import Group
     from tasks.evaluation.estimates import Estimate, Grouped
+    from tasks.models.encoding import Limits
 
 
 def kl_to_reference(policy_logps: Grouped, reference_logps: Grouped) -> Estimate:
@@ -41,3 +45,37 @@ def kl_to_reference(policy_logps: Grouped, reference_logps: Grouped) -> Estimate
         )
     groups = zip(policy_logps, reference_logps, strict=True)
     return clustered_mean([as_floats(a) - as_floats(b) for a, b in groups])
+
+
+def sampled_logps(
+    folder: Path,
+    groups: Iterable[Group],
+    template: str | None,
+    limits: Limits,
+    *,
+    temperature: float,
+) -> list[list[float]]:
+    """Return the tempered log-probability of samples, on the tokens that were drawn.
+
+    Args:
+        folder: Model folder of a policy.
+        groups: Samples that a policy with the same tokenizer drew.
+        template: The policies' chat template by name; None for the tokenizer's own.
+        limits: Longest prompt and response, tokens.
+        temperature: The logits are divided by it.
+
+    Returns:
+        For each group in order, nats per response.
+    """
+    import torch
+
+    from tasks.models.policy import load_policy
+    from tasks.models.scoring import logps_groups
+    from tasks.models.tokenizer import load_tokenizer
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, tokenizer = load_policy(folder).to(device), load_tokenizer(folder)
+    # Decoded and encoded again, a sample may be another one, which no longer is the policy's.
+    return logps_groups(
+        model, tokenizer, template, groups, limits, temperature=temperature, as_sampled=True
+    )

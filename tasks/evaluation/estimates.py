@@ -117,6 +117,25 @@ def clustered_mean(groups: Grouped) -> Estimate:
     return Estimate(float(mean), float(error), count)
 
 
+def over_seeds(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the mean over the seeds of a branch, whose test prompts are the same.
+
+    Args:
+        estimates: of each seed, with its error over prompts. At least one.
+
+    Returns:
+        The mean; its squared error is the seeds' s² / n and, as prompts in common do not average
+        out, the mean of their own squared errors. `count` is the number of seeds.
+
+    Example:
+        >>> over_seeds([Estimate(1.0, 0.0, 8), Estimate(3.0, 0.0, 8)])
+        Estimate(value=2.0, standard_error=1.0, count=2)
+    """
+    seeds = mean_estimate([one.value for one in estimates])
+    own = np.mean([one.standard_error**2 for one in estimates])
+    return Estimate(seeds.value, float(np.sqrt(seeds.standard_error**2 + own)), len(estimates))
+
+
 def bootstrap(
     rows: np.ndarray, statistic: Callable[[np.ndarray], Any], *, seed: int, resamples: int = 2000
 ) -> np.ndarray:

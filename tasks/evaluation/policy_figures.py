@@ -11,9 +11,10 @@ from typing import Any
 from tasks.data.files import read_groups
 from tasks.data.groups import Group, scores_of
 from tasks.evaluation.config import PolicyEvaluation
-from tasks.evaluation.divergence import kl_to_reference
+from tasks.evaluation.divergence import kl_to_reference, sampled_logps
 from tasks.evaluation.drift import habits
-from tasks.evaluation.estimates import Estimate, clustered_mean
+from tasks.evaluation.estimates import clustered_mean
+from tasks.evaluation.judged import classifier_accuracy, mean_spread
 from tasks.evaluation.oracle import gap_closed
 from tasks.evaluation.win_rates import paired_difference, win_rates
 from tasks.settings.log import Log
@@ -82,7 +83,7 @@ def measure_policy(
     answers = collect_answers(contender, chosen=config.chosen)
     result: dict[str, Any] = {
         "queries": len(answers),
-        "scores": {judge: asdict(mean_score(answers, judge)) for judge in judges(answers)},
+        **judged(answers),
         "habits": habits(
             [answer.tokens for answer in answers.values()],
             [answer.ended for answer in answers.values()],
@@ -96,7 +97,9 @@ def measure_policy(
     }
     if contender.policy and contender.reference and contender.kl_samples:
         models = (contender.policy, contender.reference)
-        result["kl"] = asdict(_divergence(*models, contender.kl_samples, config))
+        ratios, result["kl"] = _divergence(*models, contender.kl_samples, config)
+        for key in result["per_prompt"].keys() & ratios.keys():
+            result["per_prompt"][key]["log_ratios"] = ratios[key]
     result["against"] = {
         name: compare(answers, read_json(path / EVALUATION)["per_prompt"], config, seed)
         for name, path in opponents.items()
@@ -141,9 +144,21 @@ def judges(answers: Mapping[str, Answer]) -> list[str]:
     return sorted(next(iter(answers.values())).scores)
 
 
-def mean_score(answers: Mapping[str, Answer], judge: str) -> Estimate:
-    """Return a judge's mean score in reward units, with a standard error over prompts."""
-    return clustered_mean([answer.scores[judge] for answer in answers.values()])
+def judged(answers: Mapping[str, Answer]) -> dict[str, dict[str, Any]]:
+    """Return what the judges' scores say, each an estimate with a standard error over prompts.
+
+    Returns:
+        Per judge: `scores`, the mean in reward units; `accuracies`, the mean of σ(score); and
+        `spreads`, the deviation among a prompt's responses.
+    """
+    figures = {"scores": clustered_mean, "accuracies": classifier_accuracy, "spreads": mean_spread}
+    return {
+        name: {
+            judge: asdict(figure([answer.scores[judge] for answer in answers.values()]))
+            for judge in judges(answers)
+        }
+        for name, figure in figures.items()
+    }
 
 
 def compare(
@@ -180,6 +195,8 @@ def compare(
 def flat_figures(result: Mapping[str, Any]) -> dict[str, float]:
     """Return the headline figures of an evaluation as flat names and floats."""
     flat = {f"score/{judge}": figure["value"] for judge, figure in result["scores"].items()}
+    flat |= {f"accuracy/{judge}": one["value"] for judge, one in result["accuracies"].items()}
+    flat |= {f"spread/{judge}": one["value"] for judge, one in result["spreads"].items()}
     flat |= {f"habits/{name}": value for name, value in result["habits"].items()}
     if "kl" in result:
         flat |= {"kl": result["kl"]["value"], "kl_se": result["kl"]["standard_error"]}
@@ -206,20 +223,24 @@ def _kept(answer: Answer) -> dict[str, Any]:
     return json.loads(json.dumps({"scores": answer.scores, "best": answer.best}))
 
 
-def _divergence(policy: Path, reference: Path, samples: Path, config: PolicyEvaluation) -> Estimate:
-    from tasks.models.policy import load_policy
-    from tasks.models.scoring import logps_groups
-    from tasks.models.tokenizer import load_tokenizer
+def _divergence(
+    policy: Path, reference: Path, samples: Path, config: PolicyEvaluation
+) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """Return log policy − log reference of each sample by prompt id, nats, and its mean."""
+    groups = list(read_groups(samples))
 
     def logps(folder: Path) -> list[list[float]]:
-        groups = read_groups(samples)
-        model, tokenizer = load_policy(folder), load_tokenizer(folder)
-        # Decoded and encoded again, a sample may be another one, which no longer is the policy's.
-        return logps_groups(
-            model, tokenizer, config.template, groups, config.limits, as_sampled=True
+        temperature = config.temperature
+        return sampled_logps(
+            folder, groups, config.template, config.limits, temperature=temperature
         )
 
-    return kl_to_reference(logps(policy), logps(reference))
+    ours, theirs = logps(policy), logps(reference)
+    ratios = {
+        group.id: [a - b for a, b in zip(*rows, strict=True)]
+        for group, *rows in zip(groups, ours, theirs, strict=True)
+    }
+    return ratios, asdict(kl_to_reference(ours, theirs))
 
 
 def _gap(

@@ -6,7 +6,8 @@ plain one on a probe batch, and where they differ the plain path is used from th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -18,7 +19,7 @@ from tasks.models.encoder_decoder import TwoSidedBatch, arrange, plain_logps, sc
 from tasks.models.encoding import EncodedGroup
 from tasks.models.group_masks import block_mask, dense_mask
 from tasks.models.packing import PackedGroups, pack
-from tasks.models.policy import forward_arguments, sequence_logps
+from tasks.models.policy import forward_arguments, sequence_logps, token_logps_of_rows
 from tasks.models.reward_model import rewards
 from tasks.models.scored_logits import head_logps
 from tasks.models.sharing import (
@@ -126,6 +127,16 @@ class GroupModel(nn.Module):
         self._use(None)
         self.reason = reason
 
+    @contextmanager
+    def with_own_attention(self) -> Iterator[PreTrainedModel]:
+        """Give out the model as it was loaded, for the sampler, while the block runs."""
+        way = self._way
+        self._use(None)
+        try:
+            yield self.model
+        finally:
+            self._use(way)
+
     def hidden(self, row: PackedGroups) -> Tensor:
         """Return the last hidden state of every token of a row. Shape (N, H)."""
         arguments: dict[str, object] = {}
@@ -223,13 +234,17 @@ class GroupPolicy(GroupModel):
         """Return the log-probability of each response. Shape (B, K)."""
         if isinstance(batch, GroupBatch):
             return sequence_logps(self.model, batch, self.temperature)
-        if isinstance(batch, TwoSidedBatch) and not self.shared:
-            tokens = plain_logps(self.model, batch, self.temperature)
-        else:
-            states = self.states(batch)
-            tokens = head_logps(self.model, states, batch.targets, self.temperature)
+        tokens = self.token_logps(batch)
         sums = tokens.new_zeros(batch.mask.numel()).index_add(0, batch.slots, tokens)
         return sums.view(batch.mask.shape)
+
+    def token_logps(self, batch: Batch) -> Tensor:
+        """Return the log-probability of each response token, response after response. (S,)."""
+        if isinstance(batch, GroupBatch):
+            return token_logps_of_rows(self.model, batch, self.temperature)
+        if isinstance(batch, TwoSidedBatch) and not self.shared:
+            return plain_logps(self.model, batch, self.temperature)
+        return head_logps(self.model, self.states(batch), batch.targets, self.temperature)
 
 
 class GroupReward(GroupModel):

@@ -1,50 +1,30 @@
-"""A reward model's scores for whole sets of responses, shard by shard."""
+"""A scorer's rewards for whole sets of responses, shard by shard."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from tasks.data.files import GroupFolder, read_groups, write_groups
 from tasks.data.groups import Group, scores_of
-from tasks.models.encoding import Limits
-from tasks.models.precision import Precision
-from tasks.settings.base import FrozenConfig
+from tasks.models.scorers import RewardModelScorer, ScoringConfig, open_scorer
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 
-
-class ScoringConfig(FrozenConfig):
-    """How a reward model reads and scores responses."""
-
-    limits: Limits = Limits()
-    """Longest prompt and response in the reward model's own tokens."""
-
-    template: str | None = None
-    """The reward model's chat template by name; None for its tokenizer's own."""
-
-    batch_tokens: int = Field(default=8192, ge=1)
-    """Tokens per forward pass, each prompt once; changes memory and speed only."""
-
-    precision: Precision = "auto"
-    """Arithmetic; weights and rewards are fp32. auto: bf16 where the processor has it (CUDA, or
-    AVX-512-BF16 or AMX on a CPU), else fp32."""
-
-    shard_size: int = Field(default=2000, ge=1)
-    """Groups scored between two points that survive a kill."""
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def score_in_shards(
-    reward_model: Path, responses: Path, config: ScoringConfig, workspace: Workspace, log: Log
+    scorer: Path, responses: Path, config: ScoringConfig, workspace: Workspace, log: Log
 ) -> dict[str, float]:
     """Score every response of a folder.
 
     Args:
-        reward_model: Model folder.
+        scorer: What `open_scorer` opens: a reward model, a classifier or a playground's world.
         responses: Folder of groups.
         config: Limits, batch size and precision.
         workspace: Shards are its parts; `output/` receives the groups with their scores.
@@ -54,25 +34,55 @@ def score_in_shards(
         `mean_score` in reward units and `tied_share`: groups whose scores are all equal.
     """
     groups = GroupFolder(responses)
-    loaded = None
-    names = []
-    for number, start in enumerate(range(0, len(groups), config.shard_size)):
-        names.append(f"shard-{number:05d}")
-        if workspace.part(names[-1]) is None:
-            loaded = loaded or _load(reward_model)
-            shard = list(islice((groups[i] for i in range(start, len(groups))), config.shard_size))
-            scored = scored_groups(*loaded, shard, config, log)
-            workspace.save_part(names[-1], partial(_keep, groups=scored))
-        log.progress(min(start + config.shard_size, len(groups)), len(groups), "groups")
-    parts = [part for name in names if (part := workspace.part(name))]
-    assert len(parts) == len(names), "every shard was kept"
-    write_groups(workspace.output, (group for part in parts for group in read_groups(part)))
+    scored = scored_shards(scorer, len(groups), groups.__getitem__, config, workspace, log)
+    write_groups(workspace.output, scored)
     return _summary(workspace.output)
 
 
+def scored_shards(
+    scorer: Path,
+    count: int,
+    group_at: Callable[[int], Group],
+    config: ScoringConfig,
+    workspace: Workspace,
+    log: Log,
+) -> Iterator[Group]:
+    """Score groups in shards that are kept as parts; a shard that is there is not scored again.
+
+    Args:
+        scorer: What `open_scorer` opens; it is loaded only if a shard is missing.
+        count: How many groups there are.
+        group_at: Returns the group with a number below `count`.
+        config: Limits, batch size, precision and the size of a shard.
+        workspace: Shards are its parts.
+        log: Where progress goes.
+
+    Returns:
+        The groups with their scores, in order, read as they are asked for; all are scored before.
+
+    Raises:
+        ConfigError: Nothing at `scorer` can score, or it cannot judge one of the prompts.
+        StageError: A score is not a finite number.
+    """
+    loaded = None
+    names = []
+    for number, start in enumerate(range(0, count, config.shard_size)):
+        names.append(f"shard-{number:05d}")
+        end = min(start + config.shard_size, count)
+        if workspace.part(names[-1]) is None:
+            loaded = loaded or open_scorer(scorer, config, log)
+            shard = [group_at(i) for i in range(start, end)]
+            scored = _with_scores(shard, loaded.score(shard))
+            workspace.save_part(names[-1], partial(_keep, groups=scored))
+        log.progress(end, count, "groups")
+    parts = [part for name in names if (part := workspace.part(name))]
+    assert len(parts) == len(names), "every shard was kept"
+    return (group for part in parts for group in read_groups(part))
+
+
 def scored_groups(
-    model: object,
-    tokenizer: object,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     groups: list[Group],
     config: ScoringConfig,
     log: Log | None = None,
@@ -89,29 +99,12 @@ def scored_groups(
     Raises:
         StageError: A score is not a finite number.
     """
-    from tasks.models.scoring import score_groups
+    scores = RewardModelScorer(model, tokenizer, config, log).score(groups)
+    return _with_scores(groups, scores)
 
-    scores = score_groups(
-        model,
-        tokenizer,
-        config.template,
-        groups,
-        config.limits,
-        config.batch_tokens,
-        precision=config.precision,
-        log=log,
-    )
+
+def _with_scores(groups: list[Group], scores: list[list[float]]) -> list[Group]:
     return [replace(group, scores=tuple(row)) for group, row in zip(groups, scores, strict=True)]
-
-
-def _load(path: Path) -> tuple[object, object]:
-    import torch
-
-    from tasks.models.reward_model import load_reward_model
-    from tasks.models.tokenizer import load_tokenizer
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return load_reward_model(path, dtype="float32").to(device), load_tokenizer(path)
 
 
 def _keep(folder: Path, groups: list[Group]) -> None:

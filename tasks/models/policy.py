@@ -118,6 +118,25 @@ def sequence_logps(model: PreTrainedModel, batch: GroupBatch, temperature: float
         Nats, summed over response tokens (EOS included), never over prompt tokens; at least
         float32. 0 in empty slots. Shape (B, K).
     """
+    tokens = token_logps_of_rows(model, batch, temperature)
+    mask = batch.response_mask
+    rows = tokens.new_zeros(mask.shape).masked_scatter(mask, tokens).sum(dim=-1)
+    return per_slot(rows, batch)
+
+
+def token_logps_of_rows(
+    model: PreTrainedModel, batch: GroupBatch, temperature: float = 1.0
+) -> Tensor:
+    """Log-probability of each response token under the tempered model, differentiable.
+
+    Args:
+        model: a causal language model on the batch's device.
+        batch: groups from `collate`.
+        temperature: the logits are divided by it. Positive.
+
+    Returns:
+        Nats, at least float32, response after response. Shape (S,).
+    """
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
     first = int(batch.response_mask.any(dim=0).nonzero()[0])
@@ -126,9 +145,7 @@ def sequence_logps(model: PreTrainedModel, batch: GroupBatch, temperature: float
     kept = batch.input_ids.shape[1] - first + 1
     output = model(**forward_arguments(batch), logits_to_keep=kept, use_cache=False)
     mask = batch.response_mask[:, first:]
-    logits = output.logits[:, -kept:-1][mask]  # (N, V): response tokens only
+    logits = output.logits[:, -kept:-1][mask]  # (S, V): response tokens only
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
     targets = batch.input_ids[:, first:][mask]
-    tokens = logits.gather(-1, targets[:, None])[:, 0] - logits.logsumexp(dim=-1)
-    rows = tokens.new_zeros(mask.shape).masked_scatter(mask, tokens).sum(dim=-1)
-    return per_slot(rows, batch)
+    return logits.gather(-1, targets[:, None])[:, 0] - logits.logsumexp(dim=-1)

@@ -175,12 +175,19 @@ def _sample_shard(
     stall = config.sampling.stall_seconds
     answers = watch(work, stall_seconds=stall, name=f"sampling of shard {number}", log=log)
     return [
-        _answered(group, found, engine.vocabulary)
+        answered(group, found, engine.vocabulary)
         for group, found in zip(shard, answers, strict=True)
     ]
 
 
-def _answered(query: Group, answers: Sequence[Completion], vocabulary: str) -> Group:
+def answered(query: Group, answers: Sequence[Completion], vocabulary: str) -> Group:
+    """Return a query with a policy's answers, and with what is known of their tokens.
+
+    Args:
+        query: A prompt and its id.
+        answers: What was drawn.
+        vocabulary: What the token ids mean, from `vocabulary_of`.
+    """
     return Group(
         prompt=query.prompt,
         responses=tuple(answer.text for answer in answers),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from tasks.objectives.exo import log_choices
 from tasks.objectives.guards import raised, require_pairs, require_positive, require_same_shape
 
 
@@ -43,3 +44,46 @@ def dpo(
     log_ratios = raised(policy_logps) - raised(reference_logps)
     margin = beta * (log_ratios[:, 0] - log_ratios[:, 1])
     return -(1 - label_smoothing) * logsigmoid(margin) - label_smoothing * logsigmoid(-margin)
+
+
+def dpo_rw(
+    policy_logps: Tensor,
+    reference_logps: Tensor,
+    rewards: Tensor,
+    *,
+    beta_pi: float,
+    beta_r: float,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy of the policy's choice among K responses under the rewards' choice.
+
+    Args:
+        policy_logps: log pi(y|x) of each response, nats. Shape (B, K).
+        reference_logps: the same under the reference policy, which drew the responses. Shape
+            (B, K).
+        rewards: reward of each response, reward units. Shape (B, K).
+        beta_pi: how sharply the log-ratios are read as a choice. Positive.
+        beta_r: reward units per nat: how softly the rewards choose. Positive.
+        mask: which slots hold a response. Bool, shape (B, K); None: all of them.
+
+    Returns:
+        Loss per group, nats, never less than the entropy of the rewards' choice; 0 for an empty
+        group. Shape (B,).
+
+    Raises:
+        ValueError: if the shapes differ or are not (B, K), the mask is not bool, or a coefficient
+            is not positive.
+
+    Source:
+        Eq. 19, arXiv 2402.00856 (EXO).
+
+    Example:
+        >>> import torch
+        >>> even, rewards = torch.zeros(1, 2), torch.tensor([[0.6, 0.4]]).log()
+        >>> dpo_rw(even, even, rewards, beta_pi=1.0, beta_r=1.0).round(decimals=4)  # log 2
+        tensor([0.6931])
+    """
+    log_policy, log_reward = log_choices(
+        policy_logps, reference_logps, rewards, beta_pi=beta_pi, beta_r=beta_r, mask=mask
+    )
+    return -(log_reward.exp() * log_policy).sum(dim=-1)  # Eq. 19

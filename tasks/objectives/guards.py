@@ -126,3 +126,19 @@ def zero_outside(tensor: Tensor, mask: Tensor) -> Tensor:
         A new tensor of the same shape and dtype.
     """
     return torch.where(mask, tensor, torch.zeros_like(tensor))
+
+
+def log_shares(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the log-softmax of each row over its real slots.
+
+    Args:
+        values: one number per slot; what stands outside the mask counts nowhere. Shape (B, K).
+        mask: which slots are real. Bool, the same shape.
+
+    Returns:
+        Log-shares, nats, 0 outside the mask. Shape (B, K), the values' dtype.
+    """
+    # A row without a real slot would be all -inf, whose softmax is nan; zeros do no harm there.
+    kept = mask | ~mask.any(dim=-1, keepdim=True)
+    filled = torch.where(kept, zero_outside(values, mask), float("-inf"))
+    return zero_outside(filled.log_softmax(dim=-1), mask)

@@ -22,17 +22,23 @@ _MOST_ABREAST = (1, 1, 2, 1, 3, 3)
 _LANE_OF = {
     "external": DATA,
     "prepare_data": DATA,
+    "prepare_texts": DATA,
+    "cut_prompts": DATA,
     "collect_gold": DATA,
     "update_reward_model": REWARD,
+    "train_classifier": REWARD,
     "pair_with_gold": SAMPLES,
     "sample_responses": SAMPLES,
     "score_responses": SAMPLES,
     "compute_reference": SAMPLES,
+    "label_preferences": SAMPLES,
+    "pick_best": SAMPLES,
     "initialise_policy": POLICY,
     "update_policy": POLICY,
+    "reinforce_policy": POLICY,
 }
 _MODELS = {"policy": POLICY, "reward_model": REWARD}
-_MEASURING = ("evaluate_", "write_report", "promote", "judge")
+_MEASURING = ("evaluate_", "estimate_", "write_", "promote", "judge")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from safetensors.torch import load_file, save
 from torch import nn
@@ -27,7 +27,6 @@ from tasks.settings.errors import StageError
 from tasks.storage.files import free_bytes, read_json, write_atomic, write_json
 from tasks.storage.parts import part_damage
 from tasks.storage.workspace import Workspace
-from tasks.training.engine import Engine
 from tasks.training.randomness import capture_streams, restore_streams
 from tasks.training.ranks import agree, from_main, is_main, rank, save_part_together, world_size
 
@@ -50,6 +49,23 @@ class Progress:
     """Sum of each metric over the steps that had it."""
     appearances: dict[str, int] = field(default_factory=dict)
     """How many steps had each metric: a small data set is not in every step."""
+
+
+class Trained(Protocol):
+    """What a checkpoint holds: an `Engine`, or the two of actor and critic."""
+
+    zero_stage: int
+    """Which of DeepSpeed's ZeRO stages this is; 0: none."""
+
+    @property
+    def module(self) -> nn.Module:
+        """Whatever is trained, with all its parameters."""
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write this rank's share of the state; return what reads it back, as JSON."""
+
+    def load(self, folder: Path, written: Mapping[str, Any]) -> None:
+        """Put back what `save` wrote, given what it returned."""
 
 
 def checkpoint_names(workspace: Workspace) -> list[str]:
@@ -80,7 +96,7 @@ class Checkpoints:
     """Writes, finds and thins out the checkpoints of one training; all ranks call each method."""
 
     def __init__(
-        self, workspace: Workspace, engine: Engine, *, keep: int, config_digest: str
+        self, workspace: Workspace, engine: Trained, *, keep: int, config_digest: str
     ) -> None:
         """Set where checkpoints go and whose they are.
 

@@ -8,7 +8,7 @@ from pydantic import Field, SerializeAsAny, ValidationInfo, WithJsonSchema, fiel
 
 from tasks.models.encoding import Limits
 from tasks.settings.base import FrozenConfig
-from tasks.training.methods.registry import get_method
+from tasks.training.methods.registry import get_method, selecting_like
 from tasks.training.reward_objectives import get_reward_objective
 
 
@@ -78,6 +78,10 @@ class TrainingConfig(FrozenConfig):
     keep_checkpoints: int = Field(default=2, ge=1)
     """Newest checkpoints kept while training. They are not part of the artifact."""
 
+    snapshots: int = Field(default=1, ge=1)
+    """States of the training, at even distances, that are kept as models of their own, the last one
+    included: what reward against step and the frontier are drawn from."""
+
     precision: Literal["fp32", "bf16", "auto"] = "auto"
     """Arithmetic of the forward pass; weights and optimiser stay fp32. auto: bf16 where the
     processor has it (CUDA, or AVX-512-BF16 or AMX on a CPU), else fp32."""
@@ -105,11 +109,25 @@ class TrainingConfig(FrozenConfig):
     DeepSpeed's. Default: none, one process trains inside the stage."""
 
 
+def coefficients_of_method(given: Any, info: ValidationInfo) -> Any:
+    """Check what a config says of its method's coefficients by the method's own class.
+
+    Args:
+        given: as it stands in the config.
+        info: of the field; the method was checked before.
+    """
+    # An unknown method has been reported already; there is nothing to check against.
+    if isinstance(given, FrozenConfig) or "method" not in info.data:
+        return given if given is not None else FrozenConfig()
+    return get_method(info.data["method"]).coefficients(**(given or {}))
+
+
 class PolicyConfig(FrozenConfig):
     """How a policy is updated from groups of responses."""
 
     method: str = "rjs"
-    """Which objective: rjs (alias raft), rrhf, dpo (alias sigmoid) or sft."""
+    """Which objective: rjs (alias raft), rrhf, dpo (alias sigmoid), sft, exo_pref (alias
+    exo_pair), exo_rw or dpo_rw."""
 
     # Which keys there are depends on the method; a form must let each of them through.
     coefficients: Annotated[SerializeAsAny[FrozenConfig], WithJsonSchema({"type": "object"})] = (
@@ -137,10 +155,12 @@ class PolicyConfig(FrozenConfig):
     @field_validator("coefficients", mode="before")
     @classmethod
     def _coefficients_of_method(cls, given: Any, info: ValidationInfo) -> Any:
-        # An unknown method has been reported already; there is nothing to check against.
-        if isinstance(given, FrozenConfig) or "method" not in info.data:
-            return given if given is not None else FrozenConfig()
-        return get_method(info.data["method"]).coefficients(**(given or {}))
+        return coefficients_of_method(given, info)
+
+    @property
+    def responses(self) -> int | None:
+        """How many responses of each prompt are trained on, the first ones; None: all."""
+        return getattr(self.coefficients, "responses", None)
 
     def reference_pass(self) -> ReferenceConfig:
         """Return what decides log-probabilities under a reference, and nothing else.
@@ -148,7 +168,8 @@ class PolicyConfig(FrozenConfig):
         Two trainings that differ in the rest, in the learning rate say, share one pass.
         """
         return ReferenceConfig(
-            method=self.method,
+            method=selecting_like(self.method),
+            responses=self.responses,
             limits=self.limits,
             template=self.template,
             temperature=self.temperature,
@@ -160,7 +181,10 @@ class ReferenceConfig(FrozenConfig):
     """How log-probabilities under a reference model are computed."""
 
     method: str
-    """The policy method that will read them: it selects the responses."""
+    """A policy method that selects the responses as the one that will read them does."""
+
+    responses: int | None = Field(default=None, ge=2)
+    """Only the first so many responses of each prompt, as in the training. None: all."""
 
     limits: Limits = Limits()
     """Longest prompt and response in tokens, as in the training."""

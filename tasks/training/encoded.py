@@ -58,7 +58,8 @@ class EncodedWriter:
         self._folder, self._stack = folder, ExitStack()
         self._files: dict[str, _ArrayFile] = {}
         self._digest = hashlib.sha256()
-        self._counts = dict.fromkeys(_COUNTS, 0)
+        self.counts = dict.fromkeys(_COUNTS, 0)
+        """What the index will say; whoever writes may add to it."""
         self._largest = ("", 0)
 
     def write(self, group: Group, encoded: EncodedGroup) -> None:
@@ -80,7 +81,7 @@ class EncodedWriter:
         lengths = np.array([len(ids) for ids in sequences], dtype=np.int64)
         ids = np.concatenate([np.asarray(ids, dtype=np.int32) for ids in sequences])
         name = group.id.encode("utf-8", "surrogatepass")
-        files, held = self._files, self._counts["tokens"]
+        files, held = self._files, self.counts["tokens"]
         files["ids"].add(ids)
         files["edges"].add(held + lengths.cumsum())
         files["cut"].add([encoded.truncated_prompt, *encoded.truncated_responses])
@@ -89,7 +90,7 @@ class EncodedWriter:
         files["name_ends"].add([files["names"].count])
         self._digest.update(lengths.tobytes() + b"|" + ids.tobytes())
         self._count(group, encoded, int(lengths.sum()))
-        files["starts"].add([self._counts["groups"] + self._counts["responses"]])
+        files["starts"].add([self.counts["groups"] + self.counts["responses"]])
 
     def __enter__(self) -> EncodedWriter:
         """Open the files."""
@@ -113,18 +114,18 @@ class EncodedWriter:
         self._stack.__exit__(kind, error, trace)
         if kind is None:
             index = {
-                "counts": self._counts,
+                "counts": self.counts,
                 "largest": dict(zip(("group", "tokens"), self._largest, strict=True)),
                 "digest": self._digest.hexdigest(),
             }
             write_json(self._folder / _INDEX, index)
 
     def _count(self, group: Group, encoded: EncodedGroup, tokens: int) -> None:
-        self._counts["groups"] += 1
-        self._counts["responses"] += len(encoded.responses_ids)
-        self._counts["tokens"] += tokens
-        self._counts["truncated_prompts"] += encoded.truncated_prompt
-        self._counts["truncated_responses"] += sum(encoded.truncated_responses)
+        self.counts["groups"] += 1
+        self.counts["responses"] += len(encoded.responses_ids)
+        self.counts["tokens"] += tokens
+        self.counts["truncated_prompts"] += encoded.truncated_prompt
+        self.counts["truncated_responses"] += sum(encoded.truncated_responses)
         if tokens > self._largest[1]:
             self._largest = (group.id, tokens)
 

@@ -8,11 +8,10 @@ now that saving fails) and then every ``save_every`` steps.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from torch import Tensor, nn
+from torch import nn
 
 from tasks.data.batches import BatchPlan
 from tasks.models.arithmetic import best_matmul_rate
@@ -29,7 +28,8 @@ from tasks.training.interruption import StopSignal, TrainingInterrupted
 from tasks.training.micro_batches import Piece, pieces_of
 from tasks.training.optimiser import learning_rate
 from tasks.training.randomness import deterministic, seed_everything
-from tasks.training.ranks import agree, error_of, gather, is_main, rank, world_size
+from tasks.training.ranks import agree, error_of, from_main, gather, is_main, rank, world_size
+from tasks.training.snapshots import Save, Snapshots
 from tasks.training.speed import Clock, Work, padding_share
 from tasks.training.task import MicroBatch, TrainingTask
 
@@ -43,7 +43,7 @@ def train(
     workspace: Workspace,
     log: Log,
     seed: int,
-    save: Callable[[dict[str, Tensor] | None], None],
+    save: Save,
 ) -> dict[str, float]:
     """Train a model in place, from the newest checkpoint of the workspace if there is one.
 
@@ -57,17 +57,20 @@ def train(
         workspace: where checkpoints go.
         log: receives metrics per step, and progress; only the main process's is used.
         seed: of every random stream.
-        save: called on the main process after the last step with the trained weights of
-            ``model.model`` by name, or with None where ``model.model`` holds them.
+        save: called on the main process, for each snapshot and after the last step, with the
+            weights of ``model.model`` by name, or with None where ``model.model`` holds them, and
+            the folder that receives the model.
 
     Returns:
         Means over the steps of the loss and the task's metrics, and how much was done.
 
     Raises:
+        ConfigError: there are more snapshots than steps.
         StageError: a loss or gradient is not finite, there is no space for a checkpoint, or the
             number of samples is not the planned one.
         TrainingInterrupted: SIGTERM or SIGINT arrived; a checkpoint was saved first.
     """
+    snapshots = Snapshots(workspace, plan.steps, config.snapshots, save)
     with deterministic(), kept_memory():
         _set_dropout(model, config.dropout)
         model.train()
@@ -84,19 +87,24 @@ def train(
         progress = checkpoints.restore()
         if progress is not None:
             run.log.note(f"resuming after step {progress.step} of {plan.steps}")
-        progress = _steps(run, checkpoints, progress or Progress())
+        progress = _steps(run, checkpoints, snapshots, progress or Progress())
         model.eval()
         state = engine.whole_state()
-        agree(error_of(lambda: save(state)) if is_main() else None)
+        agree(error_of(lambda: snapshots.finish(state)) if is_main() else None)
     return _summary(progress, plan)
 
 
-def _steps(run: _Run, checkpoints: Checkpoints, progress: Progress) -> Progress:
+def _steps(
+    run: _Run, checkpoints: Checkpoints, snapshots: Snapshots, progress: Progress
+) -> Progress:
     """Do every step that is left, saving on the way."""
     plan, config = run.plan, run.config
     with StopSignal() as stop:
         while progress.step < plan.steps:
             run.step(progress)
+            # Every rank looks at the same folder, and gives its share of sharded weights.
+            if from_main(snapshots.is_due(progress.step)):
+                _keep_snapshot(run.engine, snapshots, progress.step)
             due = progress.step == 1 or progress.step % config.save_every == 0
             # A signal reaches one rank or some; all of them stop at the same step.
             asked = next(filter(None, gather(stop.requested)), None)
@@ -109,6 +117,12 @@ def _steps(run: _Run, checkpoints: Checkpoints, progress: Progress) -> Progress:
                     "state is saved: resume goes on from there"
                 )
     return progress
+
+
+def _keep_snapshot(engine: Engine, snapshots: Snapshots, step: int) -> None:
+    """Keep the model as it is after a step, on all ranks or on none."""
+    state = engine.whole_state()
+    agree(error_of(lambda: snapshots.keep(step, state)) if is_main() else None)
 
 
 @dataclass

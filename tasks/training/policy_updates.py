@@ -1,4 +1,4 @@
-"""Updating a policy: rjs, rrhf and dpo on scored responses, sft on demonstrations."""
+"""Updating a policy: sft on demonstrations, every other method on scored responses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tasks.training.launch import launch
 from tasks.training.methods.method import Method
 from tasks.training.methods.registry import get_method
 from tasks.training.reference import SET, keep_reference, read_reference, step_zero
-from tasks.training.samples import Encoder, keep_groups, refuse_large_groups, selected_groups
+from tasks.training.samples import Encoder, Selection, keep_selection, refuse_large_groups
 from tasks.training.task import MicroBatch
 from tasks.training.trainee import Trainee, make_ready
 
@@ -131,7 +131,8 @@ def train_policy(
             "made of the policy it starts from"
         )
     encoder = Encoder.of(policy, config.template, config.limits, as_sampled=True)
-    encoded, metrics = keep_groups(workspace, SET, selected_groups(groups, method), encoder)
+    selection = Selection(groups, method, config.responses)
+    encoded, metrics = keep_selection(workspace, SET, selection, encoder, log)
     refuse_large_groups(encoded, config.training.micro_batch_tokens)
     inputs = {SET: encoded.path}
     if method.needs_reference and reference_logps is not None:

@@ -30,7 +30,7 @@ from tasks.training.config import PolicyConfig, ReferenceConfig
 from tasks.training.encoded import EncodedFolder
 from tasks.training.hardware import training_device
 from tasks.training.methods.registry import get_method
-from tasks.training.samples import Encoder, keep_groups, selected_groups
+from tasks.training.samples import Encoder, Selection, keep_groups
 
 _SHARD = 2048
 _FILE, _INDEX = "logps.safetensors", "index.json"
@@ -69,8 +69,8 @@ def compute_logps(
         StageError: a log-probability is not finite.
     """
     encoder = Encoder.of(reference, config.template, config.limits, as_sampled=True)
-    selected = selected_groups(groups, get_method(config.method))
-    encoded, metrics = keep_groups(workspace, SET, selected, encoder)
+    selection = Selection(groups, get_method(config.method), config.responses)
+    encoded, metrics = keep_groups(workspace, SET, selection, encoder)
     starts = range(0, len(encoded), _SHARD)
     shards = [f"shard-{number:05d}" for number in range(len(starts))]
     if not all(workspace.part(name) for name in shards):

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from tasks.data.files import read_groups
 from tasks.data.groups import Group
+from tasks.data.selection import keep_responses
 from tasks.models.encoding import EncodedGroup
 from tasks.models.group_model import Batch, GroupReward
 from tasks.models.packing import group_tokens
@@ -28,7 +29,7 @@ from tasks.training.config import RewardConfig
 from tasks.training.encoded import EncodedFolder
 from tasks.training.job import TrainingJob
 from tasks.training.launch import launch
-from tasks.training.methods.method import keep_responses, require_scores
+from tasks.training.methods.method import require_scores
 from tasks.training.reward_objectives import RewardObjective, get_reward_objective
 from tasks.training.samples import Encoder, keep_groups, refuse_large_groups
 from tasks.training.task import MicroBatch

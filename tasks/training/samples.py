@@ -16,9 +16,11 @@ from tasks.models.policy import check_context
 from tasks.models.templates import resolve_template
 from tasks.models.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError, StageError
+from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 from tasks.training.encoded import EncodedFolder, EncodedWriter
 from tasks.training.methods.method import Method
+from tasks.training.methods.selection import first_responses
 
 
 @dataclass(frozen=True)
@@ -72,20 +74,65 @@ class Encoder:
         )
 
 
-def selected_groups(folders: Sequence[Path], method: Method) -> Iterator[Group]:
-    """Yield what a policy method trains on, folder after folder.
+class Selection:
+    """What a policy method trains on, folder after folder, and how much it leaves out."""
+
+    def __init__(
+        self, folders: Sequence[Path], method: Method, responses: int | None = None
+    ) -> None:
+        """Say what to read; nothing is read yet.
+
+        Args:
+            folders: of scored groups, or of demonstrations.
+            method: which selects.
+            responses: only the first so many of each group; None: all.
+        """
+        self._folders, self.method, self._responses = folders, method, responses
+        self.left_out = 0
+        """Groups read so far that teach the method nothing."""
+
+    def __iter__(self) -> Iterator[Group]:
+        """Yield the groups to train on.
+
+        Raises:
+            ConfigError: the method lacks responses or scores.
+            RecordError: a line is no group: a score that is not finite, for example.
+        """
+        self.left_out = 0
+        for folder in self._folders:
+            for group in read_groups(folder):
+                chosen = self.method.select(first_responses(group, self._responses))
+                self.left_out += not chosen
+                yield from chosen
+
+
+def keep_selection(
+    workspace: Workspace, name: str, selection: Selection, encoder: Encoder, log: Log
+) -> tuple[EncodedFolder, dict[str, float]]:
+    """Write what a policy method trains on as `keep_groups` does, and say what it leaves out.
 
     Args:
-        folders: of scored groups, or of demonstrations.
-        method: which selects.
+        workspace: of the stage's attempt.
+        name: of the part, and of the data set in the plan.
+        selection: of the method.
+        encoder: of the model that will be trained.
+        log: is told, where groups are left out.
+
+    Returns:
+        As `keep_groups`; `data/NAME/left_out` is one of the counts.
 
     Raises:
         ConfigError: the method lacks responses or scores.
-        RecordError: a line is no group: a score that is not finite, for example.
+        RecordError, StageError: as `keep_groups`.
     """
-    for folder in folders:
-        for group in read_groups(folder):
-            yield from method.select(group)
+    kept, counts = keep_groups(workspace, name, selection, encoder)
+    left_out = kept.counts["left_out"]
+    if left_out:
+        log.note(
+            f"{left_out} of {left_out + len(kept)} groups teach nothing to "
+            f"{selection.method.name} and are left out: their scores do not differ"
+        )
+    return kept, counts
 
 
 def keep_groups(
@@ -113,6 +160,8 @@ def keep_groups(
         with EncodedWriter(folder) as writer:
             for group in groups:
                 writer.write(group, encoder.encode(group))
+            if isinstance(groups, Selection):
+                writer.counts["left_out"] = groups.left_out
 
     kept = EncodedFolder(workspace.part(name) or workspace.save_part(name, write))
     if not len(kept):

@@ -25,6 +25,7 @@ from tasks.training.hardware import (
 )
 from tasks.training.loop import train
 from tasks.training.lora import FOLDER, Adapter
+from tasks.training.randomness import capture_streams, restore_streams
 from tasks.training.samples import Encoder
 from tasks.training.task import TrainingTask
 
@@ -86,20 +87,25 @@ class Trainee:
             workspace=workspace,
             log=log,
             seed=self._seed,
-            save=partial(self.save, encoder=encoder, folder=workspace.output),
+            save=partial(self.save, encoder=encoder),
         )
 
-    def save(self, state: Mapping[str, Tensor] | None, encoder: Encoder, folder: Path) -> None:
+    def save(self, state: Mapping[str, Tensor] | None, folder: Path, encoder: Encoder) -> None:
         """Save what was trained as a folder that transformers loads, an adapter merged in.
 
         Args:
             state: the trained weights by name; None where the loaded model holds them. With a
                 state the model is made anew, because its weights lie on several processes.
-            encoder: of the model: its tokenizer and chat template are saved too.
             folder: receives the model, and the adapter in `adapter/`.
+            encoder: of the model: its tokenizer and chat template are saved too.
         """
         assert self._loaded is not None, "a model is loaded before it is saved"
-        model, adapter = self._loaded if state is None else self._filled(state)
+        model, adapter = self._loaded
+        if state is None and adapter is not None:
+            # Merging would end the training of the loaded one.
+            state = model.state_dict()
+        if state is not None:
+            model, adapter = self._filled(state)
         if adapter is not None:
             adapter.save(folder / FOLDER)
             model = adapter.merge()
@@ -111,7 +117,9 @@ class Trainee:
         return model, Adapter(model, lora, self._seed) if lora else None
 
     def _filled(self, state: Mapping[str, Tensor]) -> tuple[PreTrainedModel, Adapter | None]:
+        streams = capture_streams()
         model, adapter = self._make(nullcontext())
+        restore_streams(streams)
         left = model.load_state_dict(state, strict=False)
         tied = set(model.all_tied_weights_keys)
         assert not left.unexpected_keys, "the state is of this very model"

@@ -23,7 +23,7 @@ NO_ARCHITECTURE = "model.architecture=null"
         (["polcy.method=rjs"], r"unknown key 'polcy' in ApoConfig; did you mean 'policy'\?"),
         (["policy.training.bach_size=1"], r"did you mean 'batch_size'\?"),
         (["gold.path=${NO_SUCH_NAME}"], r"\$\{NO_SUCH_NAME\}, which is not set .*export NO_SUCH"),
-        (["policy.method=dop"], r"did you mean 'dpo'\?.* known: dpo, raft, rjs, rrhf, sft"),
+        (["policy.method=dop"], r"did you mean 'dpo'\?.* known: dpo, dpo-rw, dpo_rw, exo"),
         (["reward.objective=wgam"], r"'apo_rm', 'wgan', 'gail', 'ab' or 'sequential'.*'wgan'\?"),
         (["gold.path=nowhere.jsonl"], r"there is no file or folder 'nowhere.jsonl'"),
         (["data.preferences=[{path: no.jsonl}]"], r"there is no data file at no.jsonl"),
@@ -47,7 +47,7 @@ def test_wrong_configuration_is_found_before_anything_is_done(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("run", "app"), "there is no flow 'app'; did you mean 'apo'? known: apo"),
+        (("run", "app"), "there is no flow 'app'; did you mean 'apo'? known: apo, exo"),
         (("plan", "app"), "there is no flow 'app'"),
         (("run", "apo", "-c", "apo-tyny"), "did you mean 'apo-tiny'? known: apo-hh-cpu"),
         (("run", "apo", "-c", "nowhere/x.yaml"), "there is no config file 'nowhere/x.yaml'"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flows.apo_config import ApoConfig
-from flows.preflight import check_models, named_models
+from flows.preflight import check_models
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import load_config
 
@@ -21,13 +21,13 @@ def config(model: dict[str, Any] | None = None, **changes: Any) -> ApoConfig:
 
 
 def test_a_built_architecture_is_no_named_model() -> None:
-    assert list(named_models(config())) == []
+    assert list(config().named_models()) == []
     check_models(config())
 
 
 def test_every_named_model_with_its_revision() -> None:
     wanted = config({"hub": "a/b", "revision": "v2"}, compare_with={"other": "c/d"})
-    found = [(model.source, model.revision) for model in named_models(wanted)]
+    found = [(model.source, model.revision) for model in wanted.named_models()]
     assert found == [("a/b", "v2"), ("c/d", None)]
 
 

@@ -18,6 +18,7 @@ from tasks.data.sources.dialogue import (
     split_shared,
     split_transcript,
 )
+from tasks.data.sources.texts import parse_text
 from tasks.settings.errors import ConfigError, RecordError, did_you_mean
 
 Row = Mapping[str, Any]
@@ -198,6 +199,7 @@ FORMATS: dict[str, Format] = {
     "completion": Format(parse_completion, ("prompt", "completion")),
     "messages": Format(parse_messages, ("messages",)),
     "prompts": Format(parse_prompts, ("prompt",)),
+    "texts": Format(parse_text, ("text",)),
 }
 
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from tasks.data.groups import Group
 from tasks.settings.base import FrozenConfig
-from tasks.training.methods.method import Method, keep_responses, require_scores
+from tasks.training.methods.method import Method
+from tasks.training.methods.pairwise import pair_metrics
+from tasks.training.methods.selection import best_against_worst
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,13 +23,6 @@ class DpoConfig(FrozenConfig):
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
     """Chance that a preference was given the wrong way round (conservative DPO)."""
-
-
-def _select(group: Group) -> list[Group]:
-    scores = require_scores(group, "dpo", at_least=2)
-    best, worst = scores.index(max(scores)), scores.index(min(scores))
-    # Where all scores tie there is no preference to learn.
-    return [] if best == worst else [keep_responses(group, [best, worst])]
 
 
 def _loss(
@@ -50,22 +44,12 @@ def _loss(
         beta=coefficients.beta,
         label_smoothing=coefficients.label_smoothing,
     )
-    logps = policy_logps.detach()
-    # DPO's implicit reward, in the names the field logs it under.
-    chosen, rejected = (coefficients.beta * (logps - reference_logps)).unbind(dim=-1)
-    return losses, {
-        "rewards/chosen": chosen,
-        "rewards/rejected": rejected,
-        "rewards/margins": chosen - rejected,
-        "rewards/accuracies": (chosen > rejected).to(logps.dtype),
-        "logps/chosen": logps[:, 0],
-        "logps/rejected": logps[:, 1],
-    }
+    return losses, pair_metrics(policy_logps, reference_logps, coefficients.beta)
 
 
 DPO = Method(
     name="dpo",
-    select=_select,
+    select=best_against_worst,
     loss=_loss,
     aliases=("sigmoid",),
     needs_reference=True,

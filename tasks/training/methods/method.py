@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tasks.data.groups import Group, finished
+from tasks.data.groups import Group
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 
@@ -73,26 +73,3 @@ def require_scores(group: Group, method: str, at_least: int = 1) -> tuple[float,
             "score the responses first"
         )
     return group.scores
-
-
-def keep_responses(group: Group, columns: list[int]) -> Group:
-    """Return the group with only these responses, in this order, and what is noted of each.
-
-    Args:
-        group: a group of K responses.
-        columns: which of its responses to keep, each in [0, K).
-    """
-    ended = finished(group)
-    notes: dict[str, list[Any]] = {}
-    if "ended" in group.extra:
-        notes["ended"] = [ended[k] for k in columns]
-    for name in ("tokens", "ids"):
-        if name in group.extra:
-            notes[name] = [group.extra[name][k] for k in columns]
-    return replace(
-        group,
-        responses=tuple(group.responses[k] for k in columns),
-        scores=None if group.scores is None else tuple(group.scores[k] for k in columns),
-        sources=None if group.sources is None else tuple(group.sources[k] for k in columns),
-        extra={**group.extra, **notes},
-    )

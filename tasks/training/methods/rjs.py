@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.data.groups import Group
-from tasks.training.methods.method import Method, NoCoefficients, keep_responses, require_scores
+from tasks.data.selection import keep_responses
+from tasks.training.methods.method import Method, NoCoefficients, require_scores
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.evaluation.estimates import Estimate, bootstrap, clustered_mean, mean_estimate
+from tasks.evaluation.estimates import (
+    Estimate,
+    bootstrap,
+    clustered_mean,
+    mean_estimate,
+    over_seeds,
+)
 
 
 def test_mean_by_hand() -> None:
@@ -57,3 +63,11 @@ def test_bootstrap_is_private_and_seeded() -> None:
     assert np.array_equal(first, bootstrap(rows, lambda means: means, seed=5))
     assert not np.array_equal(first, bootstrap(rows, lambda means: means, seed=6))
     assert np.array_equal(before, np.random.get_state()[1])
+
+
+def test_seeds_and_prompts_both_count() -> None:
+    """Values 1 and 3 differ by s² / n = 2 / 2 = 1; errors 3 and 4 add (9 + 16) / 2."""
+    estimate = over_seeds([Estimate(1.0, 3.0, 8), Estimate(3.0, 4.0, 8)])
+    assert (estimate.value, estimate.count) == (2, 2)
+    assert estimate.standard_error == pytest.approx((1 + 12.5) ** 0.5)
+    assert over_seeds([Estimate(5.0, 0.5, 8)]) == Estimate(5.0, 0.5, 1)

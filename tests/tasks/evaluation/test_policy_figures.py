@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,12 @@ def test_scores_and_habits_by_hand(tmp_path: Path) -> None:
     assert kept["scores"]["RM_A"] == {"value": 2.0, "standard_error": 0.5, "count": 3}
     assert kept["scores"]["RM_B"]["value"] == 102.0
     assert (flat["score/RM_A"], flat["score/RM_B"]) == (2.0, 102.0)
+    # σ of 3, 3, 2, 1, 0, 3; deviations 0, 1/√2 and 3/√2 of the three prompts.
+    odds = [1 / (1 + math.exp(-score)) for row in SCORES.values() for score in row]
+    assert flat["accuracy/RM_A"] == pytest.approx(sum(odds) / 6)
+    assert flat["spread/RM_A"] == pytest.approx((0 + 1 + 3) / 2**0.5 / 3)
+    assert kept["accuracies"]["RM_B"]["value"] == pytest.approx(1)
+    assert kept["spreads"]["RM_A"]["count"] == 3
     assert flat["habits/length"] == 5.0
     assert flat["habits/ended"] == pytest.approx(5 / 6)
     # Tokens 2 4 6 6 6 6 about 5, scores 3 3 2 1 0 3 about 2.
@@ -168,19 +175,28 @@ def test_kl_is_the_mean_log_ratio_of_the_policys_own_samples(tmp_path: Path) -> 
     write_groups(tmp_path / "samples", samples)
     own = {"policy": tmp_path / "policy", "kl_samples": tmp_path / "samples"}
     tested = contender(tmp_path, reference=tmp_path / "reference", **own)
-    flat, _ = measure(tmp_path, tested)
-    ours, theirs = (
-        [
-            value
-            for row in logps_groups(
-                load_policy(tmp_path / name), tokenizer, "plain", samples, Limits()
+    for temperature in (1.0, 0.8):
+        config = CONFIG.model_copy(update={"temperature": temperature})
+        folder = tmp_path / f"at-{temperature}"
+        folder.mkdir()
+        flat, kept = measure(folder, tested, config)
+        ours, theirs = (
+            logps_groups(
+                load_policy(tmp_path / name),
+                tokenizer,
+                "plain",
+                samples,
+                Limits(),
+                temperature=temperature,
             )
-            for value in row
-        ]
-        for name in ("policy", "reference")
-    )
-    assert flat["kl"] == pytest.approx((sum(ours) - sum(theirs)) / 6, abs=1e-5)
-    assert flat["kl_se"] > 0
+            for name in ("policy", "reference")
+        )
+        assert flat["kl"] == pytest.approx(
+            (sum(map(sum, ours)) - sum(map(sum, theirs))) / 6, abs=1e-5
+        )
+        assert flat["kl_se"] > 0
+        ratios = [ours[1][k] - theirs[1][k] for k in (0, 1)]
+        assert kept["per_prompt"]["q"]["log_ratios"] == pytest.approx(ratios, abs=1e-5)
 
 
 def test_kl_is_taken_on_the_tokens_that_were_drawn(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tasks.models import judgement
 from tasks.models.judgement import ScoringConfig, score_in_shards, scored_groups
 from tasks.models.loading import save_model
 from tasks.models.reward_model import build_reward_model, load_reward_model
+from tasks.models.scorers import RewardModelScorer
 from tasks.models.tokenizer import load_tokenizer
 from tasks.settings.errors import StageError
 from tasks.settings.log import NullLog
@@ -91,13 +92,13 @@ def test_a_resumed_attempt_scores_only_what_is_missing(
     first.drop_part("shard-00001")
     second.adopt_parts([first.path])
     scored: list[int] = []
-    real = judgement.scored_groups
+    real = RewardModelScorer.score
 
-    def spy(model: Any, tokenizer: Any, groups: list[Group], *rest: Any) -> list[Group]:
+    def spy(scorer: RewardModelScorer, groups: list[Group]) -> list[list[float]]:
         scored.append(len(groups))
-        return real(model, tokenizer, groups, *rest)
+        return real(scorer, groups)
 
-    monkeypatch.setattr(judgement, "scored_groups", spy)
+    monkeypatch.setattr(RewardModelScorer, "score", spy)
     assert score_in_shards(reward_folder, responses, CONFIG, second, NullLog()) == expected
     assert scored == [1]
     for path in first.output.iterdir():
@@ -107,14 +108,14 @@ def test_a_resumed_attempt_scores_only_what_is_missing(
 def test_ties_are_counted_by_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prompt = ()
     groups = [Group(prompt, ("a", "b"), id=name) for name in "pqrs"]
-    rows = {"p": (1.0, 1.0), "q": (1.0, 2.0), "r": (0.0, 0.0), "s": (3.0, -1.0)}
+    rows = {"p": [1.0, 1.0], "q": [1.0, 2.0], "r": [0.0, 0.0], "s": [3.0, -1.0]}
     write_groups(tmp_path / "responses", groups)
-    monkeypatch.setattr(judgement, "_load", lambda path: (None, None))
-    monkeypatch.setattr(
-        judgement,
-        "scored_groups",
-        lambda model, tokenizer, groups, *rest: [replace(g, scores=rows[g.id]) for g in groups],
-    )
+
+    class Fixed:
+        def score(self, groups: list[Group]) -> list[list[float]]:
+            return [rows[group.id] for group in groups]
+
+    monkeypatch.setattr(judgement, "open_scorer", lambda path, config, log: Fixed())
     figures = score_in_shards(
         tmp_path, tmp_path / "responses", CONFIG, Workspace(tmp_path / "work"), NullLog()
     )

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from tasks.objectives.apo import apo_rm, apo_rm_gail, apo_rm_wgan
-from tasks.objectives.dpo import dpo
+from tasks.objectives.dpo import dpo, dpo_rw
+from tasks.objectives.exo import exo_pref, exo_rw
+from tasks.objectives.ppo import ppo_policy_loss, ppo_value_loss
 from tasks.objectives.reward import bradley_terry, ranking
 from tasks.objectives.rrhf import rrhf
 from tasks.objectives.sft import rjs, sft
@@ -48,8 +50,15 @@ def _group(*names: str) -> dict[str, tuple[int, ...]]:
     return dict.fromkeys(names, (B, K))
 
 
+def _with_mask(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """PPO's losses always take a mask: where none is given, everything is real."""
+    first = next(iter(tensors.values()))
+    return {"mask": torch.ones_like(first, dtype=torch.bool)} | tensors
+
+
 APO = {"gold": (B,), "samples": (B, K), "chosen": (5,), "rejected": (5,)}
 PAIR = {"policy_logps": (B, 2), "reference_logps": (B, 2)}
+CHOICE = _group("policy_logps", "reference_logps", "rewards")
 LOSSES = [
     Loss("bradley_terry", {"chosen": (B,), "rejected": (B,)}, bradley_terry),
     Loss(
@@ -60,6 +69,39 @@ LOSSES = [
     Loss("apo_rm_gail", APO, apo_rm_gail, (), "sample_mask", ("samples",)),
     Loss("dpo", PAIR, lambda **t: dpo(**t, beta=0.1)),
     Loss("dpo smoothed", PAIR, lambda **t: dpo(**t, beta=0.1, label_smoothing=0.1)),
+    Loss("exo_pref", PAIR, lambda **t: exo_pref(**t, beta_pi=0.5)),
+    Loss(
+        "dpo_rw",
+        CHOICE,
+        lambda **t: dpo_rw(**t, beta_pi=0.5, beta_r=0.3),
+        ("rewards",),
+        "mask",
+        tuple(CHOICE),
+    ),
+    Loss(
+        "exo_rw",
+        CHOICE,
+        lambda **t: exo_rw(**t, beta_pi=0.5, beta_r=0.3),
+        ("rewards",),
+        "mask",
+        tuple(CHOICE),
+    ),
+    Loss(
+        "ppo_policy_loss",
+        _group("logps", "old_logps", "advantages"),
+        lambda **t: ppo_policy_loss(**_with_mask(t), clip=0.2),
+        ("old_logps", "advantages"),
+        "mask",
+        ("logps", "old_logps", "advantages"),
+    ),
+    Loss(
+        "ppo_value_loss",
+        _group("values", "old_values", "returns"),
+        lambda **t: ppo_value_loss(**_with_mask(t), clip=0.2),
+        ("old_values", "returns"),
+        "mask",
+        ("values", "old_values", "returns"),
+    ),
     Loss(
         "rrhf",
         _group("policy_logps", "rewards", "lengths"),
@@ -218,7 +260,7 @@ def test_a_single_number_works(loss: Callable[..., Tensor]) -> None:
     assert loss(*numbers).shape == ()
 
 
-@pytest.mark.parametrize("name", ["reward", "apo", "dpo", "rrhf", "sft"])
+@pytest.mark.parametrize("name", ["reward", "apo", "dpo", "exo", "ppo", "rrhf", "sft"])
 def test_the_examples_in_the_docstrings_hold(name: str) -> None:
     module = importlib.import_module(f"tasks.objectives.{name}")
     outcome = doctest.testmod(module)

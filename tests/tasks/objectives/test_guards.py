@@ -7,6 +7,7 @@ import torch
 
 from tasks.objectives.guards import (
     full_mask,
+    log_shares,
     raised,
     require_ndim,
     require_not_negative,
@@ -55,3 +56,17 @@ def test_zero_outside_gives_no_gradient_outside() -> None:
     values = torch.tensor([1.0, float("inf")], requires_grad=True)
     (zero_outside(values, torch.tensor([True, False])) * 2).sum().backward()
     assert values.grad.tolist() == [2.0, 0.0]
+
+
+def test_shares_are_of_the_real_slots_and_an_empty_row_has_none() -> None:
+    """Of log 3, log 1 and junk the shares are 3/4 and 1/4; the second row is empty."""
+    values = torch.tensor([[3.0, 1.0, 7.0], [2.0, 2.0, 2.0]]).log()
+    values[:, 2] = float("nan")
+    values.requires_grad_()
+    mask = torch.tensor([[True, True, False], [False, False, False]])
+    shares = log_shares(values, mask)
+    assert shares[0, :2].exp().tolist() == pytest.approx([0.75, 0.25])
+    assert (shares[~mask] == 0).all()
+    shares.sum().backward()
+    # d/dv (v1 + v2 - 2 log(e^v1 + e^v2)) = 1 - 2 * share.
+    assert values.grad.flatten().tolist() == pytest.approx([-0.5, 0.5, 0, 0, 0, 0])

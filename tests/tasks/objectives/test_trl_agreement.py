@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tasks.objectives.dpo import dpo
+from tasks.objectives.exo import exo_pref
 from tasks.objectives.reward import bradley_terry
 
 POLICY = torch.tensor([[-12.5, -30.25], [-41.0, -8.5], [-20.0, -19.0], [-5.5, -60.0]])
@@ -18,11 +19,12 @@ REFERENCE = torch.tensor([[-14.0, -28.0], [-40.0, -9.75], [-20.5, -19.0], [-6.0,
 CHOSEN = torch.tensor([1.25, -0.5, 3.0, 0.0])
 REJECTED = torch.tensor([0.25, 0.75, -2.0, 0.0])
 
-# From TRL 1.16.0 with float32 on these tensors: DPOTrainer `sigmoid`, `aot` of one pair with label
-# smoothing 0.2 (the smoothed sigmoid; `sigmoid` itself has lost the option), and RewardTrainer;
-# one pair at a time.
+# From TRL 1.16.0 with float32 on these tensors, one pair at a time: DPOTrainer `sigmoid`, `aot` of
+# one pair with label smoothing 0.2 (the smoothed sigmoid; `sigmoid` itself has lost the option),
+# `exo_pair` with label smoothing 0.001, and RewardTrainer.
 TRL_SIGMOID = [0.5231233, 0.811962, 0.6684597, 0.6443967]
 TRL_SMOOTHED = [0.5981233, 0.7669621, 0.6784597, 0.6643967]
+TRL_EXO = [2.1384792, 3.154393, 2.6752269, 2.5899541]
 TRL_REWARD = [0.3132617, 1.501929, 0.0067153, 0.6931472]
 
 
@@ -30,6 +32,11 @@ def test_dpo_agrees_with_the_pinned_numbers() -> None:
     assert dpo(POLICY, REFERENCE, beta=0.1).tolist() == pytest.approx(TRL_SIGMOID, abs=1e-6)
     smoothed = dpo(POLICY, REFERENCE, beta=0.1, label_smoothing=0.2)
     assert smoothed.tolist() == pytest.approx(TRL_SMOOTHED, abs=1e-6)
+
+
+def test_exo_pref_agrees_with_the_pinned_numbers() -> None:
+    ours = exo_pref(POLICY, REFERENCE, beta_pi=0.1, epsilon=1e-3)
+    assert ours.tolist() == pytest.approx(TRL_EXO, abs=1e-6)
 
 
 def test_bradley_terry_agrees_with_the_pinned_numbers() -> None:
@@ -45,6 +52,23 @@ def test_dpo_agrees_with_trl_itself(loss_type: str, smoothing: float) -> None:
         expected = _trl_dpo(trl, policy, reference, loss_type, smoothing)
         ours = dpo(policy[None], reference[None], beta=0.1, label_smoothing=smoothing)
         torch.testing.assert_close(ours[0], expected)
+
+
+@pytest.mark.parametrize("epsilon", [1e-3, 0.1, 0.4])
+def test_exo_pref_agrees_with_trl_itself(epsilon: float) -> None:
+    """Value and gradient, on the tensors above and on random ones."""
+    trl = pytest.importorskip("trl")
+    noise = torch.randn(2, 16, 2, generator=torch.Generator().manual_seed(0))
+    policies = torch.cat([POLICY, -30 + 10 * noise[0]])
+    references = torch.cat([REFERENCE, -30 + 10 * noise[1]])
+    for policy, reference in zip(policies, references, strict=True):
+        ours, theirs = policy.clone().requires_grad_(), policy.clone().requires_grad_()
+        expected = _trl_dpo(trl, theirs, reference, "exo_pair", epsilon)
+        value = exo_pref(ours[None], reference[None], beta_pi=0.1, epsilon=epsilon)[0]
+        torch.testing.assert_close(value, expected)
+        value.backward()
+        expected.backward()
+        torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 def test_bradley_terry_agrees_with_trl_itself() -> None:

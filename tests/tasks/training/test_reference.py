@@ -19,7 +19,7 @@ from tasks.training import reference
 from tasks.training.config import PolicyConfig, ReferenceConfig, TrainingConfig
 from tasks.training.methods.registry import METHODS
 from tasks.training.reference import compute_logps, keep_reference, read_reference
-from tasks.training.samples import Encoder, keep_groups, selected_groups
+from tasks.training.samples import Encoder, Selection, keep_groups
 from tests.tasks.training.conftest import make_groups
 
 LIMITS = Limits(max_prompt_tokens=40, max_response_tokens=40)
@@ -163,7 +163,7 @@ def computed(tiny_policy, data_folders, tmp_path, recording_log):
     )
     encoder = Encoder.of(tiny_policy, None, LIMITS, as_sampled=True)
     workspace = Workspace(tmp_path / "training")
-    groups = selected_groups([data_folders["scored"]], METHODS["rrhf"])
+    groups = Selection([data_folders["scored"]], METHODS["rrhf"])
     encoded, _ = keep_groups(workspace, "selected", groups, encoder)
     return workspace, tmp_path / "reference" / "output", encoded, encoder
 

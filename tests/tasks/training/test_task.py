@@ -19,17 +19,17 @@ from tasks.training.methods.registry import METHODS
 from tasks.training.policy_updates import PolicyTask
 from tasks.training.reward_objectives import REWARD_OBJECTIVES
 from tasks.training.reward_updates import RewardTask
-from tasks.training.samples import Encoder, keep_groups, selected_groups
+from tasks.training.samples import Encoder, Selection, keep_groups
 
 LIMITS = Limits(max_prompt_tokens=40, max_response_tokens=40)
-DATA = {"rjs": "scored", "rrhf": "scored", "dpo": "scored", "sft": "demonstrations"}
+DATA = {name: "demonstrations" if name == "sft" else "scored" for name in METHODS}
 
 
 def policy_task(method: str, policy: Path, data: Path, path: Path, dtype: str):
     """A policy task whose reference log-probabilities are made up, and its model."""
     encoder = Encoder.of(policy, None, LIMITS)
     chosen = METHODS[method]
-    groups, _ = keep_groups(Workspace(path), "selected", selected_groups([data], chosen), encoder)
+    groups, _ = keep_groups(Workspace(path), "selected", Selection([data], chosen), encoder)
     model = GroupPolicy(load_policy(policy, dtype=dtype), temperature=0.8)
     layout = partial(model.batch, pad_id=encoder.pad_id)
     reference = torch.linspace(-40, -20, groups.counts["responses"], dtype=torch.float64)

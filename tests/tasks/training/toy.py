@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tasks.data.batches import BatchPlan
@@ -104,8 +105,11 @@ def toy_training(
     model = model or toy_model()
     weights: dict[str, Tensor] = {}
 
-    def save(state: dict[str, Tensor] | None) -> None:
+    def save(state: dict[str, Tensor] | None, folder: Path) -> None:
+        weights.clear()
         weights.update(model.model.state_dict() if state is None else state)
+        tensors = {name: value.contiguous().clone() for name, value in weights.items()}
+        save_file(tensors, folder / "model.safetensors")
 
     metrics = train(
         model,

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from tasks.data.groups import Group, Message
+from tasks.data.groups import Group, Message, text_hash
 from tasks.data.sources.formats import FORMATS, detect, require_format
 from tasks.settings.errors import ConfigError, RecordError
 
@@ -89,6 +89,18 @@ CASES = [
     ),
     ("messages", {"messages": [{"role": "user", "content": "2 + 2?"}]}, Group(PROMPT)),
     ("prompts", {"prompt": "2 + 2?"}, Group(PROMPT)),
+    (
+        "texts",
+        {"text": " So good.", "label": 1, "id": "a/1"},
+        Group(
+            (),
+            ("So good.",),
+            (1.0,),
+            ("human",),
+            text_hash("text", "So good."),
+            {"record": "a/1"},
+        ),
+    ),
 ]
 
 
@@ -123,6 +135,9 @@ def test_every_format_has_a_case() -> None:
         ),
         ("alpaca", {"instruction": "a", "output": "\udc00"}, "half a surrogate"),
         ("golden", {"instruction": "a", "golden_x": "b", "golden_y": "c"}, "name it in `fields`"),
+        ("texts", {"text": None}, "'text' should be a text"),
+        ("texts", {"text": "a", "label": 2}, "'label' should be 1, 0 or absent, is 2"),
+        ("texts", {"text": "a", "label": "pos"}, "absent, is 'pos'"),
     ],
 )
 def test_a_bad_row_says_what_is_wrong(name: str, row: dict, words: str) -> None:
@@ -138,3 +153,15 @@ def test_unknown_columns_list_the_known_formats() -> None:
 def test_an_unknown_format_is_refused_with_a_suggestion() -> None:
     with pytest.raises(ConfigError, match="unknown data format 'pair'; did you mean 'pairs'"):
         require_format("pair")
+
+
+@pytest.mark.parametrize("label", [None, -1])
+def test_an_unlabelled_text_has_no_score(label: int | None) -> None:
+    """-1 is how the hub marks the reviews of IMDB that nobody labelled."""
+    assert FORMATS["texts"].parse({"text": "a", "label": label}).scores is None
+    assert FORMATS["texts"].parse({"text": "a"}).scores is None
+
+
+def test_line_breaks_of_web_pages_are_line_breaks() -> None:
+    text = "One. <br /><br>Two <BR/>\nthree <br four"
+    assert FORMATS["texts"].parse({"text": text}).responses == ("One.\nTwo\nthree <br four",)

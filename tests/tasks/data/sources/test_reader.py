@@ -214,7 +214,7 @@ ANYTHING = st.recursive(
     ),
     max_leaves=8,
 )
-OPTIONAL = ["id", "query_id", "input", "golden", "scores", "sources", "extra"]
+OPTIONAL = ["id", "query_id", "input", "golden", "scores", "sources", "extra", "label"]
 
 
 @settings(max_examples=150)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tasks.data.groups import Group, Message, finished
+from tasks.data.selection import keep_responses
 from tasks.settings.errors import ConfigError
-from tasks.training.methods.method import keep_responses, require_scores
+from tasks.training.methods.method import require_scores
 from tasks.training.methods.registry import METHODS
 
 GROUP = Group(
@@ -22,28 +23,6 @@ GROUP = Group(
         "row": "7",
     },
 )
-
-
-def test_everything_known_of_a_response_moves_with_it() -> None:
-    kept = keep_responses(GROUP, [2, 0])
-    assert kept.responses == ("c", "a")
-    assert kept.scores == (2.0, 1.0)
-    assert kept.sources == ("human", "policy")
-    assert finished(kept) == (True, False)
-    assert kept.extra == {
-        "ended": [True, False],
-        "tokens": [3, 9],
-        "ids": [[8], [5, 6]],
-        "vocabulary": "ab",
-        "row": "7",
-    }
-    assert kept.id == GROUP.id
-    assert GROUP.extra["ended"] == [False, True, True]
-
-
-def test_what_nobody_noted_is_not_made_up() -> None:
-    kept = keep_responses(Group((), ("a", "b"), extra={"row": "7"}), [1])
-    assert (kept.scores, kept.sources, kept.extra) == (None, None, {"row": "7"})
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

@@ -30,6 +30,12 @@ def group(*scores: float) -> Group:
         ("dpo", (2.0, 2.0, 2.0), []),
         ("rrhf", (2.0, 1.0, 3.0), [("r0", "r1", "r2")]),
         ("sft", (0.0,), [("r0",)]),
+        ("exo_pref", (2.0, 1.0, 3.0), [("r2", "r1")]),
+        ("exo_pref", (2.0, 2.0), []),
+        ("exo_rw", (2.0, 1.0, 2.0), [("r0", "r1", "r2")]),
+        ("exo_rw", (2.0, 2.0, 2.0), []),
+        ("dpo_rw", (2.0, 1.0, 2.0), [("r0", "r1", "r2")]),
+        ("dpo_rw", (2.0, 2.0, 2.0), []),
     ],
 )
 def test_selection(method, given, kept):
@@ -44,7 +50,10 @@ def test_selection(method, given, kept):
 def test_aliases_and_unknown_names():
     assert get_method("raft") is METHODS["rjs"]
     assert get_method("sigmoid") is METHODS["dpo"]
-    with pytest.raises(ConfigError, match="'dop'; did you mean 'dpo'.*known: dpo, raft, rjs"):
+    assert get_method("exo_pair") is get_method("exo-pref") is METHODS["exo_pref"]
+    assert get_method("exo-rw") is METHODS["exo_rw"]
+    assert get_method("dpo-rw") is METHODS["dpo_rw"]
+    with pytest.raises(ConfigError, match="'dop'; did you mean 'dpo'.*known: dpo, dpo-rw, dpo_rw"):
         get_method("dop")
 
 
@@ -61,6 +70,36 @@ def test_coefficients_belong_to_the_method():
     with pytest.raises(ValueError, match="unknown key 'beta'"):
         PolicyConfig(method="rjs", coefficients={"beta": 0.5})
     assert PolicyConfig.model_json_schema()
+
+
+@pytest.mark.parametrize(
+    ("method", "bad"),
+    [
+        ("exo_pref", {"epsilon": 0.0}),
+        ("exo_pref", {"epsilon": 0.5}),
+        ("exo_pref", {"beta_pi": 0.0}),
+        ("exo_rw", {"beta_pi": -1.0}),
+        ("exo_rw", {"beta_r": 0.0}),
+        ("dpo_rw", {"beta_r": -0.1}),
+        ("dpo_rw", {"responses": 1}),
+    ],
+)
+def test_coefficients_out_of_range_are_refused_by_name(method, bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        PolicyConfig(method=method, coefficients=bad)
+
+
+def test_methods_that_select_alike_share_a_reference_pass():
+    """Neither the loss nor its coefficients decide a reference's log-probabilities; K does."""
+
+    def pass_of(method, **coefficients):
+        return PolicyConfig(method=method, coefficients=coefficients).reference_pass()
+
+    assert pass_of("dpo", beta=0.3) == pass_of("exo_pref", beta_pi=0.7)
+    assert pass_of("dpo_rw", beta_r=0.3) == pass_of("exo_rw", beta_pi=0.7)
+    assert pass_of("exo_rw", responses=4) == pass_of("dpo_rw", responses=4) != pass_of("exo_rw")
+    assert pass_of("exo_rw", responses=4).responses == 4
+    assert pass_of("dpo").method != pass_of("exo_rw").method
 
 
 def test_rrhf_without_imitation_warns():

@@ -1,0 +1,110 @@
+"""How the flow `exo` measures its checkpoints, and how it tunes PPO. Imports no torch."""
+
+from __future__ import annotations
+
+import random
+from itertools import product
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from tasks.settings.base import FrozenConfig
+from tasks.training.ppo.config import PpoConfig
+
+
+class DensitySettings(FrozenConfig):
+    """What Figures 3 and 9 are drawn from."""
+
+    prompts: int = Field(default=8, ge=1)
+    """Test prompts. The protocol asks for at least 7."""
+
+    samples: int = Field(default=256, ge=2)
+    """Samples of the start per prompt (M)."""
+
+    beta: float | None = Field(default=None, gt=0)
+    """β of the optimal policy, reward units. Default: β_π · β_r of the first branch that has one
+    (0.1 stands for a β_r that it lacks)."""
+
+    bandwidth: float | None = Field(default=None, gt=0)
+    """Of the Gaussian kernel, nats; default Silverman's rule per prompt."""
+
+
+class ExoEvaluation(FrozenConfig):
+    """How every checkpoint is measured: one set of samples serves all figures."""
+
+    prompts: int = Field(default=512, ge=1)
+    """Test prompts at the last checkpoint of a branch. Default 512: EXO, appendix C."""
+
+    samples: int = Field(default=4, ge=1)
+    """Completions per prompt (M). Default 4: EXO, appendix C."""
+
+    snapshot_prompts: int | None = Field(default=None, ge=1)
+    """Test prompts at earlier checkpoints; default as at the last."""
+
+    density: DensitySettings | None = DensitySettings()
+    """The density ratio; null leaves it out."""
+
+    max_kl: float | None = Field(default=None, gt=0)
+    """The run offers, of its last checkpoints with at most this KL (nats), the one with the highest
+    reward. Default: no limit."""
+
+    bins: int = Field(default=10, ge=1)
+    """Bins of the reward model's calibration errors."""
+
+    bootstrap_samples: int = Field(default=1000, ge=1)
+    """Resamples for each 95 % interval."""
+
+    examples: int = Field(default=8, ge=0)
+    """Prompts shown with outputs. Default 8."""
+
+
+class PpoSearch(FrozenConfig):
+    """A search over the knobs that the paper tunes; chosen by reward − kl_coef · KL on dev."""
+
+    trials: int = Field(default=15, ge=1)
+    """Combinations tried, drawn at random where there are more. Default 15: EXO on IMDB."""
+
+    prompts: int = Field(default=128, ge=1)
+    """Dev prompts that each trial is measured on."""
+
+    critic_warmup_steps: tuple[int, ...] = ()
+    """Steps with the actor frozen."""
+
+    total_steps: tuple[int, ...] = ()
+    """PPO steps."""
+
+    actor_learning_rate: tuple[float, ...] = ()
+    """Of the policy."""
+
+    critic_learning_rate: tuple[float, ...] = ()
+    """Of the critic."""
+
+    prompts_per_step: tuple[int, ...] = ()
+    """Batch."""
+
+    @model_validator(mode="after")
+    def _something(self) -> PpoSearch:
+        if not self._values():
+            raise ValueError("name the values of at least one knob, such as actor_learning_rate")
+        return self
+
+    def settings(self, base: PpoConfig, seed: int) -> list[PpoConfig]:
+        """Return the combinations to try.
+
+        Args:
+            base: what is not tuned.
+            seed: of the choice among too many.
+        """
+        values = self._values()
+        found = [
+            PpoConfig.model_validate({**base.model_dump(), **dict(zip(values, one, strict=True))})
+            for one in product(*values.values())
+        ]
+        if len(found) > self.trials:
+            found = random.Random(f"{seed}/ppo search").sample(found, self.trials)
+        return found
+
+    def _values(self) -> dict[str, tuple[Any, ...]]:
+        fixed = {"trials", "prompts"}
+        names = [name for name in type(self).model_fields if name not in fixed]
+        return {name: getattr(self, name) for name in names if getattr(self, name)}

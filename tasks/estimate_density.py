@@ -1,0 +1,43 @@
+"""Step 9: density ratios of learned and optimal policies to their start (EXO, Figures 3 and 9)."""
+
+from __future__ import annotations
+
+from tasks.evaluation.exo_config import DensityConfig
+from tasks.settings.log import Log
+from tasks.stages.artifact import Artifact
+from tasks.stages.prefect_task import stage_task
+from tasks.storage.workspace import Workspace
+
+
+@stage_task(version=1, resources="gpu")
+def estimate_density(
+    start: Artifact,
+    policies: dict[str, Artifact],
+    samples: Artifact,
+    *,
+    config: DensityConfig,
+    workspace: Workspace,
+    log: Log,
+) -> dict[str, float]:
+    """Weigh samples of the start by each policy and by the optimal one.
+
+    Args:
+        start: Model folder of the SFT start, which drew the samples.
+        policies: Model folders by name.
+        samples: Folder of groups: M untruncated samples of the start per prompt, with the rewards
+            that define the optimal policy.
+        config: Temperature, β, prompts, kernel.
+        workspace: `output/` receives `density.json`: per prompt the ratios over log start(y|x).
+        log: Where progress goes.
+
+    Returns:
+        Per policy its distance from the optimal one, nats: `<policy>/reverse_kl`, `forward_kl`
+        and `density_kl`, means over prompts; and `prompts`.
+
+    Raises:
+        ConfigError: The samples are not scored, or a prompt has fewer than two.
+    """
+    from tasks.evaluation.density_figures import measure_density
+
+    folders = {name: policy.path for name, policy in policies.items()}
+    return measure_density(start.path, folders, samples.path, config, workspace.output, log)

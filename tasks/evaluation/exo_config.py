@@ -1,0 +1,131 @@
+"""What the evaluation stages of the flow `exo` are told; imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tasks.models.encoding import Limits
+from tasks.settings.base import FrozenConfig
+
+Kind = Literal["start", "chosen", "policy", "best_of_n"]
+
+
+class BestOfN(FrozenConfig):
+    """How the best of N samples is picked."""
+
+    n: int = Field(default=128, ge=1)
+    """Samples the best is picked from (N). Default 128: EXO, section 4."""
+
+    most: int = Field(default=4, ge=1)
+    """Blocks of N used per prompt, so picked responses per prompt at most. Default 4: EXO,
+    appendix C, evaluates four completions per prompt."""
+
+
+class DensityConfig(FrozenConfig):
+    """How the density ratio of learned and optimal policies to their start is estimated."""
+
+    limits: Limits
+    """Token limits of the policies."""
+
+    template: str | None
+    """The policies' chat template by name; None for the tokenizer's own."""
+
+    temperature: float = Field(default=1.0, gt=0)
+    """The logits of all policies are divided by it: what the samples were drawn at."""
+
+    beta: float = Field(gt=0)
+    """β of the optimal policy ∝ start · exp(reward/β), reward units: β_π · β_r."""
+
+    prompts: int = Field(default=10, ge=1)
+    """Only the first so many prompts. Default 10: EXO, Figure 9."""
+
+    bandwidth: float | None = Field(default=None, gt=0)
+    """Standard deviation of the Gaussian kernel, nats of log start(y|x); None is Silverman's rule
+    per prompt."""
+
+    grid: int = Field(default=200, ge=2)
+    """Points at which the density is evaluated."""
+
+
+class ExoEntry(FrozenConfig):
+    """One contender: a state of a trained policy, or what it is measured against."""
+
+    name: str
+    """Of its evaluation among those given to the report."""
+
+    kind: Kind = "policy"
+    """start: the SFT policy. chosen: the chosen responses. best_of_n: picked samples of the start,
+    whose KL is analytic. policy: a checkpoint of a branch."""
+
+    method: str = ""
+    """Policy method of a branch, such as exo_rw; empty for the other kinds."""
+
+    supervision: str = ""
+    """Where the reward comes from: preferences, reward_model or oracle. Empty for none."""
+
+    beta_pi: float | None = None
+    """β_π, or β of DPO; None where the method has none."""
+
+    beta_r: float | None = None
+    """β_r, reward units; None where the method has none."""
+
+    responses: int | None = None
+    """K of a K-wise method, N of best-of-N; None for the rest."""
+
+    temperature: float = 1.0
+    """τ of training and sampling."""
+
+    seed: int = 0
+    """Of the branch."""
+
+    step: int = Field(default=0, ge=0)
+    """Optimiser steps done; 0 where nothing was trained."""
+
+    is_last: bool = True
+    """Whether it is the branch's last checkpoint, which tables show."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> ExoEntry:
+        if self.kind == "policy" and not self.method:
+            raise ValueError(f"the policy {self.name!r} needs the method that trained it")
+        if self.kind == "best_of_n" and not self.responses:
+            raise ValueError(f"best-of-N {self.name!r} needs its N as `responses`")
+        return self
+
+
+class ExoReportConfig(FrozenConfig):
+    """What the report of the flow `exo` must know beside the figures."""
+
+    entries: tuple[ExoEntry, ...]
+    """Contenders in the order of the tables; exactly one is the start, one at most is chosen."""
+
+    judge: str = "oracle"
+    """Whose reward the frontier shows: a judge of the evaluations."""
+
+    reward_model: str | None = None
+    """The judge whose win rates make Tables 1 and 2, the training reward; None for `judge`."""
+
+    title: str = "EXO and its baselines"
+    """Of the report."""
+
+    facts: dict[str, str] = {}
+    """What was run, by name: data, supervision, …"""
+
+    examples: int = Field(default=8, ge=0)
+    """Prompts shown with outputs. Default 8: EXO, Tables 5 and 6."""
+
+    bootstrap_samples: int = Field(default=2000, ge=1)
+    """Resamples of seeds and prompts for each 95 % interval."""
+
+    @model_validator(mode="after")
+    def _one_start(self) -> ExoReportConfig:
+        names = [entry.name for entry in self.entries]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"entries need names of their own, got {min(twice)!r} twice")
+        for kind, least in (("start", 1), ("chosen", 0)):
+            count = sum(entry.kind == kind for entry in self.entries)
+            if not least <= count <= 1:
+                raise ValueError(f"expected one entry of kind {kind}, got {count}")
+        return self

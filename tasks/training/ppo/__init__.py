@@ -1,0 +1,1 @@
+"""Proximal policy optimisation: rollouts, rewards per token, actor and critic, all resumable."""

@@ -1,0 +1,63 @@
+"""The models of a PPO training, loaded and made ready: actor, critic, reference, scorer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.models.critic import GroupCritic, load_critic
+from tasks.models.group_model import GroupPolicy
+from tasks.models.policy import load_policy
+from tasks.models.scorers import Scorer, open_scorer
+from tasks.settings.errors import ConfigError
+from tasks.settings.log import Log
+from tasks.training.ppo.actor_critic import ActorCritic
+from tasks.training.ppo.config import PpoConfig
+from tasks.training.samples import Encoder
+from tasks.training.trainee import make_ready
+
+
+def load_models(
+    policy: Path,
+    scorer: Path,
+    reference: Path,
+    encoder: Encoder,
+    config: PpoConfig,
+    log: Log,
+) -> tuple[ActorCritic, GroupPolicy, Scorer]:
+    """Load everything that a training needs, on the training's device.
+
+    Args:
+        policy: model folder to start from.
+        scorer: a reward model's folder, an oracle or a classifier.
+        reference: model folder of the policy that the KL is taken to.
+        encoder: of the policy.
+        config: precision, temperature, limits.
+        log: is told what the critic starts from, and where prompts cannot be shared.
+
+    Returns:
+        Actor and critic with their optimisers; the frozen reference; what scores.
+
+    Raises:
+        ConfigError: one of them cannot be loaded, or the policy has an encoder.
+    """
+    judge = open_scorer(scorer, config.scoring, log)
+    settings = config.optimiser(config.actor_learning_rate)
+    model = load_policy(policy, dtype="float32")
+    if model.config.is_encoder_decoder:
+        raise ConfigError(
+            f"{policy} has an encoder for the prompt, which PPO's critic has no place for: take a "
+            "decoder such as Llama, Qwen2 or GPT-2"
+        )
+    actor = GroupPolicy(model, temperature=config.temperature)
+    limits = config.limits
+    tokens = limits.max_prompt_tokens + limits.max_response_tokens
+    start, scores = load_critic(policy, scorer, encoder.tokenizer, tokens)
+    log.note(
+        f"the critic starts from {'the reward model' if scores else 'the policy, with value 0'}"
+    )
+    critic = GroupCritic(start)
+    frozen = GroupPolicy(load_policy(reference, dtype="float32"), temperature=config.temperature)
+    frozen.requires_grad_(False)
+    for each in (actor, critic, frozen):
+        make_ready(each, settings, log)
+    return ActorCritic(actor, critic, config), frozen, judge

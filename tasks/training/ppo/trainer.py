@@ -1,0 +1,203 @@
+"""PPO from start to end: draw, assign credit, learn; resumable to the last bit.
+
+Everything that a step draws is named by (seed, step), so the state between two steps is weights,
+optimisers, the KL coefficient, the prompt cursor and the global random streams: all of it is in
+each checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from statistics import fmean
+
+from torch import Tensor
+
+from tasks.data.files import GroupFolder
+from tasks.data.groups import Group
+from tasks.models.encoding import vocabulary_of
+from tasks.models.loading import save_model
+from tasks.models.memory import kept_memory
+from tasks.models.rollouts import unique_prompts
+from tasks.models.tokenizer import load_tokenizer
+from tasks.settings.errors import ConfigError
+from tasks.settings.log import Log
+from tasks.storage.digests import sha256_json
+from tasks.storage.workspace import Workspace
+from tasks.training.checkpoint import Checkpoints, Progress
+from tasks.training.interruption import StopSignal, TrainingInterrupted
+from tasks.training.ppo.actor_critic import ActorCritic
+from tasks.training.ppo.config import PpoConfig
+from tasks.training.ppo.experience import assign_credit
+from tasks.training.ppo.learning import Learner
+from tasks.training.ppo.models import load_models
+from tasks.training.ppo.rollouts import PromptOrder, Rollouts
+from tasks.training.randomness import deterministic, seed_everything
+from tasks.training.samples import Encoder
+from tasks.training.snapshots import Snapshots
+
+
+def train_by_ppo(
+    policy: Path,
+    scorer: Path,
+    prompts: Path,
+    reference: Path,
+    config: PpoConfig,
+    workspace: Workspace,
+    log: Log,
+    seed: int,
+) -> dict[str, float]:
+    """Reinforce a policy and save it, with its tokenizer, as the workspace's output.
+
+    Args:
+        policy: model folder to start from.
+        scorer: what scores responses: a reward model's folder, an oracle or a classifier.
+        prompts: folder of groups; each distinct prompt counts once.
+        reference: model folder of the policy that the KL is taken to.
+        config: everything else.
+        workspace: of the stage's attempt; its parts make the training resumable.
+        log: receives metrics per step and progress.
+        seed: of the order of the prompts and of all draws.
+
+    Returns:
+        Means over the training's steps, and counts.
+
+    Raises:
+        ConfigError: a model cannot be loaded or has an encoder, the reference has another
+            vocabulary, there are no prompts, or there are more snapshots than steps.
+        StageError: a loss, a gradient or a score is not finite, or there is no space.
+        TrainingInterrupted: asked to stop; the state is saved.
+    """
+    encoder = Encoder.of(policy, config.template, config.limits, as_sampled=True)
+    _refuse_other_vocabulary(encoder, reference)
+    queries = unique_prompts(GroupFolder(prompts), None)
+    if not queries:
+        raise ConfigError(f"{prompts} holds no prompts to draw responses to")
+
+    def save(state: dict[str, Tensor] | None, folder: Path) -> None:
+        save_model(models.policy.model, encoder.tokenizer, folder, encoder.template)
+
+    snapshots = Snapshots(workspace, config.total_steps, config.snapshots, save)
+    with deterministic(), kept_memory():
+        models, frozen, judge = load_models(policy, scorer, reference, encoder, config, log)
+        seed_everything(seed)
+        checkpoints = Checkpoints(
+            workspace,
+            models,
+            keep=config.keep_checkpoints,
+            config_digest=_identity(models, config, len(queries), seed),
+        )
+        rollouts = Rollouts(models, frozen, judge, encoder, config, seed)
+        run = _Run(models, rollouts, queries, config, log, seed)
+        progress = checkpoints.restore()
+        if progress is not None:
+            log.note(f"resuming after step {progress.step} of {config.total_steps}")
+        progress = _steps(run, checkpoints, snapshots, progress or Progress())
+        snapshots.finish(None)
+    return _summary(progress)
+
+
+def _steps(
+    run: _Run, checkpoints: Checkpoints, snapshots: Snapshots, progress: Progress
+) -> Progress:
+    """Do every step that is left, saving on the way."""
+    config, total = run.config, run.config.total_steps
+    with StopSignal() as stop:
+        while progress.step < total:
+            run.step(progress)
+            if snapshots.is_due(progress.step):
+                snapshots.keep(progress.step, None)
+            due = progress.step == 1 or progress.step % config.save_every == 0
+            # After the last step the model itself is saved.
+            if stop.requested or (due and progress.step < total):
+                checkpoints.save(progress)
+            if stop.requested:
+                raise TrainingInterrupted(
+                    f"training stopped by {stop.requested} after step {progress.step} of {total}; "
+                    "its state is saved: resume goes on from there"
+                )
+    return progress
+
+
+class _Run:
+    """What one training keeps in its hands."""
+
+    def __init__(
+        self,
+        models: ActorCritic,
+        rollouts: Rollouts,
+        queries: list[Group],
+        config: PpoConfig,
+        log: Log,
+        seed: int,
+    ) -> None:
+        self.config = config
+        self._models, self._rollouts, self._queries = models, rollouts, queries
+        self._learner = Learner(models, config)
+        self._order, self._log = PromptOrder(len(queries), seed), log
+        self._curve: dict[str, list[float]] = {}
+
+    def step(self, progress: Progress) -> None:
+        """Draw, learn, count the step in ``progress`` and log it."""
+        models, config, began = self._models, self.config, time.perf_counter()
+        numbers = self._order.take(progress.samples_seen, config.prompts_per_step)
+        minibatches = self._rollouts.draw([self._queries[n] for n in numbers], progress.step)
+        drawn = time.perf_counter() - began
+        experiences = [e for minibatch in minibatches for e in minibatch]
+        metrics = assign_credit(experiences, config, models.kl_coef)
+        metrics["objective/kl_coef"] = models.kl_coef
+        metrics |= self._learner.learn(minibatches, progress.step)
+        models.adapt(metrics["objective/kl"], sum(len(e.lengths) for e in experiences))
+        progress.step += 1
+        progress.samples_seen += len(numbers)
+        progress.tokens += (tokens := sum(e.tokens for e in experiences))
+        for name, value in metrics.items():
+            progress.totals[name] = progress.totals.get(name, 0.0) + value
+            progress.appearances[name] = progress.appearances.get(name, 0) + 1
+        seconds = time.perf_counter() - began
+        speeds = {
+            "speed/rollout_seconds": drawn,
+            "speed/step_seconds": seconds,
+            "speed/tokens_per_second": tokens / seconds,
+        }
+        self._draw(metrics | speeds, progress.step)
+        self._log.progress(progress.step, config.total_steps, "steps")
+
+    def _draw(self, metrics: dict[str, float], step: int) -> None:
+        """Add a step to the training curves: one point for every few steps, their mean."""
+        for name, value in metrics.items():
+            self._curve.setdefault(name, []).append(value)
+        if step in (1, self.config.total_steps) or step % self.config.logging_steps == 0:
+            self._log({name: fmean(values) for name, values in self._curve.items()}, step)
+            self._curve = {}
+
+
+def _refuse_other_vocabulary(encoder: Encoder, reference: Path) -> None:
+    theirs = vocabulary_of(load_tokenizer(reference), encoder.template)
+    if theirs != vocabulary_of(encoder.tokenizer, encoder.template):
+        raise ConfigError(
+            f"the reference {reference} has another tokenizer than the policy, so the KL between "
+            "them is not defined: give a reference with the same vocabulary and template"
+        )
+
+
+def _identity(models: ActorCritic, config: PpoConfig, prompts: int, seed: int) -> str:
+    """Digest of what must be equal for a checkpoint to be this training's."""
+    parameters = [[name, list(p.shape)] for name, p in models.module.named_parameters()]
+    return sha256_json(
+        {
+            "config": config.model_dump(mode="json"),
+            "prompts": prompts,
+            "seed": seed,
+            "parameters": parameters,
+        }
+    )
+
+
+def _summary(progress: Progress) -> dict[str, float]:
+    means = {name: total / progress.appearances[name] for name, total in progress.totals.items()}
+    return means | {
+        "steps": float(progress.step),
+        "prompts_seen": float(progress.samples_seen),
+        "response_tokens": float(progress.tokens),
+    }

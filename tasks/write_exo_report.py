@@ -1,0 +1,48 @@
+"""Step 9: the report of the flow `exo` – frontier, density ratio, sweeps, win rates, examples."""
+
+from __future__ import annotations
+
+from tasks.evaluation.exo_config import ExoReportConfig
+from tasks.settings.log import Log
+from tasks.stages.artifact import Artifact
+from tasks.stages.prefect_task import stage_task
+from tasks.storage.workspace import Workspace
+
+
+@stage_task(version=1, resources="cpu")
+def write_exo_report(
+    policies: dict[str, Artifact],
+    reward_models: dict[str, Artifact],
+    density: Artifact | None,
+    *,
+    config: ExoReportConfig,
+    workspace: Workspace,
+    log: Log,
+) -> dict[str, float]:
+    """Assemble what the evaluations measured.
+
+    Args:
+        policies: Evaluations of policies by the names of `config.entries`.
+        reward_models: Evaluations of reward models on human pairs by name; may be empty.
+        density: Output of `estimate_density`; None leaves the density ratio out.
+        config: Order and meaning of the entries.
+        workspace: `output/` receives report.md, report.html, report.json and the plots with CSVs.
+        log: Where notes go.
+
+    Returns:
+        Per line of the frontier, at its last checkpoint and as means over its seeds: `reward`,
+        `kl` and `win_rate`; per comparison at equal KL its `difference`.
+
+    Raises:
+        ConfigError: An entry has no evaluation, or the judge scored nothing.
+    """
+    from tasks.evaluation.exo_report import assemble_exo_report
+
+    return assemble_exo_report(
+        {name: evaluation.path for name, evaluation in policies.items()},
+        {name: evaluation.path for name, evaluation in reward_models.items()},
+        density.path if density else None,
+        config,
+        workspace.output,
+        log,
+    )

@@ -1,0 +1,130 @@
+"""The flow `exo` end to end, through the command line: seven methods, one frontier."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tasks.data.files import read_groups
+from tasks.evaluation.best_of_n import best_of_n_kl
+from tasks.stages.aliases import CANDIDATE, current_alias
+from tasks.stages.manifest import Manifest, list_manifests
+from tests.flows.command import Shell, sets
+
+SMALL = Path(__file__).parent / "configs" / "exo-small.yaml"
+RUN = ("run", "exo", "-c", str(SMALL))
+BRANCHES = (
+    "exo_rw K2 βπ0.5 βr0.5 s0",
+    "exo_rw K4 βπ0.5 βr0.5 s0",
+    "dpo_rw K4 βπ0.5 βr0.5 s0",
+    "dpo_rw K4 βπ0.5 βr0.5 s1",
+    "exo_pref βπ0.5 s0",
+    "dpo β0.1 s0",
+    "dpo β0.5 s0",
+    "ppo s0",
+    "sft s0",
+)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A folder in which `exo-small.yaml` has run to its report, two branches at a time."""
+    shell = Shell(tmp_path_factory.mktemp("exo"))
+    (shell.folder / "output.txt").write_text(shell(*RUN).stdout, encoding="utf-8")
+    return shell
+
+
+def made(shell: Shell, stage: str) -> dict[str, Manifest]:
+    return {one.label: one for one in list_manifests(shell.home, stage)}
+
+
+def report_of(shell: Shell) -> Path:
+    (one,) = list_manifests(shell.home, "write_exo_report")
+    return one.folder(shell.home)
+
+
+def test_every_method_is_on_one_frontier(done: Shell) -> None:
+    folder = report_of(done)
+    for name in ("figure-2", "figure-3", "figure-6", "figure-7", "figure-8", "figure-9"):
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
+        assert (folder / f"{name}.svg").stat().st_size > 0
+        assert len((folder / f"{name}.csv").read_text().splitlines()) > 1
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert len(report["examples"]) == 8
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    for line in ("EXO-rw K=4", "DPO-rw K=4", "EXO-pref", "DPO-pref", "PPO", "Best-of-N"):
+        assert line in text
+    drawn = (folder / "figure-2.csv").read_text()
+    for method in ("exo_rw", "dpo_rw", "exo_pref", "dpo", "ppo", "sft", "best_of_n"):
+        assert method in drawn
+
+
+def test_each_snapshot_is_measured_on_one_set_of_samples(done: Shell) -> None:
+    evaluations = made(done, "evaluate_policy")
+    samples = made(done, "sample_responses")
+    for branch in BRANCHES:
+        for name, prompts in ((branch, 12), (f"{branch} 1/2", 8)):
+            groups = list(read_groups(samples[name].folder(done.home)))
+            assert len(groups) == prompts and {len(one.responses) for one in groups} == {2}
+            found = json.loads(
+                (evaluations[name].folder(done.home) / "evaluation.json").read_text()
+            )
+            assert set(found["scores"]) == {"oracle", "RM"}
+            assert found["queries"] == prompts and "kl" in found
+            assert set(found["against"]) == {"start", "chosen"}
+
+
+def test_branches_share_what_they_can(done: Shell) -> None:
+    """π_sft's figures: of samples for K = 2 and 4, of pairs for exo_pref and dpo together."""
+    assert len(list_manifests(done.home, "compute_reference")) == 3
+    assert len(list_manifests(done.home, "update_reward_model")) == 1
+    trained = made(done, "update_policy")
+    assert {label for label in trained if label != "SFT"} == set(BRANCHES) - {"ppo s0"}
+    digests = {one.digest for one in trained.values()}
+    assert len(digests) == len(trained), "another seed or coefficient is another policy"
+
+
+def test_the_best_of_n_has_the_analytic_kl(done: Shell) -> None:
+    picked = made(done, "pick_best")
+    assert picked["best_of_n N4 s0"].metrics["kl"] == pytest.approx(best_of_n_kl(4))
+    assert picked["best_of_n N4 s0"].metrics["responses"] == 12
+    assert picked["best_of_n N2 s0"].metrics["responses"] == 24
+
+
+def test_again_everything_is_done_and_the_plan_says_so(done: Shell) -> None:
+    plan = done.json("plan", "exo", "-c", str(SMALL))
+    assert {one["state"] for one in plan} == {"done"}
+    wider = done.json(
+        "plan", "exo", "-c", str(SMALL), *sets("branches=[{method: dpo, beta_pi: [0.1, 0.5, 1.0]}]")
+    )
+    states = {f"{one['stage']} {one['label']}": one["state"] for one in wider}
+    assert states["update_policy dpo β0.1 s0"] == "done"
+    assert states["update_policy dpo β1 s0"] == "to run"
+
+
+def test_side_by_side_changes_no_byte(done: Shell, tmp_path: Path) -> None:
+    """A branch alone, in the flow's own process, gives the policy it gave in a lane."""
+    alone = Shell(tmp_path)
+    shutil.copytree(done.folder / "data", tmp_path / "data")
+    branches = "branches=[{method: ppo}, {method: dpo, beta_pi: 0.1}]"
+    alone(*RUN, *sets("placement.side_by_side=1", branches, "evaluation.density=null"))
+    for stage, branch in (("reinforce_policy", "ppo s0"), ("update_policy", "dpo β0.1 s0")):
+        assert made(alone, stage)[branch].digest == made(done, stage)[branch].digest
+
+
+def test_a_run_offers_its_best_checkpoint_and_the_gate_judges_it(done: Shell) -> None:
+    record = current_alias(done.home, "exo", CANDIDATE)
+    assert record is not None and set(record.models) == {"policy", "reward_model"}
+    made_by = {f"{one.stage}/{one.key}": one for one in list_manifests(done.home)}
+    best = made_by[record.models["policy"]].label
+    scores = {
+        branch: evaluation.metrics["score/oracle"]
+        for branch, evaluation in made(done, "evaluate_policy").items()
+        if branch in BRANCHES
+    }
+    assert scores[best] == max(scores.values())
+    refused = done("promote", "--flow", "exo", "--set", "gate.min_win_rate=0.99", code=3)
+    assert "win rate" in refused.stdout + refused.stderr

@@ -1,0 +1,57 @@
+"""Who the critic starts from, and who cannot be trained."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.models.loading import save_model
+from tasks.models.reward_model import build_reward_model
+from tasks.models.scorers import RewardModelScorer
+from tasks.models.tokenizer import load_tokenizer
+from tasks.settings.errors import ConfigError
+from tasks.training.ppo.config import PpoConfig
+from tasks.training.ppo.models import load_models
+from tasks.training.samples import Encoder
+from tests.tasks.training.ppo.tiny_ppo import SETTINGS
+
+
+def _load(root, scorer, log):
+    config, policy = PpoConfig(**SETTINGS), root / "policy"
+    encoder = Encoder.of(policy, config.template, config.limits, as_sampled=True)
+    return load_models(policy, scorer, policy, encoder, config, log)
+
+
+def test_a_reward_model_scores_and_starts_the_critic(root, recording_log):
+    tokenizer = load_tokenizer(root / "policy")
+    model = build_reward_model(root / "policy", tokenizer, 4)
+    save_model(model, tokenizer, root / "reward", "plain")
+    models, frozen, judge = _load(root, root / "reward", recording_log)
+    assert isinstance(judge, RewardModelScorer)
+    assert "the critic starts from the reward model" in recording_log.notes
+    assert models.critic.model.score.weight.equal(model.score.weight)
+    assert not any(parameter.requires_grad for parameter in frozen.parameters())
+    assert all(parameter.requires_grad for parameter in models.policy.parameters())
+
+
+def test_what_cannot_score_is_named(root, recording_log):
+    with pytest.raises(ConfigError, match="can score"):
+        _load(root, root / "missing", recording_log)
+
+
+def test_a_checkpoint_holds_both_models_and_the_coefficient(root, monkeypatch, recording_log):
+    import torch
+
+    from tests.tasks.training.ppo.test_rollouts import _rollouts
+
+    models = _rollouts(root, monkeypatch)[2]
+    with torch.no_grad():
+        for parameter in models.module.parameters():
+            parameter.add_(1.0)
+    models.kl_coef = 0.123456789
+    written = models.save(root / "state")
+    other = _rollouts(root, monkeypatch)[2]
+    other.load(root / "state", written)
+    assert other.kl_coef == models.kl_coef
+    ours, theirs = models.module.state_dict(), other.module.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
