@@ -24,6 +24,10 @@ _ALIVE = ("RUNNING", "PENDING", "CANCELLING")
 _OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 _SETTLED = timedelta(seconds=60)
 """Task runs of a flow run that just ended may be on their way to the server."""
+_BEGINS_WITHIN = timedelta(minutes=2)
+"""Between a worker's taking of a flow run and the first word of its process, on a process pool."""
+_ARRIVES_WITHIN = timedelta(minutes=30)
+"""The same on other pools, where an image may have to come first."""
 _PAGE = 200
 _log = logging.getLogger("sparring.flows")
 
@@ -49,7 +53,7 @@ def tidy_prefect(home: Home) -> list[str]:
 
 
 def reconcile_prefect(home: Home) -> list[str]:
-    """Set the flow runs of dead processes, and unfinished task runs of ended ones, to Crashed.
+    """Set flow runs of dead or missing processes, and task runs of ended ones, to Crashed.
 
     A Prefect flow run has the name of our run. It is dead when it says that it is at work since
     before our own record changed last, and our record says that nobody is at work on it, or that
@@ -72,6 +76,7 @@ def reconcile_prefect(home: Home) -> list[str]:
             if run is not None and _is_stale(flow_run, run):
                 _crash(client, flow_run, run)
                 closed.add(run.id)
+        _close_unbegun(client)
         _close_left_tasks(client)
     return sorted(closed)
 
@@ -169,6 +174,37 @@ def _crash(client: Any, flow_run: Any, run: Run) -> None:
         client.set_flow_run_state(flow_run.id, Crashed(message=message), force=True)
     except ObjectNotFound:
         _log.info("flow run %s was deleted meanwhile", flow_run.id)
+
+
+def _close_unbegun(client: Any) -> None:
+    """Set flow runs of ours to Crashed that a worker took a while ago and no process began.
+
+    A worker that dies between the two leaves them Pending for ever. The next tick does their work.
+    """
+    from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
+    from prefect.states import Crashed
+
+    now = datetime.now(UTC)
+    pending = client.read_flow_runs(
+        flow_filter=FlowFilter.model_validate({"name": {"any_": _our_flows()}}),
+        flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": ["PENDING"]}}}),
+        limit=_PAGE,
+    )
+    for flow_run in pending:
+        if now - flow_run.state.timestamp > _patience(client, flow_run.work_pool_name):
+            message = "a worker took it and no process began it: the worker died meanwhile"
+            client.set_flow_run_state(flow_run.id, Crashed(message=message), force=True)
+
+
+def _patience(client: Any, pool: str | None) -> timedelta:
+    """Return how long a flow run may be Pending on a pool."""
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        is_process = pool is None or client.read_work_pool(pool).type == "process"
+    except ObjectNotFound:
+        is_process = False
+    return _BEGINS_WITHIN if is_process else _ARRIVES_WITHIN
 
 
 def _close_left_tasks(client: Any) -> None:

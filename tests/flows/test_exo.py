@@ -105,6 +105,22 @@ def test_again_everything_is_done_and_the_plan_says_so(done: Shell) -> None:
     assert states["update_policy dpo β1 s0"] == "to run"
 
 
+def test_ppo_is_tuned_on_dev_prompts_first(done: Shell) -> None:
+    """The settings with the most reward − kl_coef · KL on dev train the branch."""
+    trained, evaluations = made(done, "reinforce_policy"), made(done, "evaluate_policy")
+    samples = made(done, "sample_responses")
+    trials = [f"ppo trial {number}/2" for number in (1, 2)]
+    worth = {}
+    for name in trials:
+        assert samples[name].metrics["queries"] == 6
+        rate = trained[name].config["actor_learning_rate"]
+        figures = evaluations[name].metrics
+        worth[rate] = figures["score/reward"] - trained[name].config["kl_coef"] * figures["kl"]
+    assert set(worth) == {1e-4, 1e-3}
+    assert trained["ppo s0"].config["actor_learning_rate"] == max(worth, key=worth.__getitem__)
+
+
+@pytest.mark.slow
 def test_side_by_side_changes_no_byte(done: Shell, tmp_path: Path) -> None:
     """A branch alone, in the flow's own process, gives the policy it gave in a lane."""
     alone = Shell(tmp_path)

@@ -185,3 +185,21 @@ def test_a_task_whose_flow_run_ended_without_it_is_closed(
     monkeypatch.setattr("flows.zombies._SETTLED", timedelta(0))
     reconcile_prefect(home)
     assert states(server, "task_runs") == ["CRASHED"]
+
+
+def test_a_flow_run_whose_worker_died_before_it_began_is_closed(
+    home: Home, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = ask(server, "flows/", {"name": "apo"})["id"]
+    other = ask(server, "flows/", {"name": "somebody-elses"})["id"]
+    taken = {"type": "PENDING", "name": "Submitting"}
+    for whose in (flow, other):
+        ask(server, "flow_runs/", {"flow_id": whose, "state": taken})
+    reconcile_prefect(home)
+    # It was taken just now: its process may be starting.
+    assert states(server, "flow_runs") == ["PENDING", "PENDING"]
+    monkeypatch.setattr("flows.zombies._BEGINS_WITHIN", timedelta(0))
+    reconcile_prefect(home)
+    runs = {one["flow_id"]: one["state"] for one in ask(server, "flow_runs/filter")}
+    assert (runs[flow]["type"], runs[other]["type"]) == ("CRASHED", "PENDING")
+    assert "the worker died meanwhile" in runs[flow]["message"]
