@@ -65,6 +65,9 @@ class Host:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                # Started behind an `&`, this process and its children would not hear SIGINT, by
+                # which a worker is stopped.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def __call__(self, *words: str, module: str = "flows.cli", code: int = 0) -> str:
