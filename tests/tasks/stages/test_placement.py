@@ -54,6 +54,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "GoldConfig": {"path": "gold.jsonl"},
     "PolicyModelConfig": {"path": "models/start"},
     "ReferenceConfig": {"method": "dpo"},
+    "DensityConfig": {"beta": 0.1},
+    "ExoReportConfig": {"entries": [{"name": "start", "kind": "start"}]},
+    "TextsConfig": {"corpus": [{"path": "a.jsonl"}], "prompts": [{"path": "b.jsonl"}]},
 }
 """What a class needs that its fields do not say one by one."""
 
