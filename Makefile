@@ -34,7 +34,7 @@ lint: setup ## ruff, the formatter's opinion, and mypy
 
 check: lint test ## what a change must pass: lint and test
 
-# TRL is wanted by this target alone. Half an hour on two cores; quiet ones, or the ratios spread.
+# TRL is wanted by this target alone. An hour on two cores; quiet ones, or the ratios spread.
 bench: setup ## the engine against TRL, generate and padding; SPARRING_DATA names the pairs' folder
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.engine $(ARGS)

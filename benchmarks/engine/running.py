@@ -65,26 +65,28 @@ def table(run: Run, rows: Sequence[Row], output: Path | None) -> bool:
     Args:
         run: what they share.
         rows: in this order.
-        output: a file that receives everything as JSON.
+        output: a file that receives everything as JSON, anew after each row.
 
     Returns:
         Whether every row could be measured.
     """
-    found, failed = [], {}
+    found: list[dict[str, Any]] = []
+    failed: dict[str, str] = {}
+    about = circumstances()
     for row in rows:
         try:
             found.append(measured(run, row))
         except SideError as error:
             failed[row.name] = str(error)
             _say(row.name, str(error))
-    about = circumstances()
+        if output is not None:
+            # After every row: an hour's figures are not lost to whatever ends the last one.
+            whole = {"about": about, "rows": found, "failed": failed}
+            output.write_text(json.dumps(whole, indent=1), encoding="utf-8")
     print("\n".join(f"{key}: {value}" for key, value in about.items()) + "\n")
     print(markdown(found))
     for name, reason in failed.items():
         print(f"\nnot measured: {name}: {reason.splitlines()[0]}")
-    if output is not None:
-        whole = {"about": about, "rows": found, "failed": failed}
-        output.write_text(json.dumps(whole, indent=1), encoding="utf-8")
     return not failed
 
 
