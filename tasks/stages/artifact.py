@@ -15,7 +15,7 @@ from typing import Any
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.stages.manifest import InputRecord, Manifest, load_manifest
 from tasks.storage.digests import DigestTable, FileDigest, digest_tree, directory_md5
-from tasks.storage.errors import StorageError
+from tasks.storage.errors import DiskError, StorageError
 from tasks.storage.home import Home, current_home
 
 EXTERNAL = "external"
@@ -122,12 +122,15 @@ def external_artifact(path: Path | str) -> Artifact:
 
     Raises:
         ConfigError: when there is nothing at `path`, or a folder holds links or devices.
+        DiskError: the digests cannot be kept: the disk is full.
     """
     root = Path(os.path.realpath(path))
     if not root.exists():
         raise ConfigError(f"there is no file or folder {path}")
     try:
         files = _external_files(root)
+    except DiskError:
+        raise
     except StorageError as error:
         raise ConfigError(f"{path} cannot be an input: {error}") from error
     digest = directory_md5(files) if root.is_dir() else files[0].md5

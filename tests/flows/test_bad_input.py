@@ -192,7 +192,8 @@ def test_a_store_of_a_newer_version_is_left_alone(fresh: Shell) -> None:
     )
 
 
-@pytest.mark.parametrize("operation", [3, 47, 115])  # on record, in the body, at the commit
+# On record, in the body, at the commit.
+@pytest.mark.parametrize("operation", [3, pytest.param(47, marks=pytest.mark.slow), 115])
 def test_a_full_disk_ends_with_1_and_leaves_nothing_half_written(
     copy: Shell, operation: int
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import external_artifact
 from tasks.stages.manifest import load_manifest
 from tasks.stages.run_context import RunContext, entered
-from tasks.storage import faults
+from tasks.storage import digests, faults
+from tasks.storage.errors import DiskError
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home
 from tasks.storage.journal import read_records
@@ -105,6 +107,18 @@ def test_parts_have_digests_of_their_own(toy: Any, tmp_path: Path) -> None:
         made.part("0001")
     with pytest.raises(ConfigError, match="no file or folder"):
         external_artifact(tmp_path / "nowhere")
+
+
+def test_a_disk_too_full_for_the_digests_is_not_the_inputs_fault(
+    toy: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.txt"
+    shutil.copyfile(toy.source, other)
+    # Files this young are not remembered, because they may change within the clock's tick.
+    monkeypatch.setattr(digests, "_UNSETTLED_NS", -1)
+    monkeypatch.setenv("SPARRING_FAULT", f"enospc@{faults.fault_count() + 1}")
+    with pytest.raises(DiskError, match="the disk is full"):
+        external_artifact(other)
 
 
 def test_a_failed_body_keeps_its_parts(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
