@@ -67,8 +67,10 @@ def _contest(contest: Contest, judge: str) -> str:
         return f"{head}: one of them never left the start, so there is nothing to compare"
     seeds = f"{one.seeds[0]} and {one.seeds[1]} seeds" if max(one.seeds) > 1 else "1 seed each"
     where = f"{one.low:.2f} to {one.high:.2f} nats, {seeds}"
-    if one.low == 0:
-        where += "; on the chord from the start, as their checkpoints share no KL"
+    if one.on_chord:
+        where += (
+            f"; {one.on_chord} was not measured there, its chord from the start is a lower bound"
+        )
     return (
         f"{head} ({where}): {judge} reward {one.difference:+.3f} (95 %: {one.interval.low:+.3f} to "
         f"{one.interval.high:+.3f}): {WORDS[contest.question][one.verdict]}{_pointwise(one)}"
@@ -78,8 +80,8 @@ def _contest(contest: Contest, judge: str) -> str:
 def _pointwise(one: EqualKl) -> str:
     """Say in how much of the KL range the interval at that KL excludes 0."""
     found = []
-    for share, side in ((one.above, "above"), (one.below, "below")):
-        if share:
+    for share, side, bounded in ((one.above, "above", one.theirs), (one.below, "below", one.ours)):
+        if share and one.on_chord != bounded:
             where = "at every KL" if share == 1 else f"in {share:.0%}"
             found.append(f"{side} {where} of that range")
     return ", " + " and ".join(found) if found else ""

@@ -136,7 +136,7 @@ def contest_table(contests: Sequence[Contest], judge: str) -> Table:
             (
                 *head,
                 f"{one.seeds[0]} and {one.seeds[1]}",
-                f"{one.low:.2f} to {one.high:.2f}",
+                f"{one.low:.2f} to {one.high:.2f}" + (" *" if one.on_chord else ""),
                 f"{one.difference:+.3f}",
                 f"{one.interval.low:+.3f} to {one.interval.high:+.3f}",
                 f"{one.above:.0%}",
@@ -147,7 +147,8 @@ def contest_table(contests: Sequence[Contest], judge: str) -> Table:
         f"Mean over the KL range (nats) of our {judge} reward minus theirs, paired by test prompt; "
         "the interval is a bootstrap over seeds and prompts, and over prompts alone where a line "
         'has one seed. "Above" is the share of the range where the interval at that KL lies above '
-        "0. A range that begins at 0 uses the chord from the start to the first checkpoint."
+        "0. *: the one that went further has no checkpoint there; its chord from the start is the "
+        "least it reaches, so it cannot be found behind."
     )
     columns = tuple(Column(name) for name in names)
     return Table("equal-kl", "Comparisons at equal KL", columns, tuple(rows), note)

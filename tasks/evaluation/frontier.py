@@ -56,7 +56,7 @@ class EqualKl:
     theirs: str
     """Name of another."""
     low: float
-    """Least KL compared, nats; 0 where the measured ranges do not overlap."""
+    """Least KL compared, nats."""
     high: float
     """Largest KL that every seed of both reaches."""
     difference: float
@@ -69,13 +69,18 @@ class EqualKl:
     """Share where it lies below 0."""
     seeds: tuple[int, int]
     """How many seeds each has."""
+    on_chord: str = ""
+    """Name of the line that has no checkpoint as near to the start; empty where both were measured.
+
+    Its chord from the start is the least it reaches there, so it cannot be found behind.
+    """
 
     @property
     def verdict(self) -> str:
         """`better`, `worse` or `undecided`, seen from ours."""
-        if self.interval.low > 0:
+        if self.interval.low > 0 and self.on_chord != self.theirs:
             return "better"
-        return "worse" if self.interval.high < 0 else "undecided"
+        return "worse" if self.interval.high < 0 and self.on_chord != self.ours else "undecided"
 
 
 def pareto(points: Iterable[FrontierPoint]) -> list[FrontierPoint]:
@@ -146,8 +151,8 @@ class Frontier:
     def compare(self, ours: str, theirs: str) -> EqualKl | None:
         """Compare two lines over the KLs that both reach.
 
-        Where the ranges in which both were measured do not overlap, the comparison begins at the
-        start policy, on the chord to the first checkpoint.
+        Where the ranges in which they were measured do not overlap, it is the range of the line
+        nearer to the start, and the other one is on the chord from the start to its checkpoints.
 
         Args:
             ours: name of a line.
@@ -160,8 +165,9 @@ class Frontier:
         low, high = max(low_a, low_b, 0.0), min(high_a, high_b)
         if high <= 0:
             return None
-        if low >= high:
-            low = 0.0
+        on_chord = ""
+        if low > high:
+            low, on_chord = max(min(low_a, low_b), 0.0), ours if low_a > low_b else theirs
         grid = np.linspace(low, high, GRID)
         wider = self._widening(ours, theirs)
         gaps = self._curve(ours, grid, wider) - self._curve(theirs, grid, wider)
@@ -178,6 +184,7 @@ class Frontier:
             above=float((lower > 0).mean()),
             below=float((upper < 0).mean()),
             seeds=seeds,
+            on_chord=on_chord,
         )
 
     @cached_property

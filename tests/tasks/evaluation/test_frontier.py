@@ -93,12 +93,29 @@ def test_difference_at_equal_kl_by_hand() -> None:
     assert Frontier(points, START, resamples=50).compare("b", "a").verdict == "worse"
 
 
-def test_lines_that_share_no_kl_meet_on_the_chord_from_the_start() -> None:
-    """r = KL on the chord to (4, 4) against (0.5, 1), (1, 2), on 0 to 1: the gap is −KL."""
+def test_a_line_that_was_not_measured_as_near_the_start_is_on_its_chord() -> None:
+    """r = KL on the chord to (4, 4) against (0.5, 1), (1, 2), on 0.5 to 1: the gap is −KL."""
     points = [*_line("a", (4.0, 4.0), (5.0, 5.0)), *_line("b", (0.5, 1.0), (1.0, 2.0))]
-    outcome = Frontier(points, START, resamples=50).compare("a", "b")
-    assert (outcome.low, outcome.high) == (0.0, 1.0)
-    assert outcome.difference == pytest.approx(-0.5)
+    frontier = Frontier(points, START, resamples=50)
+    outcome = frontier.compare("a", "b")
+    assert (outcome.low, outcome.high, outcome.on_chord) == (0.5, 1.0, "a")
+    assert outcome.difference == pytest.approx(-0.75)
+    assert outcome.interval.high < 0
+    assert outcome.verdict == "undecided", "the chord is the least that it reaches"
+    reverse = frontier.compare("b", "a")
+    assert (reverse.on_chord, reverse.verdict) == ("a", "undecided")
+    assert reverse.difference == pytest.approx(0.75)
+
+
+def test_a_line_ahead_on_its_chord_is_ahead() -> None:
+    """r = 2 KL on the chord to (4, 8) against the one checkpoint (1, 1): the gap is 1."""
+    points = [*_line("a", (4.0, 8.0)), *_line("b", (1.0, 1.0))]
+    frontier = Frontier(points, START, resamples=50)
+    outcome = frontier.compare("a", "b")
+    assert (outcome.low, outcome.high, outcome.on_chord) == (1.0, 1.0, "a")
+    assert outcome.difference == pytest.approx(1.0)
+    assert outcome.verdict == "better"
+    assert frontier.compare("b", "a").verdict == "worse"
 
 
 def test_a_line_that_stays_at_the_start_cannot_be_compared() -> None:
