@@ -11,6 +11,8 @@ import asyncio
 import socket
 import sys
 
+from flows.busy_database import asking_again
+
 
 def main() -> None:
     """Serve on the socket whose file descriptor is the only argument, until told to end."""
@@ -20,7 +22,7 @@ def main() -> None:
 
     server = get_current_settings().server
     config = uvicorn.Config(
-        create_app(final=True),
+        asking_again(create_app(final=True)),
         timeout_keep_alive=server.api.keepalive_timeout,
         log_level=server.logging_level.lower(),
     )

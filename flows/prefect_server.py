@@ -13,8 +13,6 @@ BY_HAND = "http://127.0.0.1:4200/api"
 """Where `prefect server start` listens when nothing is said."""
 HEARTBEAT_SECONDS = 30
 """Between two signs of life of a flow run; Prefect allows no shorter."""
-KEEPALIVE_SECONDS = 60
-"""For which the server keeps an idle connection: longer than Prefect's client does (25)."""
 
 
 def prefect_environment(home: Home, url: str) -> dict[str, str]:
@@ -60,8 +58,6 @@ def prefect_service(home: Home, host: str, port: int) -> Service:
     environment["PREFECT_SERVER_UI_API_URL"] = "/api"
     # By default any page that a browser here has open may call the API.
     environment.setdefault("PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS", base)
-    # Prefect's 5 seconds end connections that its client takes for open; each such call waits 2 s.
-    environment.setdefault("PREFECT_SERVER_API_KEEPALIVE_TIMEOUT", str(KEEPALIVE_SECONDS))
     # In memory they are forgotten when the server dies, and the slots they hold stay taken.
     environment.setdefault(
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE",

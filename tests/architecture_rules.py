@@ -53,7 +53,7 @@ BEFORE_PREFECT = {
     f"flows.{name}"
     for name in (
         "servers kept_servers services prefect_server prefect_process mlflow_server keeper exposure"
-        " processes"
+        " processes busy_database"
     ).split()
 }
 # A child's log is no part of the store.
