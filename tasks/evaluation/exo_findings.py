@@ -80,8 +80,8 @@ def _contest(contest: Contest, judge: str) -> str:
 def _pointwise(one: EqualKl) -> str:
     """Say in how much of the KL range the interval at that KL excludes 0."""
     found = []
-    for share, side, bounded in ((one.above, "above", one.theirs), (one.below, "below", one.ours)):
-        if share and one.on_chord != bounded:
+    for share, side in ((one.above, "above"), (one.below, "below")):
+        if share:
             where = "at every KL" if share == 1 else f"in {share:.0%}"
             found.append(f"{side} {where} of that range")
     return ", " + " and ".join(found) if found else ""

@@ -64,9 +64,9 @@ class EqualKl:
     interval: Interval
     """95 % bootstrap interval of the difference, over seeds and prompts."""
     above: float
-    """Share of the range where the pointwise 95 % interval lies above 0."""
+    """Share of the range where the pointwise 95 % interval lies above 0; 0 if theirs is a bound."""
     below: float
-    """Share where it lies below 0."""
+    """Share where it lies below 0; 0 if ours is a bound."""
     seeds: tuple[int, int]
     """How many seeds each has."""
     on_chord: str = ""
@@ -181,8 +181,8 @@ class Frontier:
             high=float(high),
             difference=float(means[0]),
             interval=_interval(means[1:]),
-            above=float((lower > 0).mean()),
-            below=float((upper < 0).mean()),
+            above=float((lower > 0).mean()) if on_chord != theirs else 0.0,
+            below=float((upper < 0).mean()) if on_chord != ours else 0.0,
             seeds=seeds,
             on_chord=on_chord,
         )

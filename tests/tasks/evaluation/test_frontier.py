@@ -102,8 +102,10 @@ def test_a_line_that_was_not_measured_as_near_the_start_is_on_its_chord() -> Non
     assert outcome.difference == pytest.approx(-0.75)
     assert outcome.interval.high < 0
     assert outcome.verdict == "undecided", "the chord is the least that it reaches"
+    assert (outcome.above, outcome.below) == (0.0, 0.0)
     reverse = frontier.compare("b", "a")
     assert (reverse.on_chord, reverse.verdict) == ("a", "undecided")
+    assert (reverse.above, reverse.below) == (0.0, 0.0)
     assert reverse.difference == pytest.approx(0.75)
 
 
@@ -114,7 +116,7 @@ def test_a_line_ahead_on_its_chord_is_ahead() -> None:
     outcome = frontier.compare("a", "b")
     assert (outcome.low, outcome.high, outcome.on_chord) == (1.0, 1.0, "a")
     assert outcome.difference == pytest.approx(1.0)
-    assert outcome.verdict == "better"
+    assert (outcome.verdict, outcome.above) == ("better", 1.0)
     assert frontier.compare("b", "a").verdict == "worse"
 
 
