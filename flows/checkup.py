@@ -17,9 +17,9 @@ from rich.text import Text
 from flows.display import table
 from tasks.data.doctor import inspect_data
 from tasks.data.groups import Prompt
+from tasks.processes.identity import ProcessIdentity
 from tasks.settings.errors import ConfigError
 from tasks.stages.manifest import damaged_files, list_manifests
-from tasks.stages.process import ProcessIdentity
 from tasks.stages.pushed import is_pushed
 from tasks.stages.remote_layout import check_layout
 from tasks.stages.runs import list_runs

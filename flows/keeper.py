@@ -20,7 +20,6 @@ from typing import Any
 
 from flows.mlflow_server import mlflow_service
 from flows.prefect_server import prefect_service
-from flows.processes import identity, is_alive, start_detached, terminate
 from flows.services import (
     SERVERS,
     Service,
@@ -31,6 +30,7 @@ from flows.services import (
     save_record,
     servers_lock,
 )
+from tasks.processes.detached import identity, is_alive, start_detached, terminate
 from tasks.storage.errors import LockTimeoutError
 from tasks.storage.home import Home, current_home
 

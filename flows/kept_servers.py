@@ -11,7 +11,6 @@ from flows.exposure import require_authentication
 from flows.keeper import end_keeper, start_keeper
 from flows.mlflow_server import is_users_tracking, mlflow_service
 from flows.prefect_server import is_users_own
-from flows.processes import is_alive
 from flows.servers import (
     LOOPBACK,
     Maker,
@@ -30,6 +29,7 @@ from flows.services import (
     servers_lock,
     wait,
 )
+from tasks.processes.detached import is_alive
 from tasks.settings.errors import ConfigError
 from tasks.stages.runs import list_runs
 from tasks.storage.home import Home

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flows.made_elsewhere import MOST_ATTEMPTS, error_named, made_elsewhere
+from tasks.processes.termination import terminate_as_interrupt
 from tasks.settings.errors import StageError
 from tasks.stages.artifact import Artifact
 from tasks.stages.call import StageCall
 from tasks.stages.placement import describe_call
 from tasks.stages.run_context import Dispatch, RunContext, StageRecord
-from tasks.stages.signals import terminate_as_interrupt
 from tasks.stages.stage_log import Listener
 from tasks.stages.standing import find_done
 

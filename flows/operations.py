@@ -14,11 +14,11 @@ from rich.console import Console
 from flows.catalogue import FLOWS, PROMOTION, FlowEntry, find_config, find_flow, read_config
 from flows.display import table
 from flows.prefect_server import prefect_environment
-from flows.processes import is_alive
 from flows.recurring_config import RecurringConfig
 from flows.run import quiet_prefect, run_flow
 from flows.services import answers, read_record
 from tasks.evaluation.config import GateConfig
+from tasks.processes.detached import is_alive
 from tasks.settings.errors import ConfigError, GateRefused
 from tasks.settings.loading import apply_overrides, load_config, validate
 from tasks.stages.aliases import CHAMPION, current_alias, tell_alias

@@ -19,7 +19,6 @@ from typing import Any
 from flows.exposure import PREFECT_PASSWORD
 from flows.prefect_server import BY_HAND, is_users_own, prefect_service, serves_home
 from flows.prefect_server import prefect_environment as prefect_environment
-from flows.processes import free_port, identity, is_alive, is_free
 from flows.services import (
     Progress,
     Service,
@@ -34,6 +33,7 @@ from flows.services import (
     servers_lock,
     wait,
 )
+from tasks.processes.detached import free_port, identity, is_alive, is_free
 from tasks.settings.errors import ConfigError
 from tasks.storage.home import Home
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.exposure import without_passwords
-from flows.processes import (
+from tasks.processes.detached import (
     identity,
     is_alive,
     kill_orphans,

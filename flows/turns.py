@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.stages.process import ProcessIdentity, current_process
+from tasks.processes.identity import ProcessIdentity, current_process
 from tasks.storage.digests import sha256_json
 from tasks.storage.errors import CorruptError
 from tasks.storage.plain import json_text

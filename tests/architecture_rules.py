@@ -23,11 +23,13 @@ FLOORS = {
     "tasks.tracking": 2,
     "tasks.objectives": 1,
     "tasks.storage": 1,
-    "tasks.settings": 1,
+    "tasks.processes": 1,
+    "tasks.settings": 0,
 }
 ALLOWED_OUTSIDE = {
     "tasks.objectives": {"torch"},
     "tasks.storage": set(),
+    "tasks.processes": {"psutil"},
     "tasks.settings": {"pydantic", "pydantic_core", "yaml"},
 }
 BRIDGE = "tasks.stages.prefect_task"
@@ -57,7 +59,7 @@ BEFORE_PREFECT = {
     ).split()
 }
 # A child's log is no part of the store.
-MAY_WRITE = {"flows.processes", "tasks.models.children"}
+MAY_WRITE = {"tasks.processes.detached", "tasks.processes.child"}
 WRITING_CALLS = {
     "torch.save", "json.dump", "pickle.dump", "yaml.dump_all", "os.rename", "os.replace",
     "shutil.move", "shutil.copy", "shutil.copy2", "shutil.copyfile", "shutil.copytree",

@@ -17,7 +17,7 @@ from tasks.models import generation
 from tasks.models.encoding import Limits
 from tasks.models.generation import Completion, SamplingConfig
 from tasks.models.memory import kept_memory
-from tasks.models.watchdog import Heartbeat, watch
+from tasks.processes.watchdog import Heartbeat, watch
 from tasks.settings.base import FrozenConfig
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace

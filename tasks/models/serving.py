@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import psutil
 from pydantic import Field, field_validator
 
-from tasks.models.children import Child, child_process, find_program
+from tasks.processes.child import Child, child_process, find_program
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import StageError, did_you_mean
 from tasks.settings.log import Log

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tasks.processes.identity import ProcessIdentity, current_process, machine_seconds
 from tasks.settings.errors import StageError
-from tasks.stages.process import ProcessIdentity, current_process, machine_seconds
 from tasks.storage.fencing import Claim, holds_lease, read_lease
 from tasks.storage.files import write_json
 from tasks.storage.locks import FileLock

@@ -6,7 +6,7 @@ import math
 import re
 import time
 
-from tasks.stages.process import ProcessIdentity, current_process, machine_seconds
+from tasks.processes.identity import ProcessIdentity, current_process, machine_seconds
 from tasks.stages.remote_layout import beat_name, lease_folder, read_object, token_name
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import read_json

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tasks.processes.identity import ProcessIdentity, current_process
 from tasks.settings.errors import ConfigError
 from tasks.stages.lease import (
     FIRST_PAUSE,
@@ -26,7 +27,6 @@ from tasks.stages.lease import (
     acquire_lease,
     lease_ttl,
 )
-from tasks.stages.process import ProcessIdentity, current_process
 from tasks.stages.remote_layout import (
     beat_name,
     check_layout,

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from tasks.processes.identity import ProcessIdentity, current_process
+from tasks.processes.termination import terminate_as_interrupt
 from tasks.settings.errors import ConfigError, SparringError, StageError, did_you_mean
-from tasks.stages.process import ProcessIdentity, current_process
 from tasks.stages.run_context import ProgressSink, RunContext, current_run, entered
 from tasks.stages.run_records import share_run
-from tasks.stages.signals import terminate_as_interrupt
 from tasks.stages.telling import prefect_tags, run_tags
 from tasks.storage.errors import StorageError
 from tasks.storage.files import read_json, safe_join, write_atomic, write_json

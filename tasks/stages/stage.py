@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from tasks.processes.termination import terminate_as_interrupt
 from tasks.stages.artifact import EXTERNAL, Artifact, committed_artifact
 from tasks.stages.call import StageCall
 from tasks.stages.commit import commit, withdraw
@@ -29,7 +30,6 @@ from tasks.stages.run_context import (
     current_run,
     record_to_json,
 )
-from tasks.stages.signals import terminate_as_interrupt
 from tasks.stages.stage_inputs import fetch_inputs
 from tasks.stages.stage_log import Listener, StageLog
 from tasks.stages.stage_workspace import clear_work, open_workspace

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tasks.models.children import Child, child_process
+from tasks.processes.child import Child, child_process
 from tasks.settings.errors import ConfigError, RecordError, SparringError, StageError
 from tasks.settings.log import Log
 from tasks.storage.files import read_json, remove_tree, write_json

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from flows.processes import is_alive
+from tasks.processes.detached import is_alive
 from tasks.storage.files import read_json
 from tests.flows.command import Shell
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.processes import terminate
 from flows.servers import prefect_environment, start_prefect_server, stop
+from tasks.processes.detached import terminate
 from tasks.stages.runs import list_runs
 from tasks.storage.home import Home
 from tests.flows.command import SMALL

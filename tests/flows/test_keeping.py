@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.processes import free_port
 from flows.services import answers, fetch_json
+from tasks.processes.detached import free_port
 from tasks.storage.files import read_json
 from tasks.tracking.places import server_on_record
 from tests.flows.command import Shell, wait_until

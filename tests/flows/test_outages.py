@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.processes import free_port, terminate
+from tasks.processes.detached import free_port, terminate
 from tasks.stages.manifest import list_manifests
 from tasks.stages.runs import list_runs, stage_events
 from tests.flows.command import SMALL, Shell, wait_until

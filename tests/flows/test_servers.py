@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from flows.prefect_server import prefect_environment
-from flows.processes import free_port, identity, is_alive
 from flows.servers import start_prefect_server, stop
+from tasks.processes.detached import free_port, identity, is_alive
 from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.home import Home
 

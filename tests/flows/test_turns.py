@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.turns import Skipped, Trained, Turn, Turns, safe_name
-from tasks.stages.process import current_process
+from tasks.processes.identity import current_process
 from tasks.storage.home import Home
 from tasks.tracking.remote_folder import FolderRemote
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from flows.prefect_server import prefect_environment
-from flows.processes import terminate
 from flows.servers import start_prefect_server, stop
 from tasks.data.playground.config import PlaygroundConfig
 from tasks.data.playground.generator import ensure_playground
+from tasks.processes.detached import terminate
 from tests.flows.command import Shell, wait_until
 
 RECURRING = Path(__file__).parent / "configs" / "recurring.yaml"

@@ -37,8 +37,8 @@ def configure(*options: str, **values: Any) -> ServerConfig:
 
 
 def family(server: ModelServer) -> list[psutil.Process]:
-    chaperone = psutil.Process(server.child.pid)
-    return [chaperone, *chaperone.children(recursive=True)]
+    reaper = psutil.Process(server.child.pid)
+    return [reaper, *reaper.children(recursive=True)]
 
 
 def are_gone(processes: list[psutil.Process], seconds: float) -> bool:
@@ -207,7 +207,7 @@ with model_server(config, folder, folder=folder, log=Notes()) as server:
 """
 
 
-@pytest.mark.parametrize("victim", ["the parent", "the chaperone"])
+@pytest.mark.parametrize("victim", ["the parent", "the reaper"])
 def test_nothing_outlives_a_killed_parent(tmp_path: Path, victim: str) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", _PARENT, str(tmp_path)],
@@ -216,17 +216,17 @@ def test_nothing_outlives_a_killed_parent(tmp_path: Path, victim: str) -> None:
         text=True,
     )
     assert parent.stdout is not None
-    chaperone, program, *others = map(psutil.Process, map(int, parent.stdout.readline().split()))
+    reaper, program, *others = map(psutil.Process, map(int, parent.stdout.readline().split()))
     try:
         if victim == "the parent":
             parent.kill()
-            assert are_gone([chaperone, program, *others], 5)
+            assert are_gone([reaper, program, *others], 5)
         else:
-            chaperone.send_signal(signal.SIGKILL)
+            reaper.send_signal(signal.SIGKILL)
             assert are_gone([program], 5)
     finally:
         parent.kill()
         parent.wait()
-        for process in [chaperone, program, *others]:
+        for process in [reaper, program, *others]:
             if process.is_running():
                 process.kill()

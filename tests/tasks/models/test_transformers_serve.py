@@ -13,12 +13,12 @@ import torch
 
 from tasks.data.groups import Message
 from tasks.models.architecture import ArchitectureConfig, build_policy
-from tasks.models.children import find_program
 from tasks.models.encoding import encode_prompt
 from tasks.models.generation import Completion, SamplingConfig, sample
 from tasks.models.server_sampling import sample_from_server
 from tasks.models.serving import ModelServer, ServerConfig, model_server
 from tasks.models.tokenizer import load_tokenizer
+from tasks.processes.child import find_program
 from tasks.settings.errors import ConfigError
 from tests.tasks.models.conftest import SHAPE
 from tests.tasks.models.test_generation import PROMPTS, sharpen

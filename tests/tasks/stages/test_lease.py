@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from tasks.processes.identity import current_process
 from tasks.stages.artifact import external_artifact
 from tasks.stages.lease import Lease, LeaseLostError, acquire_lease
-from tasks.stages.process import current_process
 from tasks.storage.fencing import holds_lease
 from tasks.storage.files import read_json, write_json
 from tasks.storage.home import current_home

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from tasks.processes.identity import current_process
 from tasks.stages.lease import Lease, LeaseLostError
-from tasks.stages.process import current_process
 from tasks.stages.remote_layout import beat_name, read_object, token_name, write_object
 from tasks.stages.remote_lease import acquire_everywhere
 from tasks.storage.home import Home

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.models.watchdog import Heartbeat, watch
+from tasks.processes.watchdog import Heartbeat, watch
 from tasks.settings.errors import StageError
 from tasks.settings.log import NullLog
 

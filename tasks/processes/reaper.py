@@ -1,6 +1,6 @@
 """Runs one program, and ends it with all its descendants: when told to, or when nobody is left.
 
-Started by `children.start_child`, as a process of its own: a parent that is killed cannot clean up,
+Started by `child.child_process`, as a process of its own: a parent that is killed cannot clean up,
 and the kernel's signal at a parent's death reaches children, not grandchildren. Standard library
 and psutil only, so that it costs little.
 """

@@ -14,7 +14,7 @@ import psutil
 
 from tasks.settings.errors import ConfigError
 
-_CHAPERONE = Path(__file__).with_name("chaperone.py")
+_REAPER = Path(__file__).with_name("reaper.py")
 _TAIL_BYTES = 16_384
 
 
@@ -22,7 +22,7 @@ class Child:
     """A running program and its log."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path, grace: float) -> None:
-        """Take a started chaperone, the file its program writes to, and the program's grace."""
+        """Take a started reaper, the file its program writes to, and the program's grace."""
         self.log = log
         self._process, self._grace = process, grace
 
@@ -93,10 +93,10 @@ def child_process(
     program = [find_program(command[0]), *command[1:]]
     variables = {**os.environ, "PATH": _search_path(), **(environment or {})}
     # Without -P the folder of the script would hide libraries of the same names as its modules.
-    chaperone = [sys.executable, "-P", str(_CHAPERONE), str(os.getpid()), str(grace)]
+    reaper = [sys.executable, "-P", str(_REAPER), str(os.getpid()), str(grace)]
     with open(log, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as output:
         process = subprocess.Popen(
-            [*chaperone, *program],
+            [*reaper, *program],
             env=variables,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -117,7 +117,7 @@ def _search_path() -> str:
 
 def _kill_tree(pid: int) -> None:
     with suppress(psutil.NoSuchProcess):
-        chaperone = psutil.Process(pid)
-        for process in [*chaperone.children(recursive=True), chaperone]:
+        reaper = psutil.Process(pid)
+        for process in [*reaper.children(recursive=True), reaper]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()

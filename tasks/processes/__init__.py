@@ -1,0 +1,1 @@
+"""Processes of this machine: children, who is alive, signals, work that hangs."""
