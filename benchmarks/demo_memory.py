@@ -22,7 +22,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.stages.runs import list_runs, stage_events
+from tasks.stages.runs.run_store import list_runs, stage_events
 from tasks.storage.files import read_json
 from tasks.storage.home import Home
 

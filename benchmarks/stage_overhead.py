@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact, external_artifact
 from tasks.stages.prefect_task import stage_task
-from tasks.stages.runs import open_run
+from tasks.stages.runs.run_store import open_run
 from tasks.storage.faults import fault_count
 from tasks.storage.workspace import Workspace
 

@@ -14,10 +14,10 @@ from rich.text import Text
 from rich.tree import Tree
 
 from tasks.settings.errors import ConfigError
-from tasks.stages.lineage import Edge, Graph, Node
-from tasks.stages.lineage_details import Link, role_text
-from tasks.stages.lineage_page import lineage_page
-from tasks.stages.lineage_reading import lineage_graph
+from tasks.stages.lineage.graph import Edge, Graph, Node
+from tasks.stages.lineage.page import lineage_page
+from tasks.stages.lineage.page_details import Link, role_text
+from tasks.stages.lineage.reading import lineage_graph
 from tasks.storage.errors import StorageError
 from tasks.storage.files import write_atomic
 from tasks.storage.home import Home, current_home
@@ -57,7 +57,7 @@ def find_node(graph: Graph, name: str) -> Node:
     Raises:
         ConfigError: When it is nothing, or several things.
     """
-    from tasks.stages.aliases import ALIASES, require_alias
+    from tasks.stages.runs.aliases import ALIASES, require_alias
 
     words = name.split("/")
     if len(words) in (2, 3) and words[1] in ALIASES:

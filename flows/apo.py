@@ -26,9 +26,9 @@ from tasks.prepare_data import prepare_data
 from tasks.reinforce_policy import reinforce_policy
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
-from tasks.stages.aliases import Offer
 from tasks.stages.artifact import Artifact
-from tasks.stages.run_context import current_run
+from tasks.stages.runs.aliases import Offer
+from tasks.stages.runs.context import current_run
 from tasks.training.reward_objectives import get_reward_objective
 from tasks.update_policy import update_policy
 from tasks.update_reward_model import update_reward_model

@@ -20,9 +20,9 @@ from tasks.data.groups import Prompt
 from tasks.processes.identity import ProcessIdentity
 from tasks.settings.errors import ConfigError
 from tasks.stages.manifest import damaged_files, list_manifests
-from tasks.stages.pushed import is_pushed
-from tasks.stages.remote_layout import check_layout
-from tasks.stages.runs import list_runs
+from tasks.stages.remote.known_pushed import is_pushed
+from tasks.stages.remote.layout import check_layout
+from tasks.stages.runs.run_store import list_runs
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home

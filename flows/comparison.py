@@ -14,8 +14,8 @@ from flows.display import table
 from tasks.evaluation.pairing import JudgeComparison, compare_prompts, prompt_gaps
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.stages.artifact import committed_artifact
-from tasks.stages.lineage import Graph, Node
-from tasks.stages.lineage_difference import Cause, find_causes
+from tasks.stages.lineage.difference import Cause, find_causes
+from tasks.stages.lineage.graph import Graph, Node
 from tasks.storage.files import read_json
 from tasks.storage.home import current_home
 

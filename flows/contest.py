@@ -16,8 +16,8 @@ from tasks.evaluation.config import Entry, ReportConfig
 from tasks.pair_with_gold import pair_with_gold
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
-from tasks.stages.aliases import CHAMPION
 from tasks.stages.artifact import Artifact
+from tasks.stages.runs.aliases import CHAMPION
 from tasks.update_policy import update_policy
 
 

@@ -10,13 +10,13 @@ from rich.text import Text
 
 from flows.ancestry import clean, find_node, known_graph
 from tasks.settings.errors import ConfigError
-from tasks.stages.lineage import Graph, Node
-from tasks.stages.lineage_difference import (
+from tasks.stages.lineage.difference import (
     Cause,
     environment_changes,
     find_causes,
     matching_outputs,
 )
+from tasks.stages.lineage.graph import Graph, Node
 
 _MOST_CAUSES = 12
 

@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from tasks.stages.run_context import StageRecord
+from tasks.stages.runs.context import StageRecord
 
 STATE_STYLES = {
     "cached": ("=", "cyan"),

@@ -19,7 +19,7 @@ from tasks.evaluation.config import RewardModelEvaluation
 from tasks.label_preferences import label_preferences
 from tasks.sample_responses import sample_responses
 from tasks.stages.artifact import Artifact
-from tasks.stages.run_context import current_run
+from tasks.stages.runs.context import current_run
 from tasks.update_reward_model import update_reward_model
 from tasks.write_exo_report import write_exo_report
 

@@ -17,8 +17,8 @@ from tasks.evaluation.exo_config import BestOfN, ExoEntry
 from tasks.pick_best import pick_best
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
-from tasks.stages.aliases import CHAMPION
 from tasks.stages.artifact import Artifact
+from tasks.stages.runs.aliases import CHAMPION
 
 START, CHOSEN = "start", "chosen"
 

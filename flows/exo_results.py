@@ -12,8 +12,8 @@ from tasks.estimate_density import estimate_density
 from tasks.evaluation.exo_config import DensityConfig, ExoReportConfig
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
-from tasks.stages.aliases import Offer
 from tasks.stages.artifact import EXTERNAL, Artifact
+from tasks.stages.runs.aliases import Offer
 
 _USUAL_BETA_R = 0.1
 

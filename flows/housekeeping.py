@@ -16,13 +16,13 @@ from rich.console import Console
 
 from flows.display import table
 from tasks.settings.errors import ConfigError, StageError
-from tasks.stages.candidates import find_candidates
-from tasks.stages.collecting import Sweep, carry_out, collecting_lock
 from tasks.stages.manifest import matching_manifests
-from tasks.stages.pins import Pin, list_pins, pin, unpin
-from tasks.stages.reachability import Policy
-from tasks.stages.remote_collecting import collect_remote
-from tasks.stages.runs import load_run
+from tasks.stages.retention.candidates import find_candidates
+from tasks.stages.retention.pins import Pin, list_pins, pin, unpin
+from tasks.stages.retention.remote_sweep import collect_remote
+from tasks.stages.retention.roots import Policy
+from tasks.stages.retention.sweep import Sweep, carry_out, collecting_lock
+from tasks.stages.runs.run_store import load_run
 from tasks.storage.errors import LockTimeoutError
 from tasks.storage.home import Home, current_home
 from tasks.tracking.remote import Remote, open_remote, require_remote

@@ -13,8 +13,8 @@ from tasks.initialise_policy import initialise_policy
 from tasks.models.base_policy import PolicyModelConfig
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import Artifact, external_artifact
-from tasks.stages.reference import referenced_artifact
-from tasks.stages.run_context import current_run
+from tasks.stages.runs.context import current_run
+from tasks.stages.runs.references import referenced_artifact
 
 _MAKERS = {
     "policy": ("update_policy", "reinforce_policy", "initialise_policy"),

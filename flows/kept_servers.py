@@ -31,7 +31,7 @@ from flows.services import (
 )
 from tasks.processes.detached import is_alive
 from tasks.settings.errors import ConfigError
-from tasks.stages.runs import list_runs
+from tasks.stages.runs.run_store import list_runs
 from tasks.storage.home import Home
 from tasks.storage.locks import FileLock
 from tasks.tracking.places import migration_lock

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.stages.run_context import StageRecord, record_to_json
+from tasks.stages.runs.context import StageRecord, record_to_json
 
 _SET_DEATH_SIGNAL = 1  # of prctl(2)
 
@@ -91,8 +91,8 @@ def _answer(description: Mapping[str, Any], run: str, tell: _Teller) -> dict[str
 
 def _make(description: Mapping[str, Any], run: str, tell: _Teller) -> StageRecord:
     from flows.placed_stage import recorded, stage_named
-    from tasks.stages.placement import rebuild_call
-    from tasks.stages.run_context import RunContext, entered
+    from tasks.stages.remote.call_message import rebuild_call
+    from tasks.stages.runs.context import RunContext, entered
     from tasks.stages.stage import call_stage
     from tasks.storage.home import current_home
     from tasks.tracking.remote import open_remote

@@ -11,9 +11,9 @@ from tasks.settings import errors
 from tasks.settings.errors import SparringError, StageError
 from tasks.stages.artifact import Artifact, committed_artifact
 from tasks.stages.call import StageCall
+from tasks.stages.lookup import find_done
 from tasks.stages.manifest import Manifest
-from tasks.stages.run_context import RunContext, StageRecord, StageState, record_to_json
-from tasks.stages.standing import find_done
+from tasks.stages.runs.context import RunContext, StageRecord, StageState, record_to_json
 from tasks.storage.journal import append_record
 
 MOST_ATTEMPTS = 4

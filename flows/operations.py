@@ -21,9 +21,9 @@ from tasks.evaluation.config import GateConfig
 from tasks.processes.detached import is_alive
 from tasks.settings.errors import ConfigError, GateRefused
 from tasks.settings.loading import apply_overrides, load_config, validate
-from tasks.stages.aliases import CHAMPION, current_alias, tell_alias
 from tasks.stages.artifact import Artifact
-from tasks.stages.exchange import fetch_artifact
+from tasks.stages.remote.transfer import fetch_artifact
+from tasks.stages.runs.aliases import CHAMPION, current_alias, tell_alias
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home
 from tasks.tracking.recorder import Recorder

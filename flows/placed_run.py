@@ -20,11 +20,11 @@ from flows.placing import may_pass
 from flows.pools import serves, waiting_reason
 from tasks.settings.errors import StageError
 from tasks.stages.call import StageCall
-from tasks.stages.lease import lease_ttl
-from tasks.stages.liveness import owner_silence
-from tasks.stages.placement import read_outcome
-from tasks.stages.run_context import RunContext
-from tasks.stages.stage_log import Listener
+from tasks.stages.leases.lease import lease_ttl
+from tasks.stages.leases.liveness import owner_silence
+from tasks.stages.log import Listener
+from tasks.stages.remote.call_message import read_outcome
+from tasks.stages.runs.context import RunContext
 
 _START_SECONDS = 30.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0

@@ -20,9 +20,9 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
 from tasks.settings.errors import ConfigError, SparringError, did_you_mean
-from tasks.stages.placement import CallOutcome, read_call, rebuild_call, write_outcome
 from tasks.stages.prefect_task import StageTask, run_call
-from tasks.stages.run_context import LoggingSink, RunContext, StageRecord, entered
+from tasks.stages.remote.call_message import CallOutcome, read_call, rebuild_call, write_outcome
+from tasks.stages.runs.context import LoggingSink, RunContext, StageRecord, entered
 from tasks.storage.errors import StorageError
 from tasks.storage.home import Home, current_home
 from tasks.tracking.leftovers import push_leftovers

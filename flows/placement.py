@@ -25,13 +25,13 @@ from flows.prefect_server import HEARTBEAT_SECONDS
 from tasks.settings.errors import StageError
 from tasks.stages.artifact import Artifact
 from tasks.stages.call import StageCall
-from tasks.stages.placement import CallOutcome, describe_call, read_outcome, write_call
-from tasks.stages.pushed import ArtifactLostError
-from tasks.stages.run_context import RunContext, StageRecord
+from tasks.stages.inputs import push_inputs
+from tasks.stages.log import Listener
+from tasks.stages.lookup import find_done
+from tasks.stages.remote.call_message import CallOutcome, describe_call, read_outcome, write_call
+from tasks.stages.remote.known_pushed import ArtifactLostError
+from tasks.stages.runs.context import RunContext, StageRecord
 from tasks.stages.stage import call_stage
-from tasks.stages.stage_inputs import push_inputs
-from tasks.stages.stage_log import Listener
-from tasks.stages.standing import find_done
 from tasks.tracking.places import server_on_record
 
 _ANOTHER_WORKED = frozenset({"LeaseLostError", "ArtifactLostError"})

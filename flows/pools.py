@@ -19,7 +19,7 @@ from prefect.utilities.callables import parameter_schema
 from flows.placed_stage import ENTRYPOINT, NAME, placed_stage
 from flows.placement_config import Place
 from tasks.settings.errors import ConfigError, did_you_mean
-from tasks.stages.run_context import RunContext
+from tasks.stages.runs.context import RunContext
 
 _PATIENCE_SECONDS = 20.0
 """A worker asks for work every ten seconds or so; later than this is worth a sentence."""

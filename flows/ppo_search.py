@@ -11,7 +11,7 @@ from flows.exo_sweep import Branch
 from flows.lanes import Lanes
 from tasks.reinforce_policy import reinforce_policy
 from tasks.stages.artifact import Artifact
-from tasks.stages.run_context import current_run
+from tasks.stages.runs.context import current_run
 from tasks.training.ppo.config import PpoConfig
 
 _JUDGE = "reward"

@@ -15,7 +15,8 @@ from tasks.evaluation.config import GateCheck, GateConfig
 from tasks.promote import promote
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
-from tasks.stages.aliases import (
+from tasks.stages.artifact import Artifact
+from tasks.stages.runs.aliases import (
     CANDIDATE,
     CHAMPION,
     AliasRecord,
@@ -26,9 +27,8 @@ from tasks.stages.aliases import (
     require_alias,
     tell_alias,
 )
-from tasks.stages.artifact import Artifact
-from tasks.stages.reference import referenced_artifact
-from tasks.stages.run_context import RunContext, current_run
+from tasks.stages.runs.context import RunContext, current_run
+from tasks.stages.runs.references import referenced_artifact
 from tasks.storage.home import Home
 
 

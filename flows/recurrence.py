@@ -26,9 +26,9 @@ from flows.resolution import nothing_new, resolve
 from flows.turns import Skipped, Trained, Turn, Turns
 from tasks.settings.loading import dump_config
 from tasks.stages.artifact import Artifact
-from tasks.stages.reference import reference_of, shared_records
-from tasks.stages.run_context import RunContext
-from tasks.stages.runs import Run, run_folder
+from tasks.stages.runs.context import RunContext
+from tasks.stages.runs.references import reference_of, shared_records
+from tasks.stages.runs.run_store import Run, run_folder
 from tasks.storage.files import write_atomic, write_json
 from tasks.storage.home import Home, current_home
 

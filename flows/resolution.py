@@ -8,8 +8,8 @@ from flows.inputs import input_digests
 from flows.recurring_config import RecurringConfig, StartConfig, StartFrom
 from flows.turns import Trained
 from tasks.settings.errors import ConfigError
-from tasks.stages.aliases import CHAMPION, ROLES, alias_models, current_alias
-from tasks.stages.reference import reference_of, referenced_artifact
+from tasks.stages.runs.aliases import CHAMPION, ROLES, alias_models, current_alias
+from tasks.stages.runs.references import reference_of, referenced_artifact
 from tasks.storage.digests import sha256_json
 from tasks.storage.home import Home
 

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 
 from tasks.settings.errors import ConfigError
-from tasks.stages.exchange import fetch_files, fetch_manifest, push_artifact, read_manifest
 from tasks.stages.manifest import Manifest, file_problem, list_manifests
-from tasks.stages.remote_layout import check_layout
-from tasks.stages.run_records import fetch_run, push_run
-from tasks.stages.runs import list_runs, load_run, stage_events
+from tasks.stages.remote.layout import check_layout
+from tasks.stages.remote.transfer import fetch_files, fetch_manifest, push_artifact, read_manifest
+from tasks.stages.runs.run_store import list_runs, load_run, stage_events
+from tasks.stages.runs.run_sync import fetch_run, push_run
 from tasks.storage.home import Home, current_home
 from tasks.tracking.dvc_store import dvc_store
 from tasks.tracking.remote import Remote, require_remote

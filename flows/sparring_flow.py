@@ -23,11 +23,11 @@ from flows.recurrence import is_tick, run_tick
 from flows.zombies import beat_often, tidy_prefect
 from tasks.settings.base import FrozenConfig
 from tasks.settings.loading import dump_config
-from tasks.stages.aliases import offer_candidate
 from tasks.stages.artifact import Artifact
-from tasks.stages.exchange import fetch_artifact
-from tasks.stages.run_context import RunContext, current_run
-from tasks.stages.runs import list_runs, open_run, save_prefect_run
+from tasks.stages.remote.transfer import fetch_artifact
+from tasks.stages.runs.aliases import offer_candidate
+from tasks.stages.runs.context import RunContext, current_run
+from tasks.stages.runs.run_store import list_runs, open_run, save_prefect_run
 from tasks.storage.home import Home
 
 Body = Callable[[Any], Artifact]

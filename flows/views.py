@@ -15,11 +15,11 @@ from flows.display import span, state_text, table
 from flows.run import Outcome, recorded_config, report_of
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.settings.loading import dump_config
-from tasks.stages.aliases import alias_rows
-from tasks.stages.exchange import fetch_artifact
 from tasks.stages.manifest import Manifest, list_manifests, matching_manifests
 from tasks.stages.plan import PlannedStage
-from tasks.stages.runs import list_runs, load_run, stage_events
+from tasks.stages.remote.transfer import fetch_artifact
+from tasks.stages.runs.aliases import alias_rows
+from tasks.stages.runs.run_store import list_runs, load_run, stage_events
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from flows.catalogue import FLOWS
 from flows.prefect_server import HEARTBEAT_SECONDS
-from tasks.stages.runs import Run, list_runs, reconcile_runs
+from tasks.stages.runs.run_store import Run, list_runs, reconcile_runs
 from tasks.storage.home import Home
 
 AUTOMATION = "sparring: runs without a sign of life are Crashed"

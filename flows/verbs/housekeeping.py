@@ -56,7 +56,7 @@ def gc(
 ) -> None:
     """Drop what no kept run, alias or pin needs; manifests stay, so that lineage still answers."""
     from flows.housekeeping import clean_up
-    from tasks.stages.reachability import Policy
+    from tasks.stages.retention.roots import Policy
 
     policy = Policy(keep_runs, keep_weights, days)
     clean_up(policy, console, dry_run=dry_run, remote=remote, yes=yes, as_json=as_json)

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from tasks.stages.artifact import Artifact
 from tasks.stages.key import stage_key
-from tasks.stages.run_context import stage_title
+from tasks.stages.runs.context import stage_title
 
 Body = Callable[..., dict[str, float] | None]
 """What a stage does; writes into `workspace.output` and returns metrics."""

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from tasks.settings.errors import StageError
-from tasks.stages.exchange import discard_output, publish
-from tasks.stages.lease import Lease
+from tasks.stages.leases.lease import Lease
 from tasks.stages.manifest import Manifest, commit_manifest, manifest_path, plain_metrics
-from tasks.stages.pushed import remember_pushed
+from tasks.stages.remote.known_pushed import remember_pushed
+from tasks.stages.remote.transfer import discard_output, publish
 from tasks.storage.digests import FileDigest, digest_file, digest_tree, directory_md5
 from tasks.storage.files import publish_directory, remove_tree, write_json
 from tasks.storage.home import Home

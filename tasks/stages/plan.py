@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 from tasks.stages.artifact import Artifact, committed_artifact
 from tasks.stages.call import StageCall
+from tasks.stages.lookup import look_up
 from tasks.stages.manifest import Manifest, artifact_folder, list_manifests
-from tasks.stages.remote_layout import work_folder
-from tasks.stages.remote_parts import part_names
-from tasks.stages.run_context import RunContext, entered, stage_title
-from tasks.stages.standing import look_up
+from tasks.stages.remote.layout import work_folder
+from tasks.stages.remote.parts import part_names
+from tasks.stages.runs.context import RunContext, entered, stage_title
 from tasks.storage.home import Home, current_home
 from tasks.tracking.remote import Remote
 

@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 from tasks.stages.artifact import Artifact
 from tasks.stages.call import MODEL_STAGES, Body, StageCall, StageSpec
-from tasks.stages.run_context import StageRecord, current_run
+from tasks.stages.log import Listener
+from tasks.stages.runs.context import StageRecord, current_run
 from tasks.stages.stage import call_stage
-from tasks.stages.stage_log import Listener
 
 _RETRY_SECONDS: list[float] = [2, 10, 30]
 _PROGRESS_SECONDS = 5.0

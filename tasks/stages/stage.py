@@ -17,24 +17,24 @@ from tasks.processes.termination import terminate_as_interrupt
 from tasks.stages.artifact import EXTERNAL, Artifact, committed_artifact
 from tasks.stages.call import StageCall
 from tasks.stages.commit import commit, withdraw
-from tasks.stages.exchange import push_artifact
-from tasks.stages.lease import Lease
+from tasks.stages.inputs import fetch_inputs
+from tasks.stages.leases.lease import Lease
+from tasks.stages.leases.remote_lease import acquire_everywhere
+from tasks.stages.log import Listener, StageLog
+from tasks.stages.lookup import find_done
 from tasks.stages.manifest import Manifest, environment, manifest_path
 from tasks.stages.plan import plan_call
-from tasks.stages.pushed import ArtifactLostError
-from tasks.stages.remote_lease import acquire_everywhere
-from tasks.stages.run_context import (
+from tasks.stages.remote.known_pushed import ArtifactLostError
+from tasks.stages.remote.transfer import push_artifact
+from tasks.stages.runs.context import (
     RunContext,
     StageRecord,
     StageState,
     current_run,
     record_to_json,
 )
-from tasks.stages.stage_inputs import fetch_inputs
-from tasks.stages.stage_log import Listener, StageLog
-from tasks.stages.stage_workspace import clear_work, open_workspace
-from tasks.stages.standing import find_done
-from tasks.stages.telling import tell_begin, tell_end
+from tasks.stages.runs.tracking_events import tell_begin, tell_end
+from tasks.stages.workspace import clear_work, open_workspace
 from tasks.storage.errors import StorageError
 from tasks.storage.files import remove_tree
 from tasks.storage.journal import append_record

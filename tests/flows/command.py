@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.stages.manifest import list_manifests
-from tasks.stages.runs import list_runs, stage_events
+from tasks.stages.runs.run_store import list_runs, stage_events
 from tasks.storage.home import Home
 
 SMALL = Path(__file__).parent / "configs" / "small.yaml"

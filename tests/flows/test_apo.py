@@ -14,7 +14,7 @@ import pytest
 
 from tasks.data.files import read_groups
 from tasks.stages.manifest import Manifest, list_manifests
-from tasks.stages.runs import list_runs
+from tasks.stages.runs.run_store import list_runs
 from tests.flows.command import SMALL, Shell, sets
 
 RUN = ("run", "apo", "-c", str(SMALL))

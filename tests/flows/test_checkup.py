@@ -14,7 +14,7 @@ from rich.console import Console
 from flows.checkup import examine, show_machine_report
 from tasks.processes.identity import current_process
 from tasks.stages.manifest import Manifest, artifact_folder, commit_manifest
-from tasks.stages.runs import Run
+from tasks.stages.runs.run_store import Run
 from tasks.storage.digests import digest_tree, directory_md5
 from tasks.storage.errors import StorageError
 from tasks.storage.files import write_json

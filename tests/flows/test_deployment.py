@@ -13,7 +13,7 @@ import yaml
 
 from flows.servers import prefect_environment, start_prefect_server, stop
 from tasks.processes.detached import terminate
-from tasks.stages.runs import list_runs
+from tasks.stages.runs.run_store import list_runs
 from tasks.storage.home import Home
 from tests.flows.command import SMALL
 

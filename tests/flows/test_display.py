@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from flows.display import STATE_STYLES, TerminalSink, span, state_text, table
-from tasks.stages.run_context import StageRecord, StageState
+from tasks.stages.runs.context import StageRecord, StageState
 
 RECORD = StageRecord("update_policy", "epoch 1", "k" * 64, "running", attempt=1)
 

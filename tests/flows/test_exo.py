@@ -10,8 +10,8 @@ import pytest
 
 from tasks.data.files import read_groups
 from tasks.evaluation.best_of_n import best_of_n_kl
-from tasks.stages.aliases import CANDIDATE, current_alias
 from tasks.stages.manifest import Manifest, list_manifests
+from tasks.stages.runs.aliases import CANDIDATE, current_alias
 from tests.flows.command import Shell, sets
 
 SMALL = Path(__file__).parent / "configs" / "exo-small.yaml"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from tasks.stages.manifest import damaged_files, list_manifests
-from tasks.stages.runs import list_runs
+from tasks.stages.runs.run_store import list_runs
 from tests.flows.command import SMALL, Shell
 from tests.flows.killing import (
     Moment,

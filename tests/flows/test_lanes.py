@@ -12,7 +12,7 @@ import pytest
 
 from flows.lanes import side_by_side
 from tasks.stages.manifest import list_manifests
-from tasks.stages.run_context import RunContext
+from tasks.stages.runs.context import RunContext
 from tasks.storage.home import Home
 from tests.flows.command import Shell, sets, wait_until
 

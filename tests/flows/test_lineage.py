@@ -12,7 +12,7 @@ import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
-from tasks.stages.lineage_files import write_lineage
+from tasks.stages.lineage.writing import write_lineage
 from tasks.stages.manifest import list_manifests
 from tests.flows.command import Shell
 from tests.servers.browser import browse

@@ -14,7 +14,7 @@ import pytest
 
 from tasks.processes.detached import free_port, terminate
 from tasks.stages.manifest import list_manifests
-from tasks.stages.runs import list_runs, stage_events
+from tasks.stages.runs.run_store import list_runs, stage_events
 from tests.flows.command import SMALL, Shell, wait_until
 from tests.servers.swift import SwiftServer
 

@@ -19,9 +19,9 @@ from flows.placement_config import Place, Placement
 from flows.placing import may_pass
 from tasks.settings.errors import ConfigError, StageError
 from tasks.stages.artifact import Artifact, external_artifact
-from tasks.stages.placement import CallOutcome
 from tasks.stages.prefect_task import stage_task
-from tasks.stages.run_context import RunContext
+from tasks.stages.remote.call_message import CallOutcome
+from tasks.stages.runs.context import RunContext
 from tasks.storage.home import Home
 from tasks.tracking.remote_folder import FolderRemote
 

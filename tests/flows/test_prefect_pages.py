@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.stages.runs import list_runs
+from tasks.stages.runs.run_store import list_runs
 from tests.flows.command import SMALL
 from tests.flows.ticking import Ticker, ticker
 from tests.servers.browser import Browser, browse

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from tasks.stages.aliases import alias_history, current_alias
 from tasks.stages.manifest import list_manifests
-from tasks.stages.runs import list_runs
+from tasks.stages.runs.aliases import alias_history, current_alias
+from tasks.stages.runs.run_store import list_runs
 from tests.flows.command import SMALL, Shell, sets
 
 LOW = sets("gate.min_win_rate=0.01")

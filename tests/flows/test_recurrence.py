@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks.stages.aliases import alias_history, current_alias
-from tasks.stages.runs import list_runs, load_run, run_folder
+from tasks.stages.runs.aliases import alias_history, current_alias
+from tasks.stages.runs.run_store import list_runs, load_run, run_folder
 from tasks.storage.home import Home
 from tests.flows.command import wait_until
 from tests.flows.ticking import grow, ticker

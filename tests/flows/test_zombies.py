@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from flows.zombies import AUTOMATION, ensure_automation, reconcile_prefect
-from tasks.stages.runs import list_runs, load_run, save_status
+from tasks.stages.runs.run_store import list_runs, load_run, save_status
 from tasks.storage.home import Home
 from tests.flows.command import wait_until
 
@@ -25,7 +25,7 @@ RUN = """
 import sys, time
 from rich.console import Console
 from flows.run import prefect_server, quiet_prefect
-from tasks.stages.runs import open_run, save_prefect_run
+from tasks.stages.runs.run_store import open_run, save_prefect_run
 from tasks.storage.home import current_home
 
 quiet_prefect()

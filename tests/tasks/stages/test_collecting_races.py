@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tasks.stages.candidates import find_candidates
-from tasks.stages.lease import acquire_lease
+from tasks.stages.leases.lease import acquire_lease
 from tasks.stages.manifest import damaged_files, list_manifests
-from tasks.stages.runs import open_run
-from tasks.stages.tombstones import tombstone
+from tasks.stages.retention.candidates import find_candidates
+from tasks.stages.retention.dropped import tombstone
+from tasks.stages.runs.run_store import open_run
 from tasks.storage.home import Home
 from tasks.tracking.cache_objects import cached_objects
 from tests.tasks.stages.housekeeping import (
@@ -31,7 +31,7 @@ from tests.tasks.stages.housekeeping import (
 
 @pytest.fixture(autouse=True)
 def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.stages.runs.Recorder", Silent)
+    monkeypatch.setattr("tasks.stages.runs.run_store.Recorder", Silent)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_stage_that_finds_an_output_at_the_same_time_gets_it_back(
     manifest = next(m for m in list_manifests(home) if m.key.startswith(one.name[5:]))
     path = home.manifests / "join" / f"{manifest.key}.json"
 
-    from tasks.stages import candidates as module
+    from tasks.stages.retention import candidates as module
 
     real = module.remove_unless
 

@@ -13,7 +13,7 @@ import pytest
 from tasks.stages import prefect_task
 from tasks.stages.artifact import Artifact, external_artifact
 from tasks.stages.prefect_task import is_passing, stage_task
-from tasks.stages.run_context import RunContext, entered
+from tasks.stages.runs.context import RunContext, entered
 from tasks.storage.home import current_home
 
 calls: list[str] = []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.stages.artifact import Artifact, external_artifact
-from tasks.stages.run_context import RunContext, entered
+from tasks.stages.runs.context import RunContext, entered
 
 
 def _flip(path: Path) -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import Artifact, external_artifact
-from tasks.stages.exchange import fetch_artifact
 from tasks.stages.manifest import list_manifests
 from tasks.stages.plan import planning
-from tasks.stages.run_context import RunContext, entered
+from tasks.stages.remote.transfer import fetch_artifact
+from tasks.stages.runs.context import RunContext, entered
 from tasks.storage.errors import StorageError
 from tasks.storage.files import read_json
 from tasks.storage.home import Home

@@ -14,7 +14,7 @@ import pytest
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import external_artifact
 from tasks.stages.manifest import load_manifest
-from tasks.stages.run_context import RunContext, entered
+from tasks.stages.runs.context import RunContext, entered
 from tasks.storage import digests, faults
 from tasks.storage.errors import DiskError
 from tasks.storage.files import read_json
@@ -227,7 +227,7 @@ def test_resume_after_every_fault(
 def test_nothing_heavy_is_imported() -> None:
     """The wrapper, its planning and a skipped stage need neither torch, mlflow, dvc nor prefect."""
     script = (
-        "import sys, tasks.stages.prefect_task, tasks.stages.runs, tasks.stages.plan\n"
+        "import sys, tasks.stages.prefect_task, tasks.stages.runs.run_store, tasks.stages.plan\n"
         "import tasks.tracking.mlflow_record, tasks.tracking.dvc_store, tasks.stages.versions\n"
         "print({'torch', 'mlflow', 'dvc', 'prefect'} & set(sys.modules))"
     )

@@ -1,0 +1,206 @@
+"""One attempt at a time per key, and an attempt that lost its turn cannot commit.
+
+A lease is a file that names the owner and carries a token, which grows with every owner. The owner
+beats: it renews a time stamp from a side thread. A lease is taken over at once when its owner is
+dead and could be seen, else when its last beat is older than the time to live.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tasks.processes.identity import ProcessIdentity, current_process, machine_seconds
+from tasks.settings.errors import StageError
+from tasks.storage.fencing import Claim, holds_lease, read_lease
+from tasks.storage.files import write_json
+from tasks.storage.locks import FileLock
+
+if TYPE_CHECKING:
+    from tasks.stages.leases.remote_lease import RemoteLease
+
+_DEFAULT_TTL_SECONDS = 90.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between two looks at a key that somebody else works on."""
+SAY_AGAIN_SECONDS = 60.0
+"""Between two sentences about waiting."""
+
+_log = logging.getLogger("sparring.stages")
+
+
+class LeaseLostError(StageError):
+    """Another attempt took over; this one must stop and cannot commit."""
+
+
+class Lease:
+    """The right to work on one key, as long as its token is the newest.
+
+    Attributes:
+        token: number of this attempt at the key, from 1.
+    """
+
+    def __init__(self, path: Path, token: int) -> None:
+        """Hold an acquired lease and begin to beat; use `acquire_lease` instead."""
+        self.path = path
+        self.token = token
+        self._shared: RemoteLease | None = None
+        self._stop = threading.Event()
+        self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise `LeaseLostError` if another attempt holds the key now."""
+        if self._lost.is_set() or not holds_lease(self.path, self.token):
+            self._lost.set()
+            raise LeaseLostError(
+                f"attempt {self.token} at {self.path.stem[:16]} lost its lease: it was silent for "
+                f"over {lease_ttl():g} s and another attempt took over; nothing of it is kept"
+            )
+        if self._shared is not None:
+            self._shared.check()
+
+    def share(self, shared: RemoteLease) -> None:
+        """Hold the key among all machines too; the attempt is numbered above all of theirs."""
+        with FileLock(_lock_path(self.path)):
+            self.check()
+            self.token = max(self.token, shared.token)
+            write_json(self.path, _record(self.token))
+        self._shared = shared
+
+    @property
+    def claim(self) -> Claim:
+        """The right as plain values, for processes that work for this one."""
+        return Claim(self.path, self.token)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether no machine has tried before, so that nobody has left anything on the remote."""
+        return self._shared is not None and self._shared.token == 1
+
+    @contextmanager
+    def fenced(self) -> Iterator[None]:
+        """Hold the key so that nobody can take over inside the block.
+
+        Raises:
+            LeaseLostError: when somebody has already.
+        """
+        with FileLock(_lock_path(self.path)):
+            self.check()
+            yield
+
+    def release(self) -> None:
+        """Give the key back; fine if it was lost."""
+        self._stop.set()
+        if self._shared is not None:
+            self._shared.release()
+        with FileLock(_lock_path(self.path)):
+            if holds_lease(self.path, self.token):
+                write_json(self.path, {"token": self.token, "owner": None})
+
+    def _beat(self) -> None:
+        """Renew the time stamp a few times per time to live until released or lost."""
+        while not self._stop.wait(lease_ttl() / 6):
+            try:
+                with FileLock(_lock_path(self.path)):
+                    if self._stop.is_set():
+                        return
+                    if not holds_lease(self.path, self.token):
+                        self._lost.set()
+                        return
+                    write_json(self.path, _record(self.token))
+            except OSError as error:
+                _log.warning("cannot renew the lease %s: %s", self.path.name, error)
+
+
+def lease_ttl() -> float:
+    """Return how many seconds an owner may be silent: 90, or `SPARRING_LEASE_TTL`."""
+    return float(os.environ.get("SPARRING_LEASE_TTL") or _DEFAULT_TTL_SECONDS)
+
+
+@contextmanager
+def unclaimed(folder: Path, key: str) -> Iterator[bool]:
+    """Keep everybody from taking a key inside the block; yields whether nobody works on it.
+
+    Args:
+        folder: the home's leases.
+        key: the stage's key.
+    """
+    path = Path(folder) / f"{key}.json"
+    with FileLock(_lock_path(path)):
+        record = read_lease(path)
+        owner = record["owner"]
+        yield owner is None or _is_gone(ProcessIdentity.from_json(owner), record)
+
+
+Result = TypeVar("Result")
+
+
+def acquire_lease(
+    folder: Path, key: str, *, is_done: Callable[[], Result | None], say: Callable[[str], None]
+) -> Lease | Result:
+    """Wait for the right to work on a key.
+
+    Args:
+        folder: the home's leases.
+        key: the stage's key.
+        is_done: asked while waiting for the result that the owner may have left.
+        say: told, from time to time, whom we wait for.
+
+    Returns:
+        The lease; or what `is_done` answered, when there is nothing left to do.
+    """
+    path = Path(folder) / f"{key}.json"
+    waited, pause, said = time.monotonic(), FIRST_PAUSE, -SAY_AGAIN_SECONDS
+    while True:
+        lease, blocker = _try_acquire(path)
+        if lease is not None:
+            return lease
+        if (result := is_done()) is not None:
+            return result
+        if time.monotonic() - said > SAY_AGAIN_SECONDS:
+            said = time.monotonic()
+            say(f"waiting for {blocker}, which works on it ({said - waited:.0f} s so far)")
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _try_acquire(path: Path) -> tuple[Lease | None, ProcessIdentity | None]:
+    """Take a key that is free or whose owner is gone; else return the owner."""
+    with FileLock(_lock_path(path)):
+        record = read_lease(path)
+        if record["owner"] is not None:
+            owner = ProcessIdentity.from_json(record["owner"])
+            if not _is_gone(owner, record):
+                return None, owner
+            _log.warning("taking over from %s, which is gone", owner)
+        token = record["token"] + 1
+        write_json(path, _record(token))
+    return Lease(path, token), None
+
+
+def _is_gone(owner: ProcessIdentity, record: dict[str, Any]) -> bool:
+    """Tell whether an owner died, or has been silent for longer than the time to live."""
+    if owner.is_known_dead():
+        return True
+    same_boot = owner.boot == current_process().boot
+    # The wall clock may be set; the machine's own is comparable within one boot only.
+    silent = machine_seconds() - record["beat"] if same_boot else time.time() - record["time"]
+    return silent > lease_ttl()
+
+
+def _record(token: int) -> dict[str, Any]:
+    """Return the lease of this process, beating now."""
+    owner = current_process().to_json()
+    return {"token": token, "owner": owner, "beat": machine_seconds(), "time": time.time()}
+
+
+def _lock_path(path: Path) -> Path:
+    """Return the lock held while a lease's file is read and rewritten."""
+    return path.with_suffix(".lock")

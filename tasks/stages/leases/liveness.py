@@ -1,0 +1,56 @@
+"""Whether anybody still works on a key, as the lease tells it."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+
+from tasks.processes.identity import ProcessIdentity, current_process, machine_seconds
+from tasks.stages.remote.layout import beat_name, lease_folder, read_object, token_name
+from tasks.storage.errors import CorruptError
+from tasks.storage.files import read_json
+from tasks.storage.home import Home
+from tasks.tracking.remote import Remote
+
+
+def owner_silence(home: Home, remote: Remote | None, key: str) -> float | None:
+    """Return how long the owner of a key has said nothing.
+
+    Args:
+        home: that holds the leases where there is no remote.
+        remote: that holds them otherwise.
+        key: the stage's key.
+
+    Returns:
+        Seconds; infinity when the owner is surely dead; None when nobody holds the key.
+    """
+    try:
+        return _local_silence(home, key) if remote is None else _remote_silence(remote, key)
+    except (FileNotFoundError, CorruptError, KeyError, TypeError):
+        return None
+
+
+def _local_silence(home: Home, key: str) -> float | None:
+    """Read the lease's file."""
+    record = read_json(home.leases / f"{key}.json")
+    if record["owner"] is None:
+        return None
+    owner = ProcessIdentity.from_json(record["owner"])
+    if owner.is_known_dead():
+        return math.inf
+    same_boot = owner.boot == current_process().boot
+    return float(machine_seconds() - record["beat"] if same_boot else time.time() - record["time"])
+
+
+def _remote_silence(remote: Remote, key: str) -> float | None:
+    """Read the newest lease on the remote; ages are by the remote's clock."""
+    numbers = (re.search(r"/(\d{6})\.json$", name) for name in remote.names(lease_folder(key)))
+    token = max((int(found.group(1)) for found in numbers if found), default=0)
+    record = read_object(remote, token_name(key, token)) if token else None
+    if record is None or record["owner"] is None:
+        return None
+    if ProcessIdentity.from_json(record["owner"]).is_known_dead():
+        return math.inf
+    ages = (remote.age(beat_name(key, token)), remote.age(token_name(key, token)))
+    return min((age for age in ages if age is not None), default=None)

@@ -1,0 +1,205 @@
+"""The same lease for machines that share nothing but the remote.
+
+The owners of a key are numbered objects that only one caller can create each; the newest number
+holds the key. The owner rewrites a second object, and its age, by the remote's own clock, tells the
+others how long it has been silent. While the remote cannot be reached nobody can take over either,
+so an owner loses the key only when a newer number is there.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tasks.processes.identity import ProcessIdentity, current_process
+from tasks.settings.errors import ConfigError
+from tasks.stages.leases.lease import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    SAY_AGAIN_SECONDS,
+    Lease,
+    LeaseLostError,
+    Result,
+    acquire_lease,
+    lease_ttl,
+)
+from tasks.stages.remote.layout import (
+    beat_name,
+    check_layout,
+    lease_folder,
+    read_object,
+    token_name,
+    write_object,
+)
+from tasks.storage.errors import CorruptError, StorageError
+from tasks.storage.home import Home
+from tasks.storage.plain import json_text
+from tasks.tracking.remote import Remote
+
+_log = logging.getLogger("sparring.stages")
+
+
+class RemoteLease:
+    """The right to work on one key among all machines, as long as its number is the newest.
+
+    Attributes:
+        token: number of this attempt among those of all machines, from 1.
+    """
+
+    def __init__(self, remote: Remote, key: str, token: int) -> None:
+        """Hold an acquired number and begin to beat; use `acquire_everywhere` instead."""
+        self.token = token
+        self._remote, self._key = remote, key
+        self._stop = threading.Event()
+        self._lost = threading.Event()
+        self._has_beaten = False
+        self._thread = threading.Thread(target=self._beat, name="remote-lease", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise `LeaseLostError` if another machine holds the key now."""
+        if self._lost.is_set() or self._is_superseded():
+            self._lost.set()
+            raise LeaseLostError(
+                f"attempt {self.token} at {self._key[:16]} lost its lease: it was silent for over "
+                f"{lease_ttl():g} s and another machine took over; nothing of it is kept"
+            )
+
+    def release(self) -> None:
+        """Give the key back; fine if it was lost."""
+        self._stop.set()
+        if self._lost.is_set():
+            return
+        try:
+            write_object(self._remote, token_name(self._key, self.token), _record(None))
+            if self._has_beaten:
+                self._remote.delete(beat_name(self._key, self.token))
+        except (StorageError, ConfigError) as error:
+            _log.warning("the lease of %s stays until it runs out: %s", self._key[:16], error)
+
+    def _is_superseded(self) -> bool:
+        """Tell whether a newer number is there."""
+        return self._remote.get(token_name(self._key, self.token + 1)) is not None
+
+    def _beat(self) -> None:
+        """Rewrite the beating object a few times per time to live until released or lost."""
+        while not self._stop.wait(lease_ttl() / 6):
+            try:
+                if self._is_superseded():
+                    self._lost.set()
+                    return
+                self._has_beaten = True
+                self._remote.put(beat_name(self._key, self.token), b"")
+            except (StorageError, ConfigError) as error:
+                _log.warning("cannot renew the lease of %s: %s", self._key[:16], error)
+
+
+def acquire_everywhere(
+    home: Home,
+    remote: Remote | None,
+    key: str,
+    *,
+    is_done: Callable[[], Result | None],
+    say: Callable[[str], None],
+) -> Lease | Result:
+    """Wait for the right to work on a key, on this machine and among all that share the remote.
+
+    Args:
+        home: of this machine.
+        remote: what the machines share; None for this machine alone.
+        key: the stage's key.
+        is_done: asked while waiting for the result that the owner may have left.
+        say: told, from time to time, whom we wait for.
+
+    Returns:
+        The lease; or what `is_done` answered, when there is nothing left to do.
+    """
+    lease = acquire_lease(home.leases, key, is_done=is_done, say=say)
+    if remote is None or not isinstance(lease, Lease):
+        return lease
+    shared: RemoteLease | Result | None = None
+    try:
+        check_layout(remote, to_write=True)
+        shared = _acquire(remote, key, is_done=is_done, say=say)
+        if isinstance(shared, RemoteLease):
+            lease.share(shared)
+            return lease
+    except BaseException:
+        if isinstance(shared, RemoteLease):
+            shared.release()
+        lease.release()
+        raise
+    lease.release()
+    return shared
+
+
+def _acquire(
+    remote: Remote, key: str, *, is_done: Callable[[], Result | None], say: Callable[[str], None]
+) -> RemoteLease | Result:
+    """Wait for a number of one's own."""
+    waited, pause, said = time.monotonic(), FIRST_PAUSE, -SAY_AGAIN_SECONDS
+    while True:
+        lease, blocker = _try_acquire(remote, key)
+        if lease is not None:
+            return lease
+        if (result := is_done()) is not None:
+            return result
+        if blocker and time.monotonic() - said > SAY_AGAIN_SECONDS:
+            said = time.monotonic()
+            say(f"waiting for {blocker}, which works on it ({said - waited:.0f} s so far)")
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _try_acquire(remote: Remote, key: str) -> tuple[RemoteLease | None, ProcessIdentity | None]:
+    """Take a key that is free or whose owner is gone; else return the owner."""
+    newest = _newest_token(remote, key)
+    if newest:
+        owner = _owner(remote, key, newest)
+        if owner is not None and not _is_gone(remote, key, newest, owner):
+            return None, owner
+    data = json_text(_record(current_process())).encode()
+    if not remote.put_if_absent(token_name(key, newest + 1), data):
+        return None, None
+    return RemoteLease(remote, key, newest + 1), None
+
+
+def _newest_token(remote: Remote, key: str) -> int:
+    """Return the highest number; a listing may lag behind, so the next ones are asked for."""
+    if remote.get(token_name(key, 1)) is None:
+        return 0  # mostly so, and nothing needs to be listed
+    numbers = (re.search(r"/(\d{6})\.json$", name) for name in remote.names(lease_folder(key)))
+    newest = max((int(found.group(1)) for found in numbers if found), default=1)
+    while remote.get(token_name(key, newest + 1)) is not None:
+        newest += 1
+    return newest
+
+
+def _owner(remote: Remote, key: str, token: int) -> ProcessIdentity | None:
+    """Return who holds a number; None when it was given back or its object is damaged."""
+    try:
+        record = read_object(remote, token_name(key, token)) or _record(None)
+        return ProcessIdentity.from_json(record["owner"]) if record["owner"] else None
+    except (CorruptError, KeyError, TypeError) as error:
+        _log.warning("lease %d of %s is damaged and taken as free: %s", token, key[:16], error)
+        return None
+
+
+def _is_gone(remote: Remote, key: str, token: int, owner: ProcessIdentity) -> bool:
+    """Tell whether an owner died, or has been silent for longer than the time to live."""
+    if owner.is_known_dead():
+        return True
+    ages = (remote.age(beat_name(key, token)), remote.age(token_name(key, token)))
+    silent = min((age for age in ages if age is not None), default=0.0)
+    if silent > lease_ttl():
+        _log.warning("taking over from %s, silent for %.0f s", owner, silent)
+    return silent > lease_ttl()
+
+
+def _record(owner: ProcessIdentity | None) -> dict[str, Any]:
+    """Return the content of a number's object."""
+    return {"owner": owner.to_json() if owner else None}

@@ -1,0 +1,1 @@
+"""What every artifact came from and what was made of it: the graph, its differences, its page."""

@@ -1,0 +1,286 @@
+"""The lineage graph: what was made from what, read from manifests and the journals of runs.
+
+It needs no server and no heavy library. What housekeeping has removed is still there by name, as
+far as those who used it know it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tasks.settings.errors import ConfigError
+from tasks.stages.manifest import InputRecord, Manifest
+from tasks.stages.runs.context import stage_title
+from tasks.stages.runs.run_store import Run
+
+NodeKind = Literal["artifact", "external", "run"]
+Place = Literal["here", "remote", "removed", "gone", ""]
+"""Where an output is: its manifest is `gone`, or only its files are `removed`; "" for others."""
+
+ManifestReader = Callable[[str, str], Manifest | None]
+"""Returns the manifest of a stage and a key, from wherever there is one."""
+
+_SHORTEST_PREFIX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An output of a stage, a user's own file, or a flow run."""
+
+    id: str
+    """`STAGE/KEY`, `external/DIGEST` or `run/RUN`."""
+    kind: NodeKind
+    """Which of them."""
+    title: str
+    """What people call it."""
+    digest: str = ""
+    """DVC's md5; empty for runs, and where only parts of a removed output are known."""
+    place: Place = ""
+    """Where an output is."""
+    manifest: Manifest | None = None
+    """Of an output; None when it is gone."""
+    run: Run | None = None
+    """What is known of a flow run."""
+
+    @property
+    def stage(self) -> str:
+        """The stage's name; "external" or "run" for others."""
+        return self.id.partition("/")[0]
+
+    @property
+    def key(self) -> str:
+        """The stage's key, the file's digest or the run's id."""
+        return self.id.partition("/")[2]
+
+    @property
+    def made_by(self) -> str:
+        """Id of the flow run that made an output; may be empty."""
+        return str(self.manifest.provenance.get("run", "")) if self.manifest else ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all that is known, as plain values."""
+        plain: dict[str, Any] = {
+            "id": self.id,
+            "kind": self.kind,
+            "title": self.title,
+            "digest": self.digest,
+            "place": self.place,
+        }
+        if made := self.manifest:
+            plain |= {
+                "version": made.version,
+                "seed": made.seed,
+                "config": made.config,
+                "arguments": made.arguments,
+                "metrics": made.to_json()["metrics"],
+                "bytes": made.size,
+                "provenance": made.provenance,
+            }
+        if self.run:
+            names = ("flow", "status", "started", "updated", "prefect_flow_run")
+            plain |= {name: getattr(self.run, name) for name in names}
+        return plain
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One thing went into another, or a run made or used it."""
+
+    source: str
+    """Id of what went in, or of the run."""
+    target: str
+    """Id of what came out."""
+    role: str
+    """The input's role; "made" or "used" from a run."""
+    part: str = ""
+    """Which part of the source; empty for all of it."""
+
+
+@dataclass
+class Graph:
+    """Nodes by id, and the edges between them."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    """By id, in the order they were found."""
+    into: dict[str, list[Edge]] = field(default_factory=dict)
+    """The inputs of each output."""
+    out_of: dict[str, list[Edge]] = field(default_factory=dict)
+    """Where each thing went."""
+    calls: dict[str, list[Edge]] = field(default_factory=dict)
+    """What each run made and used, by the run's node id."""
+    callers: dict[str, list[Edge]] = field(default_factory=dict)
+    """The same edges by what was made or used."""
+    cut: set[str] = field(default_factory=set)
+    """Outputs whose inputs were left out because there are too many."""
+
+    @property
+    def edges(self) -> list[Edge]:
+        """All edges."""
+        groups = (*self.into.values(), *self.calls.values())
+        return [edge for group in groups for edge in group]
+
+    def add(self, node: Node) -> None:
+        """Put a node in; one that is known better stays."""
+        known = self.nodes.get(node.id)
+        if (
+            known is None
+            or known.manifest is None
+            and (node.manifest or known.title == known.stage)
+        ):
+            self.nodes[node.id] = node
+
+    def add_output(self, node: Node, files: Mapping[str, str]) -> None:
+        """Put a stage's output in with its inputs, which may be known by nothing else.
+
+        Args:
+            node: with its manifest.
+            files: names of users' files by digest.
+        """
+        manifest = node.manifest
+        if manifest is None or node.id in self.into:
+            return
+        self.add(node)
+        names = dict(manifest.provenance.get("external", {}))
+        edges = self.into[node.id] = []
+        for role, record in sorted(manifest.inputs.items(), key=_role_order):
+            source = _mentioned(record, str(names.get(role) or files.get(record.digest, "")))
+            self.add(source)
+            edge = Edge(source.id, node.id, role, record.part)
+            edges.append(edge)
+            self.out_of.setdefault(source.id, []).append(edge)
+
+    def add_call(self, run: str, target: str, role: str) -> None:
+        """Note that a run made or used an output."""
+        edges = self.calls.setdefault(run, [])
+        if all(edge.target != target for edge in edges):
+            edges.append(Edge(run, target, role))
+            self.callers.setdefault(target, []).append(edges[-1])
+
+    def inputs(self, name: str) -> list[Edge]:
+        """Return the edges into a node."""
+        return self.into.get(name, [])
+
+    def outputs(self, name: str) -> list[Edge]:
+        """Return the edges from a node to what was made of it; a run's calls."""
+        return self.calls.get(name) or self.out_of.get(name, [])
+
+    def members(self, run: str) -> list[str]:
+        """Return the outputs that a run made or used."""
+        return [edge.target for edge in self.calls.get(run, [])]
+
+    def up(self, *names: str) -> list[str]:
+        """Return the nodes and all they come from, the nearest first."""
+        return self._walk(names, lambda name: (edge.source for edge in self.inputs(name)))
+
+    def down(self, *names: str) -> list[str]:
+        """Return the nodes and all that was made of them, the nearest first."""
+        return self._walk(names, lambda name: (edge.target for edge in self.out_of.get(name, ())))
+
+    def ends(self, names: Iterable[str]) -> list[str]:
+        """Return those of the nodes from which no other of them was made."""
+        inside = set(names)
+        return [
+            name
+            for name in inside
+            if not any(edge.target in inside for edge in self.out_of.get(name, ()))
+        ]
+
+    def around(self, names: Iterable[str]) -> Graph:
+        """Return the part of the graph that has only these nodes."""
+        inside = set(names)
+        part = Graph(cut=self.cut & inside)
+        part.nodes = {name: node for name, node in self.nodes.items() if name in inside}
+        for kind in ("into", "out_of", "calls", "callers"):
+            for name, edges in getattr(self, kind).items():
+                kept = [edge for edge in edges if {edge.source, edge.target} <= inside]
+                if kept:
+                    getattr(part, kind)[name] = kept
+        return part
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all nodes and edges as plain values."""
+        edges = [
+            {"from": edge.source, "to": edge.target, "role": edge.role, "part": edge.part}
+            for edge in self.edges
+        ]
+        return {"nodes": [node.to_json() for node in self.nodes.values()], "edges": edges}
+
+    def find(self, name: str) -> Node:
+        """Return the node that a key, a digest, a run's id, or the beginning of one means.
+
+        Args:
+            name: `latest` means the newest run.
+
+        Raises:
+            ConfigError: when it means nothing, or several things.
+        """
+        runs = sorted(
+            (node for node in self.nodes.values() if node.run is not None),
+            key=lambda node: (node.run.started, node.key) if node.run else ("", ""),
+        )
+        if name == "latest" and runs:
+            return runs[-1]
+        found = [node for node in self.nodes.values() if _is_called(node, name)]
+        exact = [node for node in found if name in (node.id, node.key)]
+        if len(exact or found) == 1:
+            return (exact or found)[0]
+        if found:
+            some = ", ".join(f"{node.key[:24]} ({node.title})" for node in found[:8])
+            raise ConfigError(f"{name!r} is the beginning of several: {some}; give more of it")
+        short = (
+            f"; give at least {_SHORTEST_PREFIX} characters" if len(name) < _SHORTEST_PREFIX else ""
+        )
+        raise ConfigError(
+            f"nothing here has the key, digest or run id {name!r}{short}; "
+            "`sparring ls artifacts` and `sparring ls runs` list them"
+        )
+
+    def _walk(self, names: Iterable[str], neighbours: Callable[[str], Iterator[str]]) -> list[str]:
+        """Return what can be reached, in order of distance."""
+        seen = dict.fromkeys(names)
+        queue = deque(seen)
+        while queue:
+            for name in neighbours(queue.popleft()):
+                if name not in seen:
+                    seen[name] = None
+                    queue.append(name)
+        return list(seen)
+
+
+def output_node(manifest: Manifest, place: Place) -> Node:
+    """Return the node of a finished stage."""
+    title = stage_title(manifest.stage, manifest.label)
+    name = f"{manifest.stage}/{manifest.key}"
+    return Node(name, "artifact", title, manifest.digest, place, manifest)
+
+
+def run_node(run: Run) -> Node:
+    """Return the node of a flow run."""
+    return Node(f"run/{run.id}", "run", run.id, run=run)
+
+
+def _role_order(item: tuple[str, InputRecord]) -> tuple[str, int, str]:
+    """Sort roles by name, and the items of a list by number."""
+    name, _, index = item[0].partition(".")
+    return name, int(index) if index.isdigit() else -1, index
+
+
+def _mentioned(record: InputRecord, label: str) -> Node:
+    """Return what an input's record says of its source."""
+    if not record.key:
+        title = label or f"file {record.digest[:8]}"
+        return Node(f"external/{record.digest}", "external", title, record.digest)
+    digest = "" if record.part else record.digest
+    return Node(f"{record.stage}/{record.key}", "artifact", record.stage, digest, "gone")
+
+
+def _is_called(node: Node, name: str) -> bool:
+    """Tell whether a user may mean this node."""
+    if name == node.id:
+        return True
+    if len(name) < _SHORTEST_PREFIX:
+        return False
+    return node.key.startswith(name) or node.digest.startswith(name)

@@ -1,0 +1,59 @@
+"""Writes the lineage of a stage or a run as files: a page for people, JSON for programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.settings.errors import ConfigError
+from tasks.stages.lineage.graph import Graph
+from tasks.stages.lineage.page import lineage_page, symbolic_link
+from tasks.stages.lineage.page_details import Link
+from tasks.stages.lineage.reading import ancestry, remote_reader, run_graph
+from tasks.storage.files import write_atomic
+from tasks.storage.home import Home
+from tasks.storage.plain import json_text
+
+if TYPE_CHECKING:
+    from tasks.tracking.remote import Remote
+
+PAGE, DATA = "lineage.html", "lineage.json"
+_LONGEST_SECONDS = 2.0
+"""What a stage waits for manifests of its ancestors that lie on the remote alone."""
+
+
+def write_lineage(
+    home: Home, key_or_run: str, folder: Path, *, remote: Remote | None = None
+) -> Path:
+    """Write what a stage's output comes from, or all that a flow run made and used.
+
+    Args:
+        home: whose manifests and runs are read.
+        key_or_run: a whole key, or a run's id.
+        folder: receives `lineage.html`, whose links are `sparring:stage/KEY` and
+            `sparring:run/RUN`, and `lineage.json`.
+        remote: asked, for a short time, for the manifests that are not here.
+
+    Returns:
+        The page.
+
+    Raises:
+        ConfigError: when there is no such stage or run.
+        DiskError: when the disk refuses.
+    """
+    elsewhere = remote_reader(home, remote, _LONGEST_SECONDS) if remote else None
+    stages = [path.parent.name for path in home.manifests.glob(f"*/{key_or_run}.json")]
+    if stages:
+        graph = ancestry(home, [(stages[0], key_or_run)], elsewhere=elsewhere)
+        return save_graph(graph, f"{stages[0]}/{key_or_run}", folder)
+    if not (home.runs / key_or_run / "run.json").is_file():
+        raise ConfigError(f"there is no stage or run {key_or_run!r} in {home.root}")
+    graph = run_graph(home, key_or_run, elsewhere=elsewhere)
+    return save_graph(graph, f"run/{key_or_run}", folder)
+
+
+def save_graph(graph: Graph, focus: str, folder: Path, link: Link = symbolic_link) -> Path:
+    """Write a graph as `lineage.html` and `lineage.json`, and return the page."""
+    write_atomic(folder / DATA, json_text({"focus": focus, **graph.to_json()}) + "\n")
+    write_atomic(folder / PAGE, lineage_page(graph, focus, link=link))
+    return folder / PAGE

@@ -1,0 +1,87 @@
+"""What a stage's body reports to, and where that goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tasks.settings.errors import SparringError
+from tasks.stages.call import StageCall
+from tasks.stages.lineage.writing import write_lineage
+from tasks.stages.manifest import Manifest
+from tasks.stages.runs.context import RunContext
+from tasks.storage.digests import FileDigest
+from tasks.storage.errors import StorageError
+
+Listener = Callable[[int, int, str], None]
+"""Told `(done, total, unit)` while a body runs."""
+
+_SHOWN = frozenset({".md", ".html", ".png", ".svg", ".csv", ".json"})
+_LARGEST_SHOWN = 2_000_000
+
+
+class StageLog:
+    """The `Log` of one attempt: figures to the spool, progress to whoever watches."""
+
+    def __init__(
+        self, run: RunContext, call: StageCall, attempt: int, listener: Listener | None
+    ) -> None:
+        """Report for an attempt at a call."""
+        self._run, self._call, self._attempt = run, call, attempt
+        self._listener = listener
+        self._has_warned = False
+
+    def __call__(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Record figures."""
+        self.keep(metrics, step)
+        self._run.progress.metrics(self._call.title, metrics, step)
+
+    def keep(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Spool figures without showing them."""
+        if self._run.spool is None or not metrics:
+            return
+        try:
+            self._run.spool.metrics(self._call.key, metrics, step=step, attempt=self._attempt)
+        except (OSError, StorageError) as error:
+            if not self._has_warned:
+                self._run.progress.note(self._call.title, f"figures are not recorded: {error}")
+                self._has_warned = True
+
+    def keep_files(self, manifest: Manifest) -> None:
+        """Spool the small files that a person may want to read in MLflow: reports and plots."""
+        folder = manifest.folder(self._run.home)
+        paths = [folder / file.path for file in manifest.files if _is_readable(file)]
+        if self._run.spool is None or not paths:
+            return
+        try:
+            self._run.spool.files(self._call.key, paths)
+        except (OSError, StorageError) as error:
+            self._run.progress.note(self._call.title, f"its files are not recorded: {error}")
+
+    def keep_lineage(self, manifest: Manifest) -> None:
+        """Spool a page of all that the output comes from."""
+        if self._run.spool is None:
+            return
+        folder = self._run.spool.folder / "pages" / manifest.key[:16]
+        try:
+            page = write_lineage(self._run.home, manifest.key, folder, remote=self._run.remote)
+            self._run.spool.files(self._call.key, [page], links=True)
+            self._run.spool.files(self._call.key, [page.with_suffix(".json")])
+        except (OSError, StorageError, SparringError) as error:
+            self._run.progress.note(self._call.title, f"its lineage is not recorded: {error}")
+
+    def note(self, text: str) -> None:
+        """Tell the user one thing."""
+        self._run.progress.note(self._call.title, text)
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Say how far the work is."""
+        self._run.progress.progress(self._call.title, done, total, unit)
+        if self._listener is not None:
+            self._listener(done, total, unit)
+
+
+def _is_readable(file: FileDigest) -> bool:
+    """Tell whether MLflow gets a copy; weights and data are in the store alone."""
+    at_top = "/" not in file.path
+    return at_top and file.size <= _LARGEST_SHOWN and Path(file.path).suffix in _SHOWN

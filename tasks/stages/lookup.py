@@ -1,0 +1,103 @@
+"""Whether a stage is done: here, on the remote, or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasks.stages.call import StageCall
+from tasks.stages.manifest import (
+    Manifest,
+    artifact_folder,
+    damaged_files,
+    file_problem,
+    load_manifest,
+)
+from tasks.stages.remote.known_pushed import is_pushed
+from tasks.stages.remote.transfer import fetch_manifest, settle
+from tasks.stages.retention.dropped import mark_used, tombstone
+from tasks.stages.runs.context import RunContext
+from tasks.storage.errors import CorruptError
+from tasks.storage.files import remove_tree
+from tasks.storage.home import Home
+from tasks.tracking.remote import Remote
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of one stage."""
+
+    manifest: Manifest | None
+    """Of the finished stage; None when it has to run."""
+    is_here: bool = False
+    """Whether all its files are on this machine."""
+    is_remote: bool = False
+    """Whether the remote was asked and has it."""
+    problem: str = ""
+    """Why what this machine has is not enough; empty where it is, or has nothing."""
+
+
+def look_up(
+    home: Home, remote: Remote | None, stage: str, key: str, *, verify: bool = False
+) -> Standing:
+    """Find out whether a stage is done; the remote is asked only if it is not whole here.
+
+    Args:
+        home: of this machine.
+        remote: asked for what is missing here; None where there is none.
+        stage: the stage's name.
+        key: the stage's key.
+        verify: read every file that is here, not only its size.
+    """
+    problem = ""
+    try:
+        manifest = load_manifest(home, stage, key)
+    except CorruptError as error:
+        manifest, problem = None, str(error)
+    if manifest is not None:
+        problems = damaged_files(home, manifest, verify=verify)
+        if not problems:
+            return Standing(manifest, is_here=True)
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        dropped = None if manifest.folder(home).exists() else tombstone(home, manifest)
+        problem = str(dropped or f"its output is damaged: {problems[0]}{more}")
+    theirs = None if remote is None else fetch_manifest(home, remote, stage, key)
+    if theirs is None:
+        return Standing(None, problem=problem)
+    is_here = manifest is None and not damaged_files(home, theirs, verify=verify)
+    return Standing(theirs, is_here, True, problem)
+
+
+def find_done(run: RunContext, call: StageCall, *, quiet: bool = False) -> Manifest | None:
+    """Return the manifest of a call that is done, with all its files here or on the remote.
+
+    What is committed but not whole any more is said aloud, unless `quiet`; it comes from the remote
+    or the stage runs again. The run remembers the call, should its output be lost later.
+    """
+    run.calls[call.key] = call
+    mark_used(run.home, call.spec.name, call.key)
+    standing = look_up(run.home, run.remote, call.spec.name, call.key, verify=run.verify)
+    manifest = standing.manifest
+    if (
+        standing.is_remote
+        and run.remote is not None
+        and not is_pushed(run.home, run.remote, call.key)
+    ):
+        settle(run.home, run.remote, call.key)
+    if manifest is not None and not standing.is_here:
+        for problem in _discard_damaged(run, manifest):
+            run.progress.note(call.title, f"{problem}; it is taken from the remote when needed")
+    elif manifest is None and standing.problem and not quiet:
+        folder = artifact_folder(run.home, call.spec.name, call.key)
+        run.progress.note(call.title, f"{folder}: {standing.problem}; the stage runs again")
+    return manifest
+
+
+def _discard_damaged(run: RunContext, manifest: Manifest) -> list[str]:
+    """Remove the files that are here and wrong, so that good ones can come from the remote."""
+    problems, folder = [], manifest.folder(run.home)
+    for file in manifest.files:
+        problem = file_problem(folder, file, verify=run.verify)
+        if problem and (folder / file.path).exists():
+            remove_tree(folder / file.path)
+            problems.append(f"{folder}: {problem}")
+    return problems

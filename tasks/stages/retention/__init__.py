@@ -1,0 +1,1 @@
+"""Which artifacts are still needed, and how the others are removed, here and on the remote."""

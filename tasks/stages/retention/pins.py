@@ -1,0 +1,77 @@
+"""What a user pinned: artifacts and runs that housekeeping never drops."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from tasks.stages.runs.references import shared_records
+from tasks.storage.errors import CorruptError
+from tasks.storage.files import safe_join
+from tasks.storage.home import Home
+from tasks.storage.plain import json_text
+from tasks.tracking.remote import Remote
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One thing that stays."""
+
+    kind: Literal["artifact", "run"]
+    """A run stands for all its stages."""
+    name: str
+    """The stage's key, or the run's id."""
+    stage: str = ""
+    """Of an artifact: the stage that made it."""
+    note: str = ""
+    """Why, in the user's words."""
+    time: str = ""
+    """When it was pinned, ISO 8601, UTC."""
+
+
+def pin(home: Home, kind: Literal["artifact", "run"], name: str, *, stage: str, note: str) -> Pin:
+    """Keep an artifact or a run from now on; on the remote, where there is one, for every machine.
+
+    Returns:
+        The new pin; one of that name is replaced.
+    """
+    made = Pin(kind, name, stage, note, datetime.now(UTC).isoformat(timespec="seconds"))
+    shared_records(home).put(_name(home, name), (json_text(asdict(made)) + "\n").encode())
+    return made
+
+
+def unpin(home: Home, name: str) -> bool:
+    """Let a pinned thing go; returns whether it was pinned."""
+    records = shared_records(home)
+    if records.get(_name(home, name)) is None:
+        return False
+    records.delete(_name(home, name))
+    return True
+
+
+def list_pins(home: Home) -> list[Pin]:
+    """Return all pins, by name.
+
+    Raises:
+        CorruptError: when one cannot be read: what it kept must not be dropped by mistake.
+    """
+    records = shared_records(home)
+    return [_read(records, name) for name in records.names("pins/")]
+
+
+def _name(home: Home, name: str) -> str:
+    """Return the object of a pin; refuses a name that leads elsewhere."""
+    safe_join(home.root, name)
+    return f"pins/{name}.json"
+
+
+def _read(records: Remote, name: str) -> Pin:
+    """Read one pin."""
+    try:
+        return Pin(**json.loads(records.get(name) or b""))
+    except (ValueError, TypeError) as error:
+        raise CorruptError(
+            f"{name} on {records.url} is no pin ({error}): pin it again, or remove that file"
+        ) from error

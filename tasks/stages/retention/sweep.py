@@ -1,0 +1,144 @@
+"""Drops what nobody needs any more from a home: files only, never a manifest.
+
+What may go is decided first and shown; each thing is looked at once more, under the locks of those
+who write, before it goes. A kill at any instant leaves a store that is consistent, and the next
+time goes on from there.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tasks.stages.retention.roots import Policy
+from tasks.storage.home import Home
+from tasks.storage.locks import FileLock
+
+Kind = Literal["artifact", "weights", "orphan", "objects", "work", "spool", "call", "leftover"]
+"""artifact, weights: the output of a stage; orphan: an output without manifest; objects: of DVC's
+cache, or of the remote; work: unfinished work; spool: records that MLflow has; call: a call as
+another process was told of it; leftover: what a killed process left."""
+
+WORKED_ON = "it is worked on now"
+JUST_USED = "it was made or used a moment ago"
+"""Why something stays for now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that goes, or went."""
+
+    kind: Kind
+    """What it is."""
+    name: str
+    """The stage and the beginning of the key, or a path in the home or on the remote."""
+    why: str
+    """Which rule lets it go."""
+    size: int
+    """Bytes that it frees; those shared with something that stays are not counted."""
+    is_last_copy: bool = False
+    """Whether no copy of a result is left anywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One thing that could go, and stays for now."""
+
+    name: str
+    """As of an item."""
+    why: str
+    """What speaks against it."""
+
+
+@dataclass(slots=True)
+class Sweep:
+    """What goes and what is held back."""
+
+    items: list[Item] = field(default_factory=list)
+    """What goes, or went."""
+    held: list[Held] = field(default_factory=list)
+    """What stays for now."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that are freed."""
+        return sum(item.size for item in self.items)
+
+    @property
+    def last_copies(self) -> list[Item]:
+        """Results of which no copy is left."""
+        return [item for item in self.items if item.is_last_copy]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Something that may go."""
+
+    kind: Kind
+    """What it is."""
+    name: str
+    """As of an item."""
+    why: str
+    """Which rule lets it go."""
+    paths: Sequence[Path]
+    """Files and folders that go with it."""
+    remove: Callable[[], str]
+    """Looks again and removes it; returns what speaks against it, or nothing."""
+    is_last_copy: bool = False
+    """Whether no copy of a result is left anywhere."""
+
+
+def collecting_lock(home: Home) -> FileLock:
+    """Return the lock of whoever drops things; a second one at the same time fails at once."""
+    return FileLock(home.root / "gc.lock", timeout=0)
+
+
+def carry_out(candidates: Sequence[Candidate], *, dry_run: bool) -> Sweep:
+    """Remove what may go, in the given order, or only say what it would free."""
+    sweep = Sweep()
+    for candidate, size in zip(candidates, _freed(candidates), strict=True):
+        problem = "" if dry_run else candidate.remove()
+        if problem:
+            sweep.held.append(Held(candidate.name, problem))
+            continue
+        last = candidate.is_last_copy
+        sweep.items.append(Item(candidate.kind, candidate.name, candidate.why, size, last))
+    return sweep
+
+
+def is_fresh(instant: float, policy: Policy) -> bool:
+    """Tell whether something happened so recently that it may still go on."""
+    return instant > time.time() - policy.grace_seconds
+
+
+def _freed(candidates: Sequence[Candidate]) -> list[int]:
+    """Return the bytes each candidate frees: a file with several names only when all of them go."""
+    names: Counter[tuple[int, int]] = Counter()
+    seen: dict[tuple[int, int], tuple[int, int, int]] = {}
+    for index, candidate in enumerate(candidates):
+        for status in (one for path in candidate.paths for one in _statuses(path)):
+            file = (status.st_dev, status.st_ino)
+            names[file] += 1
+            seen.setdefault(file, (index, status.st_nlink, status.st_size))
+    sizes = [0] * len(candidates)
+    for file, (index, links, size) in seen.items():
+        if names[file] >= links:
+            sizes[index] += size
+    return sizes
+
+
+def _statuses(path: Path) -> Iterator[os.stat_result]:
+    """Yield the status of a file, or of every file in a folder; what is gone is left out."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            for entry in os.scandir(path):
+                yield from _statuses(Path(entry.path))
+        else:
+            yield path.lstat()
+    except FileNotFoundError:
+        return

@@ -1,0 +1,1 @@
+"""A run of a flow: its record, its context, what it tells the tracking server, and aliases."""

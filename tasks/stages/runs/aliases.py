@@ -1,0 +1,269 @@
+"""Names that move: `candidate` and `champion` of a flow, each with its whole history.
+
+A move is a numbered record, written only if that number is free, so of two moves at once one wins.
+History is never rewritten: going back is a move too. Where there is a remote, it is the truth for
+every machine.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from tasks.settings.errors import ConfigError
+from tasks.stages.artifact import Artifact
+from tasks.stages.runs.context import RunContext
+from tasks.stages.runs.references import reference_of, referenced_artifact, shared_records
+from tasks.storage.errors import CorruptError, StorageError
+from tasks.storage.home import Home
+from tasks.storage.plain import json_text
+from tasks.tracking.remote import Remote, open_remote
+from tasks.tracking.remote_folder import FolderRemote
+from tasks.tracking.spool import Spool
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+ALIASES = (CANDIDATE, CHAMPION)
+ROLES = ("policy", "reward_model")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a flow offers as its result."""
+
+    models: Mapping[str, Artifact]
+    """By role: policy, reward_model."""
+    basis: Mapping[str, Artifact]
+    """What they were measured with and against, by name; the gate measures others with it too."""
+    config: Mapping[str, Any]
+    """The flow's configuration as plain values."""
+
+
+@dataclass(frozen=True, slots=True)
+class AliasRecord:
+    """One move of an alias."""
+
+    number: int
+    """From 1, without gaps."""
+    flow: str
+    """Whose models it names."""
+    alias: str
+    """candidate or champion."""
+    models: dict[str, str]
+    """`STAGE/KEY` by role: policy, reward_model."""
+    digests: dict[str, str]
+    """DVC's md5 of each, by role."""
+    run: str
+    """The run that made the models."""
+    time: str
+    """When it moved, ISO 8601, UTC."""
+    reason: str
+    """Why, in a few words."""
+    evidence: dict[str, Any] = field(default_factory=dict)
+    """What the gate saw: figures, and `STAGE/KEY` of the decision."""
+    restores: int = 0
+    """The number of the record that this one goes back to; 0 for a new model."""
+    basis: dict[str, str] = field(default_factory=dict)
+    """`STAGE/KEY` by name of what the models were measured with and against."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Of the run that made the models."""
+
+
+class AliasMovedError(StorageError):
+    """Somebody else moved the alias in the meantime."""
+
+
+def offer_candidate(run: RunContext, flow: str, figures: Mapping[str, float]) -> AliasRecord | None:
+    """Make what a flow offered its candidate, here and in MLflow.
+
+    Args:
+        run: of the flow, which ended well.
+        flow: its name.
+        figures: the run's headline figures.
+
+    Returns:
+        The record; None when the flow offered nothing.
+    """
+    if run.offer is None:
+        return None
+    now = current_alias(run.home, flow, CANDIDATE)
+    if now and now.run == run.run_id and now.models == _references(run.offer.models):
+        return now
+    evidence = {name: value for name, value in figures.items() if math.isfinite(value)}
+    draft = AliasRecord(
+        0,
+        flow,
+        CANDIDATE,
+        _references(run.offer.models),
+        {role: item.digest for role, item in run.offer.models.items()},
+        run.run_id,
+        "",
+        "the run ended well",
+        evidence,
+        basis=_references(run.offer.basis),
+        config=dict(run.offer.config),
+    )
+    record = move_alias(run.home, draft)
+    tell_alias(run.spool, record)
+    return record
+
+
+def tell_alias(spool: Spool | None, record: AliasRecord) -> None:
+    """Let MLflow's registered models follow an alias."""
+    if spool is not None:
+        keys = {role: reference.split("/")[1] for role, reference in record.models.items()}
+        spool.alias_moved(record.flow, record.alias, keys, record.evidence)
+
+
+def alias_history(home: Home, flow: str, alias: str) -> list[AliasRecord]:
+    """Return every move of an alias, the oldest first; nothing where it was never set.
+
+    Raises:
+        CorruptError: a record is damaged, naming it.
+    """
+    if open_remote() is None and not home.root.is_dir():
+        return []
+    records = shared_records(home)
+    names = records.names(_folder(flow, alias))
+    if not names and open_remote() is not None:
+        names = _publish_local(home, records, flow, alias)
+    return [_read(records, name) for name in names]
+
+
+def current_alias(home: Home, flow: str, alias: str) -> AliasRecord | None:
+    """Return what an alias names now, or None."""
+    history = alias_history(home, flow, alias)
+    return history[-1] if history else None
+
+
+def require_alias(home: Home, flow: str, alias: str) -> AliasRecord:
+    """Return what an alias names now.
+
+    Raises:
+        ConfigError: it was never set.
+    """
+    record = current_alias(home, flow, alias)
+    if record is None:
+        how = {
+            CANDIDATE: f"every run of {flow} that ends well sets it: `sparring run {flow}`",
+            CHAMPION: f"`sparring promote --flow {flow}` sets it",
+        }
+        raise ConfigError(f"{flow} has no {alias} yet; {how[alias]}")
+    return record
+
+
+def alias_models(home: Home, record: AliasRecord) -> dict[str, Artifact]:
+    """Return the models of an alias by role.
+
+    Raises:
+        ConfigError: one is gone from here and from the remote.
+    """
+    who = f"the {record.alias} of {record.flow} (run {record.run})"
+    return {
+        role: referenced_artifact(home, reference, record.alias, said_by=f"{role} of {who}")
+        for role, reference in record.models.items()
+    }
+
+
+def move_alias(home: Home, draft: AliasRecord, after: int | None = None) -> AliasRecord:
+    """Let an alias name other models.
+
+    Args:
+        home: whose records they are, unless there is a remote.
+        draft: what to write; its number and time are filled in.
+        after: the number of the newest record that the caller knows; None to go behind any.
+
+    Returns:
+        The new record.
+
+    Raises:
+        AliasMovedError: another record came after `after`.
+    """
+    records = shared_records(home)
+    while True:
+        now = current_alias(home, draft.flow, draft.alias)
+        number = now.number if now else 0
+        if after is not None and number != after:
+            raise AliasMovedError(
+                f"the {draft.alias} of {draft.flow} was moved meanwhile: it is run "
+                f"{now.run if now else '-'} since {now.time if now else '-'}; look at "
+                "`sparring ls aliases`, then ask again"
+            )
+        moment = datetime.now(UTC).isoformat(timespec="seconds")
+        record = replace(draft, number=number + 1, time=moment)
+        name = f"{_folder(draft.flow, draft.alias)}{record.number:06d}.json"
+        if records.put_if_absent(name, _text(record)):
+            return record
+
+
+def record_before(history: list[AliasRecord]) -> AliasRecord | None:
+    """Return what an alias named before its present models, or None: going back goes further back.
+
+    Example:
+        A, B, back to A: before that there was nothing, not B.
+    """
+    stack: list[AliasRecord] = []
+    for record in history:
+        if record.restores:
+            while stack and stack[-1].number != record.restores:
+                stack.pop()
+        else:
+            stack.append(record)
+    return stack[-2] if len(stack) > 1 else None
+
+
+def list_aliases(home: Home) -> list[AliasRecord]:
+    """Return what every alias of every flow names now: the roots that must never be collected."""
+    if open_remote() is None and not home.root.is_dir():
+        return []
+    names = shared_records(home).names("aliases/")
+    pairs = sorted({tuple(name.split("/")[1:3]) for name in names if name.count("/") == 3})
+    found = [current_alias(home, flow, alias) for flow, alias in pairs]
+    return [record for record in found if record is not None]
+
+
+def alias_rows(home: Home) -> list[dict[str, Any]]:
+    """Return the aliases as `sparring ls aliases` shows them."""
+    return [
+        {
+            "flow": record.flow,
+            "alias": record.alias,
+            **{role: record.models.get(role, "") for role in ROLES},
+            "run": record.run,
+            "since": record.time,
+            "why": record.reason,
+        }
+        for record in list_aliases(home)
+    ]
+
+
+def _references(artifacts: Mapping[str, Artifact]) -> dict[str, str]:
+    return {name: reference_of(artifact) for name, artifact in artifacts.items()}
+
+
+def _folder(flow: str, alias: str) -> str:
+    return f"aliases/{flow}/{alias}/"
+
+
+def _text(record: AliasRecord) -> bytes:
+    return (json_text(asdict(record), indent=1) + "\n").encode()
+
+
+def _read(records: Remote, name: str) -> AliasRecord:
+    """Read one record."""
+    data = records.get(name)
+    try:
+        return AliasRecord(**json.loads(data or b""))
+    except (ValueError, TypeError) as error:
+        raise CorruptError(f"{records.url}/{name} is no record of an alias: {error}") from error
+
+
+def _publish_local(home: Home, records: Remote, flow: str, alias: str) -> list[str]:
+    """Give a new remote the history that was begun without one."""
+    local = FolderRemote(home.root)
+    for name in local.names(_folder(flow, alias)) if home.root.is_dir() else []:
+        records.put_if_absent(name, local.get(name) or b"")
+    return records.names(_folder(flow, alias))

@@ -1,0 +1,181 @@
+"""The flow run that a stage call belongs to: what it writes to and who watches it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from tasks.storage.home import Home, current_home
+from tasks.tracking.remote import Remote, open_remote
+
+if TYPE_CHECKING:
+    from tasks.stages.artifact import Artifact
+    from tasks.stages.call import StageCall
+    from tasks.stages.log import Listener
+    from tasks.stages.manifest import Manifest
+    from tasks.stages.plan import PlannedStage
+    from tasks.stages.runs.aliases import Offer
+    from tasks.tracking.spool import Spool
+
+StageState = Literal["running", "cached", "completed", "failed", "interrupted"]
+"""`cached` was done before; `interrupted` was told to stop and resumes where it was."""
+
+_log = logging.getLogger("sparring.stages")
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """One call of a stage in a run."""
+
+    stage: str
+    """The stage's name."""
+    label: str
+    """What people call this call of it; may be empty."""
+    key: str
+    """SHA-256 of all it depends on."""
+    state: StageState
+    """How it ended, or "running"."""
+    attempt: int = 0
+    """Number of the attempt at the key; 0 when it was done before."""
+    seconds: float = 0.0
+    """From the call to its end."""
+    digest: str = ""
+    """DVC's md5 of the output."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """What the body returned."""
+    error: str = ""
+    """Why it failed."""
+
+    @property
+    def title(self) -> str:
+        """Name it for people: `update_policy · epoch 1`."""
+        return stage_title(self.stage, self.label)
+
+
+class ProgressSink(Protocol):
+    """Watches the stages of a run: a terminal, a Prefect page, a test. It must not raise."""
+
+    def stage_started(self, record: StageRecord) -> None:
+        """Hear that a stage must run and begins."""
+
+    def stage_finished(self, record: StageRecord) -> None:
+        """Hear how a call of a stage ended; also of those that were done before."""
+
+    def progress(self, title: str, done: int, total: int, unit: str) -> None:
+        """Hear how far a running stage is: `done` of `total` units."""
+
+    def metrics(self, title: str, values: Mapping[str, float], step: int | None) -> None:
+        """Hear figures of a running stage."""
+
+    def note(self, title: str, text: str) -> None:
+        """Hear one sentence that the user should read."""
+
+
+class LoggingSink:
+    """A `ProgressSink` for runs that nobody watches: only notes and failures, as log lines."""
+
+    def stage_started(self, record: StageRecord) -> None:
+        """Write a log line."""
+        _log.info("%s: starts, attempt %d", record.title, record.attempt)
+
+    def stage_finished(self, record: StageRecord) -> None:
+        """Write a log line."""
+        _log.info("%s: %s in %.1f s %s", record.title, record.state, record.seconds, record.error)
+
+    def progress(self, title: str, done: int, total: int, unit: str) -> None:
+        """Say nothing: a log is no place for a progress bar."""
+
+    def metrics(self, title: str, values: Mapping[str, float], step: int | None) -> None:
+        """Say nothing: the figures are kept elsewhere."""
+
+    def note(self, title: str, text: str) -> None:
+        """Write a log line that is seen by default."""
+        _log.warning("%s: %s", title, text)
+
+
+class Dispatch(Protocol):
+    """Has stages called on another machine."""
+
+    def takes(self, call: StageCall) -> bool:
+        """Tell whether a call runs elsewhere: it belongs there, and is not done."""
+        ...
+
+    def __call__(self, call: StageCall, listener: Listener) -> tuple[Artifact, StageRecord]:
+        """Return what `call_stage` returns, when the other machine has done it."""
+        ...
+
+
+@dataclass(slots=True)
+class RunContext:
+    """What a stage call finds around it."""
+
+    home: Home
+    """Where artifacts, manifests and leases are."""
+    run_id: str = ""
+    """Our id of the flow run; empty outside of one, in unit tests for example."""
+    mode: Literal["execute", "plan"] = "execute"
+    """Whether calls do the work or only say what they would do."""
+    verify: bool = False
+    """Whether finished stages are checked by reading every byte."""
+    spool: Spool | None = None
+    """Takes the events for MLflow."""
+    ledger: Path | None = None
+    """The run's journal of stage calls."""
+    progress: ProgressSink = field(default_factory=LoggingSink)
+    """Watches the stages."""
+    records: list[StageRecord] = field(default_factory=list)
+    """How the calls of this process ended, in order."""
+    planned: list[PlannedStage] = field(default_factory=list)
+    """In planning mode: what the calls would do, in order."""
+    dispatch: Dispatch | None = None
+    """Takes the stages that run elsewhere; None when all run here."""
+    history: dict[str, list[Manifest]] = field(default_factory=dict)
+    """In planning mode: the manifests of each stage that was asked for, the oldest first."""
+    offer: Offer | None = None
+    """The models that the flow offers as its result."""
+    remote: Remote | None = field(default_factory=open_remote)
+    """What machines share; by default what `SPARRING_REMOTE` names."""
+    calls: dict[str, StageCall] = field(default_factory=dict)
+    """The calls made so far by key, so that one whose output is lost can be made again."""
+
+
+_current: ContextVar[RunContext | None] = ContextVar("sparring_run", default=None)
+
+
+def current_run() -> RunContext:
+    """Return the run around this call, or a bare one with the current home."""
+    return _current.get() or RunContext(current_home())
+
+
+@contextmanager
+def entered(run: RunContext) -> Iterator[RunContext]:
+    """Make `run` the one that stage calls inside the block belong to."""
+    token = _current.set(run)
+    try:
+        yield run
+    finally:
+        _current.reset(token)
+
+
+def stage_title(stage: str, label: str) -> str:
+    """Name a call of a stage for people."""
+    return f"{stage} · {label}" if label else stage
+
+
+def record_to_json(record: StageRecord) -> dict[str, Any]:
+    """Return a record as plain values for the run's journal; the metrics are in the manifest."""
+    return {
+        "stage": record.stage,
+        "label": record.label,
+        "key": record.key,
+        "state": record.state,
+        "attempt": record.attempt,
+        "seconds": round(record.seconds, 3),
+        "digest": record.digest,
+        "error": record.error,
+    }

@@ -1,0 +1,153 @@
+"""What a run and its stages tell the spool, and through it MLflow."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.stages.artifact import EXTERNAL, Artifact
+from tasks.stages.call import MODEL_STAGES, StageCall
+from tasks.stages.manifest import Manifest, artifact_folder, environment, load_manifest
+from tasks.stages.runs.context import RunContext, StageRecord
+from tasks.storage.digests import sha256_json
+from tasks.storage.errors import CorruptError
+
+_STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+_LONGEST_ERROR = 500
+
+
+def tell_begin(run: RunContext, call: StageCall, record: StageRecord) -> None:
+    """Spool that an attempt at a stage begins."""
+    if run.spool is None:
+        return
+    params = {"seed": call.seed, "version": call.spec.version, **call.plain}
+    params |= call.config if isinstance(call.config, dict) else {"config": call.config}
+    tags = {
+        "sparring.stage_name": call.spec.name,
+        "sparring.label": call.label,
+        "sparring.attempt": str(record.attempt),
+        "sparring.seed": "" if call.seed is None else str(call.seed),
+        "sparring.config_digest": sha256_json(call.config),
+        **environment_tags(),
+        **{f"sparring.input.{role}": item.digest for role, item in call.inputs.items()},
+    }
+    run.spool.stage_started(
+        call.key,
+        name=call.title,
+        attempt=record.attempt,
+        params=params,
+        tags={name: value for name, value in tags.items() if value},
+        inputs=[_input(run, role, artifact) for role, artifact in call.inputs.items()],
+        produces=call.spec.produces,
+    )
+
+
+def tell_end(
+    run: RunContext, call: StageCall, record: StageRecord, manifest: Manifest | None = None
+) -> None:
+    """Spool how a call ended.
+
+    Args:
+        run: that the call belongs to.
+        call: the call.
+        record: how it ended.
+        manifest: of its output, if there is one.
+    """
+    if run.spool is None:
+        return
+    output = _output(run, call, manifest) if manifest is not None else None
+    if record.state == "cached":
+        run.spool.stage_skipped(record.key, name=record.title, output=output)
+        return
+    error = record.error[:_LONGEST_ERROR]
+    tags = {"sparring.output.output": record.digest, "sparring.error": error}
+    kept = {name: value for name, value in tags.items() if value}
+    run.spool.stage_finished(record.key, _STATUS[record.state], tags=kept, output=output)
+
+
+def run_tags(flow: str, config: Mapping[str, Any]) -> dict[str, str]:
+    """Return what names a flow run in MLflow besides its id."""
+    tags = {
+        "sparring.flow": flow,
+        "sparring.config_digest": sha256_json(config),
+        "sparring.seed": str(config.get("seed", "")),
+        **environment_tags(),
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def prefect_tags(flow_run_id: str) -> dict[str, str]:
+    """Return the tags that lead from MLflow to a flow run's page in Prefect."""
+    tags = {"sparring.prefect.flow_run": flow_run_id}
+    api = re.sub(r"/api/?$", "", os.environ.get("PREFECT_API_URL", ""))
+    site = re.sub(r"//[^/@]*@", "//", os.environ.get("PREFECT_UI_URL", "") or api).rstrip("/")
+    if site:
+        tags["sparring.prefect.url"] = f"{site}/runs/flow-run/{flow_run_id}"
+    return tags
+
+
+def environment_tags() -> dict[str, str]:
+    """Return the code and the libraries of this process as tags."""
+    here = environment()
+    libraries = {f"sparring.library.{name}": number for name, number in here["libraries"].items()}
+    return {
+        "mlflow.source.git.commit": here["git_commit"],
+        "sparring.python": platform.python_version(),
+        "sparring.platform": platform.platform(),
+        **libraries,
+    }
+
+
+def _input(run: RunContext, role: str, artifact: Artifact) -> dict[str, str]:
+    """Say where an input comes from."""
+    told = {
+        "role": role,
+        "digest": artifact.digest,
+        "stage": artifact.stage,
+        "key": artifact.key,
+        "part": artifact.subpath,
+        "label": artifact.label,
+        "source": _source(run, artifact.stage, artifact.digest, artifact.subpath)
+        or str(artifact.path),
+    }
+    if produces := _produced(run, artifact):
+        told["produces"] = produces
+    return told
+
+
+def _output(run: RunContext, call: StageCall, manifest: Manifest) -> dict[str, Any]:
+    """Say what a stage left and where."""
+    folder = artifact_folder(run.home, manifest.stage, manifest.key)
+    return {
+        "digest": manifest.digest,
+        "key": manifest.key,
+        "stage": manifest.stage,
+        "label": call.label or manifest.label,
+        "path": _source(run, manifest.stage, manifest.digest) or str(folder),
+        "size": manifest.size,
+        "produces": call.spec.produces,
+    }
+
+
+def _source(run: RunContext, stage: str, digest: str, part: str = "") -> str:
+    """Return where the remote keeps something; "" without a remote, or for a part of a folder."""
+    is_inner_folder = part and digest.endswith(".dir")
+    if run.remote is None or stage == EXTERNAL or is_inner_folder:
+        return ""
+    return f"{run.remote.url}/store/files/md5/{digest[:2]}/{digest[2:]}"
+
+
+def _produced(run: RunContext, artifact: Artifact) -> str:
+    """Return which kind of model an input is; "" for none, or when nobody here knows."""
+    if artifact.stage == EXTERNAL:
+        return ""
+    if artifact.stage in MODEL_STAGES:
+        return MODEL_STAGES[artifact.stage]
+    try:
+        manifest = load_manifest(run.home, artifact.stage, artifact.key)
+    except CorruptError:
+        return ""
+    return str(manifest.provenance.get("produces") or "") if manifest else ""
