@@ -32,9 +32,9 @@ from tasks.data.batches import BatchPlan
 from tasks.data.files import GroupFolder, read_groups, write_groups
 from tasks.data.groups import Group
 from tasks.models.base_policy import corpus_texts
-from tasks.models.encoding import Limits, encode_group
-from tasks.models.packing import pack
-from tasks.models.tokenizer import load_tokenizer, train_tokenizer
+from tasks.models.groups.packing import pack
+from tasks.models.tokens.encoding import Limits, encode_group
+from tasks.models.tokens.tokenizer import load_tokenizer, train_tokenizer
 from tasks.settings.errors import ConfigError
 from tasks.stages.key import stage_key
 from tasks.storage.digests import digest_tree, directory_md5

@@ -23,8 +23,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.unit_costs import group, saved_bytes, written_per_second
-from tasks.models.arithmetic import multiply_adds
-from tasks.models.packing import pack
+from tasks.models.groups.flops import multiply_adds
+from tasks.models.groups.packing import pack
 
 # fp32 weights, gradients and two moments of AdamW: what our engine keeps in every mode.
 WEIGHTS, GRADIENTS, MOMENTS = 4, 4, 8

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tasks.models.encoding import EncodedGroup
-from tasks.models.group_model import GroupPolicy
-from tasks.models.packing import pack
+from tasks.models.groups.group_model import GroupPolicy
+from tasks.models.groups.packing import pack
+from tasks.models.tokens.encoding import EncodedGroup
 from tasks.storage.workspace import Workspace
 
 # Those of Llama 2 7B.

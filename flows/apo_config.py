@@ -18,10 +18,10 @@ from tasks.data.prepare import DataConfig
 from tasks.evaluation.config import EvaluationConfig
 from tasks.gold.collection import GoldConfig
 from tasks.models.base_policy import PolicyModelConfig
-from tasks.models.encoding import Limits
-from tasks.models.generation import SamplingConfig
-from tasks.models.judgement import ScoringConfig
-from tasks.models.rollouts import RolloutConfig
+from tasks.models.sample_shards import RolloutConfig
+from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.scoring.score_shards import ScoringConfig
+from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import did_you_mean
 from tasks.training.config import PolicyConfig, RewardConfig, coefficients_of_method

@@ -111,9 +111,9 @@ def show_data_report(
     """
     tokenizer = render = sizes = None
     if model:
-        from tasks.models.encoding import Limits
-        from tasks.models.templates import render_prompt, resolve_template
-        from tasks.models.tokenizer import load_tokenizer
+        from tasks.models.tokens.encoding import Limits
+        from tasks.models.tokens.templates import render_prompt, resolve_template
+        from tasks.models.tokens.tokenizer import load_tokenizer
 
         tokenizer = load_tokenizer(model)
         name = resolve_template(tokenizer, template)

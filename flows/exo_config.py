@@ -20,12 +20,12 @@ from tasks.data.playground.config import PlaygroundConfig
 from tasks.data.text_config import TextsConfig
 from tasks.evaluation.config import GateConfig
 from tasks.models.base_policy import PolicyModelConfig
-from tasks.models.beginnings import BeginningsConfig
-from tasks.models.encoding import Limits
-from tasks.models.generation import SamplingConfig
-from tasks.models.judgement import ScoringConfig
-from tasks.models.labelling import LabelConfig
-from tasks.models.rollouts import RolloutConfig
+from tasks.models.sample_shards import RolloutConfig
+from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.scoring.labelling import LabelConfig
+from tasks.models.scoring.score_shards import ScoringConfig
+from tasks.models.tokens.encoding import Limits
+from tasks.models.tokens.text_prompts import BeginningsConfig
 from tasks.training.classifier_config import ClassifierConfig
 from tasks.training.config import PolicyConfig, RewardConfig, TrainingConfig
 from tasks.training.ppo.config import PpoConfig

@@ -28,11 +28,11 @@ def _check(model: ModelSource) -> None:
     from safetensors import safe_open
     from transformers import AutoConfig
 
-    from tasks.models.checks import check_model_source, load_errors
     from tasks.models.loading import quiet_transformers
     from tasks.models.policy import check_context
-    from tasks.models.templates import resolve_template
-    from tasks.models.tokenizer import load_tokenizer
+    from tasks.models.source_checks import check_model_source, load_errors
+    from tasks.models.tokens.templates import resolve_template
+    from tasks.models.tokens.tokenizer import load_tokenizer
 
     check_model_source(model.source, model.revision)
     with load_errors("model", model.source), quiet_transformers():

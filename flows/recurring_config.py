@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from flows.cron import check_cron
 from tasks.data.playground.config import PlaygroundConfig
 from tasks.evaluation.config import GateConfig
-from tasks.models.encoding import Limits
+from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
 
 StartFrom = Literal["base", "previous", "champion"]

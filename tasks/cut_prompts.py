@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.models.beginnings import BeginningsConfig, cut_beginnings
+from tasks.models.tokens.text_prompts import BeginningsConfig, cut_beginnings
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact
 from tasks.stages.prefect_task import stage_task

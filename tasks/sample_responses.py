@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.models.rollouts import RolloutConfig, sample_in_shards
+from tasks.models.sample_shards import RolloutConfig, sample_in_shards
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact
 from tasks.stages.prefect_task import stage_task

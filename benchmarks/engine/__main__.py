@@ -19,7 +19,7 @@ from benchmarks.engine.running import Run, chosen_rows, end_with_workers, profil
 from benchmarks.engine.setting import Setting, prepared
 from benchmarks.engine.turns import ROOT
 from tasks.models.architecture import ArchitectureConfig
-from tasks.models.encoding import Limits
+from tasks.models.tokens.encoding import Limits
 from tasks.settings.errors import ConfigError
 
 QUICK = Setting(

@@ -6,18 +6,18 @@ from pathlib import Path
 
 from benchmarks.engine.setting import TEMPLATE, Setting, encoded, texts
 from benchmarks.engine.worker import Block, Turns
-from tasks.models.packing import group_tokens
+from tasks.models.groups.packing import group_tokens
 
 
 def reference(turns: Turns, setting: Setting, folder: Path, *, precision: str, groups: int) -> None:
     """Compute the log-probabilities of pairs under the reference, as its stage does."""
-    from tasks.models.arithmetic import best_matmul_rate, multiply_adds
-    from tasks.models.group_model import GroupPolicy
+    from tasks.models.groups.flops import best_matmul_rate, multiply_adds
+    from tasks.models.groups.group_model import GroupPolicy
+    from tasks.models.groups.packing import pack
     from tasks.models.memory import kept_memory
-    from tasks.models.packing import pack
-    from tasks.models.passes import response_values
     from tasks.models.policy import load_policy
     from tasks.models.precision import arithmetic_of
+    from tasks.models.scoring.passes import response_values
     from tasks.training.config import ReferenceConfig
     from tasks.training.hardware import training_device
 
@@ -45,8 +45,8 @@ def reference(turns: Turns, setting: Setting, folder: Path, *, precision: str, g
 def score(turns: Turns, setting: Setting, folder: Path, *, precision: str, groups: int) -> None:
     """Score four responses to each prompt by `score_groups`, tokenising included."""
     from tasks.models.reward_model import load_reward_model
-    from tasks.models.scoring import score_groups
-    from tasks.models.tokenizer import load_tokenizer
+    from tasks.models.scoring.group_scores import score_groups
+    from tasks.models.tokens.tokenizer import load_tokenizer
     from tasks.training.hardware import training_device
 
     found = texts(folder, 4, groups)

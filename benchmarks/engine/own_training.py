@@ -12,8 +12,8 @@ from benchmarks.engine.setting import TEMPLATE, Setting, texts
 from benchmarks.engine.training_plan import Training, plan_of
 from benchmarks.engine.worker import Block, Turns
 from tasks.data.files import write_groups
-from tasks.models.encoding import EncodedGroup, encode_group
-from tasks.models.packing import group_tokens, pack
+from tasks.models.groups.packing import group_tokens, pack
+from tasks.models.tokens.encoding import EncodedGroup, encode_group
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig, RewardConfig, TrainingConfig
@@ -159,7 +159,7 @@ class Halting(NullLog):
         return [self.groups[row] for row in self.plan.at(step)[self.name]]
 
     def _operations(self, rows: list[EncodedGroup]) -> float:
-        from tasks.models.arithmetic import multiply_adds
+        from tasks.models.groups.flops import multiply_adds
 
         # Forward, twice that backward, and the reference's forward.
         passes = 3 if self.before is None else 4
@@ -168,11 +168,11 @@ class Halting(NullLog):
 
 def _reference_pass(folder: Path, config: PolicyConfig, without: str) -> Before:
     """Return the pass of `compute_logps` over some groups, with its model loaded once."""
-    from tasks.models.group_model import GroupPolicy
+    from tasks.models.groups.group_model import GroupPolicy
     from tasks.models.memory import kept_memory
-    from tasks.models.passes import response_values
     from tasks.models.policy import load_policy
     from tasks.models.precision import arithmetic_of
+    from tasks.models.scoring.passes import response_values
     from tasks.training.hardware import training_device
 
     model = GroupPolicy(load_policy(folder / "reference", dtype="float32")).eval()
@@ -225,13 +225,13 @@ def _shape(folder: Path) -> Any:
 
 
 def _matmul_rate() -> float:
-    from tasks.models.arithmetic import best_matmul_rate
+    from tasks.models.groups.flops import best_matmul_rate
     from tasks.training.hardware import training_device
 
     return best_matmul_rate(training_device())
 
 
 def _tokenizer(folder: Path) -> Any:
-    from tasks.models.tokenizer import load_tokenizer
+    from tasks.models.tokens.tokenizer import load_tokenizer
 
     return load_tokenizer(folder / "policy")

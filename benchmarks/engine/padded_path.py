@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.engine.setting import TEMPLATE, Setting, encoded, texts
 from benchmarks.engine.training_plan import Training, ordered, plan_of
 from benchmarks.engine.worker import Block, Turns
-from tasks.models.encoding import EncodedGroup
-from tasks.models.packing import group_tokens
+from tasks.models.groups.packing import group_tokens
+from tasks.models.tokens.encoding import EncodedGroup
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,8 +93,8 @@ def score(
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from tasks.models.encoding import encode_group
     from tasks.models.precision import arithmetic_of
+    from tasks.models.tokens.encoding import encode_group
     from tasks.training.hardware import training_device
 
     device = training_device()

@@ -33,9 +33,9 @@ def ours(
     turns: Turns, setting: Setting, folder: Path, *, precision: str, prompts: int, samples: int
 ) -> None:
     """Sample by `sample`, as the stage does, a shard of prompts per block."""
-    from tasks.models.generation import SamplingConfig, sample
     from tasks.models.policy import load_policy
-    from tasks.models.tokenizer import load_tokenizer
+    from tasks.models.sampling.generation import SamplingConfig, sample
+    from tasks.models.tokens.tokenizer import load_tokenizer
     from tasks.training.hardware import training_device
 
     tokenizer = load_tokenizer(folder / "policy")
@@ -105,7 +105,7 @@ def generate(
 
 
 def _prompts(folder: Path, tokenizer: Any, count: int) -> list[str]:
-    from tasks.models.templates import render_prompt
+    from tasks.models.tokens.templates import render_prompt
 
     return [render_prompt(TEMPLATE, group.prompt) for group in texts(folder, 2, count)]
 

@@ -18,7 +18,7 @@ from tasks.data.groups import Group, Message
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.reader import read_source
 from tasks.models.architecture import ArchitectureConfig
-from tasks.models.encoding import EncodedGroup, Limits, encode_group
+from tasks.models.tokens.encoding import EncodedGroup, Limits, encode_group
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.storage.digests import sha256_json
@@ -75,7 +75,7 @@ def prepared(setting: Setting, root: Path, device: str) -> Path:
 
 def encoded(folder: Path, limits: Limits, size: int, count: int) -> list[EncodedGroup]:
     """Return the token ids of the first groups of `size` responses; fewer where there are fewer."""
-    from tasks.models.tokenizer import load_tokenizer
+    from tasks.models.tokens.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(folder / "policy")
     return [
@@ -93,7 +93,7 @@ def _prepare(setting: Setting, folder: Path, device: str) -> None:
     from tasks.models.base_policy import corpus_texts
     from tasks.models.loading import save_model
     from tasks.models.reward_model import build_reward_model
-    from tasks.models.tokenizer import train_tokenizer
+    from tasks.models.tokens.tokenizer import train_tokenizer
 
     everything = list(pairs(setting))
     tokenizer = train_tokenizer(corpus_texts(everything), setting.vocabulary, folder / "policy")

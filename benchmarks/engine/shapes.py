@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.engine.setting import Setting
 from benchmarks.engine.worker import Block, Turns
-from tasks.models.encoding import EncodedGroup
+from tasks.models.tokens.encoding import EncodedGroup
 from tasks.settings.base import FrozenConfig
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ def step(
     import torch
 
     from benchmarks.engine.padded_path import padded_logps
-    from tasks.models.arithmetic import best_matmul_rate, multiply_adds
-    from tasks.models.group_model import GroupPolicy
+    from tasks.models.groups.flops import best_matmul_rate, multiply_adds
+    from tasks.models.groups.group_model import GroupPolicy
+    from tasks.models.groups.packing import pack
     from tasks.models.memory import kept_memory
-    from tasks.models.packing import pack
     from tasks.models.precision import arithmetic_of
     from tasks.training.hardware import training_device
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.data.batches import BatchPlan
-from tasks.models.encoding import EncodedGroup
+from tasks.models.tokens.encoding import EncodedGroup
 from tasks.settings.base import FrozenConfig
 
 

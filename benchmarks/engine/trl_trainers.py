@@ -9,8 +9,8 @@ from typing import Any
 from benchmarks.engine.setting import Setting, encoded
 from benchmarks.engine.training_plan import Training, ordered
 from benchmarks.engine.worker import Block, Turns
-from tasks.models.encoding import EncodedGroup
-from tasks.models.packing import group_tokens
+from tasks.models.groups.packing import group_tokens
+from tasks.models.tokens.encoding import EncodedGroup
 
 
 def dpo(turns: Turns, setting: Setting, folder: Path, *, checkpointing: bool, **plan: Any) -> None:
@@ -140,6 +140,6 @@ def _whole_row(group: EncodedGroup) -> dict[str, list[int]]:
 
 
 def _tokenizer(folder: Path) -> Any:
-    from tasks.models.tokenizer import load_tokenizer
+    from tasks.models.tokens.tokenizer import load_tokenizer
 
     return load_tokenizer(folder / "policy")

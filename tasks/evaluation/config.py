@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tasks.models.encoding import Limits
-from tasks.models.generation import SamplingConfig
-from tasks.models.judgement import ScoringConfig
+from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.scoring.score_shards import ScoringConfig
+from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
 
 

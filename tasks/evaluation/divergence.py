@@ -11,7 +11,7 @@ from tasks.evaluation.estimates import as_floats, clustered_mean
 if TYPE_CHECKING:
     from tasks.data.groups import Group
     from tasks.evaluation.estimates import Estimate, Grouped
-    from tasks.models.encoding import Limits
+    from tasks.models.tokens.encoding import Limits
 
 
 def kl_to_reference(policy_logps: Grouped, reference_logps: Grouped) -> Estimate:
@@ -70,8 +70,8 @@ def sampled_logps(
     import torch
 
     from tasks.models.policy import load_policy
-    from tasks.models.scoring import logps_groups
-    from tasks.models.tokenizer import load_tokenizer
+    from tasks.models.scoring.group_scores import logps_groups
+    from tasks.models.tokens.tokenizer import load_tokenizer
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, tokenizer = load_policy(folder).to(device), load_tokenizer(folder)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tasks.models.encoding import Limits
+from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
 
 Kind = Literal["start", "chosen", "policy", "best_of_n"]

@@ -15,9 +15,9 @@ from tasks.evaluation.drift import pearson
 from tasks.evaluation.estimates import Estimate, clustered_mean
 from tasks.evaluation.plots import reliability_diagram
 from tasks.evaluation.preferences import preference_report
-from tasks.models.judgement import scored_groups
 from tasks.models.reward_model import load_reward_model
-from tasks.models.tokenizer import load_tokenizer
+from tasks.models.scoring.score_shards import scored_groups
+from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.log import Log
 from tasks.storage.files import write_json
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from tasks.data.groups import Group
 from tasks.models.architecture import ArchitectureConfig
-from tasks.models.templates import find_template
+from tasks.models.tokens.templates import find_template
 from tasks.settings.base import FrozenConfig
 from tasks.settings.log import Log
 
@@ -85,7 +85,7 @@ def write_base_policy(
     from tasks.models.architecture import build_policy
     from tasks.models.loading import save_model
     from tasks.models.policy import load_policy
-    from tasks.models.tokenizer import load_tokenizer, train_tokenizer
+    from tasks.models.tokens.tokenizer import load_tokenizer, train_tokenizer
 
     if config.architecture:
         tokenizer = train_tokenizer(texts, config.vocabulary, output)

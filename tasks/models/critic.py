@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tasks.models.group_model import Batch, GroupModel
+from tasks.models.groups.group_model import Batch, GroupModel
 from tasks.models.reward_model import build_reward_model, load_reward_model
-from tasks.models.tokenizer import load_tokenizer
+from tasks.models.tokens.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

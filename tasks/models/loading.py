@@ -8,10 +8,10 @@ from logging import LogRecord, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.models.checks import check_model_source, load_errors
+from tasks.models.prompt_sharing_check import dropouts
 from tasks.models.randomness import seeded
-from tasks.models.sharing import dropouts
-from tasks.models.templates import find_template, name_of
+from tasks.models.source_checks import check_model_source, load_errors
+from tasks.models.tokens.templates import find_template, name_of
 from tasks.settings.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from tasks.models.batching import GroupBatch
 from tasks.models.loading import load_weights
+from tasks.models.padded_batches import GroupBatch
 from tasks.settings.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
     from tasks.models.architecture import ArchitectureConfig
-    from tasks.models.encoding import Limits
+    from tasks.models.tokens.encoding import Limits
 
 
 def load_policy(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from tasks.models.batching import GroupBatch
 from tasks.models.loading import load_weights, quiet_transformers
+from tasks.models.padded_batches import GroupBatch
 from tasks.models.policy import forward_arguments, per_slot
 from tasks.models.randomness import seeded
-from tasks.models.tokenizer import ensure_pad
+from tasks.models.tokens.tokenizer import ensure_pad
 from tasks.settings.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tasks.data.files import read_groups
-from tasks.models.classifier import Classifier, Hashing, save_classifier
+from tasks.models.scoring.classifier import Classifier, Hashing, save_classifier
 from tasks.settings.errors import ConfigError, StageError
 from tasks.settings.log import Log
 from tasks.training.classifier_config import ClassifierConfig

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, WithJsonSchema, field_validator
 
-from tasks.models.encoding import Limits
+from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
 from tasks.training.methods.registry import get_method, selecting_like
 from tasks.training.reward_objectives import get_reward_objective

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from tasks.data.groups import Group
-from tasks.models.encoding import EncodedGroup
+from tasks.models.tokens.encoding import EncodedGroup
 from tasks.settings.errors import RecordError, StageError
 from tasks.storage.files import open_output, read_json, write_json
 

@@ -14,7 +14,7 @@ from statistics import fmean
 from torch import nn
 
 from tasks.data.batches import BatchPlan
-from tasks.models.arithmetic import best_matmul_rate
+from tasks.models.groups.flops import best_matmul_rate
 from tasks.models.memory import kept_memory
 from tasks.settings.errors import StageError
 from tasks.settings.log import Log, NullLog

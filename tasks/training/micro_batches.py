@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import NamedTuple
 
-from tasks.models.packing import fill_rows
+from tasks.models.groups.packing import fill_rows
 
 
 class Piece(NamedTuple):

@@ -12,11 +12,11 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tasks.models.encoding import EncodedGroup
-from tasks.models.group_model import Batch, GroupPolicy
-from tasks.models.packing import group_tokens
+from tasks.models.groups.group_model import Batch, GroupPolicy
+from tasks.models.groups.packing import group_tokens
 from tasks.models.policy import load_policy
 from tasks.models.precision import uses_bf16
+from tasks.models.tokens.encoding import EncodedGroup
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError, StageError
 from tasks.settings.log import Log

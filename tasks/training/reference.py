@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from tasks.models.encoding import vocabulary_of
-from tasks.models.group_model import GroupPolicy
+from tasks.models.groups.group_model import GroupPolicy
 from tasks.models.memory import kept_memory
-from tasks.models.passes import response_values
 from tasks.models.policy import load_policy
 from tasks.models.precision import arithmetic_of, uses_bf16
+from tasks.models.scoring.passes import response_values
+from tasks.models.tokens.encoding import vocabulary_of
 from tasks.settings.errors import ConfigError, StageError
 from tasks.settings.log import Log
 from tasks.storage.files import link_or_copy, read_json, write_atomic, write_json

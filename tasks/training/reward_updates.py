@@ -15,11 +15,11 @@ from transformers import PreTrainedModel
 from tasks.data.files import read_groups
 from tasks.data.groups import Group
 from tasks.data.selection import keep_responses
-from tasks.models.encoding import EncodedGroup
-from tasks.models.group_model import Batch, GroupReward
-from tasks.models.packing import group_tokens
+from tasks.models.groups.group_model import Batch, GroupReward
+from tasks.models.groups.packing import group_tokens
 from tasks.models.reward_model import build_reward_model, load_reward_model
-from tasks.models.tokenizer import ensure_pad
+from tasks.models.tokens.encoding import EncodedGroup
+from tasks.models.tokens.tokenizer import ensure_pad
 from tasks.objectives.reward import ranking
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log

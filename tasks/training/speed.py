@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from tasks.models.arithmetic import best_matmul_rate, multiply_adds
-from tasks.models.group_model import Batch
+from tasks.models.groups.flops import best_matmul_rate, multiply_adds
+from tasks.models.groups.group_model import Batch
 
 
 @dataclass

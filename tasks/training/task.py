@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from tasks.models.group_model import Batch
+from tasks.models.groups.group_model import Batch
 
 
 class MicroBatch(NamedTuple):

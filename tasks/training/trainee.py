@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tasks.data.batches import BatchPlan
-from tasks.models.group_model import GroupModel
+from tasks.models.groups.group_model import GroupModel
 from tasks.models.loading import save_model
 from tasks.models.precision import arithmetic_of
 from tasks.settings.log import Log

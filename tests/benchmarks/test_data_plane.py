@@ -8,7 +8,7 @@ import pytest
 from benchmarks import data_plane
 from benchmarks.engine.__main__ import QUICK
 from tasks.models.base_policy import corpus_texts
-from tasks.models.tokenizer import train_tokenizer
+from tasks.models.tokens.tokenizer import train_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -158,10 +158,10 @@ def test_plain_transformers_scores_a_pair_as_sparring_does(finished: Shell) -> N
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from tasks.models.encoding import Limits
     from tasks.models.reward_model import load_reward_model
-    from tasks.models.scoring import score_groups
-    from tasks.models.tokenizer import load_tokenizer
+    from tasks.models.scoring.group_scores import score_groups
+    from tasks.models.tokens.encoding import Limits
+    from tasks.models.tokens.tokenizer import load_tokenizer
 
     folder = made_by(finished, "update_reward_model", "RM_APO-v1").folder(finished.home)
     pairs = next(iter(list_manifests(finished.home, "prepare_data"))).folder(finished.home)

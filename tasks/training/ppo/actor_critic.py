@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from tasks.models.critic import GroupCritic
-from tasks.models.group_model import GroupPolicy
+from tasks.models.groups.group_model import GroupPolicy
 from tasks.objectives.ppo import next_kl_coef
 from tasks.training.engine import Engine
 from tasks.training.ppo.config import PpoConfig

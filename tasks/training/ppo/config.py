@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from tasks.models.encoding import Limits
-from tasks.models.generation import SamplingConfig
 from tasks.models.precision import Precision
-from tasks.models.scorers import ScoringConfig
+from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.scoring.scorers import ScoringConfig
+from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
 from tasks.training.config import TrainingConfig
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tasks.models.group_model import Batch
+from tasks.models.groups.group_model import Batch
 from tasks.objectives.ppo import generalized_advantages, token_rewards, whiten
 from tasks.training.ppo.config import PpoConfig
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.models.critic import GroupCritic, load_critic
-from tasks.models.group_model import GroupPolicy
+from tasks.models.groups.group_model import GroupPolicy
 from tasks.models.policy import load_policy
-from tasks.models.scorers import Scorer, open_scorer
+from tasks.models.scoring.scorers import Scorer, open_scorer
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 from tasks.training.ppo.actor_critic import ActorCritic

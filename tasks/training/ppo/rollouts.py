@@ -10,13 +10,13 @@ from typing import NamedTuple
 import torch
 
 from tasks.data.groups import Group, finished
-from tasks.models import generation
-from tasks.models.encoding import EncodedGroup, vocabulary_of
-from tasks.models.group_model import GroupPolicy
-from tasks.models.packing import split_group
-from tasks.models.passes import row_tokens
-from tasks.models.rollouts import answered
-from tasks.models.scorers import Scorer
+from tasks.models.groups.group_model import GroupPolicy
+from tasks.models.groups.packing import split_group
+from tasks.models.sample_shards import answered
+from tasks.models.sampling import generation
+from tasks.models.scoring.passes import row_tokens
+from tasks.models.scoring.scorers import Scorer
+from tasks.models.tokens.encoding import EncodedGroup, vocabulary_of
 from tasks.settings.errors import StageError
 from tasks.training.micro_batches import share_out
 from tasks.training.ppo.actor_critic import ActorCritic

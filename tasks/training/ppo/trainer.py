@@ -15,11 +15,11 @@ from torch import Tensor
 
 from tasks.data.files import GroupFolder
 from tasks.data.groups import Group
-from tasks.models.encoding import vocabulary_of
 from tasks.models.loading import save_model
 from tasks.models.memory import kept_memory
-from tasks.models.rollouts import unique_prompts
-from tasks.models.tokenizer import load_tokenizer
+from tasks.models.sample_shards import unique_prompts
+from tasks.models.tokens.encoding import vocabulary_of
+from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 from tasks.storage.digests import sha256_json

@@ -17,8 +17,8 @@ from benchmarks.engine.setting import encoded, pairs, prepared, texts
 from benchmarks.engine.training_plan import Training, ordered, plan_of
 from benchmarks.engine.trl_trainers import _padded
 from tasks.data.batches import BatchPlan
-from tasks.models.group_model import GroupPolicy
-from tasks.models.packing import group_tokens
+from tasks.models.groups.group_model import GroupPolicy
+from tasks.models.groups.packing import group_tokens
 from tasks.models.policy import load_policy
 from tasks.settings.errors import ConfigError
 

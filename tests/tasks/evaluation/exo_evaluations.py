@@ -141,7 +141,7 @@ def made_density(folder: Path, names: tuple[str, ...]) -> Path:
     from tasks.data.groups import Group, Message
     from tasks.evaluation.density_figures import prompt_density
     from tasks.evaluation.exo_config import DensityConfig
-    from tasks.models.encoding import Limits
+    from tasks.models.tokens.encoding import Limits
 
     generator = np.random.default_rng(0)
     config = DensityConfig(limits=Limits(), template=None, beta=1.0)

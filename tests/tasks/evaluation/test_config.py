@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tasks.evaluation.config import EvaluationConfig
-from tasks.models.encoding import Limits
-from tasks.models.generation import SamplingConfig
-from tasks.models.judgement import ScoringConfig
+from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.scoring.score_shards import ScoringConfig
+from tasks.models.tokens.encoding import Limits
 
 UNTRUNCATED = SamplingConfig(samples=2, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=9)
 

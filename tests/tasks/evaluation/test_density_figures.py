@@ -11,7 +11,7 @@ from tasks.data.files import write_groups
 from tasks.data.groups import Group, Message
 from tasks.evaluation.density_figures import measure_density
 from tasks.evaluation.exo_config import DensityConfig
-from tasks.models.encoding import Limits
+from tasks.models.tokens.encoding import Limits
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
 from tasks.storage.files import read_json
@@ -33,7 +33,7 @@ def _samples(folder: Path, *, scored: bool = True, texts: tuple[str, ...] = TEXT
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     from tasks.models.architecture import ArchitectureConfig, build_policy
     from tasks.models.loading import save_model
-    from tasks.models.tokenizer import train_tokenizer
+    from tasks.models.tokens.tokenizer import train_tokenizer
 
     folder = tmp_path_factory.mktemp("models")
     tokenizer = train_tokenizer(iter(["ask one two"]), 260, folder / "tokenizer")
@@ -47,8 +47,8 @@ def test_weights_are_the_tempered_policies(models: dict[str, Path], tmp_path: Pa
     """The learned policy's are its log-ratio to the start, the optimum's reward over β."""
     from tasks.data.files import read_groups
     from tasks.models.policy import load_policy
-    from tasks.models.scoring import logps_groups
-    from tasks.models.tokenizer import load_tokenizer
+    from tasks.models.scoring.group_scores import logps_groups
+    from tasks.models.tokens.tokenizer import load_tokenizer
 
     samples = _samples(tmp_path / "samples")
     others = {"learned": models["learned"], "same": models["start"]}

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.evaluation.exo_config import BestOfN, DensityConfig, ExoEntry, ExoReportConfig
-from tasks.models.encoding import Limits
+from tasks.models.tokens.encoding import Limits
 
 START = ExoEntry(name="start", kind="start")
 

@@ -13,7 +13,7 @@ from tasks.data.groups import Group, Message
 from tasks.data.playground import world as playground
 from tasks.evaluation.config import PolicyEvaluation
 from tasks.evaluation.policy_figures import PolicyUnderTest, collect_answers, measure_policy
-from tasks.models.encoding import Limits
+from tasks.models.tokens.encoding import Limits
 from tasks.settings.log import NullLog
 from tasks.storage.files import read_json, write_json
 
@@ -164,8 +164,8 @@ def test_kl_is_the_mean_log_ratio_of_the_policys_own_samples(tmp_path: Path) -> 
     from tasks.models.architecture import ArchitectureConfig, build_policy
     from tasks.models.loading import save_model
     from tasks.models.policy import load_policy
-    from tasks.models.scoring import logps_groups
-    from tasks.models.tokenizer import train_tokenizer
+    from tasks.models.scoring.group_scores import logps_groups
+    from tasks.models.tokens.tokenizer import train_tokenizer
 
     tokenizer = train_tokenizer(iter(["p one two"]), 260, tmp_path / "tokenizer")
     shape = ArchitectureConfig(kind="llama", hidden_size=16, layers=2, heads=2, context=64)
@@ -204,10 +204,10 @@ def test_kl_is_taken_on_the_tokens_that_were_drawn(tmp_path: Path) -> None:
     import torch
 
     from tasks.models.architecture import ArchitectureConfig, build_policy
-    from tasks.models.encoding import encode_prompt
     from tasks.models.loading import save_model
-    from tasks.models.rollouts import RolloutConfig, sample_in_shards
-    from tasks.models.tokenizer import train_tokenizer
+    from tasks.models.sample_shards import RolloutConfig, sample_in_shards
+    from tasks.models.tokens.encoding import encode_prompt
+    from tasks.models.tokens.tokenizer import train_tokenizer
     from tasks.storage.workspace import Workspace
 
     tokenizer = train_tokenizer(iter(["ask me"]), 260, tmp_path / "tokenizer")

@@ -10,8 +10,8 @@ import pytest
 
 from tasks.data.groups import Group, Message
 from tasks.models.architecture import ArchitectureConfig, build_policy
-from tasks.models.serving import ModelServer, ServerConfig
-from tasks.models.tokenizer import load_tokenizer, train_tokenizer
+from tasks.models.server.process import ModelServer, ServerConfig
+from tasks.models.tokens.tokenizer import load_tokenizer, train_tokenizer
 from tasks.settings.log import NullLog
 from tests.servers.openai_server import FakeServer
 
@@ -83,7 +83,7 @@ class RunningChild:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
     """A server in this process, to be asked without long pauses after an error."""
-    monkeypatch.setattr("tasks.models.completions._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("tasks.models.server.client._FIRST_PAUSE", 0.01)
     with FakeServer() as server:
         yield server
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tasks.models.encoding import EncodedGroup
+from tasks.models.tokens.encoding import EncodedGroup
 
 VOCABULARY = 40
 PAD = 0

@@ -14,7 +14,7 @@ from tasks.data.groups import Group, Message
 from tasks.models.base_policy import PolicyModelConfig, corpus_texts, write_base_policy
 from tasks.models.loading import save_model, saved_template
 from tasks.models.policy import load_policy
-from tasks.models.tokenizer import load_tokenizer
+from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
 

@@ -9,10 +9,10 @@ import torch
 
 from tasks.models.architecture import ArchitectureConfig, build_policy
 from tasks.models.critic import GroupCritic, load_critic
-from tasks.models.encoding import EncodedGroup
 from tasks.models.loading import save_model
 from tasks.models.reward_model import build_reward_model
-from tasks.models.tokenizer import load_tokenizer, train_tokenizer
+from tasks.models.tokens.encoding import EncodedGroup
+from tasks.models.tokens.tokenizer import load_tokenizer, train_tokenizer
 
 GROUPS = [
     EncodedGroup([5, 6, 7], [[8, 9], [10]], False, [False, False]),

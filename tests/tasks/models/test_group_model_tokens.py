@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tasks.models.group_model import GroupPolicy
+from tasks.models.groups.group_model import GroupPolicy
 from tests.tasks.models import families
 from tests.tasks.models.families import PAD, group
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from tasks.data.groups import Group
-from tasks.models.batching import GroupBatch, collate
-from tasks.models.encoding import EncodedGroup, Limits, encode_group
 from tasks.models.loading import save_model
+from tasks.models.padded_batches import GroupBatch, collate
 from tasks.models.policy import check_context, frozen, load_policy, sequence_logps
+from tasks.models.tokens.encoding import EncodedGroup, Limits, encode_group
 from tasks.settings.errors import ConfigError
 
 

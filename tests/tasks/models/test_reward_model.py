@@ -10,11 +10,11 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from tasks.data.groups import Group
-from tasks.models.batching import collate
-from tasks.models.encoding import EncodedGroup, Limits, encode_group
 from tasks.models.loading import save_model
+from tasks.models.padded_batches import collate
 from tasks.models.reward_model import build_reward_model, load_reward_model, rewards
-from tasks.models.tokenizer import load_tokenizer
+from tasks.models.tokens.encoding import EncodedGroup, Limits, encode_group
+from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError
 
 

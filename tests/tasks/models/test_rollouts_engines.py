@@ -12,10 +12,10 @@ import pytest
 
 from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group, Message
-from tasks.models import generation
-from tasks.models.generation import Completion, SamplingConfig
 from tasks.models.loading import save_model
-from tasks.models.rollouts import RolloutConfig, sample_in_shards
+from tasks.models.sample_shards import RolloutConfig, sample_in_shards
+from tasks.models.sampling import generation
+from tasks.models.sampling.generation import Completion, SamplingConfig
 from tasks.settings.errors import StageError
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
@@ -122,8 +122,8 @@ def test_the_server_engine_gets_every_shard(
         named["progress"](1)
         return [[Completion("a", 1, True), Completion("b", 2, False)] for _ in prompts]
 
-    monkeypatch.setattr("tasks.models.serving.model_server", serve)
-    monkeypatch.setattr("tasks.models.server_sampling.sample_from_server", ask)
+    monkeypatch.setattr("tasks.models.server.process.model_server", serve)
+    monkeypatch.setattr("tasks.models.server.sampling.sample_from_server", ask)
     server = {"command": ("serve", "{port}")}
     sampling = SamplingConfig(
         samples=2, max_new_tokens=6, shard_size=2, engine="server", server=server

@@ -12,7 +12,7 @@ from tasks.data.files import write_groups
 from tasks.data.groups import Group, Message
 from tasks.models.architecture import ArchitectureConfig, build_policy
 from tasks.models.loading import save_model
-from tasks.models.tokenizer import train_tokenizer
+from tasks.models.tokens.tokenizer import train_tokenizer
 
 WORDS = "yes no maybe tea cake rain sun cold warm please thanks sorry".split()
 

@@ -13,7 +13,7 @@ from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group
 from tasks.data.text_config import TextsConfig
 from tasks.data.texts import prepare_texts
-from tasks.models.classifier import load_classifier
+from tasks.models.scoring.classifier import load_classifier
 from tasks.settings.errors import ConfigError, StageError
 from tasks.settings.log import NullLog
 from tasks.training.classifier_config import ClassifierConfig

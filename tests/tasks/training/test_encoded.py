@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.data.groups import Group, Message
-from tasks.models.encoding import EncodedGroup
+from tasks.models.tokens.encoding import EncodedGroup
 from tasks.settings.errors import RecordError, StageError
 from tasks.training.encoded import EncodedFolder, EncodedWriter
 

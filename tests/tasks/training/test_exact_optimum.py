@@ -14,9 +14,9 @@ from torch import Tensor
 
 from tasks.data.files import write_groups
 from tasks.data.groups import Group, Message
-from tasks.models.encoding import encode_prompt, vocabulary_of
 from tasks.models.policy import load_policy
-from tasks.models.tokenizer import load_tokenizer
+from tasks.models.tokens.encoding import encode_prompt, vocabulary_of
+from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.objectives.exo import optimal_logps
 from tasks.training.config import PolicyConfig, TrainingConfig
 from tests.tasks.training.updates import update

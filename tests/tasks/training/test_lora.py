@@ -14,10 +14,10 @@ from transformers import (
     GPT2LMHeadModel,
 )
 
-from tasks.models.checks import check_model_source
 from tasks.models.policy import load_policy
 from tasks.models.reward_model import build_reward_model
-from tasks.models.tokenizer import load_tokenizer
+from tasks.models.source_checks import check_model_source
+from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError
 from tasks.training.config import LoraConfig
 from tasks.training.lora import Adapter

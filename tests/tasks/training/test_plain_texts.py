@@ -12,12 +12,12 @@ from transformers import AutoTokenizer
 
 from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group
-from tasks.models.encoding import Limits, encode_group
-from tasks.models.generation import SamplingConfig
 from tasks.models.policy import load_policy
-from tasks.models.rollouts import RolloutConfig, sample_in_shards
-from tasks.models.scoring import logps_groups
-from tasks.models.tokenizer import load_tokenizer
+from tasks.models.sample_shards import RolloutConfig, sample_in_shards
+from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.scoring.group_scores import logps_groups
+from tasks.models.tokens.encoding import Limits, encode_group
+from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig, TrainingConfig

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tasks.data.files import GroupFolder
-from tasks.models.group_model import GroupPolicy
+from tasks.models.groups.group_model import GroupPolicy
 from tasks.models.policy import load_policy
 from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.workspace import Workspace

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from tasks.data.files import GroupFolder, write_groups
-from tasks.models.encoding import Limits
 from tasks.models.policy import load_policy
+from tasks.models.tokens.encoding import Limits
 from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.workspace import Workspace
 from tasks.training import reference

@@ -12,10 +12,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tasks.data.files import write_groups
 from tasks.data.groups import Group, Message
-from tasks.models.batching import collate
-from tasks.models.encoding import Limits, encode_group
+from tasks.models.padded_batches import collate
 from tasks.models.reward_model import build_reward_model, load_reward_model, rewards
-from tasks.models.tokenizer import load_tokenizer
+from tasks.models.tokens.encoding import Limits, encode_group
+from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.workspace import Workspace
 from tasks.training import reward_updates, samples

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group, Message
-from tasks.models.encoding import Limits
+from tasks.models.tokens.encoding import Limits
 from tasks.settings.errors import ConfigError, RecordError
 from tasks.storage.workspace import Workspace
 from tasks.training import samples

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from tasks.data.files import read_groups
-from tasks.models.encoding import Limits
-from tasks.models.group_model import GroupModel, GroupPolicy, GroupReward
+from tasks.models.groups.group_model import GroupModel, GroupPolicy, GroupReward
 from tasks.models.policy import load_policy
 from tasks.models.reward_model import build_reward_model
+from tasks.models.tokens.encoding import Limits
 from tasks.storage.workspace import Workspace
 from tasks.training.encoded import EncodedFolder
 from tasks.training.methods.registry import METHODS

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from tasks.data.batches import BatchPlan
 from tasks.data.files import write_groups
-from tasks.models.tokenizer import load_tokenizer
+from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.training.config import PolicyConfig, TrainingConfig
 from tasks.training.encoded import EncodedFolder
 from tasks.training.reference import SET

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tasks.data.batches import BatchPlan
-from tasks.models.encoding import EncodedGroup
-from tasks.models.group_model import GroupPolicy
-from tasks.models.packing import group_tokens, pack
+from tasks.models.groups.group_model import GroupPolicy
+from tasks.models.groups.packing import group_tokens, pack
+from tasks.models.tokens.encoding import EncodedGroup
 from tasks.settings.log import Log, NullLog
 from tasks.storage.workspace import Workspace
 from tasks.training.config import TrainingConfig

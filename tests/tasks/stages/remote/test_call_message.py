@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tasks
-from tasks.models.generation import SamplingConfig
-from tasks.models.rollouts import RolloutConfig
+from tasks.models.sample_shards import RolloutConfig
+from tasks.models.sampling.generation import SamplingConfig
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import Artifact, external_artifact

@@ -6,8 +6,8 @@ import pytest
 
 from tasks.models.loading import save_model
 from tasks.models.reward_model import build_reward_model
-from tasks.models.scorers import RewardModelScorer
-from tasks.models.tokenizer import load_tokenizer
+from tasks.models.scoring.scorers import RewardModelScorer
+from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError
 from tasks.training.ppo.config import PpoConfig
 from tasks.training.ppo.models import load_models

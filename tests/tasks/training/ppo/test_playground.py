@@ -13,7 +13,7 @@ from tasks.data.playground.config import PlaygroundConfig
 from tasks.data.playground.generator import ensure_playground
 from tasks.models.architecture import ArchitectureConfig, build_policy
 from tasks.models.loading import save_model
-from tasks.models.tokenizer import train_tokenizer
+from tasks.models.tokens.tokenizer import train_tokenizer
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig

@@ -9,7 +9,7 @@ import torch
 
 from tasks.data.files import GroupFolder
 from tasks.models.policy import load_policy
-from tasks.models.rollouts import unique_prompts
+from tasks.models.sample_shards import unique_prompts
 from tasks.settings.log import NullLog
 from tasks.training.ppo import models as ppo_models
 from tasks.training.ppo.config import PpoConfig

@@ -11,7 +11,7 @@ from tasks.data.files import write_groups
 from tasks.data.groups import Group, Message
 from tasks.models.architecture import ArchitectureConfig, build_policy
 from tasks.models.loading import save_model
-from tasks.models.tokenizer import train_tokenizer
+from tasks.models.tokens.tokenizer import train_tokenizer
 from tasks.settings.log import Log, NullLog
 from tasks.storage.workspace import Workspace
 from tasks.training.ppo import models

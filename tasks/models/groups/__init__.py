@@ -1,0 +1,1 @@
+"""Language models on whole groups: the prompt computed once, its responses packed behind it."""

@@ -1,0 +1,1 @@
+"""Responses drawn from a policy, with the prompt's keys and values shared."""

@@ -1,0 +1,242 @@
+"""The rows of a batch while they are decoded: prompts prefilled once, tokens appended to all.
+
+Prompts are shared by their continuations where the model can (see `cache.py`); that is found out
+by a probe, not listed. Other models get transformers' own cache, repeated for each continuation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from tasks.models.policy import frozen
+from tasks.models.sampling.prefill import pad_left, pads_last, pieces, prefill
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# Relative to the plain path; bfloat16 has 8 bits of mantissa.
+_TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 2e-2}
+_LOOSE = 1e-1
+
+_reasons: WeakKeyDictionary[PreTrainedModel, str | None] = WeakKeyDictionary()
+
+
+class Continuations(Protocol):
+    """N rows that grow by a token at a time."""
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Append one token to each row; returns the logits after it. (N,) to (N, V)."""
+
+    def keep(self, going: Tensor) -> Tensor:
+        """Drop rows; returns which row stands in each remaining place. (N,) bool to (N',)."""
+
+
+def why_not_shared(model: PreTrainedModel) -> str | None:
+    """Say why a model does not share prompts while it decodes; None if it does.
+
+    Costs three small forward passes the first time a model is asked about.
+    """
+    if model not in _reasons:
+        with frozen(model):
+            _reasons[model] = _probe(model)
+    return _reasons[model]
+
+
+@contextmanager
+def continue_prompts(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], samples: int, pad_id: int
+) -> Iterator[tuple[Tensor, Continuations]]:
+    """Prefill prompts and have K continuations of each during the block.
+
+    Args:
+        model: a causal language model, or an encoder–decoder that reads prompts in its encoder.
+        prompts: token ids, none empty; neighbours of similar length waste least.
+        samples: continuations per prompt (K).
+        pad_id: written where there is no token; it decides nothing.
+
+    Yields:
+        Logits for the first token of each row, (G·K, V), row g·K + k being continuation k of
+        prompt g; and the rows.
+    """
+    if model.config.is_encoder_decoder:
+        rows: Any = _EncodedRows(model, prompts, samples, pad_id)
+    elif why_not_shared(model) is not None:
+        rows = _PlainRows(model, prompts, samples, pad_id)
+    else:
+        rows = _SharedRows(model, prompts, samples, pad_id)
+    with rows.attention():
+        yield rows.first, rows
+
+
+class _PlainRows:
+    """Every row has the whole past of its own, in transformers' cache."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        prompts: Sequence[Sequence[int]],
+        samples: int,
+        pad_id: int,
+    ) -> None:
+        self.model = model
+        logits, self.cache, mask, places = prefill(model, prompts, pad_id)
+        self.cache.batch_repeat_interleave(samples)
+        self.first, self.mask, self.places = (
+            part.repeat_interleave(samples, dim=0) for part in (logits, mask.long(), places)
+        )
+
+    @contextmanager
+    def attention(self) -> Iterator[None]:
+        yield
+
+    def step(self, tokens: Tensor) -> Tensor:
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1)
+        self.places = self.places + 1
+        return self.model(
+            input_ids=tokens[:, None],
+            attention_mask=self.mask,
+            position_ids=self.places,
+            past_key_values=self.cache,
+            use_cache=True,
+        ).logits[:, -1]
+
+    def keep(self, going: Tensor) -> Tensor:
+        order = going.nonzero()[:, 0]
+        kept = order.to(self.mask.device)
+        self.cache.batch_select_indices(kept)
+        self.mask, self.places = self.mask[kept], self.places[kept]
+        return order
+
+
+class _SharedRows:
+    """The rows of a prompt share its keys and values."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        prompts: Sequence[Sequence[int]],
+        samples: int,
+        pad_id: int,
+    ) -> None:
+        from tasks.models.sampling.kv_cache import SharedCache
+
+        self.model = model
+        filled = [prefill(model, piece, pad_id) for piece in pieces(prompts)]
+        logits, caches, masks, places = zip(*filled, strict=True)
+        self.cache = SharedCache(caches, masks, samples)
+        self.first = torch.cat(logits).repeat_interleave(samples, dim=0)
+        self.places = torch.cat(places).repeat_interleave(samples, dim=0)
+
+    @contextmanager
+    def attention(self) -> Iterator[None]:
+        from tasks.models.sampling.shared_attention import SHARED, register
+
+        register()
+        own = self.model.config._attn_implementation
+        self.model.set_attn_implementation(SHARED)
+        try:
+            yield
+        finally:
+            self.model.set_attn_implementation(own)
+
+    def step(self, tokens: Tensor) -> Tensor:
+        self.places = self.places + 1
+        return self.model(
+            input_ids=tokens[:, None],
+            # Nobody reads it; without one some models warn that a pad might be meant.
+            attention_mask=torch.ones_like(self.places),
+            position_ids=self.places,
+            past_key_values=self.cache,
+            use_cache=True,
+            continuations=self.cache,
+        ).logits[:, -1]
+
+    def keep(self, going: Tensor) -> Tensor:
+        order = self.cache.keep(going)
+        self.places = self.places[order.to(self.places.device)]
+        return order
+
+
+class _EncodedRows:
+    """Rows of a decoder; the prompt is its encoder's input, encoded once."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        prompts: Sequence[Sequence[int]],
+        samples: int,
+        pad_id: int,
+    ) -> None:
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        self.model = model
+        ids, mask = (part.to(model.device) for part in pad_left(prompts, pad_id))
+        ids, mask = pads_last(ids, mask)
+        states = model.get_encoder()(input_ids=ids, attention_mask=mask.long())[0]
+        self.cache = EncoderDecoderCache(
+            DynamicCache(config=model.config), DynamicCache(config=model.config)
+        )
+        self.states, self.mask = states, mask.long()
+        start = torch.full((len(ids),), model.config.decoder_start_token_id, device=ids.device)
+        logits = self.step(start)
+        # Keys and values of the encoder are in the cache by now, once per prompt.
+        self.cache.batch_repeat_interleave(samples)
+        self.first, self.states, self.mask = (
+            part.repeat_interleave(samples, dim=0) for part in (logits, self.states, self.mask)
+        )
+
+    @contextmanager
+    def attention(self) -> Iterator[None]:
+        yield
+
+    def step(self, tokens: Tensor) -> Tensor:
+        return self.model(
+            encoder_outputs=(self.states,),
+            attention_mask=self.mask,
+            decoder_input_ids=tokens[:, None],
+            past_key_values=self.cache,
+            use_cache=True,
+        ).logits[:, -1]
+
+    def keep(self, going: Tensor) -> Tensor:
+        order = going.nonzero()[:, 0]
+        kept = order.to(self.mask.device)
+        self.cache.batch_select_indices(kept)
+        self.states, self.mask = self.states[kept], self.mask[kept]
+        return order
+
+
+def _probe(model: PreTrainedModel) -> str | None:
+    """Compare two steps of two prompts, shared, with the plain path, and drop a row between."""
+    name = type(model).__name__
+    size = min(model.config.vocab_size, 64)
+    ids = torch.arange(3, 19).remainder(size).tolist()
+    prompts, tokens = [ids[:9], ids[9:14]], torch.tensor(ids[:8]).view(2, 4).to(model.device)
+    found = []
+    try:
+        for kind in (_PlainRows, _SharedRows):
+            rows = kind(model, prompts, 2, 0)
+            with rows.attention():
+                first = rows.step(tokens[0])
+                kept = rows.keep(torch.tensor([True, False, True, True]))
+                second = rows.step(tokens[1, kept.to(model.device)])
+            found.append(torch.cat([first, second[kept.argsort()]]).double())
+            calls = getattr(rows.cache, "calls", 0)
+        layers = len(rows.cache.layers)
+    except Exception as error:  # whatever an unknown architecture raises means "cannot"
+        reason = " ".join(str(error).split())[:200]
+        return f"{name} does not share prompts ({type(error).__name__}: {reason})"
+    if calls != 2 * layers:
+        return f"{name} does not share prompts (its attention is not transformers' interface)"
+    plain, shared = found
+    limit = _TOLERANCES.get(model.dtype, _LOOSE)
+    apart = float((shared - plain).norm() / (plain - plain.mean(dim=-1, keepdim=True)).norm())
+    if not apart <= limit:
+        return f"{name} does not share prompts (its logits differ by {apart:.2g})"
+    return None

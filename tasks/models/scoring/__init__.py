@@ -1,0 +1,1 @@
+"""Rewards for responses: by reward models, classifiers and the playground's oracle."""

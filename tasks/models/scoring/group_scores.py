@@ -1,0 +1,137 @@
+"""Rewards and log-probabilities of whole data sets, each prompt computed once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from tasks.models.groups.group_model import GroupModel, GroupPolicy, GroupReward
+from tasks.models.memory import kept_memory
+from tasks.models.policy import frozen
+from tasks.models.precision import arithmetic_of
+from tasks.models.scoring.passes import response_values
+from tasks.models.tokens.encoding import EncodedGroup, Limits, encode_group
+from tasks.settings.errors import StageError
+from tasks.settings.log import Log, NullLog
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from tasks.data.groups import Group
+
+_WINDOW = 4096  # groups encoded at a time: bounds memory, long enough to sort by length
+
+
+def score_groups(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    template: str | None,
+    groups: Iterable[Group],
+    limits: Limits,
+    batch_tokens: int = 8_192,
+    *,
+    precision: str = "fp32",
+    log: Log | None = None,
+) -> list[list[float]]:
+    """Reward of every response; the reward model renders and tokenises the text itself.
+
+    Args:
+        model: a reward model.
+        tokenizer: the reward model's own.
+        template: the reward model's chat template; None is the one its tokenizer has.
+        groups: read once, as a stream.
+        limits: the longest prompt and response.
+        batch_tokens: the most tokens of a forward pass; a larger group is split, exactly.
+        precision: fp32 (what the weights have), bf16 or auto.
+        log: is told where prompts cannot be shared.
+
+    Returns:
+        For each group in order, one reward per response.
+
+    Raises:
+        StageError: a reward is not a finite number; names the group.
+    """
+    encode = partial(encode_group, tokenizer, template, limits=limits)
+    pad_id = tokenizer.pad_token_id
+    reward = GroupReward(model)
+    return _map_groups(reward, encode, groups, pad_id, batch_tokens, precision, log or NullLog())
+
+
+def logps_groups(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    template: str | None,
+    groups: Iterable[Group],
+    limits: Limits,
+    batch_tokens: int = 8_192,
+    *,
+    temperature: float = 1.0,
+    precision: str = "fp32",
+    as_sampled: bool = False,
+) -> list[list[float]]:
+    """Log-probability of every response under the tempered policy, dropout off.
+
+    Args:
+        model: a policy.
+        tokenizer: the policy's own.
+        template: the policy's chat template; None is the one its tokenizer has.
+        groups: read once, as a stream.
+        limits: the longest prompt and response.
+        batch_tokens: the most tokens of a forward pass; a larger group is split, exactly.
+        temperature: the logits are divided by it.
+        precision: fp32 (what the weights have), bf16 or auto.
+        as_sampled: take samples of this tokenizer's model as the tokens they were drawn as.
+
+    Returns:
+        For each group in order, nats per response, summed over its tokens and EOS.
+
+    Raises:
+        StageError: one is not a finite number; names the group.
+    """
+    encode = partial(encode_group, tokenizer, template, limits=limits, as_sampled=as_sampled)
+    policy = GroupPolicy(model, temperature=temperature)
+    # A policy may have no pad of its own: any id serves, the masks decide.
+    pad_id = tokenizer.pad_token_id or 0
+    return _map_groups(policy, encode, groups, pad_id, batch_tokens, precision, NullLog())
+
+
+def _map_groups(
+    model: GroupModel,
+    encode: Callable[[Group], EncodedGroup],
+    groups: Iterable[Group],
+    pad_id: int,
+    batch_tokens: int,
+    precision: str,
+    log: Log,
+) -> list[list[float]]:
+    stream = iter(groups)
+    results: list[list[float]] = []
+    own = model.model
+    with frozen(own), kept_memory(), arithmetic_of(precision, own.device.type):
+        try:
+            model.check()
+            if model.reason:
+                log.note(f"{model.reason}; each is computed with every response, which is slower")
+            while window := list(islice(stream, _WINDOW)):
+                encoded = [encode(group) for group in window]
+                found = response_values(model, encoded, pad_id, batch_tokens)
+                _refuse_broken(own, window, found)
+                results += found
+        finally:
+            # The model gets back the attention it came with.
+            model.take_plain_path("it is not called any more")
+    return results
+
+
+def _refuse_broken(model: PreTrainedModel, groups: list[Group], values: list[list[float]]) -> None:
+    for group, row in zip(groups, values, strict=True):
+        for k, value in enumerate(row):
+            if not math.isfinite(value):
+                raise StageError(
+                    f"{type(model).__name__} gives response {k} of the group {group.id} the value "
+                    f"{value}: a finite number is needed; check the model's weights, or compute in "
+                    "precision: fp32"
+                )

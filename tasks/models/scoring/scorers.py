@@ -1,0 +1,206 @@
+"""Whoever can score: a reward model, a text classifier, or the playground's exact oracle.
+
+What a path holds is told by its content, so that every stage that needs scores takes any of them.
+Each scorer reads text and brings its own tokenizer, so it may score any policy's responses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pydantic import Field
+
+from tasks.data.groups import Group
+from tasks.models.precision import Precision
+from tasks.models.tokens.encoding import Limits
+from tasks.settings.base import FrozenConfig
+from tasks.settings.errors import ConfigError
+from tasks.settings.log import Log
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+CLASSIFIER_FILE = "classifier.json"
+"""Makes a folder a classifier."""
+WORLD_FILE = "world.json"
+"""Makes a folder a playground."""
+
+
+class ScoringConfig(FrozenConfig):
+    """How a scorer reads and scores responses; what is about tokens concerns reward models only."""
+
+    limits: Limits = Limits()
+    """Longest prompt and response in the reward model's own tokens."""
+
+    template: str | None = None
+    """The reward model's chat template by name; None for its tokenizer's own."""
+
+    batch_tokens: int = Field(default=8192, ge=1)
+    """Tokens per forward pass, each prompt once; changes memory and speed only."""
+
+    precision: Precision = "auto"
+    """Arithmetic; weights and rewards are fp32. auto: bf16 where the processor has it (CUDA, or
+    AVX-512-BF16 or AMX on a CPU), else fp32."""
+
+    shard_size: int = Field(default=2000, ge=1)
+    """Groups scored between two points that survive a kill."""
+
+
+class Scorer(Protocol):
+    """Gives every response of a group a reward; larger is better."""
+
+    def score(self, groups: Sequence[Group]) -> list[list[float]]:
+        """Return one finite reward per response, for each group in order.
+
+        Args:
+            groups: prompts with their responses; they are not changed.
+
+        Raises:
+            ConfigError: the scorer cannot judge one of the prompts.
+            StageError: a reward is not a finite number; names the group.
+        """
+
+
+def open_scorer(path: Path, config: ScoringConfig, log: Log | None = None) -> Scorer:
+    """Load the scorer that lies at a path.
+
+    Args:
+        path: a reward model's folder, a classifier's folder, or the playground's `world.json` or
+            its folder.
+        config: how a reward model reads; the other two need nothing of it.
+        log: is told where a reward model cannot share prompts.
+
+    Raises:
+        ConfigError: there is none of the three, or it cannot be loaded.
+    """
+    if path.is_file() or (path / WORLD_FILE).is_file():
+        return WorldScorer(path)
+    if (path / CLASSIFIER_FILE).is_file():
+        return ClassifierScorer(path)
+    if (path / "config.json").is_file():
+        return RewardModelScorer.load(path, config, log)
+    raise ConfigError(
+        f"nothing at {path} can score: expected a reward model's folder (config.json), a "
+        f"classifier's ({CLASSIFIER_FILE}) or a playground's {WORLD_FILE}"
+    )
+
+
+class RewardModelScorer:
+    """A reward model of ours, in the memory of the device where it scores."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        config: ScoringConfig,
+        log: Log | None = None,
+    ) -> None:
+        """Wrap a loaded model.
+
+        Args:
+            model: reward model.
+            tokenizer: its own.
+            config: limits, template, batch size and precision.
+            log: is told once where prompts cannot be shared.
+        """
+        self.model, self.tokenizer = model, tokenizer
+        self._config, self._log = config, log
+
+    @classmethod
+    def load(cls, path: Path, config: ScoringConfig, log: Log | None = None) -> RewardModelScorer:
+        """Load model and tokenizer onto the device that there is.
+
+        Args:
+            path: model folder.
+            config: limits, template, batch size and precision.
+            log: is told once where prompts cannot be shared.
+
+        Raises:
+            ConfigError: the folder holds no reward model.
+        """
+        import torch
+
+        from tasks.models.reward_model import load_reward_model
+        from tasks.models.tokens.tokenizer import load_tokenizer
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = load_reward_model(path, dtype="float32").to(device)
+        return cls(model, load_tokenizer(path), config, log)
+
+    def score(self, groups: Sequence[Group]) -> list[list[float]]:
+        """Return the reward at the last token of every response; see `Scorer`."""
+        from tasks.models.scoring.group_scores import score_groups
+
+        config, log = self._config, self._log
+        # Said once, however often it is asked.
+        self._log = None
+        return score_groups(
+            self.model,
+            self.tokenizer,
+            config.template,
+            groups,
+            config.limits,
+            config.batch_tokens,
+            precision=config.precision,
+            log=log,
+        )
+
+
+class ClassifierScorer:
+    """A classifier of texts; the reward is its log-odds of the prompt with the response, nats."""
+
+    def __init__(self, path: Path) -> None:
+        """Load the classifier.
+
+        Args:
+            path: its folder.
+
+        Raises:
+            ConfigError: the folder is damaged or from another version.
+        """
+        from tasks.models.scoring.classifier import load_classifier
+
+        self._classifier = load_classifier(path)
+
+    def score(self, groups: Sequence[Group]) -> list[list[float]]:
+        """Return the log-odds of each whole text, prompt and response as `plain` writes them."""
+        from tasks.models.tokens.templates import render_prompt
+
+        texts = []
+        for group in groups:
+            beginning = render_prompt("plain", group.prompt)
+            texts += [beginning + response for response in group.responses]
+        values = iter(self._classifier.log_odds(texts))
+        return [[next(values) for _ in group.responses] for group in groups]
+
+
+class WorldScorer:
+    """The playground's oracle, which knows the true reward of any response to its prompts."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the world.
+
+        Args:
+            path: world.json, or the folder that holds it.
+
+        Raises:
+            ConfigError: it is not a playground's world.
+        """
+        from tasks.data.playground.world import load_world
+
+        self._world = load_world(path)
+
+    def score(self, groups: Sequence[Group]) -> list[list[float]]:
+        """Return the oracle's points; see `Scorer`."""
+        return [self._points(group) for group in groups]
+
+    def _points(self, group: Group) -> list[float]:
+        try:
+            return [self._world.oracle_reward(group.prompt, text) for text in group.responses]
+        except ValueError as error:
+            raise ConfigError(
+                f"the playground's oracle cannot judge the group {group.id} ({error}); score these "
+                "prompts with a reward model or a classifier"
+            ) from error

@@ -1,0 +1,1 @@
+"""Responses drawn from a model server with OpenAI's interface that a stage starts."""

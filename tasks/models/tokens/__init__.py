@@ -1,0 +1,1 @@
+"""Text into token ids: tokenizers, chat templates, groups and prompts."""

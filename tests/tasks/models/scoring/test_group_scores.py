@@ -1,0 +1,101 @@
+"""Whole data sets: the same numbers as group by group, in the given order."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tasks.data.groups import Group, Message
+from tasks.models.loading import save_model
+from tasks.models.padded_batches import collate
+from tasks.models.policy import sequence_logps
+from tasks.models.reward_model import build_reward_model, load_reward_model, rewards
+from tasks.models.scoring.group_scores import group_scores, logps_groups, score_groups
+from tasks.models.tokens.encoding import Limits, encode_group
+from tasks.models.tokens.tokenizer import load_tokenizer, train_tokenizer
+
+LIMITS = Limits()
+
+
+def many() -> list[Group]:
+    return [
+        Group((Message("user", "word " * (n % 7) + "?"),), tuple("ab" * k for k in range(n % 4)))
+        for n in range(23)
+    ]
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 200, 100_000])
+def test_logps_in_order_whatever_the_batch(
+    build: Any, tokenizer: Any, batch_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_scores, "_WINDOW", 10)  # three windows
+    model, groups = build("gpt2").train(), many()
+    found = logps_groups(
+        model, tokenizer, "hh", iter(groups), LIMITS, batch_tokens, temperature=0.8
+    )
+    assert model.training
+    assert list(map(len, found)) == [len(group.responses) for group in groups]
+    model.eval()
+    for group, row in zip(groups, found, strict=True):
+        if row:
+            batch = collate([encode_group(tokenizer, "hh", group, LIMITS)], 0)
+            expected = sequence_logps(model, batch, 0.8)[0].tolist()
+            assert row == pytest.approx(expected, abs=1e-4)
+
+
+def test_reward_model_reads_the_text_with_its_own_tokenizer_and_template(
+    build: Any, tokenizer: Any, texts: list[str], tmp_path: Path
+) -> None:
+    """The reward model's folder alone suffices; the policy's tokenizer has no part in it."""
+    other = train_tokenizer(iter(texts[:5]), 280, tmp_path / "other")
+    from tasks.models.architecture import ArchitectureConfig, build_policy
+
+    shape = ArchitectureConfig(hidden_size=16, layers=1, heads=2, context=256)
+    save_model(build_policy(shape, other, 4), other, tmp_path / "backbone", "alpaca")
+    model = build_reward_model(tmp_path / "backbone", other, 0)
+    save_model(model, other, tmp_path / "reward", "alpaca")
+    model, own = load_reward_model(tmp_path / "reward"), load_tokenizer(tmp_path / "reward")
+    groups = many()[:8]
+    found = score_groups(model, own, None, groups, LIMITS)
+    for group, row in zip(groups, found, strict=True):
+        if row:
+            encoded = encode_group(other, "alpaca", group, LIMITS)
+            with torch.no_grad():
+                expected = rewards(model, collate([encoded], other.pad_token_id))[0].tolist()
+            assert row == pytest.approx(expected, abs=1e-4)
+    assert found == score_groups(model, own, "alpaca", groups, LIMITS)
+    assert len(own) != len(tokenizer)
+
+
+def test_groups_are_read_as_a_stream(
+    build: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_scores, "_WINDOW", 4)
+    read = itertools.count()
+    seen: list[int] = []
+    last = [0]
+
+    def values(model: Any, groups: Any, pad_id: int, batch_tokens: int) -> list[list[float]]:
+        seen.append(last[0])
+        return [[] for _ in groups]
+
+    monkeypatch.setattr(group_scores, "response_values", values)
+
+    def stream() -> Any:
+        for group in many():
+            last[0] = next(read)
+            yield group
+
+    assert len(logps_groups(build(), tokenizer, "hh", stream(), LIMITS)) == len(many())
+    assert seen == [3, 7, 11, 15, 19, 22]
+
+
+def test_a_model_keeps_its_attention(build: Any, tokenizer: Any) -> None:
+    model = build()
+    before = model.config._attn_implementation
+    logps_groups(model, tokenizer, "hh", many(), LIMITS)
+    assert model.config._attn_implementation == before
