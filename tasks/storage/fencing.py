@@ -1,7 +1,8 @@
 """Whose turn it is to work on a key: the file that the owner keeps, read by whoever must not go on.
 
-`tasks/stages/leases/lease.py` writes it. A training process that the owner started reads it too, before
-each checkpoint, because it may outlive the moment at which another machine took the key over.
+`tasks/stages/leases/lease.py` writes it. A training process that the owner started reads it too,
+before each checkpoint, because it may outlive the moment at which another machine took the key
+over.
 """
 
 from __future__ import annotations

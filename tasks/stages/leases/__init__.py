@@ -1,1 +1,1 @@
-"""One attempt at a stage at a time: who holds it, here and across machines, and whether they live."""
+"""One attempt at a stage at a time: who holds it, here and across machines."""
