@@ -24,7 +24,13 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.evaluation.canvas import COLOURS, GREY, new_figure, save_figure, shared_legend
+from tasks.evaluation.report.figure_style import (
+    COLOURS,
+    GREY,
+    new_figure,
+    save_figure,
+    shared_legend,
+)
 from tasks.objectives.dpo import dpo_rw
 from tasks.objectives.exo import exo_rw, optimal_logps
 

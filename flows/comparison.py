@@ -11,7 +11,7 @@ from rich.text import Text
 
 from flows.ancestry import clean, find_node, known_graph
 from flows.display import table
-from tasks.evaluation.pairing import JudgeComparison, compare_prompts, prompt_gaps
+from tasks.evaluation.metrics.paired_comparison import JudgeComparison, compare_prompts, prompt_gaps
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.stages.artifact import committed_artifact
 from tasks.stages.lineage.difference import Cause, find_causes

@@ -9,7 +9,7 @@ from flows.exo_measures import Measured, Measures
 from flows.exo_stock import Stock
 from flows.exo_training import Lessons
 from tasks.estimate_density import estimate_density
-from tasks.evaluation.exo_config import DensityConfig, ExoReportConfig
+from tasks.evaluation.exo.config import DensityConfig, ExoReportConfig
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
 from tasks.stages.artifact import EXTERNAL, Artifact

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.evaluation.exo_config import DensityConfig
+from tasks.evaluation.exo.config import DensityConfig
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact
 from tasks.stages.prefect_task import stage_task
@@ -37,7 +37,7 @@ def estimate_density(
     Raises:
         ConfigError: The samples are not scored, or a prompt has fewer than two.
     """
-    from tasks.evaluation.density_figures import measure_density
+    from tasks.evaluation.exo.density import measure_density
 
     folders = {name: policy.path for name, policy in policies.items()}
     return measure_density(start.path, folders, samples.path, config, workspace.output, log)

@@ -40,7 +40,7 @@ def evaluate_policy(
     Returns:
         Average score, accuracy and spread per judge, win rates, KL, length and EOS share.
     """
-    from tasks.evaluation.policy_figures import PolicyUnderTest, measure_policy
+    from tasks.evaluation.policy import PolicyUnderTest, measure_policy
 
     contender = PolicyUnderTest(
         scores={name: folder.path for name, folder in scores.items()},

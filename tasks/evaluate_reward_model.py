@@ -31,7 +31,7 @@ def evaluate_reward_model(
     Returns:
         `<set>/accuracy`, `<set>/ece` and their kin.
     """
-    from tasks.evaluation.reward_figures import measure_reward_model
+    from tasks.evaluation.reward_model import measure_reward_model
 
     folders = {name: folder.path for name, folder in pairs.items()}
     return measure_reward_model(reward_model.path, folders, config, workspace.output, log)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.evaluation.exo_config import BestOfN
+from tasks.evaluation.exo.config import BestOfN
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact
 from tasks.stages.prefect_task import stage_task
@@ -28,6 +28,6 @@ def pick_best(
     Raises:
         ConfigError: A prompt has fewer than N samples.
     """
-    from tasks.evaluation.best_of_n import pick_best_groups
+    from tasks.evaluation.metrics.best_of_n import pick_best_groups
 
     return pick_best_groups(responses.path, config, workspace.output, log)

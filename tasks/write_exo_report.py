@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.evaluation.exo_config import ExoReportConfig
+from tasks.evaluation.exo.config import ExoReportConfig
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact
 from tasks.stages.prefect_task import stage_task
@@ -36,7 +36,7 @@ def write_exo_report(
     Raises:
         ConfigError: An entry has no evaluation, or the judge scored nothing.
     """
-    from tasks.evaluation.exo_report import assemble_exo_report
+    from tasks.evaluation.exo.report import assemble_exo_report
 
     return assemble_exo_report(
         {name: evaluation.path for name, evaluation in policies.items()},

@@ -36,7 +36,7 @@ def write_report(
     Returns:
         The headline figures.
     """
-    from tasks.evaluation.apo_report import assemble_apo_report
+    from tasks.evaluation.apo.report import assemble_apo_report
 
     return assemble_apo_report(
         counts.path,

@@ -87,7 +87,7 @@ BREAKS = {
         ("tasks.storage.files", "from tasks.settings import base"),
         ("tasks.data.files", "def f():\n    from tasks.models.policy import load_policy"),
         ("tasks.data.files", "import importlib\nimportlib.import_module('tasks.models.policy')"),
-        ("tasks.evaluation.plots", "import tasks.training.loop"),
+        ("tasks.evaluation.report.plots", "import tasks.training.loop"),
         ("tasks.gold.client", "from tasks.models import scoring"),
         ("tasks.stages.key", "import flows.apo"),
         ("tasks.stages.key", "from tasks import prepare_data"),
@@ -98,7 +98,7 @@ BREAKS = {
     "placement": [
         ("tasks.stages.key", "from prefect import task"),
         ("tasks.training.loop", "def f():\n    import prefect.runtime"),
-        ("tasks.evaluation.report", "def f():\n    import mlflow"),
+        ("tasks.evaluation.report.document", "def f():\n    import mlflow"),
         ("tasks.storage.files", "import yaml"),
         ("tasks.objectives.dpo", "import numpy"),
         ("tasks.models.policy", "from accelerate import Accelerator"),
@@ -119,7 +119,7 @@ BREAKS = {
         ("tasks.data.files", "with path.open('ab') as out:\n    pass"),
         ("tasks.data.files", "(folder / 'a').write_text('x')"),
         ("tasks.training.checkpoint", "torch.save(state, path)"),
-        ("tasks.evaluation.report", "json.dump(report, out)"),
+        ("tasks.evaluation.report.document", "json.dump(report, out)"),
         ("tasks.stages.commit", "os.replace(a, b)"),
     ],
     "stage_files": [

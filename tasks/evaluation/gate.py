@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.evaluation.config import GateCheck
-from tasks.evaluation.win_rates import win_rates_of_shares, win_shares
+from tasks.evaluation.metrics.win_rates import win_rates_of_shares, win_shares
 from tasks.settings.errors import ConfigError
 from tasks.storage.files import read_json, write_atomic, write_json
 

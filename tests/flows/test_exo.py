@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.data.files import read_groups
-from tasks.evaluation.best_of_n import best_of_n_kl
+from tasks.evaluation.metrics.best_of_n import best_of_n_kl
 from tasks.stages.manifest import Manifest, list_manifests
 from tasks.stages.runs.aliases import CANDIDATE, current_alias
 from tests.flows.command import Shell, sets

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tasks.evaluation.estimates import clustered_mean
-from tasks.evaluation.exo_config import ExoEntry, ExoReportConfig
-from tasks.evaluation.judged import classifier_accuracy, mean_spread
+from tasks.evaluation.exo.config import ExoEntry, ExoReportConfig
+from tasks.evaluation.metrics.estimates import clustered_mean
+from tasks.evaluation.metrics.judge_scores import classifier_accuracy, mean_spread
 from tasks.storage.files import write_json
 
 PROMPTS = 40
@@ -139,8 +139,8 @@ def made_run() -> Made:
 def made_density(folder: Path, names: tuple[str, ...]) -> Path:
     """Write a density.json of two prompts."""
     from tasks.data.groups import Group, Message
-    from tasks.evaluation.density_figures import prompt_density
-    from tasks.evaluation.exo_config import DensityConfig
+    from tasks.evaluation.exo.config import DensityConfig
+    from tasks.evaluation.exo.density import prompt_density
     from tasks.models.tokens.encoding import Limits
 
     generator = np.random.default_rng(0)

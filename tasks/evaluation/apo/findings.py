@@ -1,0 +1,107 @@
+"""What an APO run found, in sentences that say what the intervals allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tasks.evaluation.apo.game import GameState
+from tasks.evaluation.config import ReportConfig
+
+Evaluations = Mapping[str, Any]
+
+
+def findings(
+    config: ReportConfig,
+    policies: Evaluations,
+    states: Mapping[str, list[GameState]],
+) -> list[str]:
+    """Say what happened to the policy, and between it and the reward model.
+
+    Args:
+        config: The entries and what they are.
+        policies: Evaluations of policies by name.
+        states: The state of the game by role.
+
+    Returns:
+        One sentence per finding.
+    """
+    return [
+        *_progress(config, policies),
+        *_against_baseline(config, policies),
+        *_adaptation(states),
+        *_drift(config, policies),
+    ]
+
+
+def decided(difference: float, error: float) -> str:
+    """Say which way a paired difference points, if its 95 % interval excludes 0.
+
+    Args:
+        difference: Ours minus theirs.
+        error: Its standard error.
+
+    Returns:
+        `better`, `worse` or `not decided`.
+
+    Example:
+        >>> decided(1.0, 0.2), decided(-1.0, 0.2), decided(0.1, 0.2)
+        ('better', 'worse', 'not decided')
+    """
+    if abs(difference) <= 1.96 * error or difference == 0:
+        return "not decided"
+    return "better" if difference > 0 else "worse"
+
+
+def _progress(config: ReportConfig, policies: Evaluations) -> Iterator[str]:
+    for entry in config.entries:
+        gap = policies[entry.name].get("gap_closed") or {}
+        if entry.epoch and gap.get("share") is not None:
+            interval = gap["interval"]
+            yield (
+                f"{entry.name} closes {gap['share']:.0%} of the gap between the start and the best "
+                f"achievable oracle reward (95 %: {interval['low']:.0%} to {interval['high']:.0%})"
+            )
+
+
+def _against_baseline(config: ReportConfig, policies: Evaluations) -> Iterator[str]:
+    for entry in config.entries:
+        rival = entry.name.removeprefix("APO-")
+        for judge, figures in policies[entry.name]["against"].get(rival, {}).items():
+            difference, error = figures["difference"], figures["difference_se"]
+            yield (
+                f"{entry.name} against {rival} under {judge}: {difference:+.3f} ± {error:.3f} per "
+                f"prompt, {decided(difference, error)}"
+            )
+
+
+def _adaptation(states: Mapping[str, list[GameState]]) -> Iterator[str]:
+    base = {state.epoch: state for state in states.get("base", [])}
+    for state in states.get("adapted", []):
+        fixed = base[state.epoch]
+        yield (
+            f"epoch {state.epoch}: on held-out prompts the adapted reward model ranks gold above "
+            f"fresh samples in {state.gold_accuracy:.1%}, RM_Base in {fixed.gold_accuracy:.1%}; on "
+            f"human dev pairs {state.human_accuracy:.1%} against {fixed.human_accuracy:.1%}"
+        )
+    if "before" in states:
+        last = states["before"][-1]
+        yield f"after the last epoch: {last.verdict}"
+
+
+def _drift(config: ReportConfig, policies: Evaluations) -> Iterator[str]:
+    start = policies["start"]["habits"]
+    for entry in config.entries:
+        habits = policies[entry.name]["habits"]
+        if not entry.epoch:
+            continue
+        if start["length"] and abs(habits["length"] / start["length"] - 1) > 0.5:
+            yield (
+                f"{entry.name} answers with {habits['length']:.1f} tokens on average, the start "
+                f"with {start['length']:.1f}: look for length hacking"
+            )
+        if start["ended"] - habits["ended"] > 0.1:
+            yield (
+                f"{entry.name} ends {habits['ended']:.0%} of its answers by itself, the start "
+                f"{start['ended']:.0%}: it is forgetting to stop"
+            )

@@ -1,0 +1,180 @@
+"""The report of an APO run: the paper's tables and Figure 5, the game, and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.evaluation.apo.findings import findings
+from tasks.evaluation.apo.game import GameState, game_state
+from tasks.evaluation.apo.paper_tables import match_table, table_1, table_2
+from tasks.evaluation.apo.tables import (
+    data_counts,
+    game_table,
+    match_rows,
+    policy_rows,
+    policy_table,
+    reward_tables,
+)
+from tasks.evaluation.config import Entry, ReportConfig
+from tasks.evaluation.metrics.estimates import Estimate
+from tasks.evaluation.report.document import Example, Plot, Report, write_report
+from tasks.evaluation.report.plots import game_plot, score_per_epoch
+from tasks.settings.log import Log
+from tasks.storage.files import read_json
+
+EVALUATION = "evaluation.json"
+START = "start"
+Evaluations = Mapping[str, Any]
+
+
+def assemble_apo_report(
+    counts: Path,
+    gold: Path,
+    policies: Mapping[str, Path],
+    reward_models: Mapping[str, Path],
+    games: Mapping[str, Path],
+    config: ReportConfig,
+    output: Path,
+    log: Log,
+) -> dict[str, float]:
+    """Write report.md, report.html, report.json, the plots and a CSV behind each.
+
+    Args:
+        counts: table1.json of the prepared data.
+        gold: index.json of the gold responses that D_APO is made of.
+        policies: Output folders of policy evaluations by name.
+        reward_models: Output folders of reward-model evaluations by name.
+        games: Output folders of evaluations on held-out gold by `EPOCH/ROLE`.
+        config: Order and meaning of the entries.
+        output: Where the files go.
+        log: Where the findings are noted.
+
+    Returns:
+        Headline figures: score and oracle gap of every contender, accuracy of every reward model.
+    """
+    by_policy = {name: read_json(path / EVALUATION) for name, path in policies.items()}
+    by_model = {name: read_json(path / EVALUATION) for name, path in reward_models.items()}
+    by_game = {name: read_json(path / EVALUATION) for name, path in games.items()}
+    states = game_states(by_game, by_model)
+    scorers = sorted(by_policy[START]["scores"])
+    tables = [
+        table_1(data_counts(read_json(counts), read_json(gold)["count"], by_policy, config)),
+        table_2(policy_rows(config.entries, by_policy), scorers=scorers, start=START),
+        *reward_tables(by_model, config),
+        match_table(match_rows(config.entries, by_policy), scorers=scorers),
+        policy_table(config.entries, by_policy),
+    ]
+    if states:
+        tables.append(game_table(states))
+    sentences = findings(config, by_policy, states)
+    report = Report(
+        title=f"APO with {config.method.upper()}, {config.apo_epochs} epochs",
+        facts={"policy method": config.method, "reward objective": config.objective},
+        findings=sentences,
+        tables=tables,
+        plots=draw(config.entries, by_policy, states, output),
+        examples=examples(config, by_policy),
+        numbers={
+            "policies": _headlines(by_policy),
+            "reward_models": by_model,
+            "games": by_game,
+        },
+    )
+    write_report(report, output)
+    for sentence in sentences:
+        log.note(sentence)
+    return _flat(by_policy, by_model)
+
+
+def game_states(games: Evaluations, reward_models: Evaluations) -> dict[str, list[GameState]]:
+    """Turn evaluations on held-out gold into the state of the game, by player.
+
+    Args:
+        games: By `EPOCH/ROLE`; roles are base, before and adapted.
+        reward_models: Evaluations on human pairs by name.
+
+    Returns:
+        Per role its states in the order of the epochs.
+    """
+    start = reward_models["RM_Base"]["dev"]["figures"]["ece"]
+    states: dict[str, list[GameState]] = {}
+    for name, evaluation in games.items():
+        epoch, role = int(name.split("/")[0]), name.split("/")[1]
+        adapted = f"RM_APO-v{epoch if role == 'adapted' else epoch - 1}"
+        model = "RM_Base" if role == "base" else adapted
+        human = reward_models.get(model, reward_models["RM_Base"])["dev"]["figures"]
+        fresh = evaluation["fresh"]["figures"]
+        state = game_state(epoch, human, fresh, start_ece=start)
+        states.setdefault(role, []).append(state)
+    return {role: sorted(found, key=lambda state: state.epoch) for role, found in states.items()}
+
+
+def draw(
+    entries: tuple[Entry, ...],
+    policies: Evaluations,
+    states: Mapping[str, list[GameState]],
+    output: Path,
+) -> list[Plot]:
+    """Draw Figure 5 and the state of the game."""
+    start = policies[START]["scores"]
+    sides = list(dict.fromkeys(entry.side for entry in entries if entry.epoch))
+    scores = {
+        scorer: {
+            side: {
+                0: Estimate(**start[scorer]),
+                **{
+                    entry.epoch: Estimate(**policies[entry.name]["scores"][scorer])
+                    for entry in entries
+                    if entry.side == side
+                },
+            }
+            for side in sides
+        }
+        for scorer in start
+    }
+    files = score_per_epoch(scores, output)
+    caption = "Average score of the test responses; bars are 95 % intervals over prompts"
+    plots = [Plot("Figure 5: average score per epoch", files, caption)]
+    if states:
+        caption = "Each reward model against fresh samples on prompts it was never trained on"
+        plots.append(Plot("State of the game", game_plot(states, output), caption))
+    return plots
+
+
+def examples(config: ReportConfig, policies: Evaluations) -> list[Example]:
+    """Return prompts with the outputs of the start, the last baseline and the last APO policy."""
+    last = {entry.side: entry.name for entry in config.entries if entry.epoch}
+    names = [START, *last.values()]
+    texts = {
+        name: {one["id"]: one["response"] for one in policies[name]["examples"]} for name in names
+    }
+    return [
+        Example(one["prompt"], {name: texts[name].get(one["id"], "") for name in names})
+        for one in policies[START]["examples"][: config.examples]
+    ]
+
+
+def _headlines(policies: Evaluations) -> dict[str, Any]:
+    dropped = ("per_prompt", "examples")
+    return {
+        name: {key: value for key, value in evaluation.items() if key not in dropped}
+        for name, evaluation in policies.items()
+    }
+
+
+def _flat(policies: Evaluations, models: Evaluations) -> dict[str, float]:
+    flat = {
+        f"{name}/score/{scorer}": score["value"]
+        for name, evaluation in policies.items()
+        for scorer, score in evaluation["scores"].items()
+    }
+    for name, evaluation in policies.items():
+        share = (evaluation.get("gap_closed") or {}).get("share")
+        if share is not None:
+            flat[f"{name}/gap_closed"] = share
+    return flat | {
+        f"{name}/test_accuracy": sets["test"]["figures"]["accuracy"]
+        for name, sets in models.items()
+    }

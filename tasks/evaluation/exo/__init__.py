@@ -1,0 +1,1 @@
+"""The report of the flow exo: checkpoints, the reward-KL frontier, sweeps and densities."""

@@ -1,0 +1,144 @@
+"""The density ratios of learned policies and the optimal one, measured and kept for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.data.files import read_groups
+from tasks.data.groups import Group, scores_of
+from tasks.evaluation.exo.config import DensityConfig
+from tasks.evaluation.metrics.density_ratio import (
+    OPTIMAL,
+    Densities,
+    Distance,
+    density_ratio,
+    kernel_density,
+    log_weights,
+    silverman,
+    weight_distance,
+)
+from tasks.evaluation.metrics.estimates import mean_estimate
+from tasks.evaluation.metrics.kl import sampled_logps
+from tasks.settings.errors import ConfigError
+from tasks.settings.log import Log
+from tasks.storage.files import write_json
+
+DENSITY = "density.json"
+
+
+def measure_density(
+    start: Path,
+    policies: Mapping[str, Path],
+    samples: Path,
+    config: DensityConfig,
+    output: Path,
+    log: Log,
+) -> dict[str, float]:
+    """Weigh samples of the start by each policy and by the optimal one.
+
+    Args:
+        start: Model folder of the policy that drew the samples.
+        policies: Model folders by name.
+        samples: Folder of scored groups.
+        config: Temperature, β, prompts, kernel.
+        output: Receives `density.json`.
+        log: Where progress goes.
+
+    Returns:
+        Per policy the mean over prompts of its distances from the optimal one; `prompts`.
+
+    Raises:
+        ConfigError: A group is not scored or has fewer than two samples, or there is none.
+    """
+    groups = list(islice(read_groups(samples), config.prompts))
+    _check(groups, samples)
+    logps: dict[str, list[list[float]]] = {}
+    for done, (name, folder) in enumerate({"": start, **policies}.items(), start=1):
+        logps[name] = sampled_logps(
+            folder, groups, config.template, config.limits, temperature=config.temperature
+        )
+        log.progress(done, len(policies) + 1, "policies")
+    prompts = [
+        prompt_density(group, logps[""][row], {name: logps[name][row] for name in policies}, config)
+        for row, group in enumerate(groups)
+    ]
+    summary = {
+        name: {
+            figure: asdict(mean_estimate([one["distances"][name][figure] for one in prompts]))
+            for figure in Distance.__dataclass_fields__
+        }
+        for name in policies
+    }
+    worth = asdict(mean_estimate([one["optimal_effective_samples"] for one in prompts]))
+    kept = {"beta": config.beta, "optimal_effective_samples": worth}
+    write_json(output / DENSITY, {**kept, "prompts": prompts, "summary": summary})
+    flat = {
+        f"{name}/{figure}": estimate["value"]
+        for name, figures in summary.items()
+        for figure, estimate in figures.items()
+    }
+    return {"prompts": float(len(prompts)), **flat}
+
+
+def prompt_density(
+    group: Group,
+    start_logps: Sequence[float],
+    policy_logps: Mapping[str, Sequence[float]],
+    config: DensityConfig,
+) -> dict[str, Any]:
+    """Return one prompt's density ratios and distances as plain values.
+
+    Args:
+        group: M samples of the start with their rewards.
+        start_logps: log π_sft of each, nats.
+        policy_logps: likewise under each policy.
+        config: β and the kernel.
+    """
+    places = np.array(start_logps)
+    weights = {
+        OPTIMAL: log_weights(np.array(scores_of(group)) / config.beta),
+        **{name: log_weights(np.array(logps) - places) for name, logps in policy_logps.items()},
+    }
+    bandwidth = config.bandwidth or silverman(places)
+    grid = np.linspace(places.min(), places.max(), config.grid)
+    even = kernel_density(grid, places, np.full(len(places), 1 / len(places)), bandwidth)
+    densities = {
+        name: kernel_density(grid, places, np.exp(logs), bandwidth)
+        for name, logs in weights.items()
+    }
+    distances = {
+        name: weight_distance(
+            weights[name],
+            weights[OPTIMAL],
+            Densities(grid, densities[name], densities[OPTIMAL]),
+        )
+        for name in policy_logps
+    }
+    return {
+        "id": group.id,
+        "prompt": group.prompt[-1].content if group.prompt else "",
+        "samples": len(places),
+        "bandwidth": bandwidth,
+        "optimal_effective_samples": float(1 / np.exp(2 * weights[OPTIMAL]).sum()),
+        "grid": grid.tolist(),
+        "ratios": {name: density_ratio(one, even).tolist() for name, one in densities.items()},
+        "distances": {name: asdict(distance) for name, distance in distances.items()},
+    }
+
+
+def _check(groups: Sequence[Group], samples: Path) -> None:
+    if not groups:
+        raise ConfigError(f"{samples} holds no group: the density ratio needs samples of the start")
+    for group in groups:
+        if group.scores is None or len(group.responses) < 2:
+            raise ConfigError(
+                f"group {group.id} of {samples} has {len(group.responses)} samples and "
+                f"{'no' if group.scores is None else 'their'} scores: the density ratio needs at "
+                "least two samples of the start per prompt, scored (score_responses)"
+            )

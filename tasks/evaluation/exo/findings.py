@@ -1,0 +1,160 @@
+"""What an EXO run found, in sentences that say what the intervals allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tasks.evaluation.exo.comparisons import Contest
+from tasks.evaluation.exo.frontier import EqualKl, FrontierPoint, pareto
+from tasks.evaluation.exo.series import Line
+from tasks.evaluation.metrics.estimates import mean_estimate, over_seeds
+
+WORDS = {
+    "EXO against DPO": {
+        "better": "EXO is ahead",
+        "worse": "EXO is behind",
+        "undecided": "undecided",
+    },
+    "more responses": {
+        "better": "more responses help",
+        "worse": "more responses hurt",
+        "undecided": "undecided",
+    },
+    "PPO's place": {
+        "better": "PPO is ahead",
+        "worse": "PPO is behind",
+        "undecided": "undecided",
+    },
+}
+"""What each verdict means for the question asked; best-of-N stands in the table alone."""
+
+
+def findings(
+    lines: Sequence[Line],
+    contests: Sequence[Contest],
+    points: Mapping[str, FrontierPoint],
+    density: Mapping[str, Any] | None,
+    judge: str,
+) -> list[str]:
+    """Say who leads at equal KL, who ends highest, who over-optimises, and who fits the optimum.
+
+    Args:
+        lines: the branches.
+        contests: the comparisons at equal KL under the judge.
+        points: the checkpoints under the judge, by entry name.
+        density: density.json, with the policies under the report's names; None without.
+        judge: whose rewards they are.
+
+    Returns:
+        One sentence per finding.
+    """
+    return [
+        *(_contest(contest, judge) for contest in contests if contest.question in WORDS),
+        *_frontier(lines, points),
+        *_highest(lines, points, judge),
+        *_falling(lines, points, judge),
+        *_fits(density, [one for one in contests if one.question == "EXO against DPO"]),
+    ]
+
+
+def _contest(contest: Contest, judge: str) -> str:
+    head = f"{contest.ours} against {contest.theirs} at equal KL"
+    one = contest.outcome
+    if one is None:
+        return f"{head}: one of them never left the start, so there is nothing to compare"
+    seeds = f"{one.seeds[0]} and {one.seeds[1]} seeds" if max(one.seeds) > 1 else "1 seed each"
+    where = f"{one.low:.2f} to {one.high:.2f} nats, {seeds}"
+    if one.on_chord:
+        where += (
+            f"; {one.on_chord} was not measured there, its chord from the start is a lower bound"
+        )
+    return (
+        f"{head} ({where}): {judge} reward {one.difference:+.3f} (95 %: {one.interval.low:+.3f} to "
+        f"{one.interval.high:+.3f}): {WORDS[contest.question][one.verdict]}{_pointwise(one)}"
+    )
+
+
+def _pointwise(one: EqualKl) -> str:
+    """Say in how much of the KL range the interval at that KL excludes 0."""
+    found = []
+    for share, side in ((one.above, "above"), (one.below, "below")):
+        if share:
+            where = "at every KL" if share == 1 else f"in {share:.0%}"
+            found.append(f"{side} {where} of that range")
+    return ", " + " and ".join(found) if found else ""
+
+
+def _frontier(lines: Sequence[Line], points: Mapping[str, FrontierPoint]) -> Iterator[str]:
+    trained = [points[one.name] for line in lines for one in line.entries if one.kind == "policy"]
+    best = [point.line for point in pareto(trained)]
+    if best:
+        counts = {name: best.count(name) for name in dict.fromkeys(best)}
+        ranked = sorted(counts.items(), key=lambda item: -item[1])
+        shares = ", ".join(f"{count} of {name}" for name, count in ranked)
+        yield (
+            f"no checkpoint beats {len(best)} of {len(trained)} (as much reward at no more KL, "
+            f"as measured): {shares}"
+        )
+
+
+def _highest(
+    lines: Sequence[Line], points: Mapping[str, FrontierPoint], judge: str
+) -> Iterator[str]:
+    ends = {
+        line.name: over_seeds([points[one.name].reward for one in line.last])
+        for line in lines
+        if line.first.kind == "policy"
+    }
+    ranked = sorted(ends.items(), key=lambda item: -item[1].value)
+    if len(ranked) > 1:
+        (first, best), (second, next_best) = ranked[:2]
+        error = (best.standard_error**2 + next_best.standard_error**2) ** 0.5
+        clear = "beyond" if best.value - next_best.value > 1.96 * error else "within"
+        yield (
+            f"the highest {judge} reward at the end is that of {first}, {best.value:.3f} ± "
+            f"{best.standard_error:.3f}; next is {second}, {next_best.value:.3f} ± "
+            f"{next_best.standard_error:.3f}, {clear} what 95 % intervals can tell apart"
+        )
+
+
+def _falling(
+    lines: Sequence[Line], points: Mapping[str, FrontierPoint], judge: str
+) -> Iterator[str]:
+    """Name the branches whose reward had been higher, beyond chance, than it is at the end."""
+    for line in lines:
+        for last in (points[one.name] for one in line.last if one.kind == "policy"):
+            before = [points[one.name] for one in line.of_seed(last.seed)]
+            peak = max(before, key=lambda point: point.reward.value)
+            gaps = last.rewards - peak.rewards
+            change = mean_estimate(gaps[np.isfinite(gaps)])
+            # The peak is the best of several, so part of its lead is luck: ask for more than 95 %.
+            if change.value < -3 * change.standard_error:
+                yield (
+                    f"{line.name}, seed {last.seed}: {judge} reward falls from step {peak.step} to "
+                    f"{last.step} by {-change.value:.3f} ± {change.standard_error:.3f}, paired by "
+                    f"prompt, while KL goes from {peak.kl.value:.2f} to {last.kl.value:.2f}: "
+                    "over-optimised"
+                )
+
+
+def _fits(density: Mapping[str, Any] | None, twins: Sequence[Contest]) -> Iterator[str]:
+    prompts = (density or {}).get("prompts", [])
+    names = prompts[0]["distances"] if prompts else {}
+    for first, second in ((one.ours, one.theirs) for one in twins):
+        if first not in names or second not in names:
+            continue
+        gaps = [
+            one["distances"][first]["density_kl"] - one["distances"][second]["density_kl"]
+            for one in prompts
+        ]
+        change = mean_estimate(gaps)
+        low, high = (change.value + side * 1.96 * change.standard_error for side in (-1, 1))
+        words = "undecided" if low <= 0 <= high else "nearer" if high < 0 else "farther"
+        yield (
+            f"density ratio over {len(gaps)} prompts: KL of {first} to the optimal density minus "
+            f"that of {second} is {change.value:+.3f} nats (95 %: {low:+.3f} to {high:+.3f}): "
+            + (words if words == "undecided" else f"{first} is {words}")
+        )

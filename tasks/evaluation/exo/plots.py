@@ -1,0 +1,226 @@
+"""The plots of an EXO run that show its checkpoints: frontiers, and reward against step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.evaluation.exo.frontier import pareto
+from tasks.evaluation.exo.series import Line, name_of
+from tasks.evaluation.metrics.estimates import over_seeds
+from tasks.evaluation.report.figure_style import (
+    COLOURS,
+    GREY,
+    MARKERS,
+    new_figure,
+    save_figure,
+    shared_legend,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tasks.evaluation.exo.frontier import FrontierPoint
+
+    Points = Sequence[FrontierPoint]
+
+# Black is left to best-of-N, which is no trained method.
+PALETTE = (*COLOURS[:-1], "#882255", "#999933", "#44AA99")
+SHAPES = MARKERS + "<>p"
+DASHES = ("-", "--", ":", "-.")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a line is drawn, in every plot alike."""
+
+    colour: str
+    """Of its family."""
+    marker: str
+    """Of its family."""
+    dash: str
+    """Of its β within the family."""
+
+
+def looks(lines: Sequence[Line]) -> dict[str, Look]:
+    """Give every line a look: a colour and a marker per family, a dash per β in it."""
+    families = list(dict.fromkeys(line.family for line in lines if line.first.kind != "best_of_n"))
+    found = {}
+    for line in lines:
+        if line.first.kind == "best_of_n":
+            found[line.name] = Look("#000000", "x", "--")
+            continue
+        family = families.index(line.family)
+        variants = [other.name for other in lines if other.family == line.family]
+        found[line.name] = Look(
+            PALETTE[family % len(PALETTE)],
+            SHAPES[family % len(SHAPES)],
+            DASHES[variants.index(line.name) % len(DASHES)],
+        )
+    return found
+
+
+def frontier_plot(
+    lines: Sequence[Line],
+    judged: Mapping[str, tuple[FrontierPoint, Points]],
+    folder: Path,
+    *,
+    value: str = "reward",
+    name: str = "figure-2",
+) -> list[Path]:
+    """Draw reward (Figure 2) or accuracy (Figure 7) against KL, one point per checkpoint.
+
+    Args:
+        lines: the branches.
+        judged: by judge, the start and the points of all lines; a panel each.
+        folder: where NAME.png, NAME.svg and NAME.csv go.
+        value: `reward` or `accuracy`.
+        name: the files' stem.
+
+    Returns:
+        The three paths, PNG first.
+    """
+    drawn = looks(lines)
+    with new_figure(judged, panel=(5.6, 4.2), columns=2) as (figure, panels):
+        for axes, (judge, (start, points)) in zip(panels, judged.items(), strict=True):
+            place = getattr(start, value).value
+            axes.plot(0, place, "*", color=GREY, markersize=11, label=start.line, zorder=4)
+            for line in lines:
+                _trajectories(axes, line, drawn[line.name], points, value)
+            axes.set_xlabel("KL(policy ‖ SFT), nats per response (bars: one standard error)")
+            label = f"{judge} reward" if value == "reward" else f"accuracy: mean σ({judge} reward)"
+            axes.set_ylabel(label)
+        shared_legend(figure, panels)
+        rows = [
+            _row(judge, point, undominated)
+            for judge, (start, points) in judged.items()
+            for undominated in [{one.name for one in pareto(points)}]
+            for point in [start, *points]
+        ]
+        return save_figure(figure, folder, name, rows)
+
+
+def step_plot(
+    lines: Sequence[Line], start: FrontierPoint, points: Points, judge: str, folder: Path
+) -> list[Path]:
+    """Draw reward against step with the deviation among a prompt's responses (Figure 8).
+
+    Args:
+        lines: the branches; best-of-N has no steps and is left out.
+        start: the policy they begin at.
+        points: of all lines under one judge.
+        judge: its name.
+        folder: where figure-8.png, .svg and .csv go.
+
+    Returns:
+        The three paths, PNG first.
+    """
+    drawn = looks(lines)
+    trained = [line for line in lines if line.first.kind == "policy"]
+    methods: dict[str, list[Line]] = {}
+    for line in trained:
+        methods.setdefault(name_of(line.first), []).append(line)
+    rows: list[dict[str, object]] = []
+    with new_figure(methods, panel=(3.5, 2.8), columns=3) as (figure, panels):
+        for axes, (method, found) in zip(panels, methods.items(), strict=True):
+            axes.axhline(start.reward.value, color=GREY, linestyle=":", linewidth=1, label="SFT")
+            for line in found:
+                means = _by_step(start, [one for one in points if one.line == line.name])
+                _band(axes, line.name, drawn[line.name], means)
+                rows += [{"method": method, "line": line.name, **one} for one in means]
+            axes.set(title=method, xlabel="step", ylabel=f"{judge} reward")
+        _share_heights(panels)
+        shared_legend(figure, panels)
+        return save_figure(figure, folder, "figure-8", rows)
+
+
+def _trajectories(axes: Axes, line: Line, look: Look, points: Points, value: str) -> None:
+    """Draw a line's checkpoints, those of a seed connected in the order of their steps."""
+    for number, seed in enumerate(line.seeds):
+        own = [point for point in points if point.line == line.name and point.seed == seed]
+        heights = [getattr(point, value) for point in own]
+        axes.errorbar(
+            [point.kl.value for point in own],
+            [height.value for height in heights],
+            xerr=[point.kl.standard_error for point in own],
+            yerr=[height.standard_error for height in heights],
+            label=None if number else line.name,
+            color=look.colour,
+            linestyle=look.dash,
+            marker=look.marker,
+            markersize=4.5,
+            markerfacecolor=look.colour if look.dash == "-" else "white",
+            linewidth=0.9,
+            elinewidth=0.7,
+            alpha=0.9,
+        )
+
+
+def _by_step(start: FrontierPoint, points: Points) -> list[dict[str, float]]:
+    """Return the means at each step over the seeds that were measured there, from the start on."""
+    found: dict[int, list[FrontierPoint]] = {0: [start]}
+    for point in points:
+        found.setdefault(point.step, []).append(point)
+    result = []
+    for step, here in sorted(found.items()):
+        reward = over_seeds([point.reward for point in here])
+        result.append(
+            {
+                "step": step,
+                "seeds": len(here),
+                "reward": reward.value,
+                "standard_error": reward.standard_error,
+                "spread": over_seeds([point.spread for point in here]).value,
+            }
+        )
+    return result
+
+
+def _band(axes: Axes, label: str, look: Look, means: Sequence[Mapping[str, float]]) -> None:
+    steps = [one["step"] for one in means]
+    low = [one["reward"] - one["spread"] for one in means]
+    high = [one["reward"] + one["spread"] for one in means]
+    axes.fill_between(steps, low, high, color=look.colour, alpha=0.12, linewidth=0)
+    axes.errorbar(
+        steps,
+        [one["reward"] for one in means],
+        yerr=[one["standard_error"] for one in means],
+        label=label,
+        color=look.colour,
+        linestyle=look.dash,
+        marker=look.marker,
+        markersize=4,
+        linewidth=1.4,
+        elinewidth=1,
+        capsize=2,
+    )
+
+
+def _share_heights(panels: Sequence[Axes]) -> None:
+    """Let all panels show the same rewards, so that they can be compared."""
+    limits = [axes.get_ylim() for axes in panels]
+    for axes in panels:
+        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+
+
+def _row(judge: str, point: FrontierPoint, undominated: set[str]) -> dict[str, object]:
+    estimates = {
+        "kl": point.kl,
+        "reward": point.reward,
+        "accuracy": point.accuracy,
+        "spread": point.spread,
+    }
+    figures: dict[str, object] = {}
+    for name, one in estimates.items():
+        figures |= {name: one.value, f"{name}_se": one.standard_error}
+    return {
+        "judge": judge,
+        "line": point.line,
+        "name": point.name,
+        "seed": point.seed,
+        "step": point.step,
+        **figures,
+        "undominated": int(point.name in undominated),
+    }

@@ -1,0 +1,148 @@
+"""From the evaluations of an EXO run to the points of its frontier and its win rates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tasks.evaluation.exo.config import ExoEntry
+from tasks.evaluation.exo.frontier import FrontierPoint
+from tasks.evaluation.exo.series import KINDS, Line
+from tasks.evaluation.metrics.best_of_n import best_of_n_kl
+from tasks.evaluation.metrics.estimates import Estimate, mean_estimate, over_seeds
+from tasks.evaluation.metrics.win_rates import win_shares
+from tasks.settings.errors import ConfigError, did_you_mean
+
+Evaluations = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How a line's last checkpoints fare against an opponent, means over prompts and seeds."""
+
+    win: Estimate
+    """Share of all pairs of completions won."""
+    lose: Estimate
+    """Share lost; the rest is tied."""
+
+
+def frontier_points(
+    lines: Iterable[Line], start: ExoEntry, evaluations: Evaluations, judge: str
+) -> tuple[list[FrontierPoint], FrontierPoint]:
+    """Return one point per checkpoint under one judge, and that of the start.
+
+    Args:
+        lines: the branches.
+        start: the policy they begin at.
+        evaluations: by entry name.
+        judge: whose rewards.
+
+    Returns:
+        The points in the order of the lines, and the start's, all over the same prompts: those
+        that anybody was asked.
+
+    Raises:
+        ConfigError: an entry has no evaluation, no KL, or no reward of this judge.
+    """
+    entries = [(line.name, entry) for line in lines for entry in line.entries]
+    answered = {
+        entry.name: evaluation_of(evaluations, entry, judge)["per_prompt"]
+        for _, entry in [("", start), *entries]
+    }
+    prompts = list(dict.fromkeys(key for per_prompt in answered.values() for key in per_prompt))
+    points = [
+        _point(entry, line, evaluations[entry.name], prompts, judge)
+        for line, entry in [(KINDS["start"], start), *entries]
+    ]
+    return points[1:], points[0]
+
+
+def evaluation_of(evaluations: Evaluations, entry: ExoEntry, judge: str) -> Mapping[str, Any]:
+    """Return an entry's evaluation, which a judge must have scored.
+
+    Raises:
+        ConfigError: there is none, or that judge gave it no scores.
+    """
+    if entry.name not in evaluations:
+        known = did_you_mean(entry.name, evaluations)
+        raise ConfigError(f"the report's entry {entry.name!r} has no evaluation{known}")
+    found: Mapping[str, Any] = evaluations[entry.name]
+    if judge not in found["scores"]:
+        raise ConfigError(
+            f"the evaluation {entry.name!r} has no scores of {judge!r}"
+            f"{did_you_mean(judge, found['scores'])}"
+        )
+    return found
+
+
+def shares_against(
+    entries: Sequence[ExoEntry], opponent: ExoEntry, evaluations: Evaluations, judge: str
+) -> Shares:
+    """Compare all completions of each seed with all of the opponent's, prompt by prompt.
+
+    Args:
+        entries: one checkpoint per seed.
+        opponent: the start or the chosen responses.
+        evaluations: by entry name.
+        judge: who decides.
+
+    Returns:
+        Means over the seeds.
+
+    Source:
+        Appendix C, arXiv 2402.00856 (EXO).
+    """
+    theirs = evaluation_of(evaluations, opponent, judge)["per_prompt"]
+    wins, losses = [], []
+    for entry in entries:
+        ours = evaluation_of(evaluations, entry, judge)["per_prompt"]
+        shared = [key for key in ours if key in theirs]
+        rows = win_shares(
+            [ours[key]["scores"][judge] for key in shared],
+            [theirs[key]["scores"][judge] for key in shared],
+        )
+        wins.append(mean_estimate([win for win, _, _ in rows]))
+        losses.append(mean_estimate([lose for _, lose, _ in rows]))
+    return Shares(over_seeds(wins), over_seeds(losses))
+
+
+def _point(
+    entry: ExoEntry, line: str, evaluation: Mapping[str, Any], prompts: list[str], judge: str
+) -> FrontierPoint:
+    rows = [evaluation["per_prompt"].get(key) for key in prompts]
+    rewards = [np.nan if row is None else float(np.mean(row["scores"][judge])) for row in rows]
+    kl, log_ratios = _divergence(entry, evaluation, rows)
+    picked = entry.kind == "best_of_n"
+    return FrontierPoint(
+        name=entry.name,
+        line=line,
+        seed=entry.seed,
+        step=(entry.responses or 0) if picked else entry.step,
+        kl=kl,
+        reward=Estimate(**evaluation["scores"][judge]),
+        accuracy=Estimate(**evaluation["accuracies"][judge]),
+        spread=Estimate(**evaluation["spreads"][judge]),
+        log_ratios=log_ratios,
+        rewards=np.array(rewards),
+    )
+
+
+def _divergence(
+    entry: ExoEntry, evaluation: Mapping[str, Any], rows: Sequence[Mapping[str, Any] | None]
+) -> tuple[Estimate, np.ndarray]:
+    """Return the KL to the start and its value per prompt; that of best-of-N is known."""
+    if entry.kind != "policy":
+        exact = best_of_n_kl(entry.responses or 1) if entry.kind == "best_of_n" else 0.0
+        values = [np.nan if row is None else exact for row in rows]
+        return Estimate(exact, 0.0, sum(row is not None for row in rows)), np.array(values)
+    if "kl" not in evaluation:
+        raise ConfigError(
+            f"the evaluation {entry.name!r} has no KL: evaluate_policy needs the policy, the start "
+            "and untruncated samples"
+        )
+    ratios = [(row or {}).get("log_ratios") for row in rows]
+    values = [np.nan if row is None else float(np.mean(row)) for row in ratios]
+    return Estimate(**evaluation["kl"]), np.array(values)

@@ -1,0 +1,88 @@
+"""The evaluations of an EXO run, sorted into lines, points and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from tasks.evaluation.exo.comparisons import Contest, contests
+from tasks.evaluation.exo.config import ExoReportConfig
+from tasks.evaluation.exo.frontier import Frontier, FrontierPoint
+from tasks.evaluation.exo.points import frontier_points
+from tasks.evaluation.exo.series import lines_of
+
+Evaluations = Mapping[str, Any]
+
+
+class ExoRun:
+    """The evaluations of a run, and what follows from them."""
+
+    def __init__(
+        self,
+        evaluations: Evaluations,
+        reward_models: Evaluations,
+        density: Mapping[str, Any] | None,
+        config: ExoReportConfig,
+    ) -> None:
+        """Take what the stages measured.
+
+        Args:
+            evaluations: of the entries, by name.
+            reward_models: of reward models, by name.
+            density: content of density.json.
+            config: order and meaning of the entries.
+
+        Raises:
+            ConfigError: an entry has no evaluation or no KL, or a judge did not score it.
+        """
+        self.evaluations, self.reward_models, self.config = evaluations, reward_models, config
+        self.lines = lines_of(config.entries)
+        self.opponents = [one for one in config.entries if one.kind in ("start", "chosen")]
+        self.opponents.sort(key=lambda one: one.kind != "start")
+        self.density = density and _renamed(density, self.names)
+        self.judges = list(dict.fromkeys([config.judge, config.reward_model or config.judge]))
+        self.points: dict[str, tuple[FrontierPoint, list[FrontierPoint]]] = {}
+        for judge in self.judges:
+            points, start = frontier_points(self.lines, self.opponents[0], evaluations, judge)
+            self.points[judge] = (start, points)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the report calls the entries, by their evaluations' names."""
+        return {one.name: line.name for line in self.lines for one in line.entries}
+
+    @property
+    def start(self) -> FrontierPoint:
+        """The start under the first judge."""
+        return self.points[self.config.judge][0]
+
+    @cached_property
+    def by_name(self) -> dict[str, FrontierPoint]:
+        """The checkpoints under the first judge, by entry name."""
+        return {point.name: point for point in self.points[self.config.judge][1]}
+
+    @cached_property
+    def frontier(self) -> Frontier:
+        """The points under the first judge, resampled."""
+        resamples = self.config.bootstrap_samples
+        start, points = self.points[self.config.judge]
+        return Frontier(points, start, resamples=resamples)
+
+    @cached_property
+    def contests(self) -> list[Contest]:
+        """The comparisons at equal KL."""
+        return contests(self.lines, self.frontier)
+
+
+def _renamed(density: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return density.json with the report's names for the policies."""
+
+    def rename(by_policy: Mapping[str, Any]) -> dict[str, Any]:
+        return {names.get(name, name): value for name, value in by_policy.items()}
+
+    prompts = [
+        {**one, "ratios": rename(one["ratios"]), "distances": rename(one["distances"])}
+        for one in density["prompts"]
+    ]
+    return {**density, "prompts": prompts, "summary": rename(density["summary"])}

@@ -1,0 +1,232 @@
+"""The tables of an EXO run: win rates, last checkpoints, reward at equal KL, reward models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tasks.evaluation.exo.comparisons import Contest
+from tasks.evaluation.exo.config import ExoEntry
+from tasks.evaluation.exo.frontier import Frontier, FrontierPoint, pareto
+from tasks.evaluation.exo.points import Shares, shares_against
+from tasks.evaluation.exo.series import KINDS, Line, name_of
+from tasks.evaluation.metrics.estimates import Estimate, over_seeds
+from tasks.evaluation.report.tables import Cell, Column, Table
+
+Evaluations = Mapping[str, Any]
+LEVELS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+"""KLs in nats that the table of rewards at equal KL may show."""
+ERROR = "± is one standard error, over test prompts and, where a line has several, over seeds."
+
+
+def win_table(
+    lines: Sequence[Line],
+    opponents: Sequence[ExoEntry],
+    evaluations: Evaluations,
+    judges: Sequence[str],
+) -> Table:
+    """Lay out win rates against the SFT start and the chosen responses, as Tables 1 and 2 do.
+
+    Args:
+        lines: the branches; their last checkpoints are compared.
+        opponents: the start, and the chosen responses if there are any.
+        evaluations: by entry name.
+        judges: who decides, a column each per opponent.
+
+    Returns:
+        The table, percent.
+
+    Source:
+        Tables 1 and 2, arXiv 2402.00856 (EXO).
+    """
+    views = [(judge, opponent) for judge in judges for opponent in opponents]
+    rows: list[tuple[Cell, ...]] = []
+    for line in lines:
+        shares = [shares_against(line.last, rival, evaluations, judge) for judge, rival in views]
+        rows.append((line.name, line.first.supervision or "–", *(_percent(one) for one in shares)))
+    columns = [f"{judge}, win/lose vs {KINDS[rival.kind]} (%)" for judge, rival in views]
+    return Table(
+        "win-rates",
+        "Tables 1 and 2: win rates, all combinations of completions",
+        (Column("Method"), Column("Supervision"), *(Column(name) for name in columns)),
+        tuple(rows),
+        f"{ERROR} What is neither won nor lost is tied.",
+    )
+
+
+def checkpoint_table(
+    lines: Sequence[Line], start: FrontierPoint, points: Mapping[str, FrontierPoint], judge: str
+) -> Table:
+    """Lay out where each line ends.
+
+    Args:
+        lines: the branches.
+        start: the policy they begin at.
+        points: under one judge, by entry name.
+        judge: its name.
+    """
+    names = ("Method", "Seeds", "Steps", "KL", f"{judge} reward", "σ(reward)", "Spread", "Frontier")
+    best = {point.name for point in pareto(points.values())}
+    first: tuple[Cell, ...] = (start.line, 1, 0, *map(_shown, _figures([start])), "–")
+    rows: list[tuple[Cell, ...]] = [first]
+    for line in lines:
+        last = [points[entry.name] for entry in line.last]
+        steps = max(point.step for point in last)
+        undominated = sum(entry.name in best for entry in line.entries)
+        share = f"{undominated} of {len(line.entries)}"
+        rows.append((line.name, len(last), steps, *map(_shown, _figures(last)), share))
+    note = (
+        f"{ERROR} KL in nats per response; spread: deviation among a prompt's responses. Frontier: "
+        "how many of the line's checkpoints no other checkpoint beats (none has as much reward at "
+        "no more KL). Steps of Best-of-N are its N."
+    )
+    columns = tuple(Column(name) for name in names)
+    return Table("last-checkpoints", "Last checkpoints", columns, tuple(rows), note)
+
+
+def level_table(lines: Sequence[Line], frontier: Frontier, judge: str) -> Table | None:
+    """Lay out the reward at some KLs; None where no two lines reach a common one.
+
+    Args:
+        lines: the branches.
+        frontier: their points.
+        judge: whose rewards they are.
+    """
+    found = {
+        (line.name, level): frontier.reward_at(line.name, level)
+        for line in lines
+        for level in LEVELS
+    }
+    levels = [
+        level
+        for level in LEVELS
+        if sum(found[line.name, level] is not None for line in lines) >= min(2, len(lines))
+    ]
+    if not levels:
+        return None
+    rows = tuple(
+        (line.name, *(_within(found[line.name, level]) for level in levels)) for line in lines
+    )
+    columns = (Column("Method"), *(Column(f"KL {level:g}") for level in levels))
+    note = (
+        "Between its checkpoints a line is straight; intervals are 95 %, over seeds and prompts. A "
+        "dash: not every seed of the line was measured on both sides of that KL."
+    )
+    return Table("reward-at-kl", f"{judge} reward at equal KL", columns, rows, note)
+
+
+def contest_table(contests: Sequence[Contest], judge: str) -> Table:
+    """Lay out who gets more reward at equal KL.
+
+    Args:
+        contests: the comparisons.
+        judge: whose rewards they are.
+    """
+    names = (
+        "Question", "Ours", "Theirs", "Seeds", "KL range", "Difference", "95 %", "Above", "Verdict",
+    )  # fmt: skip
+    rows: list[tuple[Cell, ...]] = []
+    for contest in contests:
+        head = (contest.question, contest.ours, contest.theirs)
+        one = contest.outcome
+        if one is None:
+            rows.append((*head, "–", "–", "–", "–", "–", "no common KL"))
+            continue
+        rows.append(
+            (
+                *head,
+                f"{one.seeds[0]} and {one.seeds[1]}",
+                f"{one.low:.2f} to {one.high:.2f}" + (" *" if one.on_chord else ""),
+                f"{one.difference:+.3f}",
+                f"{one.interval.low:+.3f} to {one.interval.high:+.3f}",
+                f"{one.above:.0%}",
+                one.verdict,
+            )
+        )
+    note = (
+        f"Mean over the KL range (nats) of our {judge} reward minus theirs, paired by test prompt; "
+        "the interval is a bootstrap over seeds and prompts, and over prompts alone where a line "
+        'has one seed. "Above" is the share of the range where the interval at that KL lies above '
+        "0. *: the one that went further has no checkpoint there; its chord from the start is the "
+        "least it reaches, so it cannot be found behind."
+    )
+    columns = tuple(Column(name) for name in names)
+    return Table("equal-kl", "Comparisons at equal KL", columns, tuple(rows), note)
+
+
+def reward_model_table(models: Evaluations) -> Table:
+    """Lay out how the reward models rank held-out pairs, one row per model and set."""
+    columns = (
+        Column("Reward model"),
+        Column("Pairs"),
+        Column("Accuracy (%)", ".2f"),
+        Column("ECE", ".3f"),
+    )
+    rows = tuple(
+        (name, pairs, 100 * one["figures"]["accuracy"], one["figures"]["ece"])
+        for name, sets in models.items()
+        for pairs, one in sets.items()
+    )
+    return Table("reward-models", "Reward models", columns, rows)
+
+
+def density_table(density: Mapping[str, Any]) -> Table:
+    """Lay out how far each learned density ratio is from the optimal one.
+
+    Args:
+        density: density.json.
+    """
+    names = ("Policy", "KL(π‖π*)", "KL(π*‖π)", "Density KL", "Effective M")
+    keys = ("reverse_kl", "forward_kl", "density_kl", "effective_samples")
+    rows = tuple(
+        (name, *(_shown(Estimate(**one[key]), ".2f") for key in keys))
+        for name, one in density["summary"].items()
+    )
+    worth = Estimate(**density["optimal_effective_samples"])
+    note = (
+        f"Optimal: π_sft · exp(reward / {density['beta']:g}). Nats, means over "
+        f"{len(density['prompts'])} prompts ± one standard error, on samples of the start "
+        "reweighted to each policy; the last KL is KL(π‖π*) between the kernel densities over "
+        "log π_sft(y|x). Effective M: how many equally weighted samples the weights are worth; "
+        f"those of the optimal policy {_shown(worth, '.2f')}. Near 1, one sample decides."
+    )
+    columns = tuple(Column(name) for name in names)
+    title = "Distance from the optimal policy (Figures 3 and 9)"
+    return Table("density-ratio", title, columns, rows, note)
+
+
+def settings_table(lines: Sequence[Line]) -> Table:
+    """Lay out the coefficients of every line."""
+    names = ("Method", "Kind", "Supervision", "K or N", "β_π", "β_r", "τ", "Seeds")
+    rows: list[tuple[Cell, ...]] = []
+    for line in lines:
+        one = line.first
+        sizes = sorted({entry.responses for entry in line.entries if entry.responses})
+        size = ", ".join(map(str, sizes)) or None
+        seeds = ", ".join(map(str, line.seeds))
+        supervision = one.supervision or None
+        betas = (one.beta_pi, one.beta_r)
+        rows.append((line.name, name_of(one), supervision, size, *betas, one.temperature, seeds))
+    columns = tuple(Column(name, "g" if name in ("β_π", "β_r", "τ") else "") for name in names)
+    return Table("settings", "Settings", columns, tuple(rows))
+
+
+def _figures(points: Sequence[FrontierPoint]) -> list[Estimate]:
+    names = ("kl", "reward", "accuracy", "spread")
+    return [over_seeds([getattr(point, name) for point in points]) for name in names]
+
+
+def _shown(estimate: Estimate, spec: str = ".3f") -> str:
+    return f"{estimate.value:{spec}} ± {estimate.standard_error:{spec}}"
+
+
+def _percent(shares: Shares) -> str:
+    win, lose = shares.win, shares.lose
+    return f"{100 * win.value:.1f} ± {100 * win.standard_error:.1f} / {100 * lose.value:.1f}"
+
+
+def _within(found: Any) -> str | None:
+    if found is None:
+        return None
+    value, interval = found
+    return f"{value:.3f} ({interval.low:.3f} to {interval.high:.3f})"

@@ -1,0 +1,94 @@
+"""Is the policy growing longer, or forgetting to stop, rather than better?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.evaluation.metrics.estimates import Estimate, as_floats, clustered_mean
+
+if TYPE_CHECKING:
+    from tasks.evaluation.metrics.estimates import Grouped, Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What a policy's completions look like, apart from what they say."""
+
+    length: Estimate
+    """Mean tokens of a completion, with an error clustered by prompt."""
+
+    ended: Estimate
+    """Share of completions that end by themselves (EOS or stop string) before the limit."""
+
+    length_reward_correlation: float
+    """Pearson correlation of length and reward over all completions; 0 where it is undefined."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return flat names and floats, ready to be logged."""
+        return {
+            "length": self.length.value,
+            "length_se": self.length.standard_error,
+            "ended": self.ended.value,
+            "ended_se": self.ended.standard_error,
+            "length_reward_correlation": self.length_reward_correlation,
+        }
+
+
+def habits(
+    lengths: Grouped, ended: Sequence[Sequence[bool]], rewards: Grouped | None = None
+) -> Habits:
+    """Measure the length, the endings and the length–reward correlation of completions.
+
+    Args:
+        lengths: tokens of each completion of each prompt. P lists.
+        ended: whether that completion ended by itself.
+        rewards: the reward of that completion; None where nobody scored it (correlation 0).
+
+    Returns:
+        The means over completions and the correlation.
+
+    Raises:
+        ValueError: if the lists do not hold the same completions.
+
+    Example:
+        >>> habits([[2, 4], [6]], [[True, True], [False]], [[0.0, 1.0], [2.0]]).metrics()["length"]
+        4.0
+    """
+    scored = lengths if rewards is None else rewards
+    columns = {"lengths": lengths, "ended": ended, "rewards": scored}
+    sizes = {name: [len(group) for group in column] for name, column in columns.items()}
+    if not sizes["lengths"] == sizes["ended"] == sizes["rewards"]:
+        totals = ", ".join(f"{name} {sum(size)}" for name, size in sizes.items())
+        raise ValueError(f"expected the same completions everywhere, got {totals}")
+    correlation = 0.0 if rewards is None else pearson(_flat(lengths), _flat(rewards))
+    return Habits(clustered_mean(lengths), clustered_mean(ended), correlation)
+
+
+def pearson(first: Numbers, second: Numbers) -> float:
+    """Pearson correlation of two columns.
+
+    Args:
+        first: one number per observation. Shape (N,).
+        second: likewise.
+
+    Returns:
+        A number in [-1, 1]; 0 when a column is constant or has fewer than two entries.
+
+    Example:
+        >>> round(pearson([1, 2, 3], [6, 4, 2]), 6), pearson([1, 1], [0, 5])
+        (-1.0, 0.0)
+    """
+    a, b = as_floats(first), as_floats(second)
+    if a.size < 2 or not (np.ptp(a) and np.ptp(b)):
+        return 0.0
+    a, b = a - a.mean(), b - b.mean()
+    scale = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(np.clip(a @ b / scale, -1, 1)) if scale else 0.0
+
+
+def _flat(groups: Grouped) -> list[float]:
+    return [value for group in groups for value in group]

@@ -1,0 +1,113 @@
+"""Two evaluations of policies, paired prompt by prompt under every judge they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tasks.evaluation.metrics.estimates import Interval, as_floats, bootstrap
+from tasks.evaluation.metrics.win_rates import paired_difference, win_rates
+
+if TYPE_CHECKING:
+    PerPrompt = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeComparison:
+    """How one policy does against another under one judge."""
+
+    judge: str
+    """A testing reward model, or the oracle."""
+    prompts: int
+    """Prompts both answered."""
+    ours: float
+    """Our mean score, reward units."""
+    theirs: float
+    """Theirs."""
+    difference: float
+    """Mean over prompts of our mean score minus theirs."""
+    interval: Interval
+    """95 % bootstrap interval of the difference, over prompts."""
+    wins: int
+    """Prompts on which our mean score is higher."""
+    ties: int
+    """Prompts on which both are equal."""
+    losses: int
+    """Prompts on which theirs is higher."""
+    win_rate: float
+    """Share of all pairs of completions that ours wins; a tie is no win."""
+    win_interval: Interval
+    """95 % bootstrap interval of the win rate, over prompts."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def compare_prompts(
+    ours: PerPrompt,
+    theirs: PerPrompt,
+    judges: Sequence[str],
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> list[JudgeComparison]:
+    """Compare two policies on the prompts both answered.
+
+    Args:
+        ours: `per_prompt` of our evaluation: `scores` by judge, by prompt id.
+        theirs: likewise.
+        judges: those whose scores mean the same on both sides.
+        seed: of the bootstrap.
+        resamples: bootstrap samples of the prompts.
+
+    Returns:
+        One comparison per judge.
+
+    Raises:
+        ValueError: if they share no prompt.
+    """
+    shared = [key for key in ours if key in theirs]
+    if not shared:
+        raise ValueError("the two evaluations share no prompt")
+    result = []
+    for judge in judges:
+        a = [ours[key]["scores"][judge] for key in shared]
+        b = [theirs[key]["scores"][judge] for key in shared]
+        gaps = np.array(
+            [as_floats(x).mean() - as_floats(y).mean() for x, y in zip(a, b, strict=True)]
+        )
+        low, high = bootstrap(
+            gaps[:, None], lambda means: means[:, 0], seed=seed, resamples=resamples
+        )
+        rates = win_rates(a, b, seed=seed, resamples=resamples)
+        result.append(
+            JudgeComparison(
+                judge=judge,
+                prompts=len(shared),
+                ours=float(np.mean([as_floats(x).mean() for x in a])),
+                theirs=float(np.mean([as_floats(y).mean() for y in b])),
+                difference=paired_difference(a, b).value,
+                interval=Interval(float(low), float(high)),
+                wins=int((gaps > 0).sum()),
+                ties=int((gaps == 0).sum()),
+                losses=int((gaps < 0).sum()),
+                win_rate=rates.win,
+                win_interval=rates.win_interval,
+            )
+        )
+    return result
+
+
+def prompt_gaps(ours: PerPrompt, theirs: PerPrompt, judge: str) -> dict[str, float]:
+    """Return our mean score minus theirs per shared prompt, the worst for us first."""
+    gaps = {
+        key: float(as_floats(ours[key]["scores"][judge]).mean())
+        - float(as_floats(theirs[key]["scores"][judge]).mean())
+        for key in ours
+        if key in theirs
+    }
+    return dict(sorted(gaps.items(), key=lambda item: (item[1], item[0])))

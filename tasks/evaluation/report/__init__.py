@@ -1,0 +1,1 @@
+"""What every report is made of: pages, tables, plots and their style."""

@@ -1,0 +1,120 @@
+"""What every plot is drawn with: one style, one legend, and PNG, SVG and CSV on the disk.
+
+The same numbers give the same bytes, so that a plot can be an artifact: no dates, no random ids, no
+display. matplotlib is imported inside the functions.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.evaluation.report.tables import csv_text
+from tasks.storage.files import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which stay apart for colour-blind readers; markers carry the same.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""One per line, by its number; they begin again after the last."""
+MARKERS = "osD^vPX"
+"""Likewise."""
+GREY = "#6b6b6b"
+STYLE: Any = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": GREY,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.color": "#e4e4e4",
+    "legend.frameon": False,
+    "svg.hashsalt": "sparring",
+    "text.parse_math": False,  # a model may be called "a$b"
+}
+
+
+def shared_legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    """Draw one legend for all panels, below them, so that it never covers a line.
+
+    Args:
+        figure: from `new_figure`.
+        panels: its axes; a label that several of them have is shown once.
+    """
+    entries = {
+        label: handle
+        for axes in panels
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    if entries:
+        fits = int(figure.get_figwidth() / 2.6)  # an entry is rarely wider than 2.6 inches
+        columns = max(1, min(fits, len(entries)))
+        extra_rows = -(-len(entries) // columns) - 1
+        figure.set_figheight(figure.get_figheight() + 0.22 * extra_rows)
+        handles, labels = list(entries.values()), list(entries)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+
+
+@contextmanager
+def new_figure(
+    panels: Mapping[str, object], *, panel: tuple[float, float], columns: int
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Open a figure with a panel per entry, in our style, bound to no display.
+
+    Args:
+        panels: at least one; only their number counts.
+        panel: width and height of one, inches.
+        columns: panels side by side at most.
+
+    Yields:
+        The figure and one axes per entry.
+
+    Raises:
+        ValueError: if there is nothing to draw.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    if not panels:
+        raise ValueError("nothing to draw: expected at least one panel")
+    count = len(panels)
+    down = -(-count // columns)
+    across = -(-count // down)  # as even as it goes: four panels make 2 x 2, not 3 + 1
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(panel[0] * across, panel[1] * down + 0.4), layout="constrained")
+        grid = figure.subplots(down, across, squeeze=False).ravel()
+        for spare in grid[count:]:
+            spare.set_axis_off()
+        yield figure, list(grid[:count])
+
+
+def save_figure(
+    figure: Figure, folder: Path, name: str, rows: Sequence[Mapping[str, object]]
+) -> list[Path]:
+    """Render into memory and let the store write: PNG, SVG and the numbers.
+
+    Args:
+        figure: from `new_figure`, inside its block.
+        folder: where NAME.png, NAME.svg and NAME.csv go.
+        name: the files' stem.
+        rows: the numbers; all rows have the keys of the first.
+
+    Returns:
+        The three paths, PNG first.
+    """
+    paths = [Path(folder) / f"{name}.{kind}" for kind in ("png", "svg", "csv")]
+    for path, metadata in zip(paths, ({"Software": None}, {"Date": None}), strict=False):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata=metadata)
+        write_atomic(path, buffer.getvalue())
+    header = list(rows[0]) if rows else []
+    write_atomic(paths[2], csv_text(header, [list(row.values()) for row in rows]))
+    return paths

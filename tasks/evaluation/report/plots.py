@@ -1,0 +1,176 @@
+"""The plots of the report: each as PNG and SVG with the numbers beside it as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.evaluation.report.figure_style import (
+    COLOURS,
+    GREY,
+    MARKERS,
+    new_figure,
+    save_figure,
+    shared_legend,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tasks.evaluation.apo.game import GameState
+    from tasks.evaluation.metrics.calibration import CalibrationReport
+    from tasks.evaluation.metrics.estimates import Estimate
+
+
+def reliability_diagram(
+    reports: Mapping[str, CalibrationReport], folder: Path, *, name: str = "reliability"
+) -> list[Path]:
+    """Draw predicted against observed preference, one panel per reward model.
+
+    Args:
+        reports: the calibration of each reward model, by the title of its panel. At least one.
+        folder: where NAME.png, NAME.svg and NAME.csv go.
+        name: the files' stem.
+
+    Returns:
+        The three paths, PNG first.
+    """
+    with new_figure(reports, panel=(2.8, 3.2), columns=3) as (figure, panels):
+        for axes, (title, report) in zip(panels, reports.items(), strict=True):
+            _reliability_panel(axes, title, report)
+            axes.set_xlabel("predicted probability")
+            axes.set_ylabel("observed share")
+        shared_legend(figure, panels)
+        rows = [
+            {"reward_model": title, **asdict(bin_)}
+            for title, report in reports.items()
+            for bin_ in report.bins
+        ]
+        return save_figure(figure, folder, name, rows)
+
+
+def score_per_epoch(
+    scores: Mapping[str, Mapping[str, Mapping[int, Estimate]]],
+    folder: Path,
+    *,
+    name: str = "figure-5",
+) -> list[Path]:
+    """Draw the average score per epoch (the paper's Figure 5), one panel per scorer.
+
+    Args:
+        scores: scorer -> method -> epoch -> average score; epoch 0 is the start.
+        folder: where NAME.png, NAME.svg and NAME.csv go.
+        name: the files' stem.
+
+    Returns:
+        The three paths, PNG first.
+    """
+    methods = list(dict.fromkeys(method for lines in scores.values() for method in lines))
+    with new_figure(scores, panel=(3.4, 3.0), columns=3) as (figure, panels):
+        for axes, (scorer, lines) in zip(panels, scores.items(), strict=True):
+            for method, points in lines.items():
+                _line(axes, method, methods.index(method), points)
+            axes.set_title(f"average {scorer} score")
+            axes.set_xlabel("epoch (bars: 95 %)")
+        shared_legend(figure, panels)
+        rows = [
+            {"scorer": scorer, "method": method, "epoch": epoch, **asdict(point)}
+            for scorer, lines in scores.items()
+            for method, points in lines.items()
+            for epoch, point in sorted(points.items())
+        ]
+        return save_figure(figure, folder, name, rows)
+
+
+def game_plot(
+    games: Mapping[str, Sequence[GameState]], folder: Path, *, name: str = "game"
+) -> list[Path]:
+    """Draw the state of the game per epoch: who still tells what apart, by what, and how surely.
+
+    Args:
+        games: the states of each player (say the adapted and the fixed reward model), by name.
+        folder: where NAME.png, NAME.svg and NAME.csv go.
+        name: the files' stem.
+
+    Returns:
+        The three paths, PNG first.
+    """
+    from tasks.evaluation.metrics.estimates import Estimate
+
+    views = {
+        "gold against fresh samples: accuracy": ("gold_accuracy", "gold_accuracy_se"),
+        "human pairs: accuracy": ("human_accuracy", "human_accuracy_se"),
+        "reward of gold minus sample": ("margin", "margin_se"),
+        "human pairs: calibration error": ("ece", None),
+        "length–reward correlation": ("length_correlation", None),
+        "gold is the longer: share": ("longer_is_gold", None),
+    }
+    with new_figure(views, panel=(3.3, 2.7), columns=3) as (figure, panels):
+        for axes, (title, (value, error)) in zip(panels, views.items(), strict=True):
+            for index, (player, states) in enumerate(games.items()):
+                points = {
+                    state.epoch: Estimate(
+                        getattr(state, value), getattr(state, error) if error else 0.0, 0
+                    )
+                    for state in states
+                }
+                _line(axes, player, index, points)
+            if value.endswith(("accuracy", "gold")):
+                axes.axhline(0.5, color=GREY, linestyle=":", linewidth=1, zorder=1)
+                axes.set_ylim(min(0.45, axes.get_ylim()[0]), 1.03)
+            axes.set_title(title)
+            axes.set_xlabel("epoch (bars: 95 %)" if error else "epoch")
+        shared_legend(figure, panels)
+        rows = [
+            {"player": player, **asdict(state)}
+            for player, states in games.items()
+            for state in states
+        ]
+        return save_figure(figure, folder, name, rows)
+
+
+def _reliability_panel(axes: Axes, title: str, report: CalibrationReport) -> None:
+    bins = [bin_ for bin_ in report.bins if bin_.count]
+    most = max((bin_.count for bin_ in bins), default=1)
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="perfectly calibrated")
+    axes.bar(
+        [(bin_.lower + bin_.upper) / 2 for bin_ in bins],
+        [0.25 * bin_.count / most for bin_ in bins],
+        width=[0.9 * (bin_.upper - bin_.lower) for bin_ in bins],
+        color="#d5d5d5",
+        label="where predictions fall (not to scale)",
+    )
+    axes.plot(
+        [bin_.confidence for bin_ in bins],
+        [bin_.accuracy for bin_ in bins],
+        color=COLOURS[0],
+        marker="o",
+        markersize=4,
+        linewidth=1.5,
+        clip_on=False,
+        label="this reward model",
+    )
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+    axes.set_title(f"{title}\nECE {report.ece:.3f}, {report.pairs} pairs")
+
+
+def _line(axes: Axes, label: str, index: int, points: Mapping[int, Estimate]) -> None:
+    """One line of estimates with bars of 1.96 standard errors; always the same look per index."""
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = sorted(points)
+    axes.errorbar(
+        [epoch + 0.03 * index for epoch in epochs],  # beside each other, so that every bar shows
+        [points[epoch].value for epoch in epochs],
+        yerr=[1.96 * points[epoch].standard_error for epoch in epochs],
+        label=label,
+        color=COLOURS[index % len(COLOURS)],
+        marker=MARKERS[index % len(MARKERS)],
+        markersize=4,
+        linewidth=1.5,
+        elinewidth=1,
+        capsize=2,
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,0 +1,125 @@
+"""All figures of one reward model on named sets of groups, written where the report finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.data.files import read_groups
+from tasks.data.groups import Group, scores_of
+from tasks.evaluation.config import RewardModelEvaluation
+from tasks.evaluation.metrics.calibration import CalibrationReport, calibration_report
+from tasks.evaluation.metrics.estimates import Estimate, clustered_mean
+from tasks.evaluation.metrics.length_drift import pearson
+from tasks.evaluation.metrics.preference_accuracy import preference_report
+from tasks.evaluation.report.plots import reliability_diagram
+from tasks.models.reward_model import load_reward_model
+from tasks.models.scoring.score_shards import scored_groups
+from tasks.models.tokens.tokenizer import load_tokenizer
+from tasks.settings.log import Log
+from tasks.storage.files import write_json
+
+EVALUATION = "evaluation.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Scored groups taken apart: column 0 against each further column."""
+
+    margins: list[list[float]]
+    """r(column 0) − r(column k) per group, reward units."""
+    better: list[float]
+    """Reward of column 0, once per pair."""
+    worse: list[float]
+    """Reward of the other column."""
+    better_lengths: list[int]
+    """Characters of column 0, once per pair: the same unit for every tokenizer."""
+    worse_lengths: list[int]
+    """Characters of the other column."""
+    length_correlation: float
+    """Pearson correlation of characters and reward over all responses."""
+
+
+def measure_reward_model(
+    reward_model: Path,
+    pairs: Mapping[str, Path],
+    config: RewardModelEvaluation,
+    output: Path,
+    log: Log,
+) -> dict[str, float]:
+    """Score sets of groups and measure how their column 0 is ranked.
+
+    Args:
+        reward_model: Model folder.
+        pairs: Group folders by name, column 0 the better response.
+        config: Limits, template, bins.
+        output: Receives `evaluation.json` and the reliability diagram.
+        log: Where progress goes.
+
+    Returns:
+        Flat figures, `SET/NAME`.
+    """
+    model, tokenizer = load_reward_model(reward_model), load_tokenizer(reward_model)
+    figures: dict[str, Any] = {}
+    reports = {}
+    for done, (name, folder) in enumerate(sorted(pairs.items()), start=1):
+        groups = scored_groups(model, tokenizer, list(read_groups(folder)), config.scoring)
+        reports[name], figures[name] = figures_of(take_apart(groups), config.bins)
+        log.progress(done, len(pairs), "sets")
+    reliability_diagram(reports, output)
+    write_json(output / EVALUATION, figures)
+    return {
+        f"{name}/{key}": float(value)
+        for name, figure in figures.items()
+        for key, value in figure["figures"].items()
+    }
+
+
+def take_apart(groups: list[Group]) -> Pairs:
+    """Compare column 0 of every scored group with each of its further columns.
+
+    Args:
+        groups: With scores, K ≥ 2.
+    """
+    rows = [(group, other) for group in groups for other in range(1, len(group.responses))]
+    lengths = [len(text) for group in groups for text in group.responses]
+    scores = [scores_of(group) for group in groups]
+    return Pairs(
+        margins=[[best - score for score in others] for best, *others in scores],
+        better=[best for best, *others in scores for _ in others],
+        worse=[score for _, *others in scores for score in others],
+        better_lengths=[len(group.responses[0]) for group, _ in rows],
+        worse_lengths=[len(group.responses[k]) for group, k in rows],
+        length_correlation=pearson(lengths, [score for row in scores for score in row]),
+    )
+
+
+def figures_of(pairs: Pairs, bins: int) -> tuple[CalibrationReport, dict[str, Any]]:
+    """Return the figures of one set.
+
+    Args:
+        pairs: From `take_apart`.
+        bins: Of the calibration errors.
+
+    Returns:
+        The calibration report, and as plain values: `figures` (flat numbers), `bins` (those of the
+        reliability diagram) and `margins` per group.
+    """
+    report = calibration_report(pairs.better, pairs.worse, bins=bins)
+    lengths = preference_report(
+        pairs.better, pairs.worse, pairs.better_lengths, pairs.worse_lengths
+    )
+    accuracy: Estimate = clustered_mean([[gap > 0 for gap in row] for row in pairs.margins])
+    margin: Estimate = clustered_mean(pairs.margins)
+    figures = {
+        **report.metrics(),
+        **lengths.metrics(),
+        "accuracy_se": accuracy.standard_error,
+        "margin": margin.value,
+        "margin_se": margin.standard_error,
+        "length_correlation": pairs.length_correlation,
+    }
+    bins_ = [asdict(one) for one in report.bins]
+    return report, {"figures": figures, "bins": bins_, "margins": pairs.margins}

@@ -1,0 +1,70 @@
+"""The state of the game and its verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasks.data.groups import Group
+from tasks.evaluation.apo.game import game_state, verdict
+from tasks.evaluation.reward_model import figures_of, take_apart
+
+
+def measured(*rows: tuple[tuple[float, ...], tuple[int, ...]]) -> dict[str, float]:
+    """Figures of groups given as (scores, lengths in characters)."""
+    groups = [
+        Group((), tuple("x" * length for length in lengths), scores, id=str(number))
+        for number, (scores, lengths) in enumerate(rows)
+    ]
+    figures: dict[str, Any] = figures_of(take_apart(groups), 10)[1]["figures"]
+    return figures
+
+
+HUMAN = measured(((1.0, 0.0), (3, 3)), ((0.0, 1.0), (3, 3)))
+FRESH = measured(((2.0, 1.0, 0.0), (10, 5, 5)), ((1.0, 1.0, 3.0), (10, 5, 20)))
+
+
+def test_by_hand() -> None:
+    """Gaps (1, 2) and (0, -2): two of four won (the tie is wrong); margin 1/4; longer: 3/4."""
+    state = game_state(2, HUMAN, FRESH, start_ece=0.0)
+    assert state.epoch == 2
+    assert state.gold_accuracy == 0.5
+    assert state.margin == 0.25
+    assert state.longer_is_gold == 0.75
+    assert state.human_accuracy == 0.5
+    # Two pairs: the error of a mean of 1 and 0 is sqrt(1/2) / sqrt(2).
+    assert state.human_accuracy_se == pytest.approx(0.5)
+    # By query: deviations (1/2 + 1/2) and (-1/2 - 1/2), so sqrt(2 · 2) / 4.
+    assert state.gold_accuracy_se == pytest.approx(0.5)
+    assert state.ece_drift == state.ece == HUMAN["ece"]
+    assert (state.matched_accuracy, state.matched_pairs) == (0.0, 0)
+    assert "caught up" in state.verdict
+    assert "verdict" not in state.metrics() and state.metrics()["margin"] == 0.25
+
+
+def test_pairs_of_one_length_are_measured_apart() -> None:
+    """Lengths 10 against 10 (won), 9 (lost) and 5 (left out)."""
+    state = game_state(1, HUMAN, measured(((2.0, 1.0, 3.0, 0.0), (10, 10, 9, 5))))
+    assert (state.matched_accuracy, state.matched_pairs) == (0.5, 2)
+
+
+def test_drift_is_against_the_start() -> None:
+    assert game_state(0, HUMAN, FRESH).ece_drift == 0
+    late = game_state(2, HUMAN, FRESH, start_ece=HUMAN["ece"] - 0.125)
+    assert late.ece_drift == pytest.approx(0.125)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "longer", "words"),
+    [
+        (0.3, 0.5, "overtaken gold: fresh samples score higher in 70%"),
+        (0.5, 0.5, "caught up"),
+        (0.75, 0.5, "the game is on"),
+        (1.0, 0.99, "trivially separated: 100% of pairs, and length alone tells 99%"),
+        (1.0, 0.02, "and length alone tells 98%"),
+        (0.96, 0.6, "though length alone tells 60%"),
+    ],
+)
+def test_verdicts(accuracy: float, longer: float, words: str) -> None:
+    assert words in verdict(accuracy, longer)

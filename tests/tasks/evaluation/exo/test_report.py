@@ -1,0 +1,189 @@
+"""The report of an EXO run on made-up evaluations whose answers are known."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.evaluation.exo.comparisons import main_lines
+from tasks.evaluation.exo.config import ExoEntry
+from tasks.evaluation.exo.points import frontier_points, shares_against
+from tasks.evaluation.exo.report import assemble_exo_report
+from tasks.evaluation.exo.run import ExoRun
+from tasks.evaluation.exo.series import lines_of
+from tasks.evaluation.exo.sweeps import sweeps_of
+from tasks.settings.errors import ConfigError
+from tasks.settings.log import NullLog
+from tasks.storage.files import read_json, write_json
+from tests.tasks.evaluation.exo_evaluations import Made, made_density, made_run, root
+
+LAST = ("exo_pref-beta_pi0.1-seed0-step40", "dpo-beta_pi0.1-seed0-step40")
+
+
+@pytest.fixture(scope="module")
+def made() -> Made:
+    return made_run()
+
+
+@pytest.fixture(scope="module")
+def report(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
+    folder = tmp_path_factory.mktemp("report")
+    paths, density = made.save(folder), made_density(folder / "density", LAST)
+    models = {"RM": folder / "RM"}
+    models["RM"].mkdir()
+    pairs = {"figures": {"accuracy": 0.75, "ece": 0.05}}
+    write_json(models["RM"] / "evaluation.json", {"test": pairs})
+    output = folder / "output"
+    output.mkdir()
+    config = made.config(facts={"data": "made up"}, bootstrap_samples=200)
+    return output, assemble_exo_report(paths, models, density, config, output, NullLog())
+
+
+def test_all_files_are_written(report: tuple[Path, dict[str, float]]) -> None:
+    names = {path.name for path in report[0].iterdir()}
+    figures = {f"figure-{number}.{kind}" for number in "236789" for kind in ("png", "svg", "csv")}
+    keys = (
+        "win-rates last-checkpoints equal-kl reward-at-kl density-ratio reward-models settings"
+    ).split()
+    tables = {f"{key}.csv" for key in keys}
+    assert names == figures | tables | {"report.md", "report.html", "report.json"}
+
+
+def test_findings_say_what_the_made_frontiers_hold(report: tuple[Path, dict[str, float]]) -> None:
+    kept = read_json(report[0] / "report.json")
+    said = "\n".join(kept["findings"])
+    for head, words in (
+        ("EXO-pref β_π=0.1 against DPO-pref", "EXO is ahead"),
+        ("EXO-rw K=4 against DPO-rw K=4", "EXO is ahead"),
+        ("EXO-rw K=8 against DPO-rw K=8", "EXO is ahead"),
+        ("EXO-rw K=8 against EXO-rw K=4", "undecided"),
+        ("DPO-rw K=8 against DPO-rw K=4", "more responses hurt"),
+        ("PPO against EXO-rw K=4", "PPO is behind"),
+        ("PPO, seed 2: oracle reward falls from step 30 to 40", "over-optimised"),
+        ("the highest oracle reward at the end is that of EXO-rw K=8", "EXO-rw K=4"),
+    ):
+        (sentence,) = [one for one in kept["findings"] if one.startswith(head)]
+        assert words in sentence, said
+    fits = [one for one in kept["findings"] if one.startswith("density ratio over 8 prompts")]
+    assert len(fits) == 1 and "EXO-pref β_π=0.1 is nearer" in fits[0], said
+
+
+def test_headlines_are_flat_and_finite(made: Made, report: tuple[Path, dict[str, float]]) -> None:
+    flat = report[1]
+    assert flat["EXO-rw K=4/kl"] == pytest.approx(4.6 * 1.02, abs=0.1)
+    assert flat["EXO-rw K=4/reward"] == pytest.approx(2.1 * 4.6**0.5 + 0.05, abs=0.5)
+    assert flat["equal_kl/EXO-pref β_π=0.1 vs DPO-pref/difference"] > 0.4
+    assert all(isinstance(value, float) for value in flat.values())
+
+
+def test_the_frontiers_numbers_stand_beside_it(
+    made: Made, report: tuple[Path, dict[str, float]]
+) -> None:
+    rows = list(csv.DictReader((report[0] / "figure-2.csv").open()))
+    contenders = len(made.entries) - 1  # the chosen responses have no KL
+    assert len(rows) == 2 * contenders
+    best = {row["name"]: row for row in rows if row["judge"] == "oracle"}["best-of-128"]
+    assert float(best["kl"]) == pytest.approx(3.860, abs=1e-3)
+    assert float(best["kl_se"]) == 0
+    start = next(row for row in rows if row["line"] == "SFT")
+    assert (float(start["kl"]), start["undominated"]) == (0, "0")
+
+
+def test_examples_show_start_chosen_and_one_of_each_family(
+    report: tuple[Path, dict[str, float]],
+) -> None:
+    examples = read_json(report[0] / "report.json")["examples"]
+    assert len(examples) == 3
+    assert set(examples[0]["outputs"]) >= {"SFT", "chosen", "EXO-pref β_π=0.1", "Best-of-N"}
+    assert "EXO-pref β_π=0.5" not in examples[0]["outputs"]
+    page = (report[0] / "report.html").read_text()
+    assert "ask <b>" not in page and "ask &lt;b&gt;0" in page
+
+
+def test_the_sweep_has_its_coefficients(made: Made) -> None:
+    rivals = made.entries[:2]
+    sweeps = sweeps_of(lines_of(made.entries), rivals, made.evaluations, "RM")
+    assert list(sweeps) == ["EXO-pref: β_π"]
+    assert sorted(sweeps["EXO-pref: β_π"]) == [0.05, 0.1, 0.5]
+    assert set(sweeps["EXO-pref: β_π"][0.1]) == {"SFT", "chosen"}
+
+
+def test_main_lines_are_the_first_of_each_family(made: Made) -> None:
+    names = [line.name for line in main_lines(lines_of(made.entries))]
+    assert names[:3] == ["EXO-pref β_π=0.1", "EXO-rw K=4", "EXO-rw K=8"]
+
+
+def test_win_rates_of_seeds_by_hand() -> None:
+    """Seed 0 wins 3 of 4 and 1 of 1, seed 1 none: 7/8 and 0 make 7/16."""
+    made = Made([ExoEntry(name="start", kind="start")])
+    made.entries += [ExoEntry(name=f"s{seed}", method="dpo", seed=seed) for seed in (0, 1)]
+    scores: dict[str, dict[str, list[float]]] = {
+        "start": {"p": [0.0, 2.0], "q": [0.0]},
+        "s0": {"p": [1.0, 3.0], "q": [1.0]},
+        "s1": {"p": [-1.0], "q": [-1.0], "elsewhere": [9.0]},
+    }
+    for name, rows in scores.items():
+        per_prompt = {key: {"scores": {"RM": row}} for key, row in rows.items()}
+        made.evaluations[name] = {"scores": {"RM": {}}, "per_prompt": per_prompt}
+    shares = shares_against(made.entries[1:], made.entries[0], made.evaluations, "RM")
+    assert shares.win.value == pytest.approx(7 / 16)
+    assert shares.lose.value == pytest.approx((1 / 8 + 1) / 2)
+    assert shares.win.count == 2
+
+
+def _small() -> Made:
+    made = Made()
+    made.add(ExoEntry(name="start", kind="start"), 0.0)
+    made.branch("dpo", root(1.0), (0.5, 1.0), seeds=1)
+    return made
+
+
+def _damaged(change: str) -> Made:
+    made = _small()
+    if change == "evaluation":
+        del made.evaluations["dpo-seed0-step10"]
+    elif change == "kl":
+        del made.evaluations["dpo-seed0-step10"]["kl"]
+    else:
+        del made.evaluations["dpo-seed0-step10"]["scores"]["oracle"]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("evaluation", "'dpo-seed0-step10' has no evaluation; did you mean"),
+        ("kl", "'dpo-seed0-step10' has no KL: evaluate_policy needs"),
+        ("judge", "has no scores of 'oracle'.* known: RM"),
+    ],
+)
+def test_what_is_missing_is_named(change: str, message: str) -> None:
+    made = _damaged(change)
+    with pytest.raises(ConfigError, match=message):
+        ExoRun(made.evaluations, {}, None, made.config())
+
+
+def test_a_run_of_one_method_is_reported(tmp_path: Path) -> None:
+    """One line, no chosen responses, no reward model, no density: less to say, and no error."""
+    made = _small()
+    output = tmp_path / "output"
+    output.mkdir()
+    config = made.config(bootstrap_samples=50).model_copy(update={"reward_model": None})
+    assemble_exo_report(made.save(tmp_path), {}, None, config, output, NullLog())
+    kept: dict[str, Any] = read_json(output / "report.json")
+    assert [plot["title"][:8] for plot in kept["plots"]] == ["Figure 2", "Figure 7", "Figure 8"]
+    assert "equal-kl" not in kept["tables"]
+    assert kept["findings"]
+
+
+def test_points_cover_the_prompts_that_anybody_was_asked() -> None:
+    made = _small()
+    made.add(ExoEntry(name="few", method="dpo", step=5, is_last=False), 0.5, 0.3, prompts=10)
+    lines = lines_of(made.entries)
+    points, start = frontier_points(lines, made.entries[0], made.evaluations, "oracle")
+    assert len(start.rewards) == 40
+    few = next(point for point in points if point.name == "few")
+    assert (few.rewards == few.rewards).sum() == (few.log_ratios == few.log_ratios).sum() == 10

@@ -1,0 +1,60 @@
+"""Which checkpoints make a line, and what it is called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.evaluation.exo.config import ExoEntry
+from tasks.evaluation.exo.series import lines_of
+
+
+def _entry(method: str, **settings: Any) -> ExoEntry:
+    name = f"{method}{sorted(settings.items())}"
+    return ExoEntry(name=name, method=method, **settings)
+
+
+def test_seeds_and_steps_belong_to_one_line() -> None:
+    entries = [
+        _entry("exo_pref", seed=seed, step=step, is_last=step == 20, beta_pi=0.1)
+        for seed in (1, 0)
+        for step in (20, 10)
+    ]
+    (line,) = lines_of([ExoEntry(name="s", kind="start"), *entries])
+    assert (line.name, line.family) == ("EXO-pref", "EXO-pref")
+    assert [(entry.seed, entry.step) for entry in line.entries] == [
+        (0, 10),
+        (0, 20),
+        (1, 10),
+        (1, 20),
+    ]
+    assert [(entry.seed, entry.step) for entry in line.last] == [(0, 20), (1, 20)]
+
+
+def test_names_hold_what_tells_lines_apart() -> None:
+    lines = lines_of(
+        [
+            _entry("dpo", beta_pi=0.1),
+            _entry("dpo", beta_pi=0.5),
+            _entry("exo_rw", beta_pi=0.1, beta_r=0.1, responses=4, supervision="oracle"),
+            _entry("exo_rw", beta_pi=0.1, beta_r=0.1, responses=8, supervision="reward_model"),
+            _entry("ppo", temperature=0.8),
+        ]
+    )
+    assert [line.name for line in lines] == [
+        "DPO-pref β_π=0.1",
+        "DPO-pref β_π=0.5",
+        "EXO-rw K=4, oracle",
+        "EXO-rw K=8, reward_model",
+        "PPO",
+    ]
+    assert [line.family for line in lines][:3] == ["DPO-pref", "DPO-pref", "EXO-rw K=4, oracle"]
+
+
+def test_best_of_n_is_one_line_that_ends_at_the_largest_n() -> None:
+    entries = [
+        ExoEntry(name=f"best-{n}", kind="best_of_n", responses=n, temperature=0.8) for n in (8, 2)
+    ]
+    (line,) = lines_of(entries)
+    assert line.name == "Best-of-N"
+    assert [entry.responses for entry in line.entries] == [2, 8]
+    assert [entry.responses for entry in line.last] == [8]

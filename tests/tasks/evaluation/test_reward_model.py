@@ -1,0 +1,94 @@
+"""A reward model's figures, worked out by hand on three prompts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import exp
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.data.files import write_groups
+from tasks.data.groups import Group
+from tasks.evaluation import reward_model
+from tasks.evaluation.config import RewardModelEvaluation
+from tasks.evaluation.reward_model import figures_of, measure_reward_model, take_apart
+from tasks.models.scoring.score_shards import ScoringConfig
+from tasks.settings.errors import RecordError
+from tasks.settings.log import NullLog
+from tasks.storage.files import read_json
+
+GROUPS = [
+    Group((), ("aaaa", "aa"), (2.0, 1.0), id="p"),
+    Group((), ("aa", "aaaa", "aa"), (0.0, 1.0, 0.0), id="q"),
+    Group((), ("aaaaaa", "aaaa"), (3.0, 2.0), id="r"),
+]
+
+
+def test_column_0_against_each_further_column() -> None:
+    pairs = take_apart(GROUPS)
+    assert pairs.margins == [[1.0], [-1.0, 0.0], [1.0]]
+    assert pairs.better == [2.0, 0.0, 0.0, 3.0]
+    assert pairs.worse == [1.0, 1.0, 0.0, 2.0]
+    assert pairs.better_lengths == [4, 2, 2, 6]
+    assert pairs.worse_lengths == [2, 4, 2, 4]
+    # Characters 4 2 2 4 2 6 4 and rewards 2 1 0 1 0 3 2, both about their means 24/7 and 9/7.
+    covariance = 40 - 24 * 9 / 7
+    spread = (96 - 24**2 / 7) * (19 - 9**2 / 7)
+    assert pairs.length_correlation == pytest.approx(covariance / spread**0.5)
+
+
+def test_figures_by_hand() -> None:
+    report, found = figures_of(take_apart(GROUPS), bins=10)
+    figures = found["figures"]
+    assert figures["pairs"] == 4
+    assert figures["accuracy"] == 0.5  # a tie is wrong
+    assert figures["ties"] == 0.25
+    assert figures["margin"] == 0.25
+    assert figures["longer_wins"] == 0.5
+    assert (figures["length_matched"], figures["length_matched_pairs"]) == (0.0, 1.0)
+    # By prompt: accuracy deviates by 1/2, -1/2 - 1/2, 1/2; the margin by 3/4, -5/4 - 1/4, 3/4.
+    assert figures["accuracy_se"] == pytest.approx((3 / 2 * 1.5) ** 0.5 / 4)
+    assert figures["margin_se"] == pytest.approx((3 / 2 * 3.375) ** 0.5 / 4)
+    # Two sure ones right and one wrong at sigmoid(1), one undecided.
+    sure = 1 / (1 + exp(-1))
+    brier = (2 * (1 - sure) ** 2 + sure**2 + 0.25) / 4
+    assert figures["brier"] == pytest.approx(brier)
+    assert found["margins"] == [[1.0], [-1.0, 0.0], [1.0]]
+    assert len(found["bins"]) == len(report.bins) == 10
+    assert sum(one["count"] for one in found["bins"]) == 8
+
+
+def test_unscored_groups_are_refused() -> None:
+    with pytest.raises(RecordError, match="group p has no scores"):
+        take_apart([replace(GROUPS[0], scores=None)])
+
+
+def test_sets_are_measured_apart_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {group.id: group.scores for group in GROUPS}
+    write_groups(tmp_path / "test", [replace(group, scores=None) for group in GROUPS])
+    write_groups(tmp_path / "dev", [replace(group, scores=None) for group in GROUPS[:1]])
+    for name in ("load_reward_model", "load_tokenizer"):
+        monkeypatch.setattr(reward_model, name, lambda path: path)
+
+    def score(model: Any, tokenizer: Any, groups: list[Group], config: Any) -> list[Group]:
+        assert (model, tokenizer, config.batch_tokens) == (tmp_path / "m", tmp_path / "m", 77)
+        return [replace(group, scores=known[group.id]) for group in groups]
+
+    monkeypatch.setattr(reward_model, "scored_groups", score)
+    output = tmp_path / "output"
+    output.mkdir()
+    sets = {"test": tmp_path / "test", "dev": tmp_path / "dev"}
+    config = RewardModelEvaluation(scoring=ScoringConfig(batch_tokens=77), bins=5)
+    flat = measure_reward_model(tmp_path / "m", sets, config, output, NullLog())
+    kept = read_json(output / "evaluation.json")
+    assert sorted(kept) == ["dev", "test"]
+    assert (flat["test/accuracy"], flat["dev/accuracy"]) == (0.5, 1.0)
+    assert flat == {
+        f"{name}/{key}": value
+        for name, found in kept.items()
+        for key, value in found["figures"].items()
+    }
+    assert len(kept["dev"]["bins"]) == 5
+    assert {path.suffix for path in output.iterdir()} == {".json", ".png", ".svg", ".csv"}
