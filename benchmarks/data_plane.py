@@ -38,8 +38,8 @@ from tasks.models.tokens.tokenizer import load_tokenizer, train_tokenizer
 from tasks.settings.errors import ConfigError
 from tasks.stages.key import stage_key
 from tasks.storage.digests import digest_tree, directory_md5
-from tasks.training.encoded import EncodedFolder, EncodedWriter
-from tasks.training.micro_batches import pieces_of
+from tasks.training.data.encoded import EncodedFolder, EncodedWriter
+from tasks.training.data.micro_batches import pieces_of
 
 MILLION = 1_000_000
 SHARD = 2_000

@@ -29,7 +29,7 @@ from tasks.score_responses import score_responses
 from tasks.stages.artifact import Artifact
 from tasks.stages.runs.aliases import Offer
 from tasks.stages.runs.context import current_run
-from tasks.training.reward_objectives import get_reward_objective
+from tasks.training.methods.reward_objectives import get_reward_objective
 from tasks.update_policy import update_policy
 from tasks.update_reward_model import update_reward_model
 from tasks.write_report import write_report

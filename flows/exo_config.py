@@ -26,9 +26,9 @@ from tasks.models.scoring.labelling import LabelConfig
 from tasks.models.scoring.score_shards import ScoringConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.models.tokens.text_prompts import BeginningsConfig
-from tasks.training.classifier_config import ClassifierConfig
 from tasks.training.config import PolicyConfig, RewardConfig, TrainingConfig
 from tasks.training.ppo.config import PpoConfig
+from tasks.training.updates.classifier_config import ClassifierConfig
 
 RM, ORACLE = "RM", "oracle"
 """The judges of this flow."""

@@ -33,7 +33,7 @@ def compute_reference(
     Raises:
         ConfigError: The model cannot be loaded, or the method lacks responses or scores.
     """
-    from tasks.training.reference import compute_logps
+    from tasks.training.updates.reference_logps import compute_logps
 
     folders = [folder.path for folder in groups]
     return compute_logps(reference.path, folders, config, workspace, log, digest=reference.digest)

@@ -6,7 +6,7 @@ from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact
 from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
-from tasks.training.classifier_config import ClassifierConfig
+from tasks.training.updates.classifier_config import ClassifierConfig
 
 
 @stage_task(version=1, resources="cpu")
@@ -36,6 +36,6 @@ def train_classifier(
         ConfigError: A text has no label, or all have the same.
         StageError: The accuracy on the held-out texts is below `config.least_accuracy`.
     """
-    from tasks.training.classifier_updates import fit_classifier
+    from tasks.training.updates.classifier import fit_classifier
 
     return fit_classifier(labelled.path, held_out.path, config, workspace.output, log)

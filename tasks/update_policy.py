@@ -40,7 +40,7 @@ def update_policy(
         StageError: The loss stopped being finite, the reference's figures are of other tokens, or
             the policy is its own reference and KL(policy‖reference) is not 0 at step 0.
     """
-    from tasks.training.policy_updates import train_policy
+    from tasks.training.updates.policy import train_policy
 
     folders = [folder.path for folder in groups]
     return train_policy(

@@ -38,7 +38,7 @@ def update_reward_model(
         ConfigError: The objective is unknown or lacks its data, or a group does not fit.
         StageError: The loss stopped being finite.
     """
-    from tasks.training.reward_updates import train_reward_model
+    from tasks.training.updates.reward_model import train_reward_model
 
     folders = [folder.path for folder in preferences]
     return train_reward_model(

@@ -40,9 +40,9 @@ ONLY_IN = {
     "boto3": "tasks.tracking",
     "botocore": "tasks.tracking",
     "accelerate": "tasks.training",
-    "deepspeed": "tasks.training.deepspeed_engine",
-    "transformers.integrations.HfDeepSpeedConfig": "tasks.training.deepspeed_engine",
-    "transformers.integrations.deepspeed": "tasks.training.deepspeed_engine",
+    "deepspeed": "tasks.training.distributed.deepspeed_engine",
+    "transformers.integrations.HfDeepSpeedConfig": "tasks.training.distributed.deepspeed_engine",
+    "transformers.integrations.deepspeed": "tasks.training.distributed.deepspeed_engine",
     "trl": "nowhere: benchmarks and tests only",
 }
 HEAVY = set(

@@ -19,7 +19,7 @@ def reference(turns: Turns, setting: Setting, folder: Path, *, precision: str, g
     from tasks.models.precision import arithmetic_of
     from tasks.models.scoring.passes import response_values
     from tasks.training.config import ReferenceConfig
-    from tasks.training.hardware import training_device
+    from tasks.training.distributed.hardware import training_device
 
     found = encoded(folder, setting.limits, 2, groups)
     device = training_device()
@@ -47,7 +47,7 @@ def score(turns: Turns, setting: Setting, folder: Path, *, precision: str, group
     from tasks.models.reward_model import load_reward_model
     from tasks.models.scoring.group_scores import score_groups
     from tasks.models.tokens.tokenizer import load_tokenizer
-    from tasks.training.hardware import training_device
+    from tasks.training.distributed.hardware import training_device
 
     found = texts(folder, 4, groups)
     tokenizer = load_tokenizer(folder / "reward")

@@ -46,8 +46,8 @@ def policy(
         without: `kept_memory` leaves that out.
         plan: of `Training`.
     """
-    from tasks.training.policy_updates import train_policy
-    from tasks.training.reference import SET, compute_logps
+    from tasks.training.updates.policy import train_policy
+    from tasks.training.updates.reference_logps import SET, compute_logps
 
     training = Training(**plan)
     config = PolicyConfig(
@@ -80,7 +80,7 @@ def reward(
     **plan: Any,
 ) -> None:
     """Train the reward model on pairs by the ranking loss, through `train_reward_model`."""
-    from tasks.training.reward_updates import PREFERENCES, train_reward_model
+    from tasks.training.updates.reward_model import PREFERENCES, train_reward_model
 
     training = Training(**plan)
     config = RewardConfig(
@@ -173,7 +173,7 @@ def _reference_pass(folder: Path, config: PolicyConfig, without: str) -> Before:
     from tasks.models.policy import load_policy
     from tasks.models.precision import arithmetic_of
     from tasks.models.scoring.passes import response_values
-    from tasks.training.hardware import training_device
+    from tasks.training.distributed.hardware import training_device
 
     model = GroupPolicy(load_policy(folder / "reference", dtype="float32")).eval()
     model.to(training_device())
@@ -226,7 +226,7 @@ def _shape(folder: Path) -> Any:
 
 def _matmul_rate() -> float:
     from tasks.models.groups.flops import best_matmul_rate
-    from tasks.training.hardware import training_device
+    from tasks.training.distributed.hardware import training_device
 
     return best_matmul_rate(training_device())
 

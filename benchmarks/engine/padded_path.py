@@ -30,10 +30,10 @@ def train(
 
     from tasks.models.policy import load_policy
     from tasks.training.config import TrainingConfig
-    from tasks.training.hardware import training_device
+    from tasks.training.distributed.hardware import training_device
     from tasks.training.methods.registry import get_method
     from tasks.training.optimiser import build_optimiser
-    from tasks.training.reference import SET
+    from tasks.training.updates.reference_logps import SET
 
     training, rule = Training(**plan), get_method(method)
     groups = ordered(encoded(folder, setting.limits, size, training.groups), training, SET)
@@ -68,7 +68,7 @@ def reference(
     import torch
 
     from tasks.models.policy import load_policy
-    from tasks.training.hardware import training_device
+    from tasks.training.distributed.hardware import training_device
 
     device = training_device()
     found = encoded(folder, setting.limits, 2, groups)
@@ -95,7 +95,7 @@ def score(
 
     from tasks.models.precision import arithmetic_of
     from tasks.models.tokens.encoding import encode_group
-    from tasks.training.hardware import training_device
+    from tasks.training.distributed.hardware import training_device
 
     device = training_device()
     found = texts(folder, 4, groups)

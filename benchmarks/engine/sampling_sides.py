@@ -36,7 +36,7 @@ def ours(
     from tasks.models.policy import load_policy
     from tasks.models.sampling.generation import SamplingConfig, sample
     from tasks.models.tokens.tokenizer import load_tokenizer
-    from tasks.training.hardware import training_device
+    from tasks.training.distributed.hardware import training_device
 
     tokenizer = load_tokenizer(folder / "policy")
     model = load_policy(folder / "policy", dtype="float32").to(training_device())
@@ -71,7 +71,7 @@ def generate(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from tasks.training.hardware import training_device
+    from tasks.training.distributed.hardware import training_device
 
     device = training_device()
     tokenizer = AutoTokenizer.from_pretrained(folder / "policy", padding_side="left")

@@ -54,7 +54,7 @@ def step(
     from tasks.models.groups.packing import pack
     from tasks.models.memory import kept_memory
     from tasks.models.precision import arithmetic_of
-    from tasks.training.hardware import training_device
+    from tasks.training.distributed.hardware import training_device
 
     asked, device = Shape(**shape), training_device()
     model = _model(asked).to(device)

@@ -19,7 +19,7 @@ def dpo(turns: Turns, setting: Setting, folder: Path, *, checkpointing: bool, **
     from transformers import AutoModelForCausalLM
     from trl import DPOConfig, DPOTrainer
 
-    from tasks.training.reference import SET
+    from tasks.training.updates.reference_logps import SET
 
     class Trainer(DPOTrainer):
         """Takes ids as they are: both sides train on exactly the same tokens."""
@@ -49,7 +49,7 @@ def reward(
     from transformers import AutoModelForSequenceClassification
     from trl import RewardConfig, RewardTrainer
 
-    from tasks.training.reward_updates import PREFERENCES
+    from tasks.training.updates.reward_model import PREFERENCES
 
     training = Training(**plan)
     groups = ordered(encoded(folder, setting.limits, 2, training.groups), training, PREFERENCES)

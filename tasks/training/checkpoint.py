@@ -27,8 +27,15 @@ from tasks.settings.errors import StageError
 from tasks.storage.files import free_bytes, read_json, write_atomic, write_json
 from tasks.storage.parts import part_damage
 from tasks.storage.workspace import Workspace
-from tasks.training.randomness import capture_streams, restore_streams
-from tasks.training.ranks import agree, from_main, is_main, rank, save_part_together, world_size
+from tasks.training.distributed.ranks import (
+    agree,
+    from_main,
+    is_main,
+    rank,
+    save_part_together,
+    world_size,
+)
+from tasks.training.random_state import capture_streams, restore_streams
 
 FORMAT = 2
 PREFIX = "step-"

@@ -9,7 +9,7 @@ from pydantic import Field, SerializeAsAny, ValidationInfo, WithJsonSchema, fiel
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
 from tasks.training.methods.registry import get_method, selecting_like
-from tasks.training.reward_objectives import get_reward_objective
+from tasks.training.methods.reward_objectives import get_reward_objective
 
 
 class LoraConfig(FrozenConfig):

@@ -22,13 +22,21 @@ from tasks.storage.digests import sha256_json
 from tasks.storage.workspace import Workspace
 from tasks.training.checkpoint import Checkpoints, Progress
 from tasks.training.config import TrainingConfig
-from tasks.training.engine import Engine, open_engine
-from tasks.training.hardware import peak_memory_gb
-from tasks.training.interruption import StopSignal, TrainingInterrupted
-from tasks.training.micro_batches import Piece, pieces_of
+from tasks.training.data.micro_batches import Piece, pieces_of
+from tasks.training.distributed.engine import Engine, open_engine
+from tasks.training.distributed.hardware import peak_memory_gb
+from tasks.training.distributed.interruption import StopSignal, TrainingInterrupted
+from tasks.training.distributed.ranks import (
+    agree,
+    error_of,
+    from_main,
+    gather,
+    is_main,
+    rank,
+    world_size,
+)
 from tasks.training.optimiser import learning_rate
-from tasks.training.randomness import deterministic, seed_everything
-from tasks.training.ranks import agree, error_of, from_main, gather, is_main, rank, world_size
+from tasks.training.random_state import deterministic, seed_everything
 from tasks.training.snapshots import Save, Snapshots
 from tasks.training.speed import Clock, Work, padding_share
 from tasks.training.task import MicroBatch, TrainingTask

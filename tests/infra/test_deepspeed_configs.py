@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasks.training.config import TrainingConfig
-from tasks.training.deepspeed_engine import deepspeed_settings, set_bucket_sizes
+from tasks.training.distributed.deepspeed_engine import deepspeed_settings, set_bucket_sizes
 from tests.infra.reading import INFRA, read_json
 
 CONFIGS = sorted((INFRA / "deepspeed").glob("*.json"))

@@ -11,7 +11,7 @@ from torch import nn
 from tasks.models.critic import GroupCritic
 from tasks.models.groups.group_model import GroupPolicy
 from tasks.objectives.ppo import next_kl_coef
-from tasks.training.engine import Engine
+from tasks.training.distributed.engine import Engine
 from tasks.training.ppo.config import PpoConfig
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tasks.objectives.ppo import ppo_policy_loss, ppo_value_loss, probability_ratio
 from tasks.settings.errors import StageError
-from tasks.training.engine import Engine
+from tasks.training.distributed.engine import Engine
 from tasks.training.optimiser import learning_rate
 from tasks.training.ppo.actor_critic import ActorCritic
 from tasks.training.ppo.config import PpoConfig

@@ -10,10 +10,10 @@ from tasks.models.policy import load_policy
 from tasks.models.scoring.scorers import Scorer, open_scorer
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
+from tasks.training.data.selection import Encoder
 from tasks.training.ppo.actor_critic import ActorCritic
 from tasks.training.ppo.config import PpoConfig
-from tasks.training.samples import Encoder
-from tasks.training.trainee import make_ready
+from tasks.training.trainable import make_ready
 
 
 def load_models(

@@ -18,11 +18,11 @@ from tasks.models.scoring.passes import row_tokens
 from tasks.models.scoring.scorers import Scorer
 from tasks.models.tokens.encoding import EncodedGroup, vocabulary_of
 from tasks.settings.errors import StageError
-from tasks.training.micro_batches import share_out
+from tasks.training.data.micro_batches import share_out
+from tasks.training.data.selection import Encoder
 from tasks.training.ppo.actor_critic import ActorCritic
 from tasks.training.ppo.config import PpoConfig
 from tasks.training.ppo.experience import Experience
-from tasks.training.samples import Encoder
 
 
 class _Piece(NamedTuple):

@@ -25,15 +25,15 @@ from tasks.settings.log import Log
 from tasks.storage.digests import sha256_json
 from tasks.storage.workspace import Workspace
 from tasks.training.checkpoint import Checkpoints, Progress
-from tasks.training.interruption import StopSignal, TrainingInterrupted
+from tasks.training.data.selection import Encoder
+from tasks.training.distributed.interruption import StopSignal, TrainingInterrupted
 from tasks.training.ppo.actor_critic import ActorCritic
 from tasks.training.ppo.config import PpoConfig
 from tasks.training.ppo.experience import assign_credit
 from tasks.training.ppo.learning import Learner
 from tasks.training.ppo.models import load_models
 from tasks.training.ppo.rollouts import PromptOrder, Rollouts
-from tasks.training.randomness import deterministic, seed_everything
-from tasks.training.samples import Encoder
+from tasks.training.random_state import deterministic, seed_everything
 from tasks.training.snapshots import Snapshots
 
 

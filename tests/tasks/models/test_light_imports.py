@@ -18,7 +18,7 @@ LIGHT = (
     "tasks.models.scoring.score_shards",
     "tasks.models.scoring.labelling",
     "tasks.models.tokens.text_prompts",
-    "tasks.training.classifier_config",
+    "tasks.training.updates.classifier_config",
     "tasks.gold.provider",
     "tasks.gold.collection",
 )

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from tasks.storage import faults
-from tasks.training.ranks import is_main
+from tasks.training.distributed.ranks import is_main
 from tests.tasks.training.toy import SETTINGS, digest_of, toy_model, toy_training
 
 FILES = ("write", "link")
@@ -98,7 +98,7 @@ def main(mode: str, scratch: Path, every: bool) -> None:
     settings = dict(SETTINGS)
     if mode != "none":
         settings |= {"deepspeed": mode, "processes": 2}
-        from tasks.training.deepspeed_engine import deepspeed_module
+        from tasks.training.distributed.deepspeed_engine import deepspeed_module
 
         deepspeed_module()
     toy_model()

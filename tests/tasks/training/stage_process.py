@@ -11,7 +11,7 @@ from pathlib import Path
 from tasks.settings.errors import SparringError
 from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig, TrainingConfig
-from tasks.training.policy_updates import train_policy
+from tasks.training.updates.policy import train_policy
 
 
 class Telling:

@@ -18,10 +18,10 @@ from tasks.storage.workspace import Workspace
 from tasks.training import checkpoint
 from tasks.training.checkpoint import checkpoint_names, refuse_other_topology
 from tasks.training.config import RewardConfig, TrainingConfig
-from tasks.training.interruption import TrainingInterrupted
-from tasks.training.job import TrainingJob
-from tasks.training.launch import launch
-from tasks.training.reward_updates import train_reward_model
+from tasks.training.distributed.interruption import TrainingInterrupted
+from tasks.training.distributed.job import TrainingJob
+from tasks.training.distributed.launch import launch
+from tasks.training.updates.reward_model import train_reward_model
 from tests.tasks.training.toy import StopAt, digest_of, toy_model, toy_training
 
 # Nine groups and two, twice, three at a time.

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from tasks.settings.errors import ConfigError
 from tasks.storage.workspace import Workspace
-from tasks.training.interruption import TrainingInterrupted
+from tasks.training.distributed.interruption import TrainingInterrupted
 from tasks.training.snapshots import Snapshots
 from tests.tasks.training.toy import StopAt, digest_of, toy_training
 

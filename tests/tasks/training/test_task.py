@@ -14,12 +14,12 @@ from tasks.models.policy import load_policy
 from tasks.models.reward_model import build_reward_model
 from tasks.models.tokens.encoding import Limits
 from tasks.storage.workspace import Workspace
-from tasks.training.encoded import EncodedFolder
+from tasks.training.data.encoded import EncodedFolder
+from tasks.training.data.selection import Encoder, Selection, keep_groups
 from tasks.training.methods.registry import METHODS
-from tasks.training.policy_updates import PolicyTask
-from tasks.training.reward_objectives import REWARD_OBJECTIVES
-from tasks.training.reward_updates import RewardTask
-from tasks.training.samples import Encoder, Selection, keep_groups
+from tasks.training.methods.reward_objectives import REWARD_OBJECTIVES
+from tasks.training.updates.policy import PolicyTask
+from tasks.training.updates.reward_model import RewardTask
 
 LIMITS = Limits(max_prompt_tokens=40, max_response_tokens=40)
 DATA = {name: "demonstrations" if name == "sft" else "scored" for name in METHODS}

@@ -12,8 +12,8 @@ from tasks.data.batches import BatchPlan
 from tasks.data.files import write_groups
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.training.config import PolicyConfig, TrainingConfig
-from tasks.training.encoded import EncodedFolder
-from tasks.training.reference import SET
+from tasks.training.data.encoded import EncodedFolder
+from tasks.training.updates.reference_logps import SET
 from tests.tasks.training.conftest import make_groups
 from tests.tasks.training.updates import update
 

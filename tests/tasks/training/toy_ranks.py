@@ -19,9 +19,9 @@ from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
 from tasks.training.checkpoint import checkpoint_names
 from tasks.training.config import TrainingConfig
-from tasks.training.hardware import loading_context
-from tasks.training.interruption import TrainingInterrupted
-from tasks.training.ranks import gather, is_main, rank, world_size
+from tasks.training.distributed.hardware import loading_context
+from tasks.training.distributed.interruption import TrainingInterrupted
+from tasks.training.distributed.ranks import gather, is_main, rank, world_size
 from tests.tasks.training.toy import ToyTask, digest_of, ready, toy_model, toy_training
 
 DISTURBED_PASS = 3

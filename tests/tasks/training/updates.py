@@ -8,8 +8,8 @@ from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig
 from tasks.training.methods.registry import get_method
-from tasks.training.policy_updates import train_policy
-from tasks.training.reference import compute_logps
+from tasks.training.updates.policy import train_policy
+from tasks.training.updates.reference_logps import compute_logps
 
 
 def reference_of(

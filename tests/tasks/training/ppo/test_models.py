@@ -9,9 +9,9 @@ from tasks.models.reward_model import build_reward_model
 from tasks.models.scoring.scorers import RewardModelScorer
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError
+from tasks.training.data.selection import Encoder
 from tasks.training.ppo.config import PpoConfig
 from tasks.training.ppo.models import load_models
-from tasks.training.samples import Encoder
 from tests.tasks.training.ppo.tiny_ppo import SETTINGS
 
 

@@ -17,9 +17,9 @@ from tasks.models.tokens.tokenizer import train_tokenizer
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig
-from tasks.training.policy_updates import train_policy
 from tasks.training.ppo.config import PpoConfig
 from tasks.training.ppo.trainer import train_by_ppo
+from tasks.training.updates.policy import train_policy
 
 LIMITS = {"max_prompt_tokens": 96, "max_response_tokens": 48, "on_long_response": "error"}
 

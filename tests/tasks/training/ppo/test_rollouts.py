@@ -11,11 +11,11 @@ from tasks.data.files import GroupFolder
 from tasks.models.policy import load_policy
 from tasks.models.sample_shards import unique_prompts
 from tasks.settings.log import NullLog
+from tasks.training.data.selection import Encoder
 from tasks.training.ppo import models as ppo_models
 from tasks.training.ppo.config import PpoConfig
 from tasks.training.ppo.models import load_models
 from tasks.training.ppo.rollouts import PromptOrder, Rollouts
-from tasks.training.samples import Encoder
 from tests.tasks.training.ppo.tiny_ppo import SETTINGS, LetterScorer
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tasks.models.loading import saved_template
 from tasks.models.policy import load_policy
 from tasks.settings.errors import ConfigError, StageError
-from tasks.training.interruption import TrainingInterrupted
+from tasks.training.distributed.interruption import TrainingInterrupted
 from tests.tasks.training.ppo.tiny_ppo import (
     LetterScorer,
     digest_of_files,
@@ -154,9 +154,9 @@ def test_what_is_not_finite_stops_and_names_the_step(root):
 
 
 def test_a_reference_with_other_tokens_is_refused(root):
+    from tasks.training.data.selection import Encoder
     from tasks.training.ppo.config import PpoConfig
     from tasks.training.ppo.trainer import _refuse_other_vocabulary
-    from tasks.training.samples import Encoder
 
     config = PpoConfig(limits={"max_prompt_tokens": 8, "max_response_tokens": 8})
     encoder = Encoder.of(root / "policy", config.template, config.limits)

@@ -22,16 +22,16 @@ from tasks.settings.errors import ConfigError, StageError
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig
-from tasks.training.encoded import EncodedFolder
-from tasks.training.hardware import whole_weights
-from tasks.training.job import TrainingJob
-from tasks.training.launch import launch
+from tasks.training.data.encoded import EncodedFolder
+from tasks.training.data.selection import Encoder, Selection, keep_selection, refuse_large_groups
+from tasks.training.distributed.hardware import whole_weights
+from tasks.training.distributed.job import TrainingJob
+from tasks.training.distributed.launch import launch
 from tasks.training.methods.method import Method
 from tasks.training.methods.registry import get_method
-from tasks.training.reference import SET, keep_reference, read_reference, step_zero
-from tasks.training.samples import Encoder, Selection, keep_selection, refuse_large_groups
 from tasks.training.task import MicroBatch
-from tasks.training.trainee import Trainee, make_ready
+from tasks.training.trainable import Trainee, make_ready
+from tasks.training.updates.reference_logps import SET, keep_reference, read_reference, step_zero
 
 _REFERENCE = "reference"
 _PROBED_GROUPS = 16

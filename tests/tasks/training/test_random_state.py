@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from tasks.training.randomness import (
+from tasks.training.random_state import (
     capture_streams,
     deterministic,
     restore_streams,

@@ -18,11 +18,11 @@ from transformers import AutoModelForCausalLM
 
 from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.workspace import Workspace
-from tasks.training import launch as launching
 from tasks.training.config import PolicyConfig, TrainingConfig
-from tasks.training.job import TrainingJob
-from tasks.training.launch import launch, torchrun_command
-from tasks.training.policy_updates import train_policy
+from tasks.training.distributed import launch as launching
+from tasks.training.distributed.job import TrainingJob
+from tasks.training.distributed.launch import launch, torchrun_command
+from tasks.training.updates.policy import train_policy
 
 FOREVER = 10_000
 
@@ -62,7 +62,7 @@ def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def training_processes(found: list[psutil.Process]) -> list[psutil.Process]:
-    return [p for p in found if "tasks.training.worker" in p.cmdline()[1:4]]
+    return [p for p in found if "tasks.training.distributed.worker" in p.cmdline()[1:4]]
 
 
 def launcher_of(found: list[psutil.Process]) -> psutil.Process:

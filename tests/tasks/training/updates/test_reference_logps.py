@@ -15,11 +15,11 @@ from tasks.models.policy import load_policy
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.workspace import Workspace
-from tasks.training import reference
 from tasks.training.config import PolicyConfig, ReferenceConfig, TrainingConfig
+from tasks.training.data.selection import Encoder, Selection, keep_groups
 from tasks.training.methods.registry import METHODS
-from tasks.training.reference import compute_logps, keep_reference, read_reference
-from tasks.training.samples import Encoder, Selection, keep_groups
+from tasks.training.updates import reference_logps
+from tasks.training.updates.reference_logps import compute_logps, keep_reference, read_reference
 from tests.tasks.training.conftest import make_groups
 
 LIMITS = Limits(max_prompt_tokens=40, max_response_tokens=40)
@@ -85,10 +85,10 @@ def test_the_method_selects(tiny_policy, data_folders, tmp_path, recording_log):
 def test_a_resumed_pass_computes_only_what_is_missing(
     tiny_policy, data_folders, tmp_path, recording_log, monkeypatch
 ):
-    monkeypatch.setattr(reference, "_SHARD", 4)
+    monkeypatch.setattr(reference_logps, "_SHARD", 4)
     data = data_folders["scored"]
     compute(tmp_path / "whole", tiny_policy, data, log=recording_log)
-    real, passes = reference.response_values, []
+    real, passes = reference_logps.response_values, []
 
     def fails_in_the_second_shard(policy, groups, *arguments):
         passes.append(len(groups))
@@ -96,7 +96,7 @@ def test_a_resumed_pass_computes_only_what_is_missing(
             raise RuntimeError("pulled the plug")
         return real(policy, groups, *arguments)
 
-    monkeypatch.setattr(reference, "response_values", fails_in_the_second_shard)
+    monkeypatch.setattr(reference_logps, "response_values", fails_in_the_second_shard)
     with pytest.raises(RuntimeError, match="plug"):
         compute(tmp_path / "attempt-1", tiny_policy, data, log=recording_log)
     second = Workspace(tmp_path / "attempt-2")
@@ -106,20 +106,20 @@ def test_a_resumed_pass_computes_only_what_is_missing(
     whole = (tmp_path / "whole" / "output" / "logps.safetensors").read_bytes()
     assert (second.output / "logps.safetensors").read_bytes() == whole
     # Once every shard is there, no model is loaded.
-    monkeypatch.setattr(reference, "load_policy", None)
+    monkeypatch.setattr(reference_logps, "load_policy", None)
     compute_logps(tiny_policy, [data], CONFIG, second, recording_log)
 
 
 def test_the_model_leaves_memory(tiny_policy, data_folders, tmp_path, recording_log, monkeypatch):
     models = []
-    real = reference.load_policy
+    real = reference_logps.load_policy
 
     def load(*arguments, **named):
         model = real(*arguments, **named)
         models.append(weakref.ref(model))
         return model
 
-    monkeypatch.setattr(reference, "load_policy", load)
+    monkeypatch.setattr(reference_logps, "load_policy", load)
     gc.disable()
     try:
         compute(tmp_path, tiny_policy, data_folders["scored"], log=recording_log)
@@ -131,14 +131,14 @@ def test_the_model_leaves_memory(tiny_policy, data_folders, tmp_path, recording_
 def test_a_broken_model_is_named_with_the_group(
     tiny_policy, data_folders, tmp_path, recording_log, monkeypatch
 ):
-    real = reference.load_policy
+    real = reference_logps.load_policy
 
     def broken(*arguments, **named):
         model = real(*arguments, **named)
         model.model.embed_tokens.weight.data.fill_(float("nan"))
         return model
 
-    monkeypatch.setattr(reference, "load_policy", broken)
+    monkeypatch.setattr(reference_logps, "load_policy", broken)
     first = next(iter(GroupFolder(data_folders["scored"])))
     with pytest.raises(StageError, match=f"group {first.id} the log-probabilities .nan"):
         compute(tmp_path, tiny_policy, data_folders["scored"], log=recording_log)

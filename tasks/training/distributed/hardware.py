@@ -40,7 +40,7 @@ def loading_context(config: TrainingConfig) -> AbstractContextManager[Any]:
     """
     if config.deepspeed is None:
         return nullcontext()
-    from tasks.training.deepspeed_engine import sharded_loading
+    from tasks.training.distributed.deepspeed_engine import sharded_loading
 
     return sharded_loading(config)
 
@@ -55,6 +55,6 @@ def whole_weights(model: nn.Module) -> AbstractContextManager[Any]:
     """
     if not any(hasattr(parameter, "ds_id") for parameter in model.parameters()):
         return nullcontext()
-    from tasks.training.deepspeed_engine import gathered
+    from tasks.training.distributed.deepspeed_engine import gathered
 
     return gathered(model)

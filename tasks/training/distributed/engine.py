@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from tasks.models.precision import arithmetic_of
 from tasks.training.config import TrainingConfig
-from tasks.training.hardware import training_device
+from tasks.training.distributed.hardware import training_device
+from tasks.training.distributed.ranks import is_main
 from tasks.training.optimiser import build_optimiser, load_optimiser_tensors, optimiser_tensors
-from tasks.training.ranks import is_main
 from tasks.training.tensor_files import (
     load_trained_tensors,
     read_tensors,
@@ -145,6 +145,6 @@ def open_engine(model: nn.Module, config: TrainingConfig) -> Engine:
     """
     if config.deepspeed is None:
         return Engine(model, config)
-    from tasks.training.deepspeed_engine import DeepSpeedEngine
+    from tasks.training.distributed.deepspeed_engine import DeepSpeedEngine
 
     return DeepSpeedEngine(model, config)

@@ -13,15 +13,15 @@ from tasks.data.groups import Group, Message
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.errors import ConfigError, RecordError
 from tasks.storage.workspace import Workspace
-from tasks.training import samples
-from tasks.training.methods.registry import METHODS
-from tasks.training.samples import (
+from tasks.training.data import selection
+from tasks.training.data.selection import (
     Encoder,
     Selection,
     keep_groups,
     keep_selection,
     refuse_large_groups,
 )
+from tasks.training.methods.registry import METHODS
 
 LONG = Group((Message("user", "tea " * 50),), ("cake " * 50, "no"), (1.0, 0.0))
 CUTTING = Limits(
@@ -66,8 +66,8 @@ def test_truncation_is_counted(tiny_policy, tmp_path):
 
 def test_each_group_is_encoded_once(tiny_policy, tmp_path, monkeypatch):
     calls = []
-    real = samples.encode_group
-    monkeypatch.setattr(samples, "encode_group", lambda *a, **k: calls.append(1) or real(*a, **k))
+    real = selection.encode_group
+    monkeypatch.setattr(selection, "encode_group", lambda *a, **k: calls.append(1) or real(*a, **k))
     encoder = Encoder.of(tiny_policy, None, CUTTING)
     kept, _ = keep_groups(Workspace(tmp_path), "rows", [LONG] * 3, encoder)
     for _ in range(2):

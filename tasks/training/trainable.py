@@ -18,15 +18,15 @@ from tasks.models.precision import arithmetic_of
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 from tasks.training.config import TrainingConfig
-from tasks.training.hardware import (
+from tasks.training.data.selection import Encoder
+from tasks.training.distributed.hardware import (
     loading_context,
     training_device,
     whole_weights,
 )
 from tasks.training.loop import train
 from tasks.training.lora import FOLDER, Adapter
-from tasks.training.randomness import capture_streams, restore_streams
-from tasks.training.samples import Encoder
+from tasks.training.random_state import capture_streams, restore_streams
 from tasks.training.task import TrainingTask
 
 Load = Callable[[AbstractContextManager[Any]], PreTrainedModel]

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tasks.training.interruption import StopSignal
+from tasks.training.distributed.interruption import StopSignal
 
 
 def test_second_ctrl_c_is_immediate():

@@ -12,7 +12,7 @@ from tasks.data.files import read_groups
 from tasks.models.scoring.classifier import Classifier, Hashing, save_classifier
 from tasks.settings.errors import ConfigError, StageError
 from tasks.settings.log import Log
-from tasks.training.classifier_config import ClassifierConfig
+from tasks.training.updates.classifier_config import ClassifierConfig
 
 
 class LabelledTexts(NamedTuple):

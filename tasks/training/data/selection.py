@@ -18,7 +18,7 @@ from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError, StageError
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
-from tasks.training.encoded import EncodedFolder, EncodedWriter
+from tasks.training.data.encoded import EncodedFolder, EncodedWriter
 from tasks.training.methods.method import Method
 from tasks.training.methods.selection import first_responses
 

@@ -1,4 +1,4 @@
-"""One of the processes of a training: `python -m tasks.training.worker ORDER`, from torchrun."""
+"""One of the processes of a training: `python -m tasks.training.distributed.worker ORDER`, from torchrun."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tasks.settings.log import Log, NullLog
 from tasks.storage.fencing import Claim
 from tasks.storage.files import put_if_absent, read_json
 from tasks.storage.workspace import Workspace
-from tasks.training.job import WorkOrder
-from tasks.training.relay import StageLine
+from tasks.training.distributed.job import WorkOrder
+from tasks.training.distributed.relay import StageLine
 
 _LAUNCHER = b"torch.distributed.run"
 _SET_DEATH_SIGNAL = 1  # of prctl(2)
@@ -62,7 +62,7 @@ def die_with_launcher() -> None:
 def _work(order: WorkOrder, rank: int) -> dict[str, float]:
     import torch
 
-    from tasks.training.launch import fit_of
+    from tasks.training.distributed.launch import fit_of
 
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -95,7 +95,7 @@ def _write_failure(outcome: Path, error: BaseException, code: int, rank: int) ->
         "exit_code": code,
         "rank": rank,
     }
-    from tasks.training.ranks import OtherRankError
+    from tasks.training.distributed.ranks import OtherRankError
 
     if not isinstance(error, OtherRankError):
         put_if_absent(outcome, json.dumps(found))

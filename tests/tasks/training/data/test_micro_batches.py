@@ -7,7 +7,7 @@ from math import ceil
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.training.micro_batches import Piece, pieces_of, share_out
+from tasks.training.data.micro_batches import Piece, pieces_of, share_out
 
 sizes_of_steps = st.lists(st.integers(1, 60), min_size=1, max_size=40)
 

@@ -17,10 +17,10 @@ from tasks.storage.files import read_json, remove_tree, write_json
 from tasks.storage.workspace import Workspace
 from tasks.training.checkpoint import refuse_other_topology
 from tasks.training.config import TrainingConfig
-from tasks.training.hardware import world_size
-from tasks.training.interruption import StopSignal, TrainingInterrupted
-from tasks.training.job import TrainingJob, WorkOrder
-from tasks.training.relay import Relay
+from tasks.training.distributed.hardware import world_size
+from tasks.training.distributed.interruption import StopSignal, TrainingInterrupted
+from tasks.training.distributed.job import TrainingJob, WorkOrder
+from tasks.training.distributed.relay import Relay
 
 Fit = Callable[[TrainingJob, Workspace, Log], dict[str, float]]
 RENDEZVOUS = "SPARRING_RENDEZVOUS"
@@ -28,7 +28,7 @@ RENDEZVOUS = "SPARRING_RENDEZVOUS"
 _ERRORS: dict[str, type[SparringError]] = {
     kind.__name__: kind for kind in (ConfigError, RecordError, StageError, TrainingInterrupted)
 }
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 
 
 def launch(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
@@ -58,9 +58,9 @@ def launch(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]
 def fit_of(kind: str) -> Fit:
     """Return the function that does a job of this kind in one process."""
     if kind == "policy":
-        from tasks.training.policy_updates import fit
+        from tasks.training.updates.policy import fit
     else:
-        from tasks.training.reward_updates import fit
+        from tasks.training.updates.reward_model import fit
     return fit
 
 
@@ -88,7 +88,7 @@ def torchrun_command(training: TrainingConfig, order: Path, node: int | str = 0)
         command += [f"--nnodes={training.nodes}", f"--node-rank={node}"]
         command += [f"--master-addr={host}", f"--master-port={port}"]
     command += [f"--nproc-per-node={training.processes}"]
-    return [*command, "-m", "tasks.training.worker", str(order)]
+    return [*command, "-m", "tasks.training.distributed.worker", str(order)]
 
 
 def _run_processes(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
@@ -181,6 +181,6 @@ def _result(
 def _zero_stage(training: TrainingConfig) -> int:
     if training.deepspeed is None:
         return 0
-    from tasks.training.deepspeed_engine import zero_stage
+    from tasks.training.distributed.deepspeed_engine import zero_stage
 
     return zero_stage(training)

@@ -25,10 +25,10 @@ from tasks.storage.errors import CorruptError
 from tasks.storage.faults import fault_point
 from tasks.storage.files import read_json
 from tasks.training.config import TrainingConfig
-from tasks.training.engine import COLLECTIVE_TIMEOUT, Engine
-from tasks.training.hardware import training_device, world_size
+from tasks.training.distributed.engine import COLLECTIVE_TIMEOUT, Engine
+from tasks.training.distributed.hardware import training_device, world_size
 
-_FOLDER = Path(__file__).parents[2] / "infra" / "deepspeed"
+_FOLDER = Path(__file__).parents[3] / "infra" / "deepspeed"
 _TAG = "zero"
 _OURS = {
     "optimizer": "AdamW is passed in: set training.learning_rate, weight_decay, adam_*",

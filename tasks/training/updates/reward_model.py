@@ -26,14 +26,14 @@ from tasks.settings.log import Log
 from tasks.storage.files import read_json
 from tasks.storage.workspace import Workspace
 from tasks.training.config import RewardConfig
-from tasks.training.encoded import EncodedFolder
-from tasks.training.job import TrainingJob
-from tasks.training.launch import launch
+from tasks.training.data.encoded import EncodedFolder
+from tasks.training.data.selection import Encoder, keep_groups, refuse_large_groups
+from tasks.training.distributed.job import TrainingJob
+from tasks.training.distributed.launch import launch
 from tasks.training.methods.method import require_scores
-from tasks.training.reward_objectives import RewardObjective, get_reward_objective
-from tasks.training.samples import Encoder, keep_groups, refuse_large_groups
+from tasks.training.methods.reward_objectives import RewardObjective, get_reward_objective
 from tasks.training.task import MicroBatch
-from tasks.training.trainee import Trainee, make_ready
+from tasks.training.trainable import Trainee, make_ready
 
 PREFERENCES = "preferences"
 APO = "apo"

@@ -27,10 +27,10 @@ from tasks.settings.log import Log
 from tasks.storage.files import link_or_copy, read_json, write_atomic, write_json
 from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig, ReferenceConfig
-from tasks.training.encoded import EncodedFolder
-from tasks.training.hardware import training_device
+from tasks.training.data.encoded import EncodedFolder
+from tasks.training.data.selection import Encoder, Selection, keep_groups
+from tasks.training.distributed.hardware import training_device
 from tasks.training.methods.registry import get_method
-from tasks.training.samples import Encoder, Selection, keep_groups
 
 _SHARD = 2048
 _FILE, _INDEX = "logps.safetensors", "index.json"

@@ -16,8 +16,8 @@ from tasks.data.texts import prepare_texts
 from tasks.models.scoring.classifier import load_classifier
 from tasks.settings.errors import ConfigError, StageError
 from tasks.settings.log import NullLog
-from tasks.training.classifier_config import ClassifierConfig
-from tasks.training.classifier_updates import fit_classifier, read_labelled
+from tasks.training.updates.classifier import fit_classifier, read_labelled
+from tasks.training.updates.classifier_config import ClassifierConfig
 
 CONFIG = ClassifierConfig(features=1 << 12)
 WORDS = {1: "fine lovely splendid".split(), 0: "dull dreary awful".split()}

@@ -18,10 +18,11 @@ from tasks.models.tokens.encoding import Limits, encode_group
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.workspace import Workspace
-from tasks.training import reward_updates, samples
 from tasks.training.config import LoraConfig, RewardConfig, TrainingConfig
-from tasks.training.reward_objectives import REWARD_OBJECTIVES
-from tasks.training.reward_updates import train_reward_model
+from tasks.training.data import selection
+from tasks.training.methods.reward_objectives import REWARD_OBJECTIVES
+from tasks.training.updates import reward_model
+from tasks.training.updates.reward_model import train_reward_model
 
 LIMITS = {"max_prompt_tokens": 40, "max_response_tokens": 40}
 TRAINING = TrainingConfig(
@@ -150,7 +151,7 @@ def test_one_response_is_no_preference(tiny_policy, data_folders, tmp_path, reco
 def test_a_group_beyond_the_budget_is_refused_before_the_model_is_loaded(
     tiny_policy, data_folders, tmp_path, recording_log, monkeypatch
 ):
-    monkeypatch.setattr(reward_updates, "build_reward_model", None)
+    monkeypatch.setattr(reward_model, "build_reward_model", None)
     training = TRAINING.model_copy(update={"micro_batch_tokens": 20})
     with pytest.raises(ConfigError, match=r"micro_batch_tokens is 20: raise it to \d+"):
         run(
@@ -167,13 +168,13 @@ def test_a_group_beyond_the_budget_is_refused_before_the_model_is_loaded(
 def test_samples_are_read_as_text(tiny_policy, data_folders, tmp_path, recording_log, monkeypatch):
     """The tokens a policy drew would tell a reward model that they were drawn."""
     asked = []
-    real = samples.encode_group
+    real = selection.encode_group
 
     def watched(*arguments, as_sampled):
         asked.append(as_sampled)
         return real(*arguments, as_sampled=as_sampled)
 
-    monkeypatch.setattr(samples, "encode_group", watched)
+    monkeypatch.setattr(selection, "encode_group", watched)
     run("bradley_terry", tiny_policy, [data_folders["pairs"]], None, tmp_path, recording_log)
     assert set(asked) == {False}
 

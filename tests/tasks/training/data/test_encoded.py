@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tasks.data.groups import Group, Message
 from tasks.models.tokens.encoding import EncodedGroup
 from tasks.settings.errors import RecordError, StageError
-from tasks.training.encoded import EncodedFolder, EncodedWriter
+from tasks.training.data.encoded import EncodedFolder, EncodedWriter
 
 IDS = st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=5)
 

@@ -1,0 +1,1 @@
+"""The groups that a training learns from: chosen, encoded, cut into micro-batches."""

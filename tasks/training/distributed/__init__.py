@@ -1,0 +1,1 @@
+"""One training in several processes: launching them, their ranks, engines and messages."""
