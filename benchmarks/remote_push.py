@@ -22,8 +22,8 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tasks.storage.digests import digest_tree
-from tasks.tracking.dvc_store import DvcStore
-from tasks.tracking.remote import open_remote
+from tasks.tracking.remote.base import open_remote
+from tasks.tracking.store.dvc_store import DvcStore
 from tests.servers.swift import SwiftServer, swift_server
 
 PART_BYTES = 50 * 1024 * 1024

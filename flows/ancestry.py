@@ -21,7 +21,7 @@ from tasks.stages.lineage.reading import lineage_graph
 from tasks.storage.errors import StorageError
 from tasks.storage.files import write_atomic
 from tasks.storage.home import Home, current_home
-from tasks.tracking.remote import open_remote
+from tasks.tracking.remote.base import open_remote
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PIPE_WIDTH = 1000
@@ -192,8 +192,8 @@ def _line(node: Node, roles: str = "", *, again: bool = False) -> Text:
 
 def _mlflow_link(home: Home) -> Link:
     """Return where things are in MLflow, as far as its address is known and it was told of them."""
-    from tasks.tracking.pages import told_pages
-    from tasks.tracking.places import server_on_record
+    from tasks.tracking.mlflow_record.links import told_pages
+    from tasks.tracking.mlflow_record.places import server_on_record
 
     place = urlsplit(server_on_record(home.root) or os.environ.get("MLFLOW_TRACKING_URI", ""))
     if place.scheme not in ("http", "https"):

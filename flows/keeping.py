@@ -119,7 +119,7 @@ def _database(mlruns: Path) -> str:
 
 def _tell_backlog(mlruns: Path) -> tuple[int, list[str]]:
     """Tell MLflow what earlier runs could not; return how many records, and a note if it failed."""
-    from tasks.tracking.cursor import is_waiting
+    from tasks.tracking.mlflow_record.cursor import is_waiting
     from tasks.tracking.spool import spooled_runs
 
     spool = current_home().spool

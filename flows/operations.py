@@ -26,7 +26,7 @@ from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.runs.aliases import CHAMPION, current_alias, tell_alias
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home
-from tasks.tracking.recorder import Recorder
+from tasks.tracking.mlflow_record.background_sync import Recorder
 from tasks.tracking.spool import Spool
 
 

@@ -25,10 +25,10 @@ from tasks.stages.remote.call_message import CallOutcome, read_call, rebuild_cal
 from tasks.stages.runs.context import LoggingSink, RunContext, StageRecord, entered
 from tasks.storage.errors import StorageError
 from tasks.storage.home import Home, current_home
-from tasks.tracking.leftovers import push_leftovers
-from tasks.tracking.places import server_on_record
-from tasks.tracking.recorder import Recorder
-from tasks.tracking.remote import Remote, open_remote
+from tasks.tracking.mlflow_record.background_sync import Recorder
+from tasks.tracking.mlflow_record.helper_events import push_leftovers
+from tasks.tracking.mlflow_record.places import server_on_record
+from tasks.tracking.remote.base import Remote, open_remote
 from tasks.tracking.spool import Spool
 
 NAME = "placed-stage"

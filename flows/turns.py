@@ -18,7 +18,7 @@ from tasks.processes.identity import ProcessIdentity, current_process
 from tasks.storage.digests import sha256_json
 from tasks.storage.errors import CorruptError
 from tasks.storage.plain import json_text
-from tasks.tracking.remote import Remote
+from tasks.tracking.remote.base import Remote
 
 _PAUSE_SECONDS = 5.0
 

@@ -19,8 +19,8 @@ from tasks.stages.remote.transfer import discard_output, publish
 from tasks.storage.digests import FileDigest, digest_file, digest_tree, directory_md5
 from tasks.storage.files import publish_directory, remove_tree, write_json
 from tasks.storage.home import Home
-from tasks.tracking.dvc_store import dvc_store
-from tasks.tracking.remote import Remote
+from tasks.tracking.remote.base import Remote
+from tasks.tracking.store.dvc_store import dvc_store
 
 METRICS = "metrics.json"
 """The file in every output that holds what its stage's body returned."""

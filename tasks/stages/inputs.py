@@ -12,7 +12,7 @@ from tasks.stages.remote.layout import external_name, manifest_name
 from tasks.stages.remote.transfer import fetch_artifact, push_artifact
 from tasks.stages.remote.user_files import push_external
 from tasks.stages.runs.context import RunContext
-from tasks.tracking.remote import Remote
+from tasks.tracking.remote.base import Remote
 
 MakeAgain = Callable[[RunContext, ArtifactLostError], None]
 """Runs the stage of a lost artifact again, or raises the error."""

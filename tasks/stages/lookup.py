@@ -19,7 +19,7 @@ from tasks.stages.runs.context import RunContext
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import remove_tree
 from tasks.storage.home import Home
-from tasks.tracking.remote import Remote
+from tasks.tracking.remote.base import Remote
 
 
 @dataclass(frozen=True, slots=True)

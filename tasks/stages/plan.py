@@ -20,7 +20,7 @@ from tasks.stages.remote.layout import work_folder
 from tasks.stages.remote.parts import part_names
 from tasks.stages.runs.context import RunContext, entered, stage_title
 from tasks.storage.home import Home, current_home
-from tasks.tracking.remote import Remote
+from tasks.tracking.remote.base import Remote
 
 PlanState = Literal["done", "partly done", "to run", "waiting"]
 """`waiting`: an input is not made yet, so it cannot be known whether the result exists."""

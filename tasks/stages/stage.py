@@ -38,7 +38,7 @@ from tasks.stages.workspace import clear_work, open_workspace
 from tasks.storage.errors import StorageError
 from tasks.storage.files import remove_tree
 from tasks.storage.journal import append_record
-from tasks.tracking.remote import DamagedError
+from tasks.tracking.remote.base import DamagedError
 
 _log = logging.getLogger("sparring.stages")
 

@@ -23,7 +23,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.stages.remote.call_message import CallOutcome
 from tasks.stages.runs.context import RunContext
 from tasks.storage.home import Home
-from tasks.tracking.remote_folder import FolderRemote
+from tasks.tracking.remote.folder import FolderRemote
 
 
 def test_a_pool_is_a_name_or_says_more() -> None:

@@ -12,7 +12,7 @@ import pytest
 from flows.turns import Skipped, Trained, Turn, Turns, safe_name
 from tasks.processes.identity import current_process
 from tasks.storage.home import Home
-from tasks.tracking.remote_folder import FolderRemote
+from tasks.tracking.remote.folder import FolderRemote
 
 
 @pytest.fixture

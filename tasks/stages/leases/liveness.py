@@ -11,7 +11,7 @@ from tasks.stages.remote.layout import beat_name, lease_folder, read_object, tok
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import read_json
 from tasks.storage.home import Home
-from tasks.tracking.remote import Remote
+from tasks.tracking.remote.base import Remote
 
 
 def owner_silence(home: Home, remote: Remote | None, key: str) -> float | None:

@@ -38,7 +38,7 @@ from tasks.stages.remote.layout import (
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.home import Home
 from tasks.storage.plain import json_text
-from tasks.tracking.remote import Remote
+from tasks.tracking.remote.base import Remote
 
 _log = logging.getLogger("sparring.stages")
 

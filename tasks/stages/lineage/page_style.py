@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
-from tasks.tracking.pages import SCRIPT as MLFLOW_SCRIPT
+from tasks.tracking.mlflow_record.links import SCRIPT as MLFLOW_SCRIPT
 
 CSS = """
 :root{color-scheme:light dark;--ink:#1d2433;--dim:#667085;--back:#fff;--box:#fff;--line:#c6ccd8;

@@ -19,7 +19,7 @@ from tasks.storage.files import read_json
 from tasks.storage.home import Home
 
 if TYPE_CHECKING:
-    from tasks.tracking.remote import Remote
+    from tasks.tracking.remote.base import Remote
 
 MOST_NODES = 400
 """Of a page that is written after every stage: the nearest are shown."""

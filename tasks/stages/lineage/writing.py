@@ -15,7 +15,7 @@ from tasks.storage.home import Home
 from tasks.storage.plain import json_text
 
 if TYPE_CHECKING:
-    from tasks.tracking.remote import Remote
+    from tasks.tracking.remote.base import Remote
 
 PAGE, DATA = "lineage.html", "lineage.json"
 _LONGEST_SECONDS = 2.0

@@ -25,7 +25,7 @@ from tasks.storage.errors import CorruptError
 from tasks.storage.files import read_json, write_atomic
 from tasks.storage.home import Home
 from tasks.storage.plain import json_text
-from tasks.tracking.remote import Remote
+from tasks.tracking.remote.base import Remote
 
 _LAYOUT = 1
 """Of the description."""

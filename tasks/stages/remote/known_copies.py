@@ -5,8 +5,8 @@ from __future__ import annotations
 from tasks.stages.manifest import Manifest
 from tasks.stages.remote.layout import check_layout, manifest_name, read_object
 from tasks.storage.errors import CorruptError
-from tasks.tracking.objects import object_name
-from tasks.tracking.remote import Remote
+from tasks.tracking.remote.base import Remote
+from tasks.tracking.store.object_transfer import object_name
 
 OBJECTS = "store/files/md5/"
 """What the names of all objects on the remote begin with."""

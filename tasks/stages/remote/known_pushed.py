@@ -8,7 +8,7 @@ from pathlib import Path
 from tasks.settings.errors import StageError
 from tasks.storage.files import put_if_absent, remove_tree
 from tasks.storage.home import Home
-from tasks.tracking.remote import Remote
+from tasks.tracking.remote.base import Remote
 
 
 class ArtifactLostError(StageError):

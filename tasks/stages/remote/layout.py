@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.plain import json_text
-from tasks.tracking.remote import Remote
+from tasks.tracking.remote.base import Remote
 
 LAYOUT = 1
 """The arrangement of names that this version reads and writes."""

@@ -14,7 +14,7 @@ from tasks.stages.remote.layout import read_object, work_folder, write_object
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import safe_join
 from tasks.storage.parts import FileRecord
-from tasks.tracking.remote import Remote, RemoteError
+from tasks.tracking.remote.base import Remote, RemoteError
 
 
 class RemoteParts:

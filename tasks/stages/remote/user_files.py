@@ -24,8 +24,8 @@ from tasks.storage.digests import FileDigest, sha256_file
 from tasks.storage.errors import StorageError
 from tasks.storage.files import remove_tree, safe_join
 from tasks.storage.home import Home
-from tasks.tracking.objects import object_name
-from tasks.tracking.remote import Remote, RemoteError
+from tasks.tracking.remote.base import Remote, RemoteError
+from tasks.tracking.store.object_transfer import object_name
 
 
 def artifact_from_json(values: Mapping[str, Any], home: Home) -> Artifact:

@@ -17,9 +17,9 @@ from tasks.storage.errors import StorageError
 from tasks.storage.files import remove_tree
 from tasks.storage.home import Home
 from tasks.storage.trees import remove_unless
-from tasks.tracking.cache_objects import cached_objects, pointer_of, pointers, referenced
-from tasks.tracking.dvc_store import dvc_store
-from tasks.tracking.remote import Remote
+from tasks.tracking.remote.base import Remote
+from tasks.tracking.store.cache_index import cached_objects, pointer_of, pointers, referenced
+from tasks.tracking.store.dvc_store import dvc_store
 
 
 def find_candidates(

@@ -18,7 +18,7 @@ from tasks.storage.durable import TEMPORARY_PREFIX, TRASH_PREFIX
 from tasks.storage.files import remove_tree
 from tasks.storage.home import Home
 from tasks.storage.trees import delete_now
-from tasks.tracking.cursor import is_waiting
+from tasks.tracking.mlflow_record.cursor import is_waiting
 
 
 def find_remains(home: Home, policy: Policy, manifests: dict[str, Manifest]) -> Iterator[Candidate]:

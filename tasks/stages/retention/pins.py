@@ -12,7 +12,7 @@ from tasks.storage.errors import CorruptError
 from tasks.storage.files import safe_join
 from tasks.storage.home import Home
 from tasks.storage.plain import json_text
-from tasks.tracking.remote import Remote
+from tasks.tracking.remote.base import Remote
 
 
 @dataclass(frozen=True, slots=True)

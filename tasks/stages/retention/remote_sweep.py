@@ -26,8 +26,8 @@ from tasks.stages.retention.sweep import Held, Item, Kind, Sweep
 from tasks.stages.runs.run_store import list_runs
 from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
-from tasks.tracking.objects import object_name
-from tasks.tracking.remote import Remote
+from tasks.tracking.remote.base import Remote
+from tasks.tracking.store.object_transfer import object_name
 
 GRACE_SECONDS = 86400.0
 """Younger things stay on the remote: whoever pushes them may not have written his manifest yet."""

@@ -26,7 +26,7 @@ from tasks.storage.home import Home, current_home
 from tasks.storage.journal import read_records
 from tasks.storage.locks import FileLock
 from tasks.storage.trees import sweep_leftovers
-from tasks.tracking.recorder import Recorder
+from tasks.tracking.mlflow_record.background_sync import Recorder
 from tasks.tracking.spool import Spool
 
 RunStatus = Literal["running", "completed", "failed", "interrupted", "killed"]

@@ -14,7 +14,7 @@ from tasks.stages.runs.context import RunContext
 from tasks.storage.errors import StorageError
 from tasks.storage.files import safe_join, write_atomic
 from tasks.storage.home import Home
-from tasks.tracking.remote import Remote
+from tasks.tracking.remote.base import Remote
 
 _FILES = ("config.yaml", "stages.journal", "run.json")
 

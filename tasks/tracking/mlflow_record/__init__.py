@@ -6,8 +6,8 @@ told twice, because a kill came between MLflow and our cursor, is found again by
 are never left RUNNING: whoever drains next closes what was killed.
 """
 
-from tasks.tracking.mlflow_record.place import TrackingPlace, tracking_place
-from tasks.tracking.mlflow_record.record import MlflowRecord
+from tasks.tracking.mlflow_record.connection import TrackingPlace, tracking_place
+from tasks.tracking.mlflow_record.sync import MlflowRecord
 from tasks.tracking.mlflow_record.tags import RUN_TAG, STAGE_TAG
 
 __all__ = ["RUN_TAG", "STAGE_TAG", "MlflowRecord", "TrackingPlace", "tracking_place"]

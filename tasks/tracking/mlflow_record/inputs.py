@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tasks.tracking.mlflow_record.book import Book
-from tasks.tracking.mlflow_record.figures import StageFigures
+from tasks.tracking.mlflow_record.metrics import StageFigures
 from tasks.tracking.mlflow_record.models import ModelShelf
+from tasks.tracking.mlflow_record.registry_client import Book
 from tasks.tracking.mlflow_record.tags import FROM_TAG
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tasks.tracking.mlflow_record.book import Book
-from tasks.tracking.mlflow_record.place import as_global
+from tasks.tracking.mlflow_record.connection import as_global
+from tasks.tracking.mlflow_record.registry_client import Book
 from tasks.tracking.mlflow_record.tags import RUN_TAG, STAGE_TAG, where
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from tasks.tracking.cursor import Cursor
-from tasks.tracking.mlflow_record.book import Book
+from tasks.tracking.mlflow_record.cursor import Cursor
+from tasks.tracking.mlflow_record.links import run_address
+from tasks.tracking.mlflow_record.registry_client import Book
 from tasks.tracking.mlflow_record.tags import (
     FROM_TAG,
     INPUT_TAG,
@@ -22,7 +23,6 @@ from tasks.tracking.mlflow_record.tags import (
     Page,
     where,
 )
-from tasks.tracking.pages import run_address
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

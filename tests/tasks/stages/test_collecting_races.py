@@ -17,7 +17,7 @@ from tasks.stages.retention.candidates import find_candidates
 from tasks.stages.retention.dropped import tombstone
 from tasks.stages.runs.run_store import open_run
 from tasks.storage.home import Home
-from tasks.tracking.cache_objects import cached_objects
+from tasks.tracking.store.cache_index import cached_objects
 from tests.tasks.stages.housekeeping import (
     NOW,
     Silent,

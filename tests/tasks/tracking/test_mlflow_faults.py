@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tasks.tracking.leftovers import pull_leftovers, push_leftovers
 from tasks.tracking.mlflow_record import MlflowRecord, TrackingPlace, tracking_place
-from tasks.tracking.recorder import Recorder
-from tasks.tracking.remote_folder import FolderRemote
+from tasks.tracking.mlflow_record.background_sync import Recorder
+from tasks.tracking.mlflow_record.helper_events import pull_leftovers, push_leftovers
+from tasks.tracking.remote.folder import FolderRemote
 from tasks.tracking.spool import Spool
 from tests.servers.tracking_server import MlflowServer
 from tests.tasks.tracking import story

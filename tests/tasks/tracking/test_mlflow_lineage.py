@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.tracking.mlflow_record import MlflowRecord, TrackingPlace
-from tasks.tracking.pages import run_address
+from tasks.tracking.mlflow_record.links import run_address
 from tasks.tracking.spool import Spool
 from tests.tasks.tracking import story
 from tests.tasks.tracking.story import TITLES, digest, key

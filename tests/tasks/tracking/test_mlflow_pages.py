@@ -12,7 +12,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tasks.tracking.mlflow_record import MlflowRecord, tracking_place
-from tasks.tracking.pages import link_page, run_address, told_pages
+from tasks.tracking.mlflow_record.links import link_page, run_address, told_pages
 from tasks.tracking.spool import Spool
 from tests.servers.browser import Browser, browse
 from tests.servers.tracking_server import MlflowServer

@@ -13,7 +13,7 @@ import pytest
 
 from tasks.storage import faults
 from tasks.tracking.mlflow_record import MlflowRecord, tracking_place
-from tasks.tracking.recorder import Recorder
+from tasks.tracking.mlflow_record.background_sync import Recorder
 from tasks.tracking.spool import Spool, read_segments
 
 

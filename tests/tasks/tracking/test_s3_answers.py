@@ -11,9 +11,8 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from tasks.settings.errors import ConfigError
-from tasks.tracking import s3_findings
-from tasks.tracking.remote import RemoteError
-from tasks.tracking.s3_errors import Caller, NotThereError, RefusedError
+from tasks.tracking.remote.base import RemoteError, s3_checks
+from tasks.tracking.remote.s3_retries import Caller, NotThereError, RefusedError
 
 AES = {"SSEAlgorithm": "AES256"}
 KMS = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "key"}
@@ -64,7 +63,7 @@ def _rule(rule: dict[str, str]) -> dict[str, Any]:
 
 
 def _states(**settings: Any) -> dict[str, str]:
-    return {found.subject: found.state for found in s3_findings.examine(_Bucket(**settings))}
+    return {found.subject: found.state for found in s3_checks.examine(_Bucket(**settings))}
 
 
 def test_a_bucket_of_aws() -> None:
@@ -86,8 +85,8 @@ def test_a_write_says_the_encryption_that_the_bucket_wants() -> None:
     kms = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "key"}
     for rule, expected in ((AES, {"ServerSideEncryption": "AES256"}), (KMS, kms), ({}, {})):
         bucket = _Bucket(get_bucket_encryption=_rule(rule))
-        assert s3_findings.write_encryption(bucket) == expected
-    assert s3_findings.write_encryption(_Bucket(get_bucket_encryption="AccessDenied")) == {}
+        assert s3_checks.write_encryption(bucket) == expected
+    assert s3_checks.write_encryption(_Bucket(get_bucket_encryption="AccessDenied")) == {}
 
 
 @pytest.mark.parametrize(
@@ -124,7 +123,7 @@ def test_a_full_disk_here_is_no_fault_of_the_store() -> None:
 
 def test_faults_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("tasks.tracking.s3_errors.time.sleep", pauses.append)
+    monkeypatch.setattr("tasks.tracking.remote.s3_retries.time.sleep", pauses.append)
     faults = [_error("SlowDown", 503), _error("", 502), _error("OperationAborted", 409)]
     faults += [EndpointConnectionError(endpoint_url="x"), ConnectionResetError()]  # type: ignore[list-item]
 

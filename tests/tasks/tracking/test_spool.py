@@ -9,7 +9,7 @@ import pytest
 
 from tasks.storage.errors import UnsafePathError
 from tasks.tracking import spool as spool_module
-from tasks.tracking.cursor import Cursor, is_waiting
+from tasks.tracking.mlflow_record.cursor import Cursor, is_waiting
 from tasks.tracking.spool import Spool, read_segments, spooled_runs
 
 

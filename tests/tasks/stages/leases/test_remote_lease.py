@@ -17,8 +17,8 @@ from tasks.stages.leases.lease import Lease, LeaseLostError
 from tasks.stages.leases.remote_lease import acquire_everywhere
 from tasks.stages.remote.layout import beat_name, read_object, token_name, write_object
 from tasks.storage.home import Home
-from tasks.tracking.remote import Remote, RemoteError
-from tasks.tracking.remote_folder import FolderRemote
+from tasks.tracking.remote.base import Remote, RemoteError
+from tasks.tracking.remote.folder import FolderRemote
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from tasks.stages.remote.call_message import (
 )
 from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
-from tasks.tracking.remote_folder import FolderRemote
+from tasks.tracking.remote.folder import FolderRemote
 from tasks.training.config import PolicyConfig, RewardConfig
 
 

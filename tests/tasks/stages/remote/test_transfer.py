@@ -20,8 +20,8 @@ from tasks.stages.runs.context import RunContext
 from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
 from tasks.storage.workspace import Workspace
-from tasks.tracking.objects import object_name
-from tasks.tracking.remote_folder import FolderRemote
+from tasks.tracking.remote.folder import FolderRemote
+from tasks.tracking.store.object_transfer import object_name
 
 
 @pytest.fixture

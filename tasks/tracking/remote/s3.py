@@ -21,9 +21,15 @@ from typing import Any, TypeVar
 
 from tasks.settings.errors import ConfigError
 from tasks.storage.files import open_output
-from tasks.tracking import s3_claims, s3_findings, s3_transfer
-from tasks.tracking.remote import Content, Finding, RemoteError
-from tasks.tracking.s3_errors import (
+from tasks.tracking.remote.base import (
+    Content,
+    Finding,
+    RemoteError,
+    s3_checks,
+    s3_claims,
+    s3_transfer,
+)
+from tasks.tracking.remote.s3_retries import (
     Caller,
     NotSupportedError,
     NotThereError,
@@ -150,7 +156,7 @@ class S3Remote:
 
     def findings(self) -> list[Finding]:
         """Look at the bucket for `sparring doctor`."""
-        return s3_findings.examine(self)
+        return s3_checks.examine(self)
 
     # What the other files of this remote are made of.
 
@@ -193,7 +199,7 @@ class S3Remote:
     def encryption(self) -> dict[str, str]:
         """Return what a write must say to be encrypted as the bucket wants; looked up once."""
         if self._encryption is None:
-            self._encryption = s3_findings.write_encryption(self)
+            self._encryption = s3_checks.write_encryption(self)
         return self._encryption
 
     @property

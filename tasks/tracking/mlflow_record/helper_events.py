@@ -12,8 +12,8 @@ import platform
 from pathlib import Path
 
 from tasks.storage.files import remove_tree, safe_join, write_atomic
-from tasks.tracking.cursor import is_waiting
-from tasks.tracking.remote import Remote
+from tasks.tracking.mlflow_record.cursor import is_waiting
+from tasks.tracking.remote.base import Remote
 
 _MARK = "@"
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from tasks.storage.digests import canonical_json
-from tasks.tracking.cursor import Cursor
-from tasks.tracking.mlflow_record.book import Book, UnknownRunError
-from tasks.tracking.mlflow_record.figures import StageFigures
+from tasks.tracking.mlflow_record.cursor import Cursor
 from tasks.tracking.mlflow_record.inputs import tell_inputs
+from tasks.tracking.mlflow_record.links import link_page, model_address, run_address, told_pages
+from tasks.tracking.mlflow_record.metrics import StageFigures
 from tasks.tracking.mlflow_record.models import ModelShelf
 from tasks.tracking.mlflow_record.notes import add_to_note, stage_note, write_flow_note
+from tasks.tracking.mlflow_record.params import clean_name, flatten
+from tasks.tracking.mlflow_record.registry_client import Book, UnknownRunError
 from tasks.tracking.mlflow_record.tags import (
     FLOW_TAG,
     MODEL_TAG,
@@ -24,8 +26,6 @@ from tasks.tracking.mlflow_record.tags import (
     USER_TAG,
     Page,
 )
-from tasks.tracking.pages import link_page, model_address, run_address, told_pages
-from tasks.tracking.params import clean_name, flatten
 from tasks.tracking.spool import Event
 
 _LONGEST_TAG = 5000

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.storage.locks import FileLock
-from tasks.tracking.cursor import Cursor
-from tasks.tracking.leftovers import is_foreign, run_of
-from tasks.tracking.mlflow_record.book import Book, UnknownRunError
-from tasks.tracking.mlflow_record.figures import PointBook
-from tasks.tracking.mlflow_record.place import TrackingPlace
-from tasks.tracking.mlflow_record.teller import Teller
+from tasks.tracking.mlflow_record.connection import TrackingPlace
+from tasks.tracking.mlflow_record.cursor import Cursor
+from tasks.tracking.mlflow_record.helper_events import is_foreign, run_of
+from tasks.tracking.mlflow_record.metrics import PointBook
+from tasks.tracking.mlflow_record.registry_client import Book, UnknownRunError
+from tasks.tracking.mlflow_record.run_writer import Teller
 from tasks.tracking.spool import Event, Segment, read_segments, spooled_runs
 
 if TYPE_CHECKING:

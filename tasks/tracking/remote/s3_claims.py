@@ -15,7 +15,7 @@ import time
 from typing import Protocol
 
 from tasks.settings.errors import ConfigError
-from tasks.tracking.remote import RemoteError
+from tasks.tracking.remote.base import RemoteError
 
 SETTLE = "SPARRING_REMOTE_SETTLE"
 """The environment variable with the seconds between claiming a name and looking who won it."""

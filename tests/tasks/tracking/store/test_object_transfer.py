@@ -15,9 +15,9 @@ import pytest
 from tasks.storage.digests import FileDigest, digest_tree
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.files import remove_tree
-from tasks.tracking.dvc_store import DvcStore
-from tasks.tracking.objects import object_name
-from tasks.tracking.remote import DamagedError, Remote, RemoteError, open_remote
+from tasks.tracking.remote.base import DamagedError, Remote, RemoteError, open_remote
+from tasks.tracking.store.dvc_store import DvcStore
+from tasks.tracking.store.object_transfer import object_name
 
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.real)])
@@ -174,7 +174,7 @@ def test_a_remote_that_fails_is_not_taken_for_damage(
     def fail(*_: Any) -> None:
         raise RemoteError("the line is down")
 
-    monkeypatch.setattr("tasks.tracking.remote_folder.FolderRemote.download", fail)
+    monkeypatch.setattr("tasks.tracking.remote.folder.FolderRemote.download", fail)
     with pytest.raises(RemoteError, match="the line is down"):
         two = DvcStore(tmp_path / "two")
         two.pull(files, two.root / "train" / "a", url)

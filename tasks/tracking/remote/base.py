@@ -174,11 +174,11 @@ def _open(url: str) -> Remote:
                 f"{VARIABLE} is {url!r}: write s3://BUCKET or s3://BUCKET/PREFIX; credentials and"
                 " the endpoint go into AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL"
             )
-        from tasks.tracking.s3 import S3Remote
+        from tasks.tracking.remote.s3 import S3Remote
 
         return S3Remote(matched.group(1), matched.group(2).strip("/"))
     if not Path(url).is_absolute() or "://" in url:
         raise ConfigError(f"the remote {url!r} is no absolute folder and no s3:// address: {_HOW}")
-    from tasks.tracking.remote_folder import FolderRemote
+    from tasks.tracking.remote.folder import FolderRemote
 
     return FolderRemote(Path(url))

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tasks.tracking.cursor import Cursor
-from tasks.tracking.params import clean_name
+from tasks.tracking.mlflow_record.cursor import Cursor
+from tasks.tracking.mlflow_record.params import clean_name
 from tasks.tracking.spool import Event
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from tasks.storage.digests import FileDigest, digest_file, directory_md5
 from tasks.storage.durable import clear_disk_errors, rename, sync_directory, temporary_name
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.files import link_or_copy, safe_join
-from tasks.tracking.remote import DamagedError, Remote, RemoteError
+from tasks.tracking.remote.base import DamagedError, Remote, RemoteError
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasks.storage.locks import FileLock
-from tasks.tracking.mlflow_record.place import TrackingPlace, connect
+from tasks.tracking.mlflow_record.connection import TrackingPlace, connect
+from tasks.tracking.mlflow_record.links import run_address
 from tasks.tracking.mlflow_record.tags import RUN_TAG, STAGE_TAG, Page, where
-from tasks.tracking.pages import run_address
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run

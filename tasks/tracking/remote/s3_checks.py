@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from tasks.settings.errors import ConfigError
-from tasks.tracking.remote import Finding, RemoteError
-from tasks.tracking.s3_errors import NotSupportedError, NotThereError
+from tasks.tracking.remote.base import Finding, RemoteError
+from tasks.tracking.remote.s3_retries import NotSupportedError, NotThereError
 
 _T = TypeVar("_T")
 _EVERYBODY = ("AllUsers", "AuthenticatedUsers")

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.storage.digests import digest_file, digest_tree, directory_md5
 from tasks.storage.errors import StorageError
-from tasks.tracking.dvc_store import DvcStore
+from tasks.tracking.store.dvc_store import DvcStore
 
 
 def _dvc(folder: Path, *words: str) -> str:

@@ -11,8 +11,8 @@ import pytest
 
 from tasks.settings.errors import ConfigError
 from tasks.storage.errors import UnsafePathError
-from tasks.tracking.remote import RemoteError, open_remote, require_remote
-from tasks.tracking.remote_folder import FolderRemote
+from tasks.tracking.remote.base import RemoteError, open_remote, require_remote
+from tasks.tracking.remote.folder import FolderRemote
 
 
 @pytest.fixture

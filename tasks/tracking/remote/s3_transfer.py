@@ -16,8 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from tasks.tracking.remote import DamagedError, RemoteError, damaged_file
-from tasks.tracking.s3_errors import NotThereError, RefusedError, UploadGoneError
+from tasks.tracking.remote.base import DamagedError, RemoteError, damaged_file
+from tasks.tracking.remote.s3_retries import NotThereError, RefusedError, UploadGoneError
 
 _T = TypeVar("_T")
 PART_BYTES = 50 * 1024 * 1024

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tasks.settings.errors import ConfigError
-from tasks.tracking.remote import RemoteError
+from tasks.tracking.remote.base import RemoteError
 
 _log = logging.getLogger("sparring.tracking")
 _T = TypeVar("_T")

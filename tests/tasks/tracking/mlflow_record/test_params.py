@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.storage.digests import sha256_json
-from tasks.tracking.params import clean_name, flatten
+from tasks.tracking.mlflow_record.params import clean_name, flatten
 
 
 def test_flatten() -> None:

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from tasks.settings.errors import ConfigError
-from tasks.tracking import s3_errors, s3_transfer
-from tasks.tracking.remote import RemoteError
-from tasks.tracking.s3 import S3Remote
+from tasks.tracking.remote.base import RemoteError, s3_retries, s3_transfer
+from tasks.tracking.remote.s3 import S3Remote
 from tests.servers.swift import SwiftServer, swift_server
 
 
@@ -50,7 +49,7 @@ def test_objects_come_back(remote: S3Remote) -> None:
 
 
 def test_listings_longer_than_a_page(remote: S3Remote, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.tracking.s3._PAGE", 3)
+    monkeypatch.setattr("tasks.tracking.remote.s3._PAGE", 3)
     names = [f"n/{number}" for number in range(8)]
     for name in names:
         remote.put(name, b"")
@@ -84,7 +83,7 @@ def test_exactly_one_of_many_puts_if_absent(
 
 _CLAIM = """
 import sys, time
-from tasks.tracking.s3 import S3Remote
+from tasks.tracking.remote.s3 import S3Remote
 remote = S3Remote(sys.argv[1], "team/one")
 remote.names("")
 time.sleep(max(0, float(sys.argv[2]) - time.time()))
@@ -113,7 +112,7 @@ def test_a_claim_of_the_dead_is_carried_out(
     s3: SwiftServer, remote: S3Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s3.switch()
-    monkeypatch.setattr("tasks.tracking.s3_claims._DEAD_SECONDS", 0.5)
+    monkeypatch.setattr("tasks.tracking.remote.s3_claims._DEAD_SECONDS", 0.5)
     remote.signed_put(".claims/lease/dead", b"theirs", "dead")
     assert not remote.put_if_absent("lease", b"mine")
     assert remote.get("lease") == b"theirs" and remote.all_names(".claims/") == []
@@ -167,7 +166,7 @@ def test_an_outage_that_lasts_is_said(
         s3.start()
     monkeypatch.setenv("SPARRING_REMOTE_PATIENCE", "soon")
     with pytest.raises(ConfigError, match="give seconds"):
-        s3_errors.patience()
+        s3_retries.patience()
 
 
 @pytest.mark.parametrize("size", [0, 1, 5 * 1024 * 1024, 12_000_000])
@@ -196,7 +195,7 @@ _DIE = """
 import os, sys
 from pathlib import Path
 from tasks.tracking import s3_transfer
-from tasks.tracking.s3 import S3Remote
+from tasks.tracking.remote.s3 import S3Remote
 s3_transfer.PART_BYTES = 5 * 1024 * 1024
 remote = S3Remote(sys.argv[1], "team/one")
 s3_transfer._base64 = lambda digest, old=s3_transfer._base64, seen=[]: (

@@ -17,7 +17,7 @@ from tasks.storage.durable import TEMPORARY_PREFIX, TRASH_PREFIX
 from tasks.storage.errors import DiskError
 from tasks.storage.files import open_output, put_if_absent, safe_join, write_atomic
 from tasks.storage.trees import sweep_leftovers
-from tasks.tracking.remote import Content, Finding, RemoteError, damaged_file
+from tasks.tracking.remote.base import Content, Finding, RemoteError, damaged_file
 
 _CHUNK = 1 << 20
 _CLOCK = ".clock"

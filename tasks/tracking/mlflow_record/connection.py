@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tasks.storage.locks import FileLock
-from tasks.tracking.places import migration_lock, server_on_record
+from tasks.tracking.mlflow_record.places import migration_lock, server_on_record
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

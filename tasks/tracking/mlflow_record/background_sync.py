@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING
 
 from tasks.settings.errors import SparringError
 from tasks.storage.errors import LockTimeoutError, StorageError
-from tasks.tracking.cursor import is_waiting
-from tasks.tracking.leftovers import drop_leftovers, pull_leftovers, push_leftovers
+from tasks.tracking.mlflow_record.cursor import is_waiting
+from tasks.tracking.mlflow_record.helper_events import (
+    drop_leftovers,
+    pull_leftovers,
+    push_leftovers,
+)
 from tasks.tracking.spool import Spool, spooled_runs
 
 if TYPE_CHECKING:
     from tasks.tracking.mlflow_record import MlflowRecord
-    from tasks.tracking.remote import Remote
+    from tasks.tracking.remote.base import Remote
 
 INTERVAL_SECONDS = 2.0
 """Between two looks at the spool."""

@@ -1,0 +1,1 @@
+"""The versioned store of artifacts: DVC's cache, and its objects on the remote."""
