@@ -27,7 +27,7 @@ SPY = f"""
 import atexit, sys
 found = lambda: sorted(set("{HEAVY}".split()) & set(sys.modules))
 atexit.register(lambda: print("imported:", ", ".join(found()) or "nothing heavy", file=sys.stderr))
-from flows.cli import main
+from flows.cli.main import main
 main()
 """
 

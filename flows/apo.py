@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from flows.apo_config import PPO, ApoConfig
-from flows.contest import Contender, Contest
-from flows.inputs import (
+from flows.configs.apo import PPO, ApoConfig
+from flows.runs.flow_decorator import sparring_flow
+from flows.steps.apo_evaluation import Contender, Contest
+from flows.steps.inputs import (
     check_inputs,
     file_artifact,
     model_artifact,
@@ -17,7 +18,6 @@ from flows.inputs import (
     source_artifacts,
     start_artifact,
 )
-from flows.sparring_flow import sparring_flow
 from tasks.collect_gold import collect_gold
 from tasks.compute_reference import compute_reference
 from tasks.initialise_policy import initialise_policy

@@ -5,15 +5,15 @@ Run it with `sparring run exo -c flows/configs/exo-tiny.yaml`.
 
 from __future__ import annotations
 
-from flows.exo_config import ORACLE, RM, ExoConfig
-from flows.exo_measures import Measured, Measures
-from flows.exo_results import density_of, offer_best, report_config
-from flows.exo_stock import Stock, prepare_stock
-from flows.exo_sweep import Branch
-from flows.exo_training import Lessons, Trainings
-from flows.inputs import start_artifact
-from flows.lanes import side_by_side
-from flows.sparring_flow import sparring_flow
+from flows.configs.exo import ORACLE, RM, ExoConfig
+from flows.configs.exo_sweep import Branch
+from flows.placement.local_workers import side_by_side
+from flows.runs.flow_decorator import sparring_flow
+from flows.steps.exo_evaluation import Measured, Measures
+from flows.steps.exo_results import density_of, offer_best, report_config
+from flows.steps.exo_start import Stock, prepare_stock
+from flows.steps.exo_training import Lessons, Trainings
+from flows.steps.inputs import start_artifact
 from tasks.evaluate_reward_model import evaluate_reward_model
 from tasks.evaluation.config import RewardModelEvaluation
 from tasks.label_preferences import label_preferences

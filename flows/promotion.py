@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from flows.catalogue import find_flow
-from flows.sparring_flow import sparring_flow
+from flows.registry import find_flow
+from flows.runs.flow_decorator import sparring_flow
 from tasks.evaluation.config import GateCheck, GateConfig
 from tasks.promote import promote
 from tasks.settings.base import FrozenConfig

@@ -109,7 +109,7 @@ BREAKS = {
     "lightness": [
         ("flows.cli", "import torch"),
         ("flows.cli", "import prefect"),
-        ("flows.servers", "from prefect import get_client"),
+        ("flows.servers.shared_server", "from prefect import get_client"),
         ("tasks.prepare_data", "try:\n    import datasets\nexcept ImportError:\n    pass"),
         ("tasks.tracking.mlflow_record", "class A:\n    import mlflow"),
     ],
@@ -211,7 +211,7 @@ def test_every_module_imports(name: str) -> None:
 PROBE = """
 import sys
 sys.argv = ["sparring", *sys.argv[1:]]
-from flows.cli import main
+from flows.cli.main import main
 try:
     code = main()
 except SystemExit as end:

@@ -180,7 +180,7 @@ def test_readme_says_the_most_important_before_line_40() -> None:
 
 
 def test_readme_names_no_command_that_is_absent() -> None:
-    code = "import sys; sys.argv = ['sparring', '--help']; from flows.cli import main; main()"
+    code = "import sys; sys.argv = ['sparring', '--help']; from flows.cli.main import main; main()"
     shown = call(sys.executable, "-c", code, cwd=ROOT, COLUMNS="120").stdout
     verbs = set(re.findall(r"(?:`|^)sparring ([a-z-]+)", README, re.MULTILINE))
     assert verbs >= {"run", "plan", "status", "resume", "ls", "show", "doctor", "report"}

@@ -9,10 +9,10 @@ import logging
 import sys
 from pathlib import Path
 
-from flows.inputs import source_artifacts
-from flows.placement_config import Placement
-from flows.run import quiet_prefect
-from flows.sparring_flow import sparring_flow
+from flows.configs.placement import Placement
+from flows.runs.flow_decorator import sparring_flow
+from flows.runs.runner import quiet_prefect
+from flows.steps.inputs import source_artifacts
 from tasks.data.prepare import DataConfig
 from tasks.initialise_policy import initialise_policy
 from tasks.models.base_policy import PolicyModelConfig

@@ -23,7 +23,7 @@ SPY = """
 import atexit, sys
 HEAVY = ("torch", "transformers", "mlflow", "dvc", "accelerate", "matplotlib", "datasets")
 atexit.register(lambda: print("imported:", sorted(set(HEAVY) & set(sys.modules))))
-from flows.cli import main
+from flows.cli.main import main
 main()
 """
 

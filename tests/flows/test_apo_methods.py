@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from flows.apo_config import ApoConfig
+from flows.configs.apo import ApoConfig
 from tasks.settings.loading import apply_overrides, load_config, validate
 from tasks.stages.manifest import list_manifests
 from tasks.training.ppo.config import PpoConfig

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flows.servers import start_prefect_server, stop
+from flows.servers.shared_server import start_prefect_server, stop
 from tests.flows.command import SMALL, Shell, sets
 from tests.flows.ticking import RECURRING
 

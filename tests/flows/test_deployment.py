@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.servers import prefect_environment, start_prefect_server, stop
+from flows.servers.shared_server import prefect_environment, start_prefect_server, stop
 from tasks.processes.detached import terminate
 from tasks.stages.runs.run_store import list_runs
 from tasks.storage.home import Home

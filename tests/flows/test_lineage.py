@@ -64,7 +64,7 @@ def test_lineage_refuses_what_is_nothing(untouched: Shell) -> None:
 
 def test_lineage_is_quick_and_light(untouched: Shell) -> None:
     program = (
-        "import sys; from flows.cli import app; app(standalone_mode=False);"
+        "import sys; from flows.cli.main import app; app(standalone_mode=False);"
         "print({'torch', 'mlflow', 'prefect'} & set(sys.modules), file=sys.stderr)"
     )
     began = time.monotonic()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.services import fetch
+from flows.servers.service import fetch
 from tests.flows.command import SMALL, Shell
 from tests.flows.serving import PROGRAM, RECORD, alive, end_servers, python
 from tests.servers.browser import browse

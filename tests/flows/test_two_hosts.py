@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.placed_stage import stage_named
+from flows.placement.stage_flow import stage_named
 from tasks.stages.manifest import damaged_files, list_manifests
 from tests.flows.cluster import Cluster, cluster, digests
 from tests.flows.command import Shell, wait_until

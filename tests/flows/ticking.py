@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows.prefect_server import prefect_environment
-from flows.servers import start_prefect_server, stop
+from flows.servers.prefect_server import prefect_environment
+from flows.servers.shared_server import start_prefect_server, stop
 from tasks.data.playground.config import PlaygroundConfig
 from tasks.data.playground.generator import ensure_playground
 from tasks.processes.detached import terminate

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.catalogue import find_flow
-from flows.servers import prefect_environment, start_prefect_server, stop
+from flows.registry import find_flow
+from flows.servers.shared_server import prefect_environment, start_prefect_server, stop
 from tasks.settings.loading import validate
 from tasks.storage.home import Home
 from tests.infra.reading import INFRA, ROOT, documents

@@ -1,0 +1,1 @@
+"""The command line `sparring`: what each command does, shown in the terminal."""

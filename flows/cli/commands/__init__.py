@@ -1,0 +1,1 @@
+"""The commands of `sparring`: their words and options, and what they call."""

@@ -1,0 +1,75 @@
+"""The verbs that only read: status, ls, show, report, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.commands.app import AsJson, RunName, app, console
+
+
+@app.command()
+def status(name: RunName = "latest", as_json: AsJson = False) -> None:
+    """Show how a run and each of its stages are."""
+    from flows.cli.views import show_status
+
+    show_status(name, console, as_json=as_json)
+
+
+@app.command("ls")
+def list_things(
+    what: Annotated[
+        str, typer.Argument(help="runs, artifacts, aliases, flows or configs.")
+    ] = "runs",
+    as_json: AsJson = False,
+) -> None:
+    """List runs, artifacts, aliases, flows or configs."""
+    from flows.cli.views import show_list
+
+    show_list(what, console, as_json=as_json)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Key or digest of an artifact, or a run.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what an artifact is and what it was made from, or a run's configuration."""
+    from flows.cli.views import show_artifact_or_run
+
+    show_artifact_or_run(name, console, as_json=as_json)
+
+
+@app.command()
+def report(name: RunName = "latest", as_json: AsJson = False) -> None:
+    """Show a run's report and where its files are."""
+    from flows.cli.views import show_report
+
+    show_report(name, console, as_json=as_json)
+
+
+@app.command()
+def doctor(
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="Inspect a data file; give several to check their overlap."),
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="Model folder or hub name: adds token lengths, truncation and merges."),
+    ] = None,
+    template: Annotated[str | None, typer.Option(help="Chat template by name.")] = None,
+    max_prompt_tokens: Annotated[int, typer.Option(help="Limit for the truncation rate.")] = 256,
+    max_response_tokens: Annotated[int, typer.Option(help="Limit for the truncation rate.")] = 256,
+    as_json: AsJson = False,
+) -> None:
+    """Check this machine and the store, or look a data set over before training on it."""
+    from flows.cli.doctor import show_data_report, show_machine_report
+
+    if not data:
+        show_machine_report(console, as_json=as_json)
+        return
+    limits = (max_prompt_tokens, max_response_tokens)
+    show_data_report(data, tokenizer, template, limits, console, as_json=as_json)

@@ -1,0 +1,75 @@
+"""The verbs of recurring runs: deploy, promote, demote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.commands.app import AsJson, ConfigFile, Overrides, app, console
+
+OfFlow = Annotated[str, typer.Option("--flow", help="Whose models.")]
+
+
+@app.command()
+def deploy(
+    flow: Annotated[
+        str | None,
+        typer.Argument(help="Name of the flow. Default: each whose config has a schedule."),
+    ] = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    name: Annotated[str, typer.Option(help="Name of the deployment.")] = "recurring",
+    pool: Annotated[str, typer.Option(help="Work pool that runs it.")] = "sparring",
+    create_pool: Annotated[
+        bool, typer.Option("--create-pool", help="Make a process pool if there is none.")
+    ] = False,
+    cron: Annotated[str | None, typer.Option(help="When, instead of schedule.cron.")] = None,
+    timezone: Annotated[str | None, typer.Option(help="Instead of schedule.timezone.")] = None,
+    pause: Annotated[
+        bool | None,
+        typer.Option("--pause/--no-pause", help="Let the schedule rest. Default: as it is."),
+    ] = None,
+    working_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where relative paths count from, for a process pool. Default: here."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a flow with the Prefect server, so that it runs by its schedule."""
+    from flows.cli.deploy import deploy_flows
+
+    words = list(overrides or [])
+    words += [f"schedule.cron={cron!r}"] if cron is not None else []
+    words += [f"schedule.timezone={timezone!r}"] if timezone is not None else []
+    folder = working_dir or Path.cwd()
+    wish = (name, pool, create_pool, pause, folder)
+    deploy_flows(flow, config, words, wish, console, as_json=as_json)
+
+
+@app.command()
+def promote(
+    name: Annotated[str, typer.Argument(help="`candidate`, or the id of a run.")] = "candidate",
+    flow: OfFlow = "apo",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-S", help="Replace one value of the gate: gate.a=b."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only gather the evidence and say what it says.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a candidate the champion if the gate of its config holds; exit code 3 if not."""
+    from flows.cli.deploy import promote_candidate
+
+    promote_candidate(name, flow, overrides or [], console, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def demote(flow: OfFlow = "apo", as_json: AsJson = False) -> None:
+    """Give `champion` back to the one before; the history stays."""
+    from flows.cli.deploy import restore_champion
+
+    restore_champion(flow, console, as_json=as_json)

@@ -1,0 +1,60 @@
+"""The verbs that do the work: run, plan, resume."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.cli.commands.app import AsJson, ConfigFile, FlowName, Overrides, RunName, app, console
+
+
+@app.command()
+def run(
+    flow: FlowName,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Validate and print the resolved config; no server.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check finished stages by reading every byte.")
+    ] = False,
+) -> None:
+    """Run a flow; whatever is done already is skipped."""
+    from flows.registry import find_config, find_flow, read_config
+    from tasks.settings.loading import dump_config
+
+    entry = find_flow(flow)
+    settings = read_config(entry, config, overrides or [])
+    if dry_run:
+        typer.echo(dump_config(settings), nl=False)
+        return
+    from flows.cli.views import show_outcome
+    from flows.runs.runner import run_flow
+
+    path = str(find_config(entry, config))
+    show_outcome(run_flow(entry, settings, console, config_path=path, verify=verify), console)
+
+
+@app.command()
+def plan(
+    flow: FlowName, config: ConfigFile = None, overrides: Overrides = None, as_json: AsJson = False
+) -> None:
+    """Say per stage whether it is done, partly done or to run, why, and what it cost last time."""
+    from flows.cli.views import show_plan
+    from flows.registry import find_flow, read_config
+    from flows.runs.runner import plan_flow
+
+    entry = find_flow(flow)
+    planned, _ = plan_flow(entry, read_config(entry, config, overrides or []))
+    show_plan(planned, console, as_json=as_json)
+
+
+@app.command()
+def resume(name: RunName) -> None:
+    """Go on with a run where it stopped; finished stages are not run again."""
+    from flows.cli.views import show_outcome
+    from flows.runs.runner import resume_flow
+
+    show_outcome(resume_flow(name, console), console)

@@ -1,0 +1,275 @@
+"""What `sparring compare` prints: two policies, prompt by prompt, under every judge they share."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.text import Text
+
+from flows.cli.lineage import clean, find_node, known_graph
+from flows.runs.terminal import table
+from tasks.evaluation.metrics.paired_comparison import JudgeComparison, compare_prompts, prompt_gaps
+from tasks.settings.errors import ConfigError, did_you_mean
+from tasks.stages.artifact import committed_artifact
+from tasks.stages.lineage.difference import Cause, find_causes
+from tasks.stages.lineage.graph import Graph, Node
+from tasks.storage.files import read_json
+from tasks.storage.home import current_home
+
+_EVALUATION, _STAGE, _ORACLE = "evaluation.json", "evaluate_policy", "oracle"
+_SHOWN = 3
+
+
+class Side(NamedTuple):
+    """One of the two policies."""
+
+    node: Node
+    """Its evaluation."""
+    run: str
+    """The run that was named; empty where the evaluation was."""
+    prompts: dict[str, Any]
+    """Scores by judge, by prompt id."""
+    judges: dict[str, str]
+    """Digest of each judge's model, or of the world, by name."""
+    scored: dict[str, str]
+    """Id of the output that holds the responses with a judge's scores, by judge."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{self.node.title.partition(' · ')[2] or self.node.key[:12]}"
+
+
+class Comparison(NamedTuple):
+    """Everything that is shown."""
+
+    first: Side
+    second: Side
+    judges: list[JudgeComparison]
+    """Under the judges that are the same model on both sides."""
+    others: list[str]
+    """Judges of both that are not the same model."""
+    examples: list[dict[str, Any]]
+    """The prompts on which they differ most, the worst for the first one first."""
+    causes: list[Cause]
+    """What makes them differ."""
+
+
+def show_comparison(
+    first: str, second: str, console: Console, *, policy: str | None, as_json: bool
+) -> None:
+    """Print how the policies of two runs, or two evaluations, compare.
+
+    Args:
+        first: A run, an evaluation, or a policy that was evaluated once.
+        second: The one to hold against it.
+        console: Where to.
+        policy: Which contender of the runs; the last one of each by default.
+        as_json: Print plain values instead.
+
+    Raises:
+        ConfigError: Nothing of that name, other test prompts, or no common judge.
+    """
+    graph = known_graph(console)
+    comparison = compare_policies(graph, first, second, policy)
+    if as_json:
+        print(json.dumps(_plain(comparison), indent=2, ensure_ascii=False))
+    else:
+        _print(comparison, console)
+
+
+def compare_policies(graph: Graph, first: str, second: str, policy: str | None) -> Comparison:
+    """Compare two policies; the arguments and errors are those of `show_comparison`."""
+    one, two = (_side(graph, name, policy) for name in (first, second))
+    _require_same_prompts(graph, one, two)
+    both = [judge for judge in one.judges if judge in two.judges]
+    same = [judge for judge in both if one.judges[judge] == two.judges[judge]]
+    if not same:
+        raise ConfigError(
+            f"{one.name} and {two.name} have no judge in common: their scores come from "
+            f"{', '.join(one.judges)} and {', '.join(two.judges)}, which are different models"
+        )
+    same.sort(key=lambda judge: (judge != _ORACLE, judge))
+    gaps = {judge: prompt_gaps(one.prompts, two.prompts, judge) for judge in same}
+    telling = next((judge for judge in same if any(gaps[judge].values())), same[0])
+    return Comparison(
+        one,
+        two,
+        compare_prompts(one.prompts, two.prompts, same),
+        [judge for judge in both if judge not in same],
+        _examples(graph, one, two, telling, gaps[telling]),
+        find_causes(graph, one.node.id, two.node.id),
+    )
+
+
+def _side(graph: Graph, name: str, policy: str | None) -> Side:
+    """Return one side by what the user called it."""
+    found = find_node(graph, name)
+    node = _contender(graph, found, policy) if found.run else _evaluation_of(graph, found)
+    if node.manifest is None:
+        raise ConfigError(f"the evaluation {node.title} of {name} was removed; run the flow again")
+    path = committed_artifact(current_home(), node.manifest).path / _EVALUATION
+    if not path.exists():
+        raise ConfigError(
+            f"{node.title} {node.key[:12]} is not on this machine; `sparring pull {node.key[:12]}`"
+        )
+    judges, scored = {}, {}
+    for edge in graph.inputs(node.id):
+        role, _, judge = edge.role.partition(".")
+        if role == "scores":
+            models = [up for up in graph.inputs(edge.source) if up.role == "reward_model"]
+            judges[judge] = _digest_of(graph, models[0].target, "reward_model") if models else ""
+            scored[judge] = edge.source
+        elif role == _ORACLE:
+            judges[_ORACLE] = graph.nodes[edge.source].digest
+    run = found.key if found.run else ""
+    return Side(node, run, read_json(path)["per_prompt"], judges, scored)
+
+
+def _contender(graph: Graph, run: Node, policy: str | None) -> Node:
+    """Return the evaluation of a run's policy: of that name, or the last one."""
+    found = {
+        graph.nodes[name].title.partition(" · ")[2]: graph.nodes[name]
+        for name in graph.members(run.id)
+        if graph.nodes[name].stage == _STAGE
+    }
+    if not found:
+        raise ConfigError(f"run {run.key} has evaluated no policy yet; `sparring resume {run.key}`")
+    if policy is None:
+        return list(found.values())[-1]
+    if policy not in found:
+        raise ConfigError(
+            f"run {run.key} has no policy {policy!r}{did_you_mean(policy, found)}; "
+            f"it evaluated {', '.join(found)}"
+        )
+    return found[policy]
+
+
+def _evaluation_of(graph: Graph, node: Node) -> Node:
+    """Return an evaluation that was named, or the only one of a policy that was."""
+    if node.stage == _STAGE:
+        return node
+    found = [
+        graph.nodes[edge.target]
+        for edge in graph.out_of.get(node.id, [])
+        if edge.role == "policy" and graph.nodes[edge.target].stage == _STAGE
+    ]
+    if len(found) != 1:
+        raise ConfigError(
+            f"{node.title} {node.key[:12]} is no evaluation, and {len(found)} evaluations are of "
+            "it; name a run, or an artifact of evaluate_policy (`sparring ls artifacts`)"
+        )
+    return found[0]
+
+
+def _digest_of(graph: Graph, name: str, role: str) -> str:
+    manifest = graph.nodes[name].manifest
+    return manifest.inputs[role].digest if manifest else ""
+
+
+def _require_same_prompts(graph: Graph, one: Side, two: Side) -> None:
+    """Raise ConfigError unless both were measured on the same prompts, saying what differs."""
+    if one.prompts.keys() == two.prompts.keys():
+        return
+    shared = len(one.prompts.keys() & two.prompts.keys())
+    files = [
+        str(change)
+        for cause in find_causes(graph, one.node.id, two.node.id)
+        for change in cause.changes
+        if change.what.startswith(("file", "config.split", "config.playground", "input sources"))
+        or "max_queries" in change.what
+    ]
+    reason = f" ({'; '.join(dict.fromkeys(files))})" if files else ""
+    raise ConfigError(
+        f"{one.name} was measured on {len(one.prompts)} prompts and {two.name} on "
+        f"{len(two.prompts)}, {shared} of them the same{reason}: only policies that answered the "
+        "same test prompts can be compared; run both flows on the same test data"
+    )
+
+
+def _examples(
+    graph: Graph, one: Side, two: Side, judge: str, gaps: dict[str, float]
+) -> list[dict[str, Any]]:
+    """Return the prompts that differ most, with the first response of each side."""
+    names = [name for name, gap in gaps.items() if gap]
+    wanted = dict.fromkeys([*names[:_SHOWN], *reversed(names[-_SHOWN:])])
+    texts = [_responses(graph, side, set(wanted)) for side in (one, two)]
+    return [
+        {
+            "id": name,
+            "judge": judge,
+            "difference": gaps[name],
+            "prompt": texts[0].get(name, texts[1].get(name, ("", "")))[0],
+            "first": texts[0].get(name, ("", ""))[1],
+            "second": texts[1].get(name, ("", ""))[1],
+        }
+        for name in wanted
+    ]
+
+
+def _responses(graph: Graph, side: Side, wanted: set[str]) -> dict[str, tuple[str, str]]:
+    """Return prompt and first response by id; nothing where they are not on this machine."""
+    from tasks.data.files import read_groups
+
+    for name in side.scored.values():
+        node = graph.nodes[name]
+        if node.place != "here" or node.manifest is None:
+            continue
+        folder = committed_artifact(current_home(), node.manifest).path
+        return {
+            group.id: (group.prompt[-1].content if group.prompt else "", group.responses[0])
+            for group in read_groups(folder)
+            if group.id in wanted and group.responses
+        }
+    return {}
+
+
+def _plain(comparison: Comparison) -> dict[str, Any]:
+    """Return what is shown as plain values."""
+
+    def side(one: Side) -> dict[str, Any]:
+        return {"policy": one.name, "run": one.run, "evaluation": one.node.key}
+
+    return {
+        "first": side(comparison.first),
+        "second": side(comparison.second),
+        "judges": {judge.judge: judge.to_json() for judge in comparison.judges},
+        "judges_that_differ": comparison.others,
+        "prompts": comparison.examples,
+        "differences": [asdict(cause) for cause in comparison.causes],
+    }
+
+
+def _print(comparison: Comparison, console: Console) -> None:
+    one, two = comparison.first, comparison.second
+    console.print(f"A  {one.name}  {one.run or one.node.key[:12]}", markup=False, highlight=False)
+    console.print(f"B  {two.name}  {two.run or two.node.key[:12]}", markup=False, highlight=False)
+    rows = [
+        (
+            judge.judge,
+            f"{judge.ours:.3f}",
+            f"{judge.theirs:.3f}",
+            f"{judge.difference:+.3f}",
+            f"{judge.interval.low:+.3f} … {judge.interval.high:+.3f}",
+            f"{judge.wins}/{judge.ties}/{judge.losses}",
+            f"{judge.win_rate:.0%} ({judge.win_interval.low:.0%}–{judge.win_interval.high:.0%})",
+        )
+        for judge in comparison.judges
+    ]
+    heads = ("judge", "A", "B", "A − B", "95 %", "won/tied/lost", "A wins")
+    console.print(table(heads, rows))
+    for judge in comparison.others:
+        console.print(f"{judge} is another model on each side, so its scores cannot be compared")
+    for example in comparison.examples:
+        side = "A is worse" if example["difference"] < 0 else "A is better"
+        text = Text(f"{side} by {abs(example['difference']):.3g} ({example['judge']}): ", "bold")
+        text.append(clean(example["prompt"]), "default")
+        text.append(f"\n  A  {clean(example['first'])}\n  B  {clean(example['second'])}", "default")
+        console.print(text, soft_wrap=True)
+    for cause in comparison.causes[: 2 * _SHOWN]:
+        changes = "; ".join(map(str, cause.changes))
+        text = Text(f"{clean(cause.title)}: ", "bold").append(clean(changes), "default")
+        console.print(text, soft_wrap=True)

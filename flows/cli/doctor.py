@@ -1,0 +1,203 @@
+"""`sparring doctor`: this machine and the store, or a data set before anything is trained on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from flows.runs.terminal import table
+from tasks.data.doctor import inspect_data
+from tasks.data.groups import Prompt
+from tasks.processes.identity import ProcessIdentity
+from tasks.settings.errors import ConfigError
+from tasks.stages.manifest import damaged_files, list_manifests
+from tasks.stages.remote.known_pushed import is_pushed
+from tasks.stages.remote.layout import check_layout
+from tasks.stages.runs.run_store import list_runs
+from tasks.storage.errors import CorruptError, StorageError
+from tasks.storage.files import read_json
+from tasks.storage.home import Home, current_home
+from tasks.tracking.remote.base import open_remote
+
+LIBRARIES = ("torch", "transformers", "accelerate", "prefect", "mlflow", "dvc", "datasets")
+LEAST_FREE_GB = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    """What."""
+    ok: bool
+    """Whether nothing needs to be done."""
+    detail: str
+    """What was found, and what to do if it is not well."""
+
+
+def show_machine_report(console: Console, *, as_json: bool) -> None:
+    """Print what was found about the machine, the libraries and the store."""
+    found = examine(current_home())
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in found], indent=2))
+        return
+    rows = [
+        (
+            Text("✓", style="green") if finding.ok else Text("!", style="yellow"),
+            finding.subject,
+            finding.detail,
+        )
+        for finding in found
+    ]
+    console.print(table(("", "", ""), rows))
+
+
+def examine(home: Home) -> list[Finding]:
+    """Look at the machine, the libraries and the store, writing nothing.
+
+    Args:
+        home: The state folder; it need not exist.
+
+    Raises:
+        StorageError: A newer version wrote the store, which this one cannot judge.
+    """
+    folder = next(path for path in (home.root, *home.root.absolute().parents) if path.exists())
+    free = shutil.disk_usage(folder).free / 1e9
+    libraries = {name: _version(name) for name in LIBRARIES}
+    missing = [name for name, found in libraries.items() if not found]
+    return [
+        Finding("python", True, platform.python_version()),
+        Finding("processors", True, f"{os.cpu_count()} cores, {platform.machine()}"),
+        Finding(
+            "libraries",
+            not missing,
+            f"missing: {', '.join(missing)}; run `make setup`"
+            if missing
+            else ", ".join(f"{name} {found}" for name, found in libraries.items()),
+        ),
+        Finding("free disk", free >= LEAST_FREE_GB, f"{free:.0f} GB at {folder}"),
+        *_store(home),
+        *_remote(),
+    ]
+
+
+def show_data_report(
+    paths: Sequence[Path],
+    model: str | None,
+    template: str | None,
+    limits: tuple[int, int],
+    console: Console,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what a training on these files would meet.
+
+    Args:
+        paths: Data files; overlaps between them are reported.
+        model: Model folder or hub name whose tokenizer counts tokens; None skips those figures.
+        template: Chat template by name; the tokenizer's own by default.
+        limits: Longest prompt and longest response, tokens.
+        console: Where tables go.
+        as_json: Print JSON instead.
+    """
+    tokenizer = render = sizes = None
+    if model:
+        from tasks.models.tokens.encoding import Limits
+        from tasks.models.tokens.templates import render_prompt, resolve_template
+        from tasks.models.tokens.tokenizer import load_tokenizer
+
+        tokenizer = load_tokenizer(model)
+        name = resolve_template(tokenizer, template)
+        sizes = Limits(max_prompt_tokens=limits[0], max_response_tokens=limits[1])
+
+        def render(prompt: Prompt) -> str:
+            return render_prompt(tokenizer if name is None else name, prompt)
+
+    report = inspect_data(list(paths), sizes, tokenizer, render=render)
+    if as_json:
+        print(json.dumps(report.to_json(), indent=2))
+        return
+    heading, *rows = report.rows()
+    console.print(table(heading, rows))
+    overlaps = [(o.one, o.other, o.first_turns, o.prompts) for o in report.overlaps]
+    if overlaps:
+        console.print(table(("file", "other file", "shared first turns", "prompts"), overlaps))
+
+
+def _store(home: Home) -> list[Finding]:
+    if not home.root.exists():
+        return [Finding("store", True, f"nothing at {home.root} yet; the first run makes it")]
+    home.check_layout()
+    return [_artifacts(home), _runs(home), _leases(home)]
+
+
+def _artifacts(home: Home) -> Finding:
+    manifests = list_manifests(home)
+    readable = {found.key for found in manifests}
+    named = [path.stem for path in home.manifests.glob("*/*.json")]
+    damaged = [key for key in named if key not in readable]
+    remote = open_remote()
+    not_whole = [found.key for found in manifests if damaged_files(home, found)]
+    elsewhere = [key for key in not_whole if remote and is_pushed(home, remote, key)]
+    damaged += [key for key in not_whole if key not in elsewhere]
+    size = sum(found.size for found in manifests) / 1e9
+    detail = f"{len(manifests)} artifacts, {size:.2f} GB in {home.store}"
+    if remote and elsewhere:
+        detail += f"; {len(elsewhere)} of them, or parts of them, on {remote.url} only"
+    if damaged:
+        names = ", ".join(sorted(key[:12] for key in damaged))
+        detail += f"; damaged: {names}, they run again when needed"
+    return Finding("store", not damaged, detail)
+
+
+def _remote() -> list[Finding]:
+    remote = open_remote()
+    if remote is None:
+        return []
+    seen = [
+        Finding(f"remote {one.subject}", one.state != "bad", one.detail)
+        for one in remote.findings()
+    ]
+    if seen and seen[0].ok:
+        try:
+            check_layout(remote)
+        except (StorageError, ConfigError) as error:
+            seen.append(Finding("remote layout", False, str(error)))
+    return seen
+
+
+def _runs(home: Home) -> Finding:
+    try:
+        killed = [run.id for run in list_runs(home) if run.status == "killed"]
+    except StorageError as error:
+        return Finding("runs", False, f"{error}; move that run's folder away")
+    detail = f"killed: {', '.join(killed)}; `sparring resume RUN`" if killed else "none was killed"
+    return Finding("runs", not killed, detail)
+
+
+def _leases(home: Home) -> Finding:
+    stale = 0
+    for path in home.leases.glob("*.json"):
+        try:
+            owner = read_json(path)["owner"]
+        except (CorruptError, FileNotFoundError):
+            continue  # the next attempt takes a damaged one as free; a missing one was cleared away
+        stale += bool(owner and ProcessIdentity.from_json(owner).is_known_dead())
+    detail = f"{stale} of dead processes; the next attempt takes them over"
+    return Finding("leases", not stale, detail if stale else "none is stale")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

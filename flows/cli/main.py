@@ -1,0 +1,22 @@
+"""The command `sparring`.
+
+Exit codes: 0 ok; 1 failed after it started; 2 usage or configuration; 3 drift or gate refused;
+4 budget exhausted; 130 interrupted with state saved.
+"""
+
+from __future__ import annotations
+
+from flows.cli.commands.app import app
+from flows.cli.main.commands import inspection, lineage, recurring, remote, retention, runs, servers
+
+VERBS = (runs, inspection, servers, lineage, remote, recurring, retention)
+"""The modules whose import registers the verbs, in the order of the help page."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

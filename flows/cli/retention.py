@@ -1,0 +1,181 @@
+"""What stays on disk and what goes: pins, and `sparring gc`.
+
+Outputs are dropped, manifests never: lineage, `why` and `plan` still answer, and what is needed
+again comes from the remote or is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from dataclasses import asdict
+
+import typer
+from rich.console import Console
+
+from flows.runs.terminal import table
+from tasks.settings.errors import ConfigError, StageError
+from tasks.stages.manifest import matching_manifests
+from tasks.stages.retention.candidates import find_candidates
+from tasks.stages.retention.pins import Pin, list_pins, pin, unpin
+from tasks.stages.retention.remote_sweep import collect_remote
+from tasks.stages.retention.roots import Policy
+from tasks.stages.retention.sweep import Sweep, carry_out, collecting_lock
+from tasks.stages.runs.run_store import load_run
+from tasks.storage.errors import LockTimeoutError
+from tasks.storage.home import Home, current_home
+from tasks.tracking.remote.base import Remote, open_remote, require_remote
+
+_SHOWN = 20
+
+
+def keep(name: str, note: str, console: Console) -> None:
+    """Pin an artifact or a run.
+
+    Args:
+        name: Key or digest of an artifact, or the beginning of one; or the id of a run.
+        note: Why.
+        console: Where it is said.
+
+    Raises:
+        ConfigError: Nothing, or more than one thing, is called so.
+    """
+    home = current_home()
+    found = matching_manifests(home, name)
+    if len(found) == 1:
+        made = pin(home, "artifact", found[0].key, stage=found[0].stage, note=note)
+    elif found:
+        raise ConfigError(f"{name!r} is the beginning of {len(found)} artifacts; give more of it")
+    else:
+        made = pin(home, "run", load_run(home, name).id, stage="", note=note)
+    console.print(f"pinned {_title(made)}; `sparring unpin {made.name[:16]}` lets it go")
+
+
+def let_go(name: str, console: Console) -> None:
+    """Unpin an artifact or a run.
+
+    Args:
+        name: As it was pinned, or the beginning of its key or id.
+        console: Where it is said.
+
+    Raises:
+        ConfigError: Nothing, or more than one thing, that begins so is pinned.
+    """
+    home = current_home()
+    found = [one for one in list_pins(home) if one.name.startswith(name)]
+    if len(found) != 1:
+        known = ", ".join(_title(one) for one in list_pins(home)) or "nothing"
+        problem = f"{len(found)} pins begin" if found else "nothing that is pinned begins"
+        raise ConfigError(f"{problem} with {name!r}; pinned: {known}")
+    unpin(home, found[0].name)
+    console.print(f"{_title(found[0])} is pinned no more")
+
+
+def clean_up(
+    policy: Policy, console: Console, *, dry_run: bool, remote: bool, yes: bool, as_json: bool
+) -> None:
+    """Drop what nobody needs, after asking where no copy would be left.
+
+    Args:
+        policy: How long things are kept.
+        console: Where it is said.
+        dry_run: Only say what would go.
+        remote: Drop it on the remote too.
+        yes: Do not ask.
+        as_json: Print JSON instead of tables.
+
+    Raises:
+        ConfigError: Last copies would go, and there is nobody to ask.
+        StageError: Another gc is at work; or somebody works with the remote.
+    """
+    home = current_home()
+    home.check_layout()
+    place = require_remote() if remote else open_remote()
+    if not home.root.is_dir() and not remote:
+        _show(Sweep(), console, dry_run=True, as_json=as_json)
+        return
+    home.ensure()
+    try:
+        with collecting_lock(home):
+            sweep = _sweep(home, place, policy, remote=remote, dry_run=True)
+            if not dry_run and sweep.items:
+                _confirm(sweep, console, yes=yes)
+                sweep = _sweep(home, place, policy, remote=remote, dry_run=False)
+    except LockTimeoutError as error:
+        raise StageError(f"another gc is at work: {error}") from error
+    _show(sweep, console, dry_run=dry_run, as_json=as_json)
+
+
+def _sweep(
+    home: Home, place: Remote | None, policy: Policy, *, remote: bool, dry_run: bool
+) -> Sweep:
+    """Go over the home, and over the remote where that was asked for."""
+    candidates, held = find_candidates(home, place, policy)
+    sweep = carry_out(candidates, dry_run=dry_run)
+    sweep.held[:0] = held
+    if remote and place is not None:
+        there = collect_remote(home, place, policy, dry_run=dry_run)
+        sweep.items += there.items
+        sweep.held += there.held
+    return sweep
+
+
+def _confirm(sweep: Sweep, console: Console, *, yes: bool) -> None:
+    """Ask before the last copy of a result goes."""
+    if yes or not sweep.last_copies:
+        return
+    size = _bytes(sum(item.size for item in sweep.last_copies))
+    said = f"{len(sweep.last_copies)} results ({size}) would be gone for good"
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            f"{said}: no copy of them is on a remote. Look with --dry-run, then give --yes; "
+            "manifests stay, and the flow can make them again"
+        )
+    if not typer.confirm(f"{said}; they can only be made again. Drop them?"):
+        raise typer.Exit(1)
+
+
+def _show(sweep: Sweep, console: Console, *, dry_run: bool, as_json: bool) -> None:
+    """Print what went, or would go, and what is held back."""
+    if as_json:
+        whole = {
+            "dry_run": dry_run,
+            "bytes": sweep.size,
+            "by_kind": _by_kind(sweep),
+            "items": [asdict(item) for item in sweep.items],
+            "held": [asdict(item) for item in sweep.held],
+        }
+        print(json.dumps(whole, indent=2, ensure_ascii=False))
+        return
+    rows = [(item.kind, item.name, _bytes(item.size), item.why) for item in sweep.items]
+    if rows:
+        console.print(table(("", "what", "frees", "why"), rows[:_SHOWN]))
+    if len(rows) > _SHOWN:
+        console.print(f"… and {len(rows) - _SHOWN} more; --json lists all")
+    if sweep.held:
+        held = [(item.name, item.why) for item in sweep.held]
+        console.print(table(("stays for now", "because"), held[:_SHOWN]))
+    parts = ", ".join(f"{kind} {_bytes(size)}" for kind, size in _by_kind(sweep).items())
+    verb = "would free" if dry_run else "freed"
+    console.print(f"{verb} {_bytes(sweep.size)}{f': {parts}' if parts else ''}")
+
+
+def _by_kind(sweep: Sweep) -> dict[str, int]:
+    sizes: Counter[str] = Counter()
+    for item in sweep.items:
+        sizes[item.kind] += item.size
+    return dict(sizes)
+
+
+def _title(one: Pin) -> str:
+    return f"run {one.name}" if one.kind == "run" else f"{one.stage}/{one.name[:16]}"
+
+
+def _bytes(count: int) -> str:
+    size = float(count)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

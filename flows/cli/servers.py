@@ -1,0 +1,134 @@
+"""What `sparring up` and `down` do and say."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from flows.servers.access import MLFLOW_PASSWORD, PREFECT_PASSWORD, without_passwords
+from flows.servers.mlflow_server import is_users_tracking, mlflow_environment
+from flows.servers.persistent import start_servers, stop_servers
+from flows.servers.prefect_server import HEARTBEAT_SECONDS, prefect_environment
+from flows.servers.service import answers
+from tasks.storage.home import current_home
+
+
+def bring_up(
+    console: Console,
+    *,
+    host: str,
+    prefect_port: int | None,
+    mlflow_port: int | None,
+    mlruns: Path,
+) -> dict[str, Any]:
+    """Start or find both servers, close what is dead on them and tell what waits to be told.
+
+    Args:
+        console: shows that it takes a moment.
+        host: the address to listen on.
+        prefect_port: the port of Prefect; None chooses.
+        mlflow_port: the port of MLflow; None chooses.
+        mlruns: the folder of MLflow's database.
+
+    Returns:
+        `prefect`, `mlflow`: their addresses; `environment`: what a worker needs, without secrets;
+        `secrets`: names of variables that it needs too; `mlflow_ui`: the command that shows the
+        same records without a server of ours; `told`: records that had waited for MLflow; `notes`.
+    """
+    home = current_home()
+    with console.status("starting the servers …", spinner="dots"):
+        urls = start_servers(
+            home, mlruns=mlruns, host=host, prefect_port=prefect_port, mlflow_port=mlflow_port
+        )
+    notes = []
+    is_remote = is_users_tracking(home) and urls["mlflow"].startswith("http")
+    if is_remote and not answers(urls["mlflow"], seconds=5.0):
+        notes.append("MLFLOW_TRACKING_URI does not answer; records wait here until it does")
+    os.environ.update(prefect_environment(home, urls["prefect"]) | mlflow_environment())
+    os.environ["MLFLOW_TRACKING_URI"] = urls["mlflow"]
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from flows.runs.dead_runs import tidy_prefect
+
+    tidy_prefect(home)
+    told, problem = _tell_backlog(mlruns)
+    store = os.environ.get("MLFLOW_BACKEND_STORE_URI") or _database(mlruns)
+    urls = {name: without_passwords(url) for name, url in urls.items()}
+    return {
+        "prefect": urls["prefect"],
+        "mlflow": urls["mlflow"],
+        "environment": {
+            "PREFECT_API_URL": urls["prefect"],
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+            "MLFLOW_TRACKING_URI": urls["mlflow"],
+        },
+        "secrets": _secrets(),
+        "mlflow_ui": f"mlflow ui --backend-store-uri {shlex.quote(without_passwords(store))}",
+        "told": told,
+        "notes": notes + problem,
+    }
+
+
+def show_servers(state: dict[str, Any], console: Console, *, as_json: bool) -> None:
+    """Print what `bring_up` returned."""
+    if as_json:
+        print(json.dumps(state, indent=2))
+        return
+
+    def say(text: str = "") -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    say(f"Prefect  {state['prefect'].removesuffix('/api')}")
+    say(f"MLflow   {state['mlflow']}")
+    say("\nFor workers and other shells:")
+    for name, value in state["environment"].items():
+        say(f"export {name}={value}")
+    for name in state["secrets"]:
+        say(f"export {name}=…")
+    say("\nThe same records without this server:")
+    say(state["mlflow_ui"])
+    for note in state["notes"]:
+        say(f"note: {note}")
+    say("\n`sparring down` stops both.")
+
+
+def take_down(console: Console, *, force: bool, as_json: bool) -> None:
+    """Stop the servers and say which there were."""
+    stopped = stop_servers(current_home(), force=force)
+    if as_json:
+        print(json.dumps({"stopped": stopped}))
+        return
+    names = " and ".join({"prefect": "Prefect", "mlflow": "MLflow"}[name] for name in stopped)
+    console.print(f"stopped {names}" if stopped else "no server was running", highlight=False)
+
+
+def _secrets() -> list[str]:
+    """Return the names of the variables with which a worker logs in."""
+    prefect = ["PREFECT_API_AUTH_STRING"] if os.environ.get(PREFECT_PASSWORD) else []
+    login = ["MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"]
+    return prefect + (login if os.environ.get(MLFLOW_PASSWORD) else [])
+
+
+def _database(mlruns: Path) -> str:
+    return f"sqlite:///{Path(mlruns).absolute()}/mlflow.db"
+
+
+def _tell_backlog(mlruns: Path) -> tuple[int, list[str]]:
+    """Tell MLflow what earlier runs could not; return how many records, and a note if it failed."""
+    from tasks.tracking.mlflow_record.cursor import is_waiting
+    from tasks.tracking.spool import spooled_runs
+
+    spool = current_home().spool
+    if not any(is_waiting(folder) for folder in spooled_runs(spool)):
+        return 0, []
+    from tasks.tracking.mlflow_record import MlflowRecord, tracking_place
+
+    try:
+        return MlflowRecord(tracking_place(mlruns)).drain(spool, wait_seconds=5.0), []
+    except Exception as error:  # tracking never stops work
+        why = without_passwords(str(error))
+        return 0, [f"records of earlier runs wait to be told to MLflow: {why}"]

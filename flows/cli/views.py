@@ -1,0 +1,212 @@
+"""What the read verbs of the CLI print: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.markdown import Markdown
+
+from flows.registry import FLOWS, config_headers
+from flows.runs.runner import Outcome, recorded_config, report_of
+from flows.runs.terminal import span, state_text, table
+from tasks.settings.errors import ConfigError, did_you_mean
+from tasks.settings.loading import dump_config
+from tasks.stages.manifest import Manifest, list_manifests, matching_manifests
+from tasks.stages.plan import PlannedStage
+from tasks.stages.remote.transfer import fetch_artifact
+from tasks.stages.runs.aliases import alias_rows
+from tasks.stages.runs.run_store import list_runs, load_run, stage_events
+from tasks.storage.files import read_json
+from tasks.storage.home import Home, current_home
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What would steer the terminal; a model may have written it."""
+_KEY = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+"""A whole key: its beginning is enough for people and for every verb."""
+
+
+def show_outcome(outcome: Outcome, console: Console) -> None:
+    """Print how a run ended, and its report."""
+    folder = fetch_artifact(outcome.report)
+    if not outcome.run_id:
+        console.print(f"all {outcome.stages} stages are done already, nothing ran")
+    else:
+        console.print(
+            f"run {outcome.run_id}: {outcome.stages} stages, {outcome.cached} of them were done"
+        )
+    _print_report(folder, console)
+
+
+def show_plan(planned: list[PlannedStage], console: Console, *, as_json: bool) -> None:
+    """Print what each stage would do."""
+    if as_json:
+        _print_json([asdict(stage) for stage in planned])
+        return
+    rows = [
+        (
+            state_text(stage.state),
+            stage.title,
+            f"{stage.parts} parts" if stage.parts else "",
+            "" if stage.state == "done" else span(stage.seconds),
+            _shortened(stage.reason),
+        )
+        for stage in planned
+    ]
+    console.print(table(("", "stage", "kept", "took", "why"), rows))
+    todo = [stage for stage in planned if stage.state != "done"]
+    known = [stage.seconds for stage in todo if stage.seconds is not None]
+    cost = f", about {span(sum(known))} by past runs" if known else ""
+    unknown = len(todo) - len(known)
+    guess = f" ({unknown} never ran here)" if unknown else ""
+    console.print(f"{len(planned) - len(todo)} stages done, {len(todo)} to run{cost}{guess}")
+
+
+def show_status(name: str, console: Console, *, as_json: bool) -> None:
+    """Print how a run and each of its stages are."""
+    home = current_home()
+    run = load_run(home, name)
+    latest: dict[str, dict[str, Any]] = {}
+    for event in stage_events(home, run.id):
+        latest[f"{event['stage']}/{event['label']}"] = event
+    if as_json:
+        _print_json({"run": asdict(run), "stages": list(latest.values())})
+        return
+    console.print(f"run {run.id} ({run.flow}) is {run.status}; started {run.started}")
+    rows = [
+        (
+            state_text(event["state"] if run.status == "running" else _settled(event["state"])),
+            f"{event['stage']} · {event['label']}" if event["label"] else event["stage"],
+            span(event["seconds"]) if event["seconds"] else "",
+            event["key"][:12],
+            event["error"],
+        )
+        for event in latest.values()
+    ]
+    console.print(table(("", "stage", "took", "key", "error"), rows))
+    if run.status in ("failed", "interrupted", "killed"):
+        console.print(f"go on with it: sparring resume {run.id}")
+
+
+def show_list(what: str, console: Console, *, as_json: bool) -> None:
+    """Print runs, artifacts, aliases, flows or configs.
+
+    Raises:
+        ConfigError: There is no such list.
+    """
+    lists = {
+        "runs": _runs,
+        "artifacts": _artifacts,
+        "aliases": alias_rows,
+        "flows": lambda home: [{"flow": e.name, "does": e.summary} for e in FLOWS.values()],
+        "configs": lambda home: [
+            {"config": name, "is": line} for name, line in config_headers().items()
+        ],
+    }
+    if what not in lists:
+        raise ConfigError(f"there is no list of {what!r}{did_you_mean(what, lists)}")
+    rows = lists[what](current_home())
+    if as_json:
+        _print_json(rows)
+    elif rows:
+        shown = [tuple(_KEY.sub(r"\1", str(value)) for value in row.values()) for row in rows]
+        console.print(table(tuple(rows[0]), shown))
+    else:
+        console.print(f"no {what} yet in {current_home().root}")
+
+
+def show_artifact_or_run(name: str, console: Console, *, as_json: bool) -> None:
+    """Print an artifact's manifest by key or digest, or a run with its configuration.
+
+    Raises:
+        ConfigError: Nothing, or more than one thing, is called so.
+    """
+    home = current_home()
+    manifests = matching_manifests(home, name)
+    if len(manifests) == 1:
+        _show_manifest(home, manifests[0], console, as_json=as_json)
+        return
+    if len(manifests) > 1:
+        keys = ", ".join(f"{found.key[:12]} ({found.stage})" for found in manifests[:8])
+        raise ConfigError(f"{name!r} is the beginning of several: {keys}; give more of it")
+    run = load_run(home, name)
+    _, config = recorded_config(home, run)
+    if as_json:
+        _print_json({"run": asdict(run), "config": config.model_dump(mode="json")})
+        return
+    console.print(table(("", ""), list(asdict(run).items())))
+    console.print(dump_config(config), markup=False, highlight=False)
+
+
+def show_report(name: str, console: Console, *, as_json: bool) -> None:
+    """Print a run's report, or its numbers as JSON."""
+    folder = report_of(name)
+    if as_json:
+        _print_json(read_json(folder / "report.json"))
+        return
+    _print_report(folder, console)
+
+
+def _print_report(folder: Any, console: Console) -> None:
+    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", (folder / "report.md").read_text("utf-8"))
+    if console.is_terminal:
+        console.print(Markdown(text))
+    else:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+
+
+def _show_manifest(home: Home, found: Manifest, console: Console, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(found.to_json())
+        return
+    inputs = [
+        (role, one.digest, one.stage, one.key[:12], one.part) for role, one in found.inputs.items()
+    ]
+    title = f"{found.stage} · {found.label}" if found.label else found.stage
+    console.print(f"{title} (version {found.version}), key {found.key}", highlight=False)
+    console.print(f"digest {found.digest}, {found.size:,} bytes in {found.folder(home)}")
+    console.print(table(("input", "digest", "made by", "key", "part"), inputs))
+    figures = [(name, f"{value:.6g}") for name, value in found.metrics.items()]
+    console.print(table(("metric", "value"), figures))
+    console.print_json(data={"config": found.config, "seed": found.seed})
+    console.print_json(data=found.provenance)
+
+
+def _runs(home: Home) -> list[dict[str, Any]]:
+    return [
+        {"run": run.id, "flow": run.flow, "status": run.status, "started": run.started}
+        for run in list_runs(home)
+    ]
+
+
+def _artifacts(home: Home) -> list[dict[str, Any]]:
+    return [
+        {
+            "key": found.key[:12],
+            "stage": found.stage,
+            "label": found.label,
+            "digest": found.digest,
+            "bytes": found.size,
+            "created": str(found.provenance.get("created", "")),
+        }
+        for found in list_manifests(home)
+    ]
+
+
+def _shortened(reason: str) -> str:
+    # What a report waits for fills a page; the first few say enough, --json has them all.
+    first, *others = reason.split(", ")
+    return f"{first} and {len(others)} more" if others else first
+
+
+def _settled(state: str) -> str:
+    # A stage that was running when its process died is running no more.
+    return "interrupted" if state == "running" else state
+
+
+def _print_json(values: Any) -> None:
+    print(json.dumps(values, indent=2, ensure_ascii=False))

@@ -1,0 +1,1 @@
+"""Configurations: their models, one per flow, and the files to start from."""

@@ -1,0 +1,283 @@
+"""Configuration of the flow `exo`: one start, many ways to align it, one frontier.
+
+Imports no torch: `sparring plan` and a dry run read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from flows.configs.exo_evaluation import ExoEvaluation, PpoSearch
+from flows.configs.exo_sweep import REWARDED, Branch, SweepConfig, branches_of
+from flows.configs.placement import Placement
+from flows.configs.recurring import ModelSource, RecurringConfig
+from tasks.data.config import DataConfig
+from tasks.data.playground.config import PlaygroundConfig
+from tasks.data.text_config import TextsConfig
+from tasks.evaluation.config import GateConfig
+from tasks.models.base_policy import PolicyModelConfig
+from tasks.models.sample_shards import RolloutConfig
+from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.scoring.labelling import LabelConfig
+from tasks.models.scoring.score_shards import ScoringConfig
+from tasks.models.tokens.encoding import Limits
+from tasks.models.tokens.text_prompts import BeginningsConfig
+from tasks.training.config import PolicyConfig, RewardConfig, TrainingConfig
+from tasks.training.ppo.config import PpoConfig
+from tasks.training.updates.classifier_config import ClassifierConfig
+
+RM, ORACLE = "RM", "oracle"
+"""The judges of this flow."""
+
+
+class ExoGateConfig(GateConfig):
+    """What `sparring promote exo` asks of a candidate."""
+
+    tester: str = RM
+    """Who decides what wins: RM or oracle."""
+
+
+class ExoConfig(RecurringConfig):
+    """One run of Efficient Exact Optimization (arXiv 2402.00856) and its baselines."""
+
+    gate: ExoGateConfig = ExoGateConfig()
+    """What a candidate must show to become the champion; its `tester` is RM or oracle."""
+
+    seed: int = Field(default=0, ge=0)
+    """Of weights, samples and evaluation, and of branches that name none."""
+
+    supervision: Literal["preferences", "reward_model", "oracle"] = "reward_model"
+    """What the methods learn from: pairs alone; also a reward model estimated from the pairs, which
+    scores samples of the start; or the oracle itself as the reward."""
+
+    data: DataConfig | None = None
+    """Dialogues with preferences; or else `texts`."""
+
+    texts: TextsConfig | None = None
+    """Plain texts, as in the paper's IMDB task: a prompt is the beginning of a text, the oracle a
+    classifier, and D_pref two samples labelled by it."""
+
+    prompts: BeginningsConfig = BeginningsConfig()
+    """Which beginnings of `texts` become prompts."""
+
+    preferences: Literal["given", "labelled"] = "given"
+    """D_pref: the pairs of `data`, or two samples of the start per prompt, labelled by the oracle
+    (always so for `texts`)."""
+
+    labels: LabelConfig = LabelConfig()
+    """How the oracle labels."""
+
+    oracle: ClassifierConfig = ClassifierConfig()
+    """The classifier trained on `texts.labelled`. The playground's oracle needs no setting."""
+
+    model: PolicyModelConfig
+    """The base policy: a folder, a hub name, or a small architecture with its own tokenizer."""
+
+    sft: PolicyConfig | None = None
+    """Supervised fine-tuning of the base policy on the demonstrations, or on the texts; the result
+    is π_sft, the start of every branch. Default: none."""
+
+    reward: RewardConfig = RewardConfig(objective="bradley_terry")
+    """The reward model estimated from D_pref."""
+
+    temperature: float = Field(default=0.8, gt=0)
+    """τ of sampling, training, KL and evaluation. Default 0.8: arXiv 2402.00856, section 4."""
+
+    sampling: SamplingConfig = SamplingConfig(samples=4)
+    """Samples of the start that become D_rw: K at most, length, precision. Their temperature is
+    `temperature`."""
+
+    max_queries: int | None = Field(default=None, ge=1)
+    """Only the first so many training prompts are sampled; default all."""
+
+    limits: Limits = Limits()
+    """Longest prompt and response of the policies, tokens."""
+
+    training: TrainingConfig = TrainingConfig()
+    """The optimiser of every branch that names none of its own: equal for all methods, as in the
+    paper (lr 1e-6, batch 64, one epoch)."""
+
+    branches: list[SweepConfig] = Field(min_length=1)
+    """The methods, each with the values it is tried with."""
+
+    ppo: PpoConfig = PpoConfig()
+    """PPO's settings; template, limits, temperature, scoring and snapshots are the run's."""
+
+    ppo_search: PpoSearch | None = None
+    """Tune PPO on dev prompts first (the paper: 15 trials on IMDB, 10 elsewhere)."""
+
+    evaluation: ExoEvaluation = ExoEvaluation()
+    """How every checkpoint is measured."""
+
+    placement: Placement = Placement()
+    """Which stages run on which worker pool, and how many branches run side by side."""
+
+    def all_branches(self) -> list[Branch]:
+        """Return every combination of the sweep, in its order."""
+        return [
+            branch
+            for sweep in self.branches
+            for branch in branches_of(
+                sweep,
+                temperature=self.temperature,
+                seed=self.seed,
+                training=self.training,
+                samples=self.sampling.samples,
+            )
+        ]
+
+    def temperatures(self) -> list[float]:
+        """Return every τ of the sweep, the run's own first."""
+        given = (branch.temperature for branch in self.all_branches())
+        return list(dict.fromkeys([self.temperature, *given]))
+
+    def shared_update(self) -> PolicyConfig:
+        """Return the limits and the template of every branch."""
+        return PolicyConfig(limits=self.limits, template=self.model.template)
+
+    def rollout(self, temperature: float, samples: int, most: int | None = None) -> RolloutConfig:
+        """Return how prompts are answered.
+
+        Args:
+            temperature: τ.
+            samples: responses per prompt.
+            most: only the first so many prompts; None for all.
+        """
+        draws = {"temperature": temperature, "samples": samples}
+        return RolloutConfig(
+            sampling=self.sampling.model_copy(update=draws),
+            limits=self.limits,
+            template=self.model.template,
+            max_queries=most,
+        )
+
+    def scoring(self) -> ScoringConfig:
+        """Return how the reward model scores: in the arithmetic it was trained in."""
+        reward = self.reward
+        return ScoringConfig(
+            limits=reward.limits, template=reward.template, precision=reward.training.precision
+        )
+
+    def ppo_of(self, branch: Branch, tuned: PpoConfig | None = None) -> PpoConfig:
+        """Return PPO's settings of a branch.
+
+        Args:
+            branch: of the method ppo.
+            tuned: the settings that a search chose; None: those of the configuration.
+        """
+        settings = tuned or self.ppo
+        limits = self.limits.model_copy(
+            update={"max_response_tokens": self.sampling.max_new_tokens}
+        )
+        return settings.model_copy(
+            update={
+                "template": self.model.template,
+                "limits": limits,
+                "temperature": branch.temperature,
+                "stop": self.sampling.stop,
+                "scoring": self.scoring(),
+                "snapshots": self.training.snapshots,
+                "kl_coef": branch.kl_coef or settings.kl_coef,
+            }
+        )
+
+    @property
+    def has_oracle(self) -> bool:
+        """Whether somebody knows the true reward."""
+        if self.texts is not None:
+            return bool(self.texts.labelled)
+        return self.playground() is not None
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the oracle labels D_pref."""
+        return self.texts is not None or self.preferences == "labelled"
+
+    def judges(self) -> tuple[str, ...]:
+        """Return who scores every checkpoint; the first one draws the frontier."""
+        oracle = (ORACLE,) if self.has_oracle else ()
+        return oracle if self.supervision == "oracle" else (*oracle, RM)
+
+    def playground(self) -> PlaygroundConfig | None:
+        """Return the generated world that the data come from, if they do."""
+        return self.data.playground if self.data else None
+
+    def files(self) -> list[str]:
+        """Return every file and folder of the user's that a run reads, as written here."""
+        sources = self.data or self.texts
+        assert sources is not None, "checked with the configuration"
+        models = [self.model.path] if self.model.path and Path(self.model.path).exists() else []
+        return [*map(str, sources.local_files()), *models]
+
+    def named_models(self) -> Iterator[ModelSource]:
+        """Yield the models that a stage will load; a built architecture is none of them."""
+        if source := self.model.path or self.model.hub:
+            lengths = (self.limits, self.reward.limits)
+            yield ModelSource(source, self.model.template, lengths, self.model.revision)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ExoConfig:
+        if (self.data is None) == (self.texts is None):
+            raise ValueError("give either `data` (dialogues with preferences) or `texts`")
+        self._check_supervision()
+        self._check_draws()
+        self._check_branches()
+        # With the oracle as the reward there is no reward model, and nothing is offered.
+        if self.supervision != "oracle" and self.gate.tester not in self.judges():
+            raise ValueError(
+                f"gate.tester is {self.gate.tester!r}, no judge of this run; judges are "
+                f"{', '.join(self.judges())}"
+            )
+        return self
+
+    def _check_supervision(self) -> None:
+        needy = sorted({sweep.method for sweep in self.branches} & REWARDED)
+        if self.supervision == "preferences" and needy:
+            raise ValueError(
+                f"{needy[0]} needs rewards, and supervision is preferences: choose reward_model or "
+                "oracle, or leave the method out"
+            )
+        if (self.supervision == "oracle" or self.is_labelled) and not self.has_oracle:
+            raise ValueError(
+                "nobody knows the true reward of this data: supervision oracle and labelled "
+                "preferences need the playground, or texts.labelled"
+            )
+        if self.reward.objective != "bradley_terry":
+            raise ValueError(
+                f"reward.objective is {self.reward.objective!r}: EXO's reward model learns from "
+                "preferences alone (bradley_terry)"
+            )
+
+    def _check_draws(self) -> None:
+        draws = self.sampling
+        if draws.top_k or draws.top_p != 1.0:
+            raise ValueError("sampling.top_k and top_p cut the distribution that EXO matches: drop")
+        # 1.0 is what a configuration says that was written down by a run.
+        if draws.temperature not in (1.0, self.temperature):
+            raise ValueError(
+                f"sampling.temperature is {draws.temperature} and temperature {self.temperature}: "
+                "one τ holds for sampling and training; set `temperature` alone"
+            )
+        for name, limits in {"limits": self.limits, "reward.limits": self.reward.limits}.items():
+            if draws.max_new_tokens > limits.max_response_tokens:
+                raise ValueError(
+                    f"sampling.max_new_tokens is {draws.max_new_tokens}, but {name}."
+                    f"max_response_tokens is {limits.max_response_tokens}: raise it or sample "
+                    "shorter"
+                )
+
+    def _check_branches(self) -> None:
+        labels = [branch.label(self.temperature) for branch in self.all_branches()]
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ValueError(f"the branch {twice[0]!r} is there twice; name each value once")
+        for branch in self.all_branches():
+            wanted = branch.responses or 0
+            if branch.method in ("exo_rw", "dpo_rw") and wanted > self.sampling.samples:
+                raise ValueError(
+                    f"{branch.name} wants K = {wanted} samples per prompt, and sampling.samples is "
+                    f"{self.sampling.samples}: raise it, or lower K"
+                )

@@ -1,0 +1,121 @@
+"""What every flow's configuration has for recurring runs: schedule, start, inputs and gate.
+
+None of it is part of a stage's key; what a tick finds by it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator
+
+from flows.configs.cron import check_cron
+from tasks.data.playground.config import PlaygroundConfig
+from tasks.evaluation.config import GateConfig
+from tasks.models.tokens.encoding import Limits
+from tasks.settings.base import FrozenConfig
+
+StartFrom = Literal["base", "previous", "champion"]
+
+
+class ModelSource(NamedTuple):
+    """A model that a configuration names and a stage will load."""
+
+    source: str
+    """Folder or hub name."""
+    template: str | None
+    """Chat template by name; None for the tokenizer's own."""
+    limits: tuple[Limits, ...]
+    """Every pair of lengths that it will be fed."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+
+
+class ScheduleConfig(FrozenConfig):
+    """When a deployed flow runs by itself, and from what each of its ticks starts."""
+
+    cron: str
+    """Five fields: minute, hour, day of the month, month, day of the week. `0 3 * * *` is every
+    day at 3:00."""
+
+    timezone: str = "UTC"
+    """Name of the time zone that the cron counts in, for example Europe/Zurich."""
+
+    policy: StartFrom = "base"
+    """What each tick trains further: base (what the config names), previous (the policy of the
+    last tick that trained) or champion (the promoted one). Before there is one: base."""
+
+    reward_model: StartFrom = "base"
+    """What each tick's reward models start from; as `policy`."""
+
+    seed: Literal["fixed", "advance"] = "fixed"
+    """advance adds to the seed the number of ticks that trained before, so that each draws anew."""
+
+    catch_up: Literal["latest", "all"] = "latest"
+    """After a pause (no worker, servers down): only the newest period that is due, or each one
+    after the other."""
+
+    @field_validator("cron")
+    @classmethod
+    def _cron(cls, value: str) -> str:
+        check_cron(value)
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):  # unknown, no name, a folder of names
+            raise ValueError(
+                f"there is no time zone {value!r}; expected a name such as UTC or Europe/Zurich"
+            ) from None
+        return value
+
+
+class StartConfig(FrozenConfig):
+    """Finished models that a run starts from instead of the configured ones."""
+
+    policy: str | None = None
+    """`STAGE/KEY` of a policy (`sparring ls artifacts`), instead of `model` and `sft`."""
+
+    reward_model: str | None = None
+    """`STAGE/KEY` of a reward model: RM_Base and the adapted ones start from it. The testing
+    reward models never do, so that they judge independently."""
+
+
+class RecurringConfig(FrozenConfig):
+    """The part of a flow's configuration that recurring runs read and fill in."""
+
+    seed: int = Field(default=0, ge=0)
+    """Of every random choice; what exactly, each flow says."""
+
+    schedule: ScheduleConfig | None = None
+    """When `sparring deploy` lets the flow run by itself. Default: only when asked."""
+
+    start: StartConfig = StartConfig()
+    """Finished models to start from; filled in by each tick."""
+
+    inputs: dict[str, str] = {}
+    """Digest by path of the data files that this run is made of; filled in by each tick. A run
+    whose files have other contents stops and says so."""
+
+    gate: GateConfig = GateConfig()
+    """What a candidate must show to become the champion."""
+
+    def files(self) -> list[str]:
+        """Return every file and folder of the user's that a run reads; each flow's own.
+
+        A playground must have been generated before.
+        """
+        return []
+
+    def playground(self) -> PlaygroundConfig | None:
+        """Return the generated world that the data come from, if they do; each flow's own."""
+        return None
+
+    def named_models(self) -> Iterator[ModelSource]:
+        """Yield the models that a stage will load; each flow's own."""
+        yield from ()

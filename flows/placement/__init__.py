@@ -1,0 +1,1 @@
+"""Where a stage runs: in this process, beside it, or on a worker pool of Prefect."""

@@ -1,0 +1,109 @@
+"""The process of a lane: makes one stage call after the other for the run that started it.
+
+    python -m flows.placement.local_worker FD RUN
+
+FD is a socket on which calls come and events go, one JSON object a line. It ends with the process
+that started it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.stages.runs.context import StageRecord, record_to_json
+
+_SET_DEATH_SIGNAL = 1  # of prctl(2)
+
+
+class _Sink:
+    """Tells the run's process what a stage says; a `ProgressSink`."""
+
+    def __init__(self, tell: _Teller) -> None:
+        self._tell = tell
+
+    def stage_started(self, record: StageRecord) -> None:
+        """Say nothing: the run's process has said it."""
+
+    def stage_finished(self, record: StageRecord) -> None:
+        """Say nothing: the answer to the call says it."""
+
+    def progress(self, title: str, done: int, total: int, unit: str) -> None:
+        """Pass it on."""
+        self._tell({"event": "progress", "values": [done, total, unit]})
+
+    def metrics(self, title: str, values: Mapping[str, float], step: int | None) -> None:
+        """Pass them on; what is not finite has no JSON and is kept elsewhere."""
+        finite = {name: value for name, value in values.items() if value - value == 0}
+        self._tell({"event": "metrics", "values": [finite, step]})
+
+    def note(self, title: str, text: str) -> None:
+        """Pass it on."""
+        self._tell({"event": "note", "values": [text]})
+
+
+class _Teller:
+    """Writes events as lines, whole ones from whichever thread."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection, self._lock = connection, threading.Lock()
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        line = json.dumps(event).encode() + b"\n"
+        with self._lock:
+            self._connection.sendall(line)
+
+
+def main() -> None:
+    """Serve until the other side hangs up."""
+    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    if os.getppid() == 1:  # the other side died before that was set
+        return
+    tell = _Teller(connection)
+    with connection.makefile("r", encoding="utf-8") as calls:
+        for line in calls:
+            tell(_answer(json.loads(line), sys.argv[2], tell))
+
+
+def _answer(description: Mapping[str, Any], run: str, tell: _Teller) -> dict[str, Any]:
+    """Make one call and say how it ended."""
+    try:
+        record = _make(description, run, tell)
+    except BaseException as error:
+        state = "failed" if isinstance(error, Exception) else "interrupted"
+        message = str(error) or repr(error)
+        answer = {"state": state, "error": type(error).__name__, "message": message}
+        if state == "interrupted":
+            # Asked to end: the run's process hears it, and no further call is taken.
+            tell({"event": "done", **answer})
+            raise SystemExit(130) from error
+        return {"event": "done", **answer}
+    return {"event": "done", **record_to_json(record)}
+
+
+def _make(description: Mapping[str, Any], run: str, tell: _Teller) -> StageRecord:
+    from flows.placement.stage_flow import recorded, stage_named
+    from tasks.stages.remote.call_message import rebuild_call
+    from tasks.stages.runs.context import RunContext, entered
+    from tasks.stages.stage import call_stage
+    from tasks.storage.home import current_home
+    from tasks.tracking.remote.base import open_remote
+
+    home, remote = current_home().ensure(), open_remote()
+    call = rebuild_call(description, stage_named(str(description["stage"])).spec, home)
+    with recorded(home, remote, run) as spool:
+        context = RunContext(home, run, spool=spool, remote=remote, progress=_Sink(tell))
+        with entered(context):
+            return call_stage(call)[1]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""Independent branches of a flow side by side on this machine, each lane in a process of its own.
+
+Training sets the random streams and kernels of its whole process, so branches cannot share one. A
+lane's process lives as long as the block, makes one stage call after the other, and dies with the
+flow's. What is placed on a pool goes there from every lane.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flows.placement.remote_result import MOST_ATTEMPTS, error_named, made_elsewhere
+from tasks.processes.termination import terminate_as_interrupt
+from tasks.settings.errors import StageError
+from tasks.stages.artifact import Artifact
+from tasks.stages.call import StageCall
+from tasks.stages.log import Listener
+from tasks.stages.lookup import find_done
+from tasks.stages.remote.call_message import describe_call
+from tasks.stages.runs.context import Dispatch, RunContext, StageRecord
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def side_by_side(run: RunContext, count: int) -> Iterator[Lanes]:
+    """Have lanes during the block.
+
+    Args:
+        run: of this flow.
+        count: how many branches are worked on at once; 1, and a plan, take them one by one in this
+            process.
+    """
+    lanes = Lanes(run, count if run.mode == "execute" else 1, run.dispatch)
+    if lanes.count == 1:
+        yield lanes
+        return
+    run.dispatch = lanes
+    try:
+        yield lanes
+    finally:
+        run.dispatch = lanes.inner
+
+
+@dataclass
+class Lanes:
+    """Some processes for the stage calls of branches; a `Dispatch` for the threads of them."""
+
+    run: RunContext
+    """The run whose branches they are."""
+    count: int
+    """How many branches are worked on at once."""
+    inner: Dispatch | None
+    """Where placed stages go."""
+    _here: threading.local = field(default_factory=threading.local)
+    _all: list[_Lane] = field(default_factory=list)
+    _is_stopping: threading.Event = field(default_factory=threading.Event)
+
+    def each(self, items: Iterable[Item], do: Callable[[Item], Result]) -> list[Result]:
+        """Do something for each item and return the results in the items' order.
+
+        After an error no further item is begun, those begun are finished, and it is raised.
+
+        Args:
+            items: the branches.
+            do: calls stages; it must not change what another item reads.
+        """
+        if self.count == 1:
+            return [do(item) for item in items]
+        # A task run finds its flow run in the context; each thread needs a copy of its own.
+        work = [(contextvars.copy_context(), item) for item in items]
+        with ThreadPoolExecutor(self.count, thread_name_prefix="lane") as threads:
+            futures = [threads.submit(context.run, do, item) for context, item in work]
+            try:
+                with terminate_as_interrupt():
+                    _wait_for_all(futures)
+            except BaseException:
+                self._stop()
+                raise
+            finally:
+                for future in futures:
+                    future.cancel()
+                self._hang_up(threads)
+        return [future.result() for future in futures]
+
+    def takes(self, call: StageCall) -> bool:
+        """Tell whether a call is made elsewhere: on a pool, or by the process of this lane."""
+        if self.inner is not None and self.inner.takes(call):
+            return True
+        in_lane = threading.current_thread().name.startswith("lane")
+        return in_lane and not call.is_pending and find_done(self.run, call) is None
+
+    def __call__(self, call: StageCall, listener: Listener) -> tuple[Artifact, StageRecord]:
+        """Have a call made, and wait for its end.
+
+        Raises:
+            SparringError: what its body raised, or that its process died too often.
+        """
+        if self.inner is not None and self.inner.takes(call):
+            return self.inner(call, listener)
+        return made_elsewhere(self.run, call, lambda: self._make(call, listener))
+
+    def _make(self, call: StageCall, listener: Listener) -> int:
+        description = describe_call(call, self.run.run_id)
+        for _ in range(MOST_ATTEMPTS):
+            lane = self._lane()
+            answer = lane.make(description, self._hears(call, listener))
+            if answer is not None and answer["state"] in ("completed", "cached"):
+                return int(answer["attempt"])
+            if answer is not None and answer["state"] == "failed":
+                raise error_named(answer["error"], answer["message"])
+            self._here.lane = None
+            if self._is_stopping.is_set():
+                raise StageError(f"{call.title} was interrupted; its finished parts are kept")
+            self.run.progress.note(call.title, f"{lane.death()}; it is begun again")
+        raise StageError(
+            f"{call.title} was begun {MOST_ATTEMPTS} times and its process died each time; the "
+            f"last time {lane.death()}: is there enough memory for placement.side_by_side "
+            f"{self.count}?"
+        )
+
+    def _hears(self, call: StageCall, listener: Listener) -> Callable[[str, list[Any]], None]:
+        def hear(event: str, values: list[Any]) -> None:
+            if event == "progress":
+                listener(*values)
+            getattr(self.run.progress, event)(call.title, *values)
+
+        return hear
+
+    def _lane(self) -> _Lane:
+        """Return this thread's lane, with a process that lives."""
+        if getattr(self._here, "lane", None) is None:
+            self._here.lane = _Lane(self.run, self.count)
+            self._all.append(self._here.lane)
+        lane: _Lane = self._here.lane
+        return lane
+
+    def _stop(self) -> None:
+        """Ask every process to save its state and end."""
+        self._is_stopping.set()
+        for lane in self._all:
+            lane.process.terminate()
+
+    def _hang_up(self, threads: ThreadPoolExecutor) -> None:
+        """Wait for the branches that were begun, and let the processes end."""
+        threads.shutdown()
+        for lane in self._all:
+            lane.close()
+        self._all.clear()
+
+
+class _Lane:
+    """One process, and the socket to it."""
+
+    def __init__(self, run: RunContext, count: int) -> None:
+        ours, theirs = socket.socketpair()
+        threads = str(max(1, (os.cpu_count() or 1) // count))
+        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+        with ours, theirs:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "flows.placement.local_worker",
+                    str(theirs.fileno()),
+                    run.run_id,
+                ],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={
+                    "OMP_NUM_THREADS": threads,
+                    **os.environ,
+                    "SPARRING_HOME": str(run.home.root),
+                    "SPARRING_REMOTE": run.remote.url if run.remote else "",
+                    # Without the current folder, where a `datasets.py` would hide the library.
+                    "PYTHONSAFEPATH": "1",
+                    "PYTHONPATH": path,
+                },
+            )
+            self._lines = ours.makefile("rw", encoding="utf-8")
+
+    def make(
+        self, description: dict[str, Any], hear: Callable[[str, list[Any]], None]
+    ) -> dict[str, Any] | None:
+        """Have one call made; None when the process died."""
+        try:
+            self._lines.write(json.dumps(description) + "\n")
+            self._lines.flush()
+            for line in self._lines:
+                event = json.loads(line)
+                if event["event"] == "done":
+                    return dict(event)
+                hear(event["event"], event["values"])
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        self.process.wait()
+        return None
+
+    def death(self) -> str:
+        """Say how the process ended."""
+        code = self.process.wait()
+        return f"its process ended by signal {-code}" if code < 0 else f"its process ended ({code})"
+
+    def close(self) -> None:
+        """Hang up, and wait for the process to end."""
+        self._lines.close()
+        self.process.wait()
+
+
+def _wait_for_all(futures: list[Future[Any]]) -> None:
+    """Wait until all are done, or one failed; then begin no other, and raise its error."""
+    wait(futures, return_when="FIRST_EXCEPTION")
+    for future in futures:
+        future.cancel()
+    wait(futures)
+    for future in futures:
+        if not future.cancelled():
+            future.result()

@@ -1,0 +1,119 @@
+"""Makes a function of one configuration a Prefect flow that always runs inside a Sparring run.
+
+The CLI opens the run itself; a flow that Prefect starts (a deployment, a retry in its UI) opens its
+own, so both leave the same records.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import Flow, flow
+from prefect.context import FlowRunContext
+
+from flows.placement.dispatcher import placed
+from flows.runs.dead_runs import beat_often, tidy_prefect
+from flows.runs.prefect_pages import name_flow_run, show_report
+from flows.schedule.scheduled_run import is_tick, run_tick
+from tasks.settings.base import FrozenConfig
+from tasks.settings.loading import dump_config
+from tasks.stages.artifact import Artifact
+from tasks.stages.remote.transfer import fetch_artifact
+from tasks.stages.runs.aliases import offer_candidate
+from tasks.stages.runs.context import RunContext, current_run
+from tasks.stages.runs.run_store import list_runs, open_run, save_prefect_run
+from tasks.storage.home import Home
+
+Body = Callable[[Any], Artifact]
+
+beat_often()
+
+
+def sparring_flow(body: Body) -> Flow[..., Artifact]:
+    """Return the Prefect flow of a body.
+
+    Args:
+        body: Takes one frozen config, calls stages, returns the last artifact. Its name is the
+            flow's.
+    """
+
+    @functools.wraps(body)
+    def within_run(config: FrozenConfig) -> Any:
+        run = current_run()
+        if run.mode == "plan":
+            return body(config)
+        if run.run_id:
+            return _recorded(run, config, body=body)
+        flow_run = _flow_run()
+        if flow_run is not None:
+            tidy_prefect(run.home)
+        work = functools.partial(_recorded, body=body)
+        if is_tick(config, flow_run):
+            return run_tick(body.__name__, config, flow_run, opened, work)
+        with opened(config, _run_to_go_on_with(run.home)) as run:
+            return work(run, config)
+
+    def opened(config: FrozenConfig, resume: str | None) -> AbstractContextManager[RunContext]:
+        return open_run(
+            body.__name__,
+            config=config.model_dump(mode="json"),
+            config_text=dump_config(config),
+            resume=resume,
+        )
+
+    # Prefect reads the parameter's type from here to draw its form and to check what it is given.
+    hints = typing.get_type_hints(body)
+    within_run.__annotations__ = hints
+    parameter = inspect.Parameter(
+        "config", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=hints["config"]
+    )
+    within_run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [parameter], return_annotation=hints["return"]
+    )
+    return flow(
+        name=body.__name__,
+        description=inspect.getdoc(body),
+        flow_run_name=_flow_run_name,
+        persist_result=False,
+        validate_parameters=True,
+    )(within_run)
+
+
+def _flow_run_name() -> str:
+    # One name on Prefect's page, in MLflow and on the command line.
+    return current_run().run_id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+
+def _run_to_go_on_with(home: Home) -> str | None:
+    """Return the run that this Prefect flow run worked on before: Retry in its UI resumes it."""
+    flow_run = _flow_run()
+    runs = list_runs(home) if flow_run is not None and home.runs.is_dir() else []
+    return next((run.id for run in runs if run.prefect_flow_run == str(flow_run.id)), None)
+
+
+def _flow_run() -> Any:
+    """Return Prefect's flow run around this call, or None."""
+    context = FlowRunContext.get()
+    return context.flow_run if context is not None else None
+
+
+def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
+    """Run the body; the run knows its Prefect flow run, and both pages of it have the report."""
+    flow_run = _flow_run()
+    if flow_run is not None:
+        save_prefect_run(run.home, run.run_id, str(flow_run.id))
+        name_flow_run(flow_run, run.run_id)
+    with placed(run, getattr(config, "placement", None)):
+        result = body(config)
+    folder = fetch_artifact(result, run.home, run.remote)
+    if run.spool is not None:
+        run.spool.files(None, sorted(folder.glob("report.*")))
+    show_report(folder, body.__name__, run.run_id)
+    offer_candidate(run, body.__name__, result.metrics)
+    return result

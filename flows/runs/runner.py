@@ -1,0 +1,195 @@
+"""Runs, plans and resumes a flow: the server around it, and the records of it.
+
+A run in which everything is done already starts no server and imports neither torch nor mlflow.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+
+from flows.registry import FlowEntry, find_flow
+from flows.runs.terminal import TerminalSink
+from flows.servers.mlflow_server import mlflow_environment
+from flows.servers.prefect_server import prefect_environment
+from flows.servers.shared_server import start_prefect_server, stop
+from flows.servers.supervisor import watching
+from tasks.settings.base import FrozenConfig
+from tasks.settings.errors import ConfigError
+from tasks.settings.loading import dump_config, load_config, validate
+from tasks.stages.artifact import Artifact
+from tasks.stages.plan import PlannedStage, planning
+from tasks.stages.remote.transfer import fetch_artifact
+from tasks.stages.runs.run_store import Run, load_run, open_run, run_folder
+from tasks.storage.home import Home, current_home
+
+
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    run_id: str
+    """Our name of it; empty when there was nothing to do and no run was recorded."""
+    report: Artifact
+    """What the flow returned."""
+    stages: int
+    """Calls of stages."""
+    cached: int
+    """Those that had been done before."""
+
+
+def plan_flow(entry: FlowEntry, config: FrozenConfig) -> tuple[list[PlannedStage], Artifact]:
+    """Return what each stage call of a flow would do, in order, and the flow's result.
+
+    Args:
+        entry: The flow.
+        config: Its settings.
+
+    Raises:
+        ConfigError: An input of the user's is missing.
+    """
+    quiet_prefect()
+    # Calling the flow itself would need a server; its function is enough to ask what it would do.
+    with planning(current_home()) as run:
+        result = entry.flow().fn(config)
+    return run.planned, result
+
+
+def run_flow(
+    entry: FlowEntry,
+    config: FrozenConfig,
+    console: Console,
+    *,
+    config_path: str = "",
+    resume: str | None = None,
+    verify: bool = False,
+    always: bool = False,
+) -> Outcome:
+    """Run a flow, skipping what is done.
+
+    Args:
+        entry: The flow.
+        config: Its settings.
+        console: Where progress is shown.
+        config_path: The file the config came from.
+        resume: Id of a run to go on with.
+        verify: Check finished stages by reading every byte.
+        always: Record a run even when every stage is done: the flow does more than its stages.
+
+    Raises:
+        SparringError: Anything the user can act on.
+    """
+    home = current_home().ensure()
+    planned, result = plan_flow(entry, config)
+    if (
+        resume is None
+        and not (verify or always)
+        and all(stage.state == "done" for stage in planned)
+    ):
+        return Outcome("", result, len(planned), len(planned))
+    entry.check(config)
+    sink = TerminalSink(console)
+    with (
+        prefect_server(home, console),
+        sink.live(),
+        open_run(
+            entry.name,
+            config=config.model_dump(mode="json"),
+            config_text=dump_config(config),
+            config_path=config_path,
+            home=home,
+            resume=resume,
+            progress=sink,
+            verify=verify,
+        ) as run,
+    ):
+        result = entry.flow()(config)
+    cached = sum(record.state == "cached" for record in run.records)
+    return Outcome(run.run_id, result, len(run.records), cached)
+
+
+def resume_flow(name: str, console: Console) -> Outcome:
+    """Go on with a run where it stopped, with the configuration it began with.
+
+    Args:
+        name: Id of the run, the beginning of one, or `latest`.
+        console: Where progress is shown.
+
+    Raises:
+        ConfigError: There is no such run.
+        StageError: It is still running.
+    """
+    home = current_home()
+    run = load_run(home, name)
+    entry, config = recorded_config(home, run)
+    return run_flow(entry, config, console, config_path=run.config_path, resume=run.id)
+
+
+def recorded_config(home: Home, run: Run) -> tuple[FlowEntry, FrozenConfig]:
+    """Return the flow and the configuration a run was begun with."""
+    entry = find_flow(run.flow)
+    path = run_folder(home, run.id) / "config.yaml"
+    return entry, validate(entry.config_class(), load_config(path), str(path))
+
+
+@contextmanager
+def prefect_server(home: Home, console: Console) -> Iterator[str]:
+    """Have a real Prefect server during the block; one that this starts is stopped at its end."""
+    with console.status("starting a local Prefect server …") if console.is_terminal else _still():
+        handle = start_prefect_server(home)
+    is_ours = handle.pid is not None
+    try:
+        os.environ.update(prefect_environment(home, handle.url) | mlflow_environment())
+        # Planning has imported Prefect, and it read its settings then.
+        from prefect.context import refresh_global_settings_context
+        from prefect.logging.handlers import APILogHandler
+
+        from flows.runs.dead_runs import tidy_prefect
+
+        refresh_global_settings_context()
+        tidy_prefect(home)
+        try:
+            with watching(home) if is_ours else nullcontext():
+                yield handle.url
+        finally:
+            APILogHandler().flush()
+    finally:
+        stop(handle)
+
+
+def quiet_prefect() -> None:
+    """Keep Prefect's own lines off the terminal, where ours say the same; its pages keep them.
+
+    Prefect reads this when it is imported. Telemetry is off, and so is its notice.
+    """
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+
+@contextmanager
+def _still() -> Iterator[None]:
+    yield
+
+
+def report_of(run_id: str) -> Path:
+    """Return the folder of a run's report.
+
+    Args:
+        run_id: Id of the run, the beginning of one, or `latest`.
+
+    Raises:
+        ConfigError: The run has not come to its report.
+    """
+    home = current_home()
+    run = load_run(home, run_id)
+    entry, config = recorded_config(home, run)
+    _, result = plan_flow(entry, config)
+    if result.is_pending:
+        raise ConfigError(
+            f"run {run.id} is {run.status} and has no report yet; `sparring resume {run.id}`"
+        )
+    return fetch_artifact(result)

@@ -1,0 +1,1 @@
+"""Recurring runs: deployments, what a scheduled run resolves anew, one run per period."""

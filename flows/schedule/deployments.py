@@ -1,0 +1,230 @@
+"""Registering flows with a lasting Prefect server, so that they run by their schedule.
+
+Doing it again changes what is registered and adds nothing: no second schedule, no second run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.objects import WorkPool
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.urls import url_for
+
+from flows.configs.recurring import RecurringConfig, ScheduleConfig
+from flows.registry import FlowEntry
+from flows.runs.dead_runs import ensure_automation
+from flows.schedule.scheduled_run import grid
+from flows.servers.access import without_passwords
+from flows.servers.prefect_server import HEARTBEAT_SECONDS
+from tasks.settings.errors import ConfigError, did_you_mean
+from tasks.storage.home import current_home
+
+NAME, POOL = "recurring", "sparring"
+"""What a deployment and its work pool are called when nobody says otherwise."""
+
+_MOST_BYTES = 524_288
+"""Prefect refuses longer parameters."""
+_NEXT = 3
+_SLUG = "sparring"
+
+
+class Wish(NamedTuple):
+    """How a flow is to be registered."""
+
+    name: str = NAME
+    """Of the deployment: Prefect shows it as FLOW/NAME."""
+    pool: str = POOL
+    """The work pool that runs it."""
+    create_pool: bool = False
+    """Make a pool of processes of that name if there is none."""
+    paused: bool | None = None
+    """Whether the schedule rests; None leaves it as it is, a new one runs."""
+    folder: Path = Path()
+    """Where the flow's process starts, on the machine of the worker of a process pool."""
+
+
+class Deployed(NamedTuple):
+    """A deployment as it is registered."""
+
+    deployment: str
+    """FLOW/NAME."""
+    id: str
+    """Prefect's."""
+    url: str
+    """Its page."""
+    pool: str
+    """The work pool that runs it."""
+    pool_type: str
+    """process, docker, kubernetes …"""
+    cron: str
+    """When it runs; empty for only when asked."""
+    timezone: str
+    """In which the cron counts."""
+    paused: bool
+    """Whether the schedule rests."""
+    next: list[str]
+    """The next ticks, ISO 8601, UTC."""
+    created: bool
+    """Whether there was none of this name before."""
+
+
+def deploy_flow(entry: FlowEntry, config: RecurringConfig, wish: Wish) -> Deployed:
+    """Register a flow with its configuration, or change what is registered.
+
+    Args:
+        entry: the flow.
+        config: becomes the default of its parameter.
+        wish: name, pool, and so on.
+
+    Raises:
+        ConfigError: no such pool, a cron that never comes, a configuration that is too long.
+    """
+    parameters = {"config": config.model_dump(mode="json")}
+    size = len(json.dumps(parameters))
+    if size >= _MOST_BYTES:
+        raise ConfigError(
+            f"the configuration has {size:,} bytes and Prefect takes {_MOST_BYTES:,} at most: "
+            "move lists of sources into a folder that one source names"
+        )
+    ticks = _next_ticks(config.schedule)
+    with get_client(sync_client=True) as client:
+        pool = _pool(client, wish)
+        before = _existing(client, f"{entry.name}/{wish.name}")
+        paused = _is_paused(before) if wish.paused is None else wish.paused
+        flow = entry.flow()
+        with _refusals(wish.name):
+            found = client.create_deployment(
+                client.create_flow_from_name(entry.name),
+                name=wish.name,
+                version=version("sparring"),
+                description=flow.description,
+                tags=["sparring"],
+                # By module: a file's path would differ between the machines of the workers.
+                entrypoint=f"{entry.module}.{entry.name}",
+                parameters=parameters,
+                parameter_openapi_schema=parameter_schema(flow).model_dump_for_openapi(),
+                enforce_parameter_schema=True,
+                schedules=_schedules(config.schedule, active=not paused),
+                paused=False,
+                work_pool_name=pool.name,
+                job_variables=_job_variables(pool, wish.folder),
+                pull_steps=_pull_steps(pool, wish.folder),
+            )
+    ensure_automation()
+    return Deployed(
+        f"{entry.name}/{wish.name}",
+        str(found),
+        url_for("deployment", obj_id=found) or "",
+        pool.name,
+        pool.type,
+        config.schedule.cron if config.schedule else "",
+        config.schedule.timezone if config.schedule else "",
+        paused,
+        [] if paused else ticks,
+        before is None,
+    )
+
+
+@contextmanager
+def _refusals(name: str) -> Iterator[None]:
+    """Turn what the server finds wrong with a deployment into one sentence."""
+    try:
+        yield
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code not in (409, 422):
+            raise
+        detail = str(error.response.json().get("detail", "no reason given"))
+        raise ConfigError(f"Prefect refuses the deployment {name!r}: {detail[:500]}") from error
+
+
+def _next_ticks(schedule: ScheduleConfig | None) -> list[str]:
+    """Return the next instants; a cron such as `0 0 31 2 *` has none."""
+    if schedule is None:
+        return []
+    try:
+        dates = grid(schedule, _NEXT)
+    except ValueError as error:  # croniter's errors are such
+        raise ConfigError(f"schedule.cron {schedule.cron!r}: {error}") from error
+    if not dates:
+        raise ConfigError(f"schedule.cron {schedule.cron!r} never comes")
+    return [date.isoformat() for date in dates]
+
+
+def _schedules(schedule: ScheduleConfig | None, *, active: bool) -> list[DeploymentScheduleCreate]:
+    if schedule is None:
+        return []
+    cron = CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
+    return [DeploymentScheduleCreate(schedule=cron, active=active, slug=_SLUG)]
+
+
+def _existing(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
+    try:
+        return client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return None
+
+
+def _is_paused(before: DeploymentResponse | None) -> bool:
+    """Whether somebody had paused the deployment or its schedule: deploying must not wake it."""
+    if before is None:
+        return False
+    return before.paused or (bool(before.schedules) and not before.schedules[0].active)
+
+
+def _pool(client: SyncPrefectClient, wish: Wish) -> WorkPool:
+    """Return the work pool, making one of processes where that was asked for."""
+    try:
+        return client.read_work_pool(wish.pool)
+    except ObjectNotFound:
+        known = [pool.name for pool in client.read_work_pools()]
+    if not wish.create_pool:
+        raise ConfigError(
+            f"there is no work pool {wish.pool!r}{did_you_mean(wish.pool, known)}; "
+            "--create-pool makes one of processes on the machines of its workers"
+        )
+    try:
+        return client.create_work_pool(WorkPoolCreate(name=wish.pool, type="process"))
+    except ObjectAlreadyExists:  # somebody else was faster
+        return client.read_work_pool(wish.pool)
+
+
+def _job_variables(pool: WorkPool, folder: Path) -> dict[str, Any]:
+    """Return where the flow's process starts and what it finds in its environment.
+
+    Relative paths of the configuration count from that folder. Nothing secret is among them.
+    """
+    wanted = ["SPARRING_REMOTE", "MLFLOW_TRACKING_URI"]
+    found = {name: os.environ[name] for name in wanted if os.environ.get(name)}
+    variables = {name: text for name, text in found.items() if text == without_passwords(text)}
+    # How often a run says that it lives; the automation that finds dead ones counts on it.
+    variables["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(HEARTBEAT_SECONDS)
+    if pool.type != "process":
+        return {"env": variables}
+    if "SPARRING_REMOTE" not in variables:
+        # Without a remote the worker must share our store; with one, each has its own.
+        variables["SPARRING_HOME"] = str(current_home().root)
+    return {"env": variables, "working_dir": str(folder.absolute())}
+
+
+def _pull_steps(pool: WorkPool, folder: Path) -> list[dict[str, Any]]:
+    """Return how the code gets to where it runs: it is installed there.
+
+    Without any step a process worker copies its own current folder into that of the flow.
+    """
+    if pool.type != "process":
+        return []
+    return [
+        {"prefect.deployments.steps.set_working_directory": {"directory": str(folder.absolute())}}
+    ]

@@ -1,0 +1,94 @@
+"""What a tick is made of, found anew each time: data, start models, seed; and whether it is new."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from flows.configs.recurring import RecurringConfig, StartConfig, StartFrom
+from flows.schedule.period_claims import Trained
+from flows.steps.inputs import input_digests
+from tasks.settings.errors import ConfigError
+from tasks.stages.runs.aliases import CHAMPION, ROLES, alias_models, current_alias
+from tasks.stages.runs.references import reference_of, referenced_artifact
+from tasks.storage.digests import sha256_json
+from tasks.storage.home import Home
+
+_NOT_THE_WORK = {"schedule", "gate", "placement", "start", "inputs"}
+"""Keys of a configuration that say when and where to work, and what to do with the result."""
+
+
+class Resolution(NamedTuple):
+    """The inputs of one tick."""
+
+    config: RecurringConfig
+    """The configuration with start models, data digests and seed filled in."""
+    basis: str
+    """Digest of all that was configured and of the data, without the start models and the seed."""
+    used: dict[str, str | None]
+    """The start models by role; None for the configured ones."""
+
+
+def resolve(home: Home, flow: str, config: RecurringConfig, last: Trained | None) -> Resolution:
+    """Find out what a tick starts from now.
+
+    Args:
+        home: whose aliases and artifacts are meant.
+        flow: the flow's name.
+        config: as it was deployed.
+        last: the newest tick that trained.
+
+    Raises:
+        ConfigError: a data file or a start model is gone.
+    """
+    assert config.schedule is not None
+    wanted = {"policy": config.schedule.policy, "reward_model": config.schedule.reward_model}
+    used = {role: _start(home, flow, config, wanted[role], role, last) for role in ROLES}
+    digests = input_digests(config)
+    seed = config.seed
+    if config.schedule.seed == "advance" and last is not None:
+        seed += last.count
+    resolved = config.model_copy(
+        update={"start": StartConfig(**used), "inputs": digests, "seed": seed}
+    )
+    plain = config.model_dump(mode="json", exclude=_NOT_THE_WORK)
+    basis = sha256_json({"config": plain, "start": config.start.model_dump(), "inputs": digests})
+    return Resolution(resolved, basis, used)
+
+
+def nothing_new(found: Resolution, last: Trained | None) -> str:
+    """Say why there is nothing to do, or return an empty text.
+
+    There is nothing to do when configuration and data are those of the last tick that trained, and
+    the start models are those which it used or made itself.
+    """
+    if last is None or found.basis != last.basis:
+        return ""
+    for role, reference in found.used.items():
+        if reference not in (last.used.get(role), last.made.get(role)):
+            return ""
+    return f"nothing new since {last.run}: same data, same configuration, same start"
+
+
+def _start(
+    home: Home,
+    flow: str,
+    config: RecurringConfig,
+    wanted: StartFrom,
+    role: str,
+    last: Trained | None,
+) -> str | None:
+    """Return the reference of a start model; None, or what `start` says, is the base."""
+    base: Any = getattr(config.start, role)
+    if wanted == "previous" and last is not None:
+        said_by = f"schedule.{role}: previous, the {role} of {last.run},"
+        if role not in last.made:
+            raise ConfigError(f"{said_by} is missing: {last.run} made no {role}")
+        return reference_of(
+            referenced_artifact(home, last.made[role], f"previous {role}", said_by=said_by)
+        )
+    if wanted == "champion" and (record := current_alias(home, flow, CHAMPION)) is not None:
+        models = alias_models(home, record)
+        if role not in models:
+            raise ConfigError(f"schedule.{role}: champion has no {role} (run {record.run})")
+        return reference_of(models[role])
+    return base

@@ -1,0 +1,200 @@
+"""A tick: one run of a deployed flow on its schedule.
+
+It takes its period, finds its inputs anew, and trains, or says that there is nothing new. Whoever
+repeats a tick that was killed goes on with its run and the inputs it had found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import MissingContextError, ObjectNotFound
+from prefect.logging import get_run_logger
+from prefect.states import Completed
+
+from flows.configs.recurring import RecurringConfig, ScheduleConfig
+from flows.schedule.period_claims import Skipped, Trained, Turn, Turns
+from flows.schedule.resolution import nothing_new, resolve
+from tasks.settings.loading import dump_config
+from tasks.stages.artifact import Artifact
+from tasks.stages.runs.context import RunContext
+from tasks.stages.runs.references import reference_of, shared_records
+from tasks.stages.runs.run_store import Run, run_folder
+from tasks.storage.files import write_atomic, write_json
+from tasks.storage.home import Home, current_home
+
+Opener = Callable[[Any, str | None], AbstractContextManager[RunContext]]
+"""Opens a run with a configuration; the text is the id of a run to go on with."""
+Doer = Callable[[RunContext, Any], Artifact]
+"""Does the work of the flow within a run."""
+
+
+def is_tick(config: Any, flow_run: FlowRun | None) -> bool:
+    """Whether a flow run is a tick: it belongs to a deployment, and the config has a schedule."""
+    scheduled = isinstance(config, RecurringConfig) and config.schedule is not None
+    return scheduled and flow_run is not None and flow_run.deployment_id is not None
+
+
+def run_tick(
+    flow: str, config: Any, flow_run: FlowRun, opened: Opener, work: Doer
+) -> Artifact | State[Any]:
+    """Run one tick.
+
+    Args:
+        flow: the flow's name.
+        config: as it was deployed, with a schedule.
+        flow_run: Prefect's.
+        opened: opens the run.
+        work: the flow's body.
+
+    Returns:
+        What the flow returns; or, with nothing to do, the state that says why: Skipped or
+        NothingNew, both of type COMPLETED.
+
+    Raises:
+        ConfigError: an input, a start model or an alias is missing.
+    """
+    home = current_home().ensure()
+    turns = Turns(shared_records(home), f"{flow}/{_deployment_name(flow_run)}", _is_gone)
+    schedule: ScheduleConfig = config.schedule
+    try:
+        period = turns.period_of(str(flow_run.id)) or period_of(schedule, flow_run)
+        turn = turns.take(
+            period, str(flow_run.id), wait=_say if schedule.catch_up == "all" else None
+        )
+    except Skipped as reason:
+        _say(str(reason))
+        return Completed(name="Skipped", message=str(reason))
+    try:
+        return _take_part(home, flow, config, turns, turn, opened, work)
+    except BaseException as error:
+        turns.end(turn, "failed", f"{type(error).__name__}: {error}")
+        raise
+
+
+def _take_part(
+    home: Home, flow: str, config: Any, turns: Turns, turn: Turn, opened: Opener, work: Doer
+) -> Artifact | State[Any]:
+    """Do what a turn is for."""
+    last = turns.last_trained(turn)
+    kept = turns.resolution(turn.period)
+    if kept is None:
+        found = resolve(home, flow, config, last)
+        if reason := nothing_new(found, last):
+            _say(reason)
+            turns.end(turn, "nothing new", reason)
+            return Completed(name="NothingNew", message=reason)
+        kept = {
+            "config": found.config.model_dump(mode="json"),
+            "basis": found.basis,
+            "used": found.used,
+        }
+        turns.keep_resolution(turn.period, kept)
+    config = type(config).model_validate(kept["config"])
+    _say(f"the tick {turn.period} starts from {_named(kept['used'])}, seed {config.seed}")
+    with opened(config, _run_to_resume(home, flow, turns, turn, config)) as run:
+        turns.keep_run(turn.period, run.run_id)
+        result = work(run, config)
+    made = (
+        {role: reference_of(model) for role, model in run.offer.models.items()} if run.offer else {}
+    )
+    count = last.count + 1 if last else 1
+    trained = Trained(run.run_id, kept["basis"], kept["used"], made, count)
+    turns.end(turn, "completed", f"run {run.run_id} trained to its end", trained)
+    return result
+
+
+def period_of(schedule: ScheduleConfig, flow_run: FlowRun) -> str:
+    """Return which tick a flow run is: the instant of the schedule in UTC, or itself.
+
+    An instant of the schedule is the same tick however often, late or by whom it is fired. A run
+    that somebody asked for at another time is a tick of its own.
+
+    Raises:
+        Skipped: a later tick is due as well, and only the latest is to be caught up with.
+    """
+    due = flow_run.expected_start_time
+    own = f"asked-{flow_run.id}"
+    if due is None:
+        return own
+    due = due.astimezone(UTC)
+    dates = grid(schedule, 2, due)
+    if not dates or dates[0] != due:
+        return own
+    if schedule.catch_up == "latest" and len(dates) > 1 and dates[1] <= datetime.now(UTC):
+        raise Skipped(
+            f"the tick of {due:%Y-%m-%d %H:%M} UTC comes too late: that of "
+            f"{dates[1]:%Y-%m-%d %H:%M} is due as well, and takes all that is new "
+            "(schedule.catch_up: latest)"
+        )
+    return f"{due:%Y%m%dT%H%M%SZ}"
+
+
+def grid(schedule: ScheduleConfig, count: int, start: datetime | None = None) -> list[datetime]:
+    """Return the next instants of a schedule in UTC, as Prefect itself counts them.
+
+    Args:
+        schedule: cron and time zone.
+        count: how many.
+        start: the first is at this instant or after it; now by default.
+    """
+    from prefect.server.schemas.schedules import CronSchedule
+
+    cron = CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
+    start = start or datetime.now(UTC) + timedelta(seconds=1)
+
+    def ask() -> list[Any]:
+        return asyncio.run(cron.get_dates(count, start=start))
+
+    # A flow may run inside an event loop, where another one cannot be started.
+    with ThreadPoolExecutor(1) as thread:
+        return [date.astimezone(UTC) for date in thread.submit(ask).result()]
+
+
+def _run_to_resume(home: Home, flow: str, turns: Turns, turn: Turn, config: Any) -> str | None:
+    """Return the run that worked on this period before; one of another machine goes on here."""
+    run = turns.run_of(turn.period)
+    folder = run_folder(home, run) if run else None
+    if run and folder and not (folder / "run.json").exists():
+        write_atomic(folder / "config.yaml", dump_config(config))
+        then = Run(run, flow, "killed", "", turn.time, turn.time, turn.owner)
+        write_json(folder / "run.json", asdict(then))
+    return run
+
+
+def _deployment_name(flow_run: FlowRun) -> str:
+    assert flow_run.deployment_id is not None
+    with get_client(sync_client=True) as client:
+        return client.read_deployment(flow_run.deployment_id).name
+
+
+def _is_gone(turn: Turn) -> bool:
+    """Whether Prefect knows that the flow run of a turn on another machine works no more."""
+    with get_client(sync_client=True) as client:
+        try:
+            state = client.read_flow_run(turn.flow_run).state  # type: ignore[arg-type]
+        except ObjectNotFound:
+            return True
+    return state is None or not (state.is_running() or state.is_cancelling())
+
+
+def _named(used: dict[str, str | None]) -> str:
+    """Say which models a tick starts from."""
+    return ", ".join(f"{role} {reference or 'base'}" for role, reference in used.items())
+
+
+def _say(text: str) -> None:
+    """Write a line that stands on the flow run's page."""
+    try:
+        get_run_logger().info(text)
+    except MissingContextError:
+        logging.getLogger("sparring.flows").info(text)

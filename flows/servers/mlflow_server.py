@@ -1,0 +1,97 @@
+"""The MLflow server of a home: its command, its settings, and those of its clients."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from flows.servers.access import MLFLOW_PASSWORD, MLFLOW_SESSION_KEY, address, is_loopback
+from flows.servers.service import Service, read_record
+from tasks.storage.files import write_atomic
+from tasks.storage.home import Home
+
+_CLIENT = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+_ADMIN = "MLFLOW_AUTH_ADMIN_USERNAME"
+
+
+def mlflow_service(home: Home, host: str, port: int, mlruns: Path) -> Service:
+    """Return how to start the MLflow server of a home.
+
+    Its database is `mlruns/mlflow.db`, or what MLFLOW_BACKEND_STORE_URI says; files lie in
+    `mlruns/artifacts`. Processes of this machine write them there themselves, so that the records
+    hold with and without the server; those of other machines send them to the server.
+
+    Args:
+        home: the state folder; the server's log and list of users are in it.
+        host: the address to listen on.
+        port: the port to listen on.
+        mlruns: the folder of MLflow's database.
+    """
+    folder = Path(mlruns).absolute()
+    environment = {
+        **os.environ,
+        **_CLIENT,
+        "MLFLOW_WORKERS": "1",
+        # Serves chat applications; two more processes that nobody here asks anything.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    # The server must not take itself for a client of another one.
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    environment.setdefault("MLFLOW_BACKEND_STORE_URI", f"sqlite:///{folder}/mlflow.db")
+    artifacts = (folder / "artifacts").as_uri()
+    environment.setdefault("MLFLOW_ARTIFACTS_DESTINATION", artifacts)
+    if is_loopback(host) and environment["MLFLOW_ARTIFACTS_DESTINATION"] == artifacts:
+        environment.setdefault("MLFLOW_DEFAULT_ARTIFACT_ROOT", artifacts)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
+    if has_login(host):
+        command += ["--app-name", "basic-auth"]
+        environment.setdefault("MLFLOW_AUTH_CONFIG_PATH", str(_login_settings(home)))
+    base = address(host, port)
+    return Service(
+        name="mlflow",
+        title="MLflow",
+        command=command,
+        takes_socket=False,
+        environment=environment,
+        log=home.root / "mlflow" / "server.log",
+        health=f"{base}/health",
+        record={"url": base, "host": host, "port": port, "mlruns": str(folder)},
+    )
+
+
+def mlflow_environment() -> dict[str, str]:
+    """Return the variables by which a client logs in with the password we were given, if any."""
+    if not os.environ.get(MLFLOW_PASSWORD) or os.environ.get("MLFLOW_TRACKING_USERNAME"):
+        return {}
+    return {
+        "MLFLOW_TRACKING_USERNAME": os.environ.get(_ADMIN) or "admin",
+        "MLFLOW_TRACKING_PASSWORD": os.environ[MLFLOW_PASSWORD],
+    }
+
+
+def is_users_tracking(home: Home) -> bool:
+    """Whether MLFLOW_TRACKING_URI names a server the user chose, not the one of this home."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
+    return bool(uri) and uri != read_record(home, "mlflow").get("url")
+
+
+def has_login(host: str) -> bool:
+    """Whether the server asks for a password: everywhere but on loopback, there if one is set."""
+    given = bool(os.environ.get(MLFLOW_PASSWORD) and os.environ.get(MLFLOW_SESSION_KEY))
+    return given or not is_loopback(host)
+
+
+def _login_settings(home: Home) -> Path:
+    """Write MLflow's file of login settings; the password comes from the environment alone."""
+    folder = home.root / "mlflow"
+    settings = {
+        "default_permission": "READ",
+        "database_uri": f"sqlite:///{folder}/users.db",
+        "admin_username": "admin",
+        "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+    }
+    lines = "".join(f"{name} = {value}\n" for name, value in settings.items())
+    path = folder / "login.ini"
+    write_atomic(path, f"[mlflow]\n{lines}")
+    return path

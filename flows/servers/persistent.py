@@ -1,0 +1,159 @@
+"""The Prefect and the MLflow server for as long as one wants: what `sparring up` and `down` do."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from flows.servers.access import require_authentication
+from flows.servers.mlflow_server import is_users_tracking, mlflow_service
+from flows.servers.prefect_server import is_users_own
+from flows.servers.service import (
+    SERVERS,
+    Progress,
+    begin,
+    end,
+    read_record,
+    save_record,
+    servers_lock,
+    wait,
+)
+from flows.servers.shared_server import (
+    LOOPBACK,
+    Maker,
+    find_server,
+    new_server,
+    prefect_maker,
+    require_answer,
+)
+from flows.servers.supervisor import end_keeper, start_keeper
+from tasks.processes.detached import is_alive
+from tasks.settings.errors import ConfigError
+from tasks.stages.runs.run_store import list_runs
+from tasks.storage.home import Home
+from tasks.storage.locks import FileLock
+from tasks.tracking.mlflow_record.places import migration_lock
+
+
+def start_servers(
+    home: Home,
+    *,
+    mlruns: Path,
+    host: str = LOOPBACK,
+    prefect_port: int | None = None,
+    mlflow_port: int | None = None,
+    progress: Progress | None = None,
+    timeout: float = 120.0,
+) -> dict[str, str]:
+    """Start one Prefect and one MLflow server, or find them, and keep them until `stop_servers`.
+
+    One that PREFECT_API_URL or MLFLOW_TRACKING_URI names is the user's: none is started for it.
+
+    Args:
+        home: the state folder; `servers.json` remembers the ports.
+        mlruns: the folder of MLflow's database.
+        host: the address to listen on; others than loopback need passwords.
+        prefect_port: the port of Prefect; by default the one of last time, else a free one.
+        mlflow_port: the same of MLflow.
+        progress: called while they start, with the seconds so far.
+        timeout: seconds until they must answer.
+
+    Returns:
+        Address by name: `prefect` (its API) and `mlflow`.
+
+    Raises:
+        ConfigError: a port is taken; a server already runs elsewhere; no password for a `host`
+            that others reach; the user's own Prefect server does not answer.
+        StageError: a server ended or did not answer; none that this call began is left.
+    """
+    theirs = _users_own(home)
+    makers = {"prefect": prefect_maker(home), "mlflow": _mlflow(home, mlruns)}
+    ports = {"prefect": prefect_port, "mlflow": mlflow_port}
+    wanted = [name for name in SERVERS if name not in theirs]
+    require_authentication(host, prefect="prefect" in wanted, mlflow="mlflow" in wanted)
+    home.ensure()
+    tell = progress or (lambda seconds: None)
+    with servers_lock(home), ExitStack() as undo:
+        found = {name: find_server(home, name, makers[name], tell, timeout) for name in wanted}
+        for name in wanted:
+            _refuse_other_place(name, found[name], host, ports[name])
+        new = {
+            name: new_server(home, name, makers[name], host, ports[name])
+            for name in wanted
+            if not found[name]
+        }
+        if "mlflow" in new:
+            # Whoever else makes or migrates the database waits until the server has done it.
+            undo.enter_context(FileLock(migration_lock(mlruns), timeout=timeout))
+        for name, service in new.items():
+            undo.callback(_end_if_not_kept, home, name)
+            begin(home, service)
+        for name, service in new.items():
+            wait(home, service, read_record(home, name), tell, timeout)
+        for name in wanted:
+            save_record(home, name, {**read_record(home, name), "kept": True})
+        start_keeper(home)
+    return {**{name: read_record(home, name)["url"] for name in wanted}, **theirs}
+
+
+def stop_servers(home: Home, *, force: bool = False) -> list[str]:
+    """Stop the servers of a home and all their processes.
+
+    Args:
+        home: the state folder.
+        force: stop them even under a run that uses them.
+
+    Returns:
+        The names of those that were running.
+
+    Raises:
+        ConfigError: a run is at work, and `force` is False.
+    """
+    busy = [run for run in list_runs(home) if run.status == "running"] if home.runs.is_dir() else []
+    if busy and not force:
+        names = ", ".join(f"{run.id} (process {run.owner.get('pid')})" for run in busy)
+        raise ConfigError(
+            f"the servers are in use by {names}: wait for it or stop it, or give --force; a run "
+            "whose Prefect server goes away fails at its next step and can be resumed"
+        )
+    if not home.root.is_dir():
+        return []
+    with servers_lock(home):
+        end_keeper(home)
+        return [name for name in SERVERS if end(home, name)]
+
+
+def _mlflow(home: Home, mlruns: Path) -> Maker:
+    return lambda host, port: mlflow_service(home, host, port, mlruns)
+
+
+def _refuse_other_place(
+    name: str, record: dict[str, Any] | None, host: str, port: int | None
+) -> None:
+    """Refuse to say that a server is where it was asked to be when it is somewhere else."""
+    if record is None:
+        return
+    here = record.get("host", LOOPBACK)
+    if here != host or port not in (None, record["port"]):
+        raise ConfigError(
+            f"the {name} server already listens on {here}, port {record['port']}; "
+            "`sparring down` stops it"
+        )
+
+
+def _users_own(home: Home) -> dict[str, str]:
+    """Return the servers that the user's environment names; Prefect's must answer."""
+    theirs = {}
+    if is_users_own(home, url := os.environ.get("PREFECT_API_URL", "")):
+        require_answer(url)
+        theirs["prefect"] = url
+    if is_users_tracking(home):
+        theirs["mlflow"] = os.environ["MLFLOW_TRACKING_URI"]
+    return theirs
+
+
+def _end_if_not_kept(home: Home, name: str) -> None:
+    if not read_record(home, name).get("kept") and is_alive(read_record(home, name)):
+        end(home, name)

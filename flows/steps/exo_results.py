@@ -1,0 +1,138 @@
+"""Step 9 of the flow `exo`: the density ratio, what the run offers, and what the report is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from flows.configs.exo import RM, ExoConfig
+from flows.steps.exo_evaluation import Measured, Measures
+from flows.steps.exo_start import Stock
+from flows.steps.exo_training import Lessons
+from tasks.estimate_density import estimate_density
+from tasks.evaluation.exo.config import DensityConfig, ExoReportConfig
+from tasks.sample_responses import sample_responses
+from tasks.score_responses import score_responses
+from tasks.stages.artifact import EXTERNAL, Artifact
+from tasks.stages.runs.aliases import Offer
+
+_USUAL_BETA_R = 0.1
+
+
+def density_of(
+    config: ExoConfig, stock: Stock, judges: Mapping[str, Artifact], measured: Sequence[Measured]
+) -> Artifact | None:
+    """Weigh samples of the start by the last policy of each method, and by the optimal one.
+
+    Args:
+        config: The run's settings.
+        stock: Start and test prompts.
+        judges: The first one's reward defines the optimal policy.
+        measured: Every checkpoint.
+
+    Returns:
+        None where it is not wanted or no policy was trained.
+    """
+    wanted, policies = config.evaluation.density, _one_of_each(config, measured)
+    if wanted is None or not policies:
+        return None
+    judge = judges[config.judges()[0]]
+    label = "for the density ratio"
+    samples = sample_responses(
+        stock.start,
+        stock.test,
+        config=config.rollout(config.temperature, wanted.samples, wanted.prompts),
+        seed=config.seed,
+        label=label,
+    )
+    scored = score_responses(judge, samples, config=config.scoring(), label=label)
+    settings = DensityConfig(
+        limits=config.limits,
+        template=config.model.template,
+        temperature=config.temperature,
+        beta=wanted.beta or _beta(config),
+        prompts=wanted.prompts,
+        bandwidth=wanted.bandwidth,
+    )
+    return estimate_density(stock.start, policies, scored, config=settings)
+
+
+def offer_best(
+    config: ExoConfig,
+    stock: Stock,
+    lessons: Lessons,
+    measures: Measures,
+    measured: Sequence[Measured],
+) -> Offer | None:
+    """Return the best last checkpoint with what the gate needs to judge it.
+
+    The best has the highest reward by the first judge, of those within `evaluation.max_kl`. There
+    is none where the oracle is the reward: such a run is an experiment.
+    """
+    most = config.evaluation.max_kl
+    within = [
+        one
+        for one in measured
+        if one.policy is not None
+        and one.entry.is_last
+        and (most is None or one.evaluation.metrics.get("kl", 0.0) <= most)
+    ]
+    if lessons.reward_model is None or not within:
+        return None
+    score = f"score/{config.judges()[0]}"
+    best = max(within, key=lambda one: one.evaluation.metrics.get(score, 0.0))
+    assert best.policy is not None, "best-of-N is no model"
+    return Offer(
+        {"policy": best.policy, "reward_model": lessons.reward_model},
+        {
+            "test": stock.test,
+            "start": stock.start,
+            # The playground's world is no stage's output; the gate finds it by the configuration.
+            **{name: one for name, one in measures.judges.items() if one.stage != EXTERNAL},
+            "start evaluation": measures.opponents[config.temperature]["start"],
+            "policy evaluation": best.evaluation,
+            "reward model evaluation": lessons.weighed[RM],
+        },
+        config.model_dump(mode="json"),
+    )
+
+
+def report_config(config: ExoConfig, contenders: Sequence[Measured]) -> ExoReportConfig:
+    """Return what the report must know about the contenders.
+
+    Args:
+        config: The run's settings.
+        contenders: In the order of the tables.
+    """
+    judges, evaluation = config.judges(), config.evaluation
+    return ExoReportConfig(
+        entries=tuple(one.entry for one in contenders),
+        judge=judges[0],
+        reward_model=RM if RM in judges else None,
+        facts={
+            "supervision": config.supervision.replace("_", " "),
+            "preferences": "labelled by the oracle" if config.is_labelled else "given",
+            "temperature τ": f"{config.temperature:g}",
+            "test prompts": f"{evaluation.prompts}, {evaluation.samples} completions each",
+            "seed": str(config.seed),
+        },
+        examples=evaluation.examples,
+        bootstrap_samples=evaluation.bootstrap_samples,
+    )
+
+
+def _one_of_each(config: ExoConfig, measured: Sequence[Measured]) -> dict[str, Artifact]:
+    """Return the last policy of the first branch of each method and K, by its name."""
+    found: dict[tuple[str, int | None], Measured] = {}
+    for one in measured:
+        entry = one.entry
+        if one.policy and entry.is_last and entry.temperature == config.temperature:
+            found.setdefault((entry.method, entry.responses), one)
+    return {one.entry.name: one.policy for one in found.values() if one.policy}
+
+
+def _beta(config: ExoConfig) -> float:
+    """Return β of the optimal policy that the first branch aims at."""
+    for branch in config.all_branches():
+        if branch.beta_pi is not None:
+            return branch.beta_pi * (branch.beta_r or _USUAL_BETA_R)
+    return config.ppo.kl_coef

@@ -1,0 +1,131 @@
+"""The user's files and folders as inputs of a flow, so that their content is part of every key."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from flows.configs.recurring import RecurringConfig
+from tasks.data.config import DataConfig
+from tasks.data.playground.generator import ensure_playground
+from tasks.data.text_config import TextsConfig
+from tasks.initialise_policy import initialise_policy
+from tasks.models.base_policy import PolicyModelConfig
+from tasks.settings.errors import ConfigError
+from tasks.stages.artifact import Artifact, external_artifact
+from tasks.stages.runs.context import current_run
+from tasks.stages.runs.references import referenced_artifact
+
+_MAKERS = {
+    "policy": ("update_policy", "reinforce_policy", "initialise_policy"),
+    "reward_model": ("update_reward_model",),
+}
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+
+
+def file_artifact(path: str | Path | None) -> Artifact | None:
+    """Return a file or folder of the user's as an input; None where none is named.
+
+    Args:
+        path: As written in the config.
+
+    Raises:
+        ConfigError: There is no such file or folder.
+    """
+    return None if path is None else _existing(path)
+
+
+def model_artifact(name: str, template: str | None, label: str) -> Artifact:
+    """Return a model that the config names: its folder as it lies, a hub model as stored here.
+
+    Args:
+        name: Model folder; or hub name, where there is no such folder.
+        template: Chat template by name; None for the tokenizer's own.
+        label: What it is for.
+
+    Raises:
+        ConfigError: There is no such folder, and it can be no hub name.
+    """
+    if Path(name).exists() or not _HUB_NAME.fullmatch(name):
+        return _existing(name)
+    settings = PolicyModelConfig(hub=name, template=template)
+    return initialise_policy([], None, config=settings, seed=0, label=label)
+
+
+def start_artifact(reference: str, role: str) -> Artifact:
+    """Return the finished model that a run starts from.
+
+    Args:
+        reference: `STAGE/KEY`.
+        role: `policy` or `reward_model`, the key below `start` in the config.
+
+    Raises:
+        ConfigError: There is no such artifact, or it is no such model.
+    """
+    named = f"start.{role}"
+    artifact = referenced_artifact(current_run().home, reference, f"start {role}", said_by=named)
+    if artifact.stage not in _MAKERS[role]:
+        raise ConfigError(
+            f"{named} is the output of {artifact.stage}, and no {role.replace('_', ' ')}: name one "
+            f"of {' or '.join(_MAKERS[role])}"
+        )
+    return artifact
+
+
+def input_digests(config: RecurringConfig) -> dict[str, str]:
+    """Return the digest of every file and folder of the user's that a run would read, by path.
+
+    Raises:
+        ConfigError: One is missing.
+    """
+    if playground := config.playground():
+        ensure_playground(playground)
+    return {path: _existing(path).digest for path in config.files()}
+
+
+def check_inputs(config: RecurringConfig) -> None:
+    """Refuse other data than the run was begun with, where its config says what that was.
+
+    Raises:
+        ConfigError: A file changed, came or went; it is named.
+    """
+    if not config.inputs:
+        return
+    found = input_digests(config)
+    for path in sorted(found.keys() | config.inputs.keys()):
+        now, then = found.get(path, "not there"), config.inputs.get(path, "not there")
+        if now != then:
+            raise ConfigError(
+                f"{path} is {now}, and was {then} when this run was begun: put the old data back "
+                "to finish this run; the next tick takes the new data"
+            )
+
+
+def source_artifacts(config: DataConfig | TextsConfig) -> list[Artifact]:
+    """Return every local file that a data configuration names, in the order of its keys.
+
+    The playground's files are generated where they are missing. A hub data set has no file here;
+    its name and revision are in the key through the config.
+
+    Args:
+        config: Of dialogues or of plain texts.
+
+    Raises:
+        ConfigError: A file is missing, or the playground's folder holds another playground.
+    """
+    if isinstance(config, DataConfig) and config.playground:
+        ensure_playground(config.playground)
+    return [external_artifact(path) for path in config.local_files()]
+
+
+def oracle_artifact(config: DataConfig) -> Artifact | None:
+    """Return the world that knows the true reward, where the data comes from the playground."""
+    if config.playground is None:
+        return None
+    return external_artifact(Path(config.playground.folder) / "world.json")
+
+
+def _existing(path: str | Path) -> Artifact:
+    if not Path(path).exists():
+        raise ConfigError(f"there is no file or folder '{path}'; check the path in the config")
+    return external_artifact(Path(path))

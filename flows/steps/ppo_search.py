@@ -1,0 +1,76 @@
+"""Tuning PPO for the flow `exo`: trials on the training prompts, chosen by dev prompts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from flows.configs.exo import ExoConfig
+from flows.configs.exo_sweep import Branch
+from flows.placement.local_workers import Lanes
+from flows.steps.exo_evaluation import Measures
+from flows.steps.exo_start import Stock
+from tasks.reinforce_policy import reinforce_policy
+from tasks.stages.artifact import Artifact
+from tasks.stages.runs.context import current_run
+from tasks.training.ppo.config import PpoConfig
+
+_JUDGE = "reward"
+
+
+class _Trial(NamedTuple):
+    """One combination of knobs."""
+
+    name: str
+    """What people call it."""
+    settings: PpoConfig
+    """Its settings."""
+
+
+def tune_ppo(
+    config: ExoConfig, stock: Stock, rewarder: Artifact | None, lanes: Lanes
+) -> PpoConfig | None:
+    """Return the best of the settings that the search tries; None where there is no search.
+
+    What is best is decided on dev prompts by what PPO itself maximises: reward − kl_coef · KL. In a
+    plan whose trials are still to run, the first trial stands for it.
+
+    Args:
+        config: The run's settings.
+        stock: Prompts and start.
+        rewarder: The reward that policies are trained with.
+        lanes: Where the trials run side by side.
+    """
+    search = config.ppo_search
+    if search is None:
+        return None
+    assert rewarder is not None, "the configuration was refused without one"
+    measures = Measures(config, stock.start, stock.dev, {_JUDGE: rewarder})
+    found = search.settings(config.ppo, config.seed)
+    trials = [_Trial(f"ppo trial {i}/{len(found)}", one) for i, one in enumerate(found, 1)]
+
+    def run(trial: _Trial) -> Artifact:
+        branch = Branch(method="ppo", temperature=config.temperature, seed=config.seed)
+        settings = config.ppo_of(branch, trial.settings).model_copy(update={"snapshots": 1})
+        policy = reinforce_policy(
+            stock.start,
+            rewarder,
+            stock.train,
+            stock.start,
+            config=settings,
+            seed=config.seed,
+            label=trial.name,
+        )
+        return measures.checkpoint(trial.name, policy, config.temperature, search.prompts)
+
+    evaluations = lanes.each(trials, run)
+    if any(evaluation.is_pending for evaluation in evaluations):
+        return trials[0].settings
+    worth = [
+        evaluation.metrics[f"score/{_JUDGE}"] - trial.settings.kl_coef * evaluation.metrics["kl"]
+        for trial, evaluation in zip(trials, evaluations, strict=True)
+    ]
+    best = max(range(len(trials)), key=worth.__getitem__)
+    current_run().progress.note(
+        "ppo search", f"{trials[best].name} is best on dev: {worth[best]:.3f} reward units"
+    )
+    return trials[best].settings

@@ -1,0 +1,152 @@
+"""`sparring doctor` looks and says; it never writes, whatever it finds."""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from flows.cli.doctor import examine, show_machine_report
+from tasks.processes.identity import current_process
+from tasks.stages.manifest import Manifest, artifact_folder, commit_manifest
+from tasks.stages.runs.run_store import Run
+from tasks.storage.digests import digest_tree, directory_md5
+from tasks.storage.errors import StorageError
+from tasks.storage.files import write_json
+from tasks.storage.home import Home
+
+WEIGHTS = "model.safetensors"
+DEAD = replace(current_process(), started=current_process().started - 1)
+
+
+def add_artifact(home: Home, key: str, *, content: str = "weights") -> Path:
+    folder = artifact_folder(home, "update_policy", key)
+    folder.mkdir(parents=True)
+    (folder / WEIGHTS).write_text(content)
+    files = tuple(digest_tree(folder))
+    digest = directory_md5(list(files))
+    commit_manifest(home, Manifest(key, "update_policy", 1, None, 0, {}, digest, files, {}))
+    return folder
+
+
+def add_run(home: Home, name: str, owner: Any) -> Path:
+    run = Run(name, "apo", "running", "", "2026-01-01", "2026-01-01", owner.to_json())
+    write_json(home.runs / name / "run.json", asdict(run))
+    return home.runs / name / "run.json"
+
+
+def add_lease(home: Home, key: str, owner: Any) -> Path:
+    write_json(home.leases / f"{key}.json", {"token": 1, "owner": owner and owner.to_json()})
+    return home.leases / f"{key}.json"
+
+
+def look(home: Home) -> dict[str, tuple[bool, str]]:
+    """What is found, after seeing that looking left no trace."""
+    before = snapshot(home.root.parent)
+    found = {one.subject: (one.ok, one.detail) for one in examine(home)}
+    assert snapshot(home.root.parent) == before
+    return found
+
+
+def snapshot(folder: Path) -> dict[str, Any]:
+    return {
+        path.relative_to(folder).as_posix(): (
+            path.stat().st_mtime_ns,
+            path.read_bytes() if path.is_file() else None,
+        )
+        for path in folder.rglob("*")
+    }
+
+
+def test_before_the_first_run_nothing_is_there_and_nothing_is_made(tmp_path: Path) -> None:
+    found = look(Home(tmp_path / "deep" / "home"))
+    ok, detail = found["store"]
+    assert ok and detail.startswith("nothing at") and detail.endswith("the first run makes it")
+    assert "runs" not in found
+    assert list(tmp_path.iterdir()) == []
+    assert str(tmp_path) in found["free disk"][1]
+    assert found["libraries"][0] and "torch" in found["libraries"][1]
+
+
+def test_an_empty_store_is_well(home: Home) -> None:
+    found = look(home)
+    assert found["store"] == (True, f"0 artifacts, 0.00 GB in {home.store}")
+    assert found["runs"] == (True, "none was killed")
+    assert found["leases"] == (True, "none is stale")
+
+
+def test_a_healthy_store_is_well(home: Home) -> None:
+    add_artifact(home, "a" * 64)
+    add_run(home, "apo-1", current_process())
+    add_lease(home, "b" * 64, current_process())
+    add_lease(home, "c" * 64, None)
+    found = look(home)
+    assert found["store"][1].startswith("1 artifacts")
+    assert all(found[name][0] for name in ("store", "runs", "leases"))
+
+
+@pytest.mark.parametrize("damage", ["missing", "shorter", "manifest"])
+def test_a_damaged_artifact_is_named(home: Home, damage: str) -> None:
+    add_artifact(home, "a" * 64)
+    folder = add_artifact(home, "b" * 64)
+    if damage == "missing":
+        (folder / WEIGHTS).unlink()
+    elif damage == "shorter":
+        (folder / WEIGHTS).write_text("weigh")
+    else:
+        path = home.manifests / "update_policy" / f"{'b' * 64}.json"
+        path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
+    ok, detail = look(home)["store"]
+    assert not ok
+    assert f"damaged: {'b' * 12}, they run again when needed" in detail
+
+
+def test_killed_runs_and_stale_leases_say_what_to_do(home: Home) -> None:
+    add_run(home, "apo-dead", DEAD)
+    add_run(home, "apo-alive", current_process())
+    add_lease(home, "a" * 64, DEAD)
+    found = look(home)
+    assert found["runs"] == (False, "killed: apo-dead; `sparring resume RUN`")
+    assert found["leases"] == (False, "1 of dead processes; the next attempt takes them over")
+
+
+def test_a_lease_of_another_machine_may_be_alive(home: Home) -> None:
+    elsewhere = replace(DEAD, boot="another", host=f"not-{socket.gethostname()}")
+    add_lease(home, "a" * 64, elsewhere)
+    assert look(home)["leases"][0]
+
+
+def test_files_that_cannot_be_read_are_findings_not_failures(home: Home) -> None:
+    add_run(home, "apo-1", current_process()).write_text("{")
+    add_lease(home, "a" * 64, DEAD).write_text("")
+    found = look(home)
+    ok, detail = found["runs"]
+    assert not ok and "run.json is not valid JSON" in detail and "move that run's folder" in detail
+    assert found["leases"][0]
+
+
+@pytest.mark.parametrize(
+    ("version", "words"), [('{"layout": 99}', "upgrade sparring"), ("{", "not valid JSON")]
+)
+def test_a_store_of_another_version_is_not_judged(home: Home, version: str, words: str) -> None:
+    (home.root / "version.json").write_text(version)
+    before = snapshot(home.root)
+    with pytest.raises(StorageError, match=words):
+        examine(home)
+    assert snapshot(home.root) == before
+
+
+def test_printed_as_json_or_as_a_plain_table(home: Home, capsys: pytest.CaptureFixture) -> None:
+    console = Console(width=200)
+    show_machine_report(console, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert [one["subject"] for one in found] == [one.subject for one in examine(home)]
+    show_machine_report(console, as_json=False)
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "free disk" in shown and "none was killed" in shown

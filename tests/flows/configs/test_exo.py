@@ -1,0 +1,125 @@
+"""What a configuration of the flow `exo` may say, and what is refused with the key's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.configs.exo import ExoConfig
+from flows.configs.exo_evaluation import PpoSearch
+from tasks.settings.errors import ConfigError
+from tasks.settings.loading import apply_overrides, load_config, validate
+from tasks.training.ppo.config import PpoConfig
+
+SMALL = Path(__file__).parent / "configs" / "exo-small.yaml"
+
+
+def config(*overrides: str) -> ExoConfig:
+    return validate(ExoConfig, apply_overrides(load_config(SMALL), overrides), "exo-small.yaml")
+
+
+def labels(*overrides: str) -> list[str]:
+    found = config(*overrides)
+    return [branch.label(found.temperature) for branch in found.all_branches()]
+
+
+def test_a_sweep_is_every_combination_in_its_order() -> None:
+    sweep = "{method: exo_rw, beta_pi: [0.1, 0.5], responses: [2, 4], seeds: [0, 1]}"
+    assert labels(f"branches=[{sweep}]") == [
+        f"exo_rw K{k} βπ{beta} βr0.1 s{seed}"
+        for beta in ("0.1", "0.5")
+        for k in (2, 4)
+        for seed in (0, 1)
+    ]
+
+
+def test_what_a_branch_does_not_name_is_the_runs() -> None:
+    wanted = [
+        "branches=[{method: exo_pref, epsilon: 0.01}, {method: sft, temperatures: 0.5}]",
+        "seed=3",
+    ]
+    assert labels(*wanted) == ["exo_pref βπ0.5 ε0.01 s3", "sft τ0.5 s3"]
+    found = config(*wanted)
+    assert found.temperatures() == [0.8, 0.5]
+    update = found.all_branches()[0].update(found.shared_update())
+    assert (update.method, update.temperature) == ("exo_pref", 0.8)
+    assert update.training == found.training
+    # The best of a pair is the chosen response.
+    assert found.all_branches()[1].update(found.shared_update()).method == "rjs"
+
+
+def test_a_configuration_that_was_written_down_is_read_back() -> None:
+    """As `resume`, a tick and the gate do."""
+    found = config("branches=[{method: ppo, kl_coef: 0.3}, {method: exo_rw, responses: [2, 4]}]")
+    again = ExoConfig.model_validate(found.model_dump(mode="json"))
+    assert again == found and again.all_branches() == found.all_branches()
+
+
+def test_ppo_reads_and_draws_as_the_run_does() -> None:
+    found = config("branches=[{method: ppo, kl_coef: 0.3}]")
+    settings = found.ppo_of(found.all_branches()[0])
+    assert (settings.temperature, settings.template, settings.kl_coef) == (0.8, "plain", 0.3)
+    assert settings.limits.max_response_tokens == found.sampling.max_new_tokens
+    assert settings.snapshots == found.training.snapshots
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("branches=[]", "branches"),
+        ("branches=[{method: exo_rv}]", "exo_rw"),
+        ("branches=[{method: dpo, beta_r: 0.1}]", "dpo has no beta_r; its coefficients: beta_pi"),
+        ("branches=[{method: exo_pref, epsilon: 0.5}]", r"epsilon must be in \(0, 1/2\), got"),
+        ("branches=[{method: exo_pref, epsilon: 0}]", "epsilon"),
+        ("branches=[{method: exo_rw, beta_pi: -1}]", "beta_pi"),
+        ("branches=[{method: exo_rw, beta_r: 0}]", "beta_r"),
+        ("branches=[{method: exo_rw, responses: 1}]", "responses"),
+        ("branches=[{method: exo_rw, responses: 8}]", "K = 8 samples per prompt, .* is 4: raise"),
+        ("branches=[{method: sft}, {method: sft}]", "the branch 'sft s0' is there twice"),
+        ("branches=[{method: best_of_n, training: {}}]", "best_of_n does not read `training`"),
+        ("supervision=preferences", "best_of_n needs rewards, and supervision is preferences"),
+        ("reward.objective=apo_rm", "learns from preferences alone"),
+        ("sampling.top_k=5", "top_k and top_p cut the distribution"),
+        ("sampling.temperature=0.5", "sampling.temperature is 0.5 and temperature 0.8"),
+        ("sampling.max_new_tokens=300", "max_response_tokens is 128"),
+        ("data=null", "either `data` .* or `texts`"),
+        ("gate={tester: RM_Test}", "gate.tester is .RM_Test., no judge of this run.* oracle, RM"),
+        ("ppo.processes=2", "PPO trains in one process"),
+        ("ppo_search={trials: 3}", "name the values of at least one knob"),
+        ("placement.side_by_side=0", "side_by_side"),
+        ("evaluation.density.beta=0", "density.beta"),
+    ],
+)
+def test_a_wrong_key_is_named(override: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        config(override)
+
+
+def test_without_an_oracle_nobody_can_label() -> None:
+    plain = ["data.playground=null", "data.preferences=[{path: pairs.jsonl}]"]
+    assert config(*plain).judges() == ("RM",)
+    for override in ("supervision=oracle", "preferences=labelled"):
+        with pytest.raises(ConfigError, match="nobody knows the true reward"):
+            config(*plain, override)
+
+
+def test_the_judges_follow_from_who_knows_what() -> None:
+    assert config().judges() == ("oracle", "RM")
+    assert config("supervision=oracle").judges() == ("oracle",)
+
+
+def test_a_search_tries_the_grid_or_a_seeded_part_of_it() -> None:
+    grid = PpoSearch(trials=4, total_steps=(2, 4), actor_learning_rate=(1e-4, 1e-3))
+    found = grid.settings(PpoConfig(kl_coef=0.7), seed=0)
+    assert [(one.total_steps, one.actor_learning_rate) for one in found] == [
+        (2, 1e-4),
+        (2, 1e-3),
+        (4, 1e-4),
+        (4, 1e-3),
+    ]
+    assert {one.kl_coef for one in found} == {0.7}
+    fewer = grid.model_copy(update={"trials": 3})
+    drawn = fewer.settings(PpoConfig(), seed=1)
+    assert len({one.model_dump_json() for one in drawn}) == 3
+    assert drawn == fewer.settings(PpoConfig(), seed=1)

@@ -1,0 +1,140 @@
+"""Branches side by side: results keep their order, errors end the work, a killed lane goes on."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.placement.local_workers import side_by_side
+from tasks.stages.manifest import list_manifests
+from tasks.stages.runs.context import RunContext
+from tasks.storage.home import Home
+from tests.flows.command import Shell, sets, wait_until
+
+SMALL = Path(__file__).parent / "configs" / "exo-small.yaml"
+TWO = sets(
+    "branches=[{method: exo_rw, beta_pi: 0.5, beta_r: 0.5, responses: 4}, {method: exo_pref}]",
+    "evaluation.density=null",
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunContext:
+    return RunContext(Home(tmp_path), "run-1", remote=None)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_results_stand_in_the_order_of_the_items(run: RunContext, count: int) -> None:
+    first_may_end = threading.Event()
+
+    def work(item: int) -> tuple[int, str]:
+        # With several lanes the first item ends after the second.
+        if count > 1 and item == 0:
+            first_may_end.wait(60)
+        first_may_end.set()
+        return item * item, threading.current_thread().name
+
+    with side_by_side(run, count) as lanes:
+        found = lanes.each(range(4), work)
+    assert [square for square, _ in found] == [0, 1, 4, 9]
+    assert all(name.startswith("lane") == (count > 1) for _, name in found)
+    assert run.dispatch is None
+
+
+def test_after_an_error_nothing_more_is_begun_and_what_was_begun_is_finished(
+    run: RunContext,
+) -> None:
+    begun, ended, failed = [], [], threading.Event()
+
+    def work(item: int) -> None:
+        begun.append(item)
+        if item == 0:
+            failed.wait(60)
+            ended.append(item)
+            return
+        failed.set()
+        raise ValueError(f"item {item} cannot be done")
+
+    with side_by_side(run, 2) as lanes, pytest.raises(ValueError, match="item 1 cannot be done"):
+        lanes.each(range(50), work)
+    assert ended == [0] and len(begun) < 50
+
+
+def test_a_plan_takes_branches_one_by_one(run: RunContext) -> None:
+    run.mode = "plan"
+    with side_by_side(run, 4) as lanes:
+        assert (
+            lanes.each([1, 2], lambda _: threading.current_thread())
+            == [threading.main_thread()] * 2
+        )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    shell = Shell(tmp_path_factory.mktemp("undisturbed"))
+    shell("run", "exo", "-c", str(SMALL), *TWO, "--set", "placement.side_by_side=1")
+    return shell
+
+
+def lane_processes(process: psutil.Process) -> list[psutil.Process]:
+    return [
+        child
+        for child in process.children(recursive=True)
+        if "flows.placement.local_worker" in " ".join(child.cmdline())
+    ]
+
+
+def start(tmp_path: Path, undisturbed: Shell) -> tuple[Shell, psutil.Process, object]:
+    """Start the run, and wait until a lane has begun to train."""
+    shell = Shell(tmp_path)
+    shutil.copytree(undisturbed.folder / "data", tmp_path / "data")
+    process = shell.start("run", "exo", "-c", str(SMALL), *TWO)
+    parent = psutil.Process(process.pid)
+
+    def trains() -> bool:
+        assert process.poll() is None, process.communicate()
+        begun = [one for one in shell.events() if one["event"] == "started"]
+        return any("exo_rw" in one["label"] for one in begun) and bool(lane_processes(parent))
+
+    wait_until(trains)
+    return shell, parent, process
+
+
+@pytest.mark.slow
+def test_a_killed_lane_is_begun_again_and_ends_with_the_same_bytes(
+    tmp_path: Path, undisturbed: Shell
+) -> None:
+    shell, parent, process = start(tmp_path, undisturbed)
+    for lane in lane_processes(parent):
+        lane.kill()
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err
+    assert "ended by signal 9; it is begun again" in out
+    assert digests(shell) == digests(undisturbed)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_told_to_end_saves_its_lanes_and_resumes(
+    tmp_path: Path, undisturbed: Shell
+) -> None:
+    shell, parent, process = start(tmp_path, undisturbed)
+    lanes = lane_processes(parent)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=900)
+    assert process.returncode == 130
+    assert not psutil.wait_procs(lanes, timeout=30)[1], "no lane outlives its run"
+    shell("resume", "latest")
+    assert digests(shell) == digests(undisturbed)
+
+
+def digests(shell: Shell) -> dict[str, str]:
+    return {
+        f"{one.stage}/{one.label}": one.digest
+        for one in list_manifests(shell.home)
+        if one.stage.startswith(("update_", "evaluate_"))
+    }

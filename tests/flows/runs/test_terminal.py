@@ -1,0 +1,97 @@
+"""What a person sees: bars on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import io
+import typing
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from flows.runs.terminal import STATE_STYLES, TerminalSink, span, state_text, table
+from tasks.stages.runs.context import StageRecord, StageState
+
+RECORD = StageRecord("update_policy", "epoch 1", "k" * 64, "running", attempt=1)
+
+
+def record(state: StageState, seconds: float = 0.0, error: str = "") -> StageRecord:
+    return StageRecord("update_policy", "epoch 1", "k" * 64, state, 1, seconds, error=error)
+
+
+def play(console: Console) -> None:
+    """A stage that runs, then one that was done before, then one that fails."""
+    sink = TerminalSink(console)
+    with sink.live():
+        sink.stage_started(RECORD)
+        sink.progress(RECORD.title, 3, 10, "steps")
+        sink.metrics(RECORD.title, {"loss": 0.25}, 3)
+        sink.metrics(RECORD.title, {"lr": 0.1}, 3)
+        sink.note(RECORD.title, "[red]12%[/red] of responses were cut")
+        sink.stage_finished(record("completed", 12.34))
+        sink.stage_finished(record("cached", 0.01))
+        sink.stage_finished(record("failed", 1.0, "no [/room] on disk"))
+
+
+def test_without_a_terminal_there_are_lines_and_no_escape_codes() -> None:
+    out = io.StringIO()
+    play(Console(file=out, width=40))
+    assert out.getvalue().splitlines() == [
+        "  update_policy · epoch 1: [red]12%[/red] of responses were cut",
+        "✓ update_policy · epoch 1  completed 12.3 s",
+        "= update_policy · epoch 1  cached ",
+        "✗ update_policy · epoch 1  failed 1.0 s  no [/room] on disk",
+    ]
+
+
+def test_on_a_terminal_the_bar_shows_and_leaves_the_same_lines() -> None:
+    out = io.StringIO()
+    play(Console(file=out, width=200, force_terminal=True, color_system="truecolor"))
+    text = out.getvalue()
+    assert "\x1b[" in text
+    plain = Text.from_ansi(text).plain
+    assert "✓ update_policy · epoch 1  completed 12.3 s" in plain
+    assert "[red]12%[/red] of responses were cut" in plain
+
+
+def test_what_nobody_started_is_passed_over() -> None:
+    out = io.StringIO()
+    sink = TerminalSink(Console(file=out, force_terminal=True))
+    sink.progress("unknown", 1, 2, "steps")
+    sink.metrics("unknown", {"loss": 1.0}, 1)
+    assert out.getvalue() == ""
+
+
+def test_every_state_has_a_mark_and_colour() -> None:
+    assert set(typing.get_args(StageState)) <= set(STATE_STYLES)
+    assert state_text("cached").plain == "= cached"
+    assert state_text("lost").plain == "? lost"
+
+
+def test_cells_are_shown_as_they_are() -> None:
+    out = io.StringIO()
+    rows = [("[bold]x[/bold]", 1), (Text("y", style="red"), None)]
+    Console(file=out, width=80).print(table(("name", "n"), rows, title="runs"))
+    shown = out.getvalue()
+    assert "[bold]x[/bold]" in shown and "None" in shown and "\x1b" not in shown
+    assert shown.startswith("runs")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (None, ""),
+        (0.0, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (12.4, "12 s"),
+        (99.4, "99 s"),
+        (99.6, "1 min 40 s"),
+        (185, "3 min 05 s"),
+        (3599.6, "1 h 00 min"),
+        (7800, "2 h 10 min"),
+        (100 * 3600, "100 h 00 min"),
+    ],
+)
+def test_a_time_for_people(seconds: float | None, words: str) -> None:
+    assert span(seconds) == words
