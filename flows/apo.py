@@ -19,11 +19,10 @@ from flows.steps.inputs import (
     start_artifact,
 )
 from tasks.collect_gold import collect_gold
-from tasks.compute_reference import compute_reference
+from tasks.compute_reference_logps import compute_reference
 from tasks.initialise_policy import initialise_policy
 from tasks.pair_with_gold import pair_with_gold
 from tasks.prepare_data import prepare_data
-from tasks.reinforce_policy import reinforce_policy
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
 from tasks.stages.artifact import Artifact
@@ -31,8 +30,9 @@ from tasks.stages.runs.aliases import Offer
 from tasks.stages.runs.context import current_run
 from tasks.training.methods.reward_objectives import get_reward_objective
 from tasks.update_policy import update_policy
+from tasks.update_policy_by_ppo import reinforce_policy
 from tasks.update_reward_model import update_reward_model
-from tasks.write_report import write_report
+from tasks.write_apo_report import write_report
 
 
 class Ring(NamedTuple):

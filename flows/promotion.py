@@ -11,8 +11,8 @@ from typing import Any
 
 from flows.registry import find_flow
 from flows.runs.flow_decorator import sparring_flow
+from tasks.decide_promotion import promote
 from tasks.evaluation.config import GateCheck, GateConfig
-from tasks.promote import promote
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import Artifact

@@ -14,7 +14,7 @@ from flows.steps.inputs import oracle_artifact
 from tasks.evaluate_policy import evaluate_policy
 from tasks.evaluation.config import PolicyEvaluation
 from tasks.evaluation.exo.config import BestOfN, ExoEntry
-from tasks.pick_best import pick_best
+from tasks.pick_best_of_n import pick_best
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
 from tasks.stages.artifact import Artifact

@@ -13,7 +13,7 @@ from flows.steps.inputs import (
     source_artifacts,
     start_artifact,
 )
-from tasks.cut_prompts import cut_prompts
+from tasks.extract_prompts import cut_prompts
 from tasks.initialise_policy import initialise_policy
 from tasks.prepare_data import prepare_data
 from tasks.prepare_texts import prepare_texts

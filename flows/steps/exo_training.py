@@ -9,14 +9,14 @@ from flows.configs.exo_sweep import Branch
 from flows.placement.local_workers import Lanes
 from flows.steps.exo_start import Stock
 from flows.steps.ppo_search import tune_ppo
-from tasks.compute_reference import compute_reference
-from tasks.reinforce_policy import reinforce_policy
+from tasks.compute_reference_logps import compute_reference
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
 from tasks.stages.artifact import Artifact
 from tasks.training.config import ReferenceConfig
 from tasks.training.ppo.config import PpoConfig
 from tasks.update_policy import update_policy
+from tasks.update_policy_by_ppo import reinforce_policy
 
 _GROUPWISE = ("exo_rw", "dpo_rw")
 _COMPARED = (*_GROUPWISE, "exo_pref", "dpo")

@@ -9,10 +9,10 @@ from flows.configs.exo_sweep import Branch
 from flows.placement.local_workers import Lanes
 from flows.steps.exo_evaluation import Measures
 from flows.steps.exo_start import Stock
-from tasks.reinforce_policy import reinforce_policy
 from tasks.stages.artifact import Artifact
 from tasks.stages.runs.context import current_run
 from tasks.training.ppo.config import PpoConfig
+from tasks.update_policy_by_ppo import reinforce_policy
 
 _JUDGE = "reward"
 
