@@ -52,10 +52,10 @@ HEAVY = set(
 LIGHT_FOLDERS = set("tasks.stages tasks.settings tasks.storage tasks.data tasks.tracking".split())
 # These run before Prefect is imported: it reads its settings from the environment then.
 BEFORE_PREFECT = {
-    f"flows.{name}"
+    f"flows.servers.{name}"
     for name in (
-        "servers kept_servers services prefect_server prefect_process mlflow_server keeper exposure"
-        " processes busy_database"
+        "shared_server persistent service prefect_server prefect_process mlflow_server supervisor"
+        " access sqlite_retry"
     ).split()
 }
 # A child's log is no part of the store.
@@ -190,7 +190,7 @@ def placement(source: Source) -> Iterator[str]:
 
 def lightness(source: Source) -> Iterator[str]:
     """Heavy libraries are imported in the function that needs them, where start-up counts."""
-    is_command_line = source.name == "flows.cli" or _within(source.name, "flows.verbs")
+    is_command_line = source.name == "flows.cli.main" or _within(source.name, "flows.cli.commands")
     light = source.folder in LIGHT_FOLDERS or source.is_task_file or is_command_line
     # The environment must be set before Prefect is imported.
     before_prefect = is_command_line or source.name in BEFORE_PREFECT

@@ -107,8 +107,8 @@ BREAKS = {
         ("tasks.models.policy", "import trl"),
     ],
     "lightness": [
-        ("flows.cli", "import torch"),
-        ("flows.cli", "import prefect"),
+        ("flows.cli.main", "import torch"),
+        ("flows.cli.main", "import prefect"),
         ("flows.servers.shared_server", "from prefect import get_client"),
         ("tasks.prepare_data", "try:\n    import datasets\nexcept ImportError:\n    pass"),
         ("tasks.tracking.mlflow_record", "class A:\n    import mlflow"),

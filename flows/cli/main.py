@@ -6,8 +6,8 @@ Exit codes: 0 ok; 1 failed after it started; 2 usage or configuration; 3 drift o
 
 from __future__ import annotations
 
+from flows.cli.commands import inspection, lineage, recurring, remote, retention, runs, servers
 from flows.cli.commands.app import app
-from flows.cli.main.commands import inspection, lineage, recurring, remote, retention, runs, servers
 
 VERBS = (runs, inspection, servers, lineage, remote, recurring, retention)
 """The modules whose import registers the verbs, in the order of the help page."""
@@ -16,7 +16,3 @@ VERBS = (runs, inspection, servers, lineage, remote, recurring, retention)
 def main() -> None:
     """Run the command line."""
     app()
-
-
-if __name__ == "__main__":
-    main()

@@ -20,7 +20,7 @@ def push(
     as_json: AsJson = False,
 ) -> None:
     """Copy an artifact, or all that a run used, to the remote (SPARRING_REMOTE)."""
-    from flows.cli.main import remote
+    from flows.cli import remote
 
     remote.show_transfer(remote.push(name, verify=verify), "pushed", console, as_json=as_json)
 
@@ -28,6 +28,6 @@ def push(
 @app.command()
 def pull(name: Name, as_json: AsJson = False) -> None:
     """Bring an artifact, or all that a run used, from the remote (SPARRING_REMOTE)."""
-    from flows.cli.main import remote
+    from flows.cli import remote
 
     remote.show_transfer(remote.pull(name), "pulled", console, as_json=as_json)

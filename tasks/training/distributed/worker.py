@@ -1,4 +1,4 @@
-"""One of the processes of a training: `python -m tasks.training.distributed.worker ORDER`, from torchrun."""
+"""One process of a training; torchrun runs `python -m tasks.training.distributed.worker ORDER`."""
 
 from __future__ import annotations
 

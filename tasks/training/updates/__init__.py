@@ -1,1 +1,1 @@
-"""One file per model that is trained: policy, reward model, classifier; and reference log-probabilities."""
+"""What trains each kind of model, and the reference log-probabilities that it needs."""

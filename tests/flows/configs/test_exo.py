@@ -12,7 +12,7 @@ from tasks.settings.errors import ConfigError
 from tasks.settings.loading import apply_overrides, load_config, validate
 from tasks.training.ppo.config import PpoConfig
 
-SMALL = Path(__file__).parent / "configs" / "exo-small.yaml"
+SMALL = Path(__file__).parents[1] / "configs" / "exo-small.yaml"
 
 
 def config(*overrides: str) -> ExoConfig:

@@ -16,7 +16,7 @@ from tasks.stages.runs.context import RunContext
 from tasks.storage.home import Home
 from tests.flows.command import Shell, sets, wait_until
 
-SMALL = Path(__file__).parent / "configs" / "exo-small.yaml"
+SMALL = Path(__file__).parents[1] / "configs" / "exo-small.yaml"
 TWO = sets(
     "branches=[{method: exo_rw, beta_pi: 0.5, beta_r: 0.5, responses: 4}, {method: exo_pref}]",
     "evaluation.density=null",

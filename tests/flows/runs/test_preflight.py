@@ -12,7 +12,7 @@ from flows.runs.preflight import check_models
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import load_config
 
-SMALL = Path(__file__).parent / "configs" / "small.yaml"
+SMALL = Path(__file__).parents[1] / "configs" / "small.yaml"
 
 
 def config(model: dict[str, Any] | None = None, **changes: Any) -> ApoConfig:

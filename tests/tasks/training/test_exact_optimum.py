@@ -19,7 +19,7 @@ from tasks.models.tokens.encoding import encode_prompt, vocabulary_of
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.objectives.exo import optimal_logps
 from tasks.training.config import PolicyConfig, TrainingConfig
-from tests.tasks.training.updates import update
+from tests.tasks.training.small_updates import update
 
 PROMPT = (Message("user", "tea or cake?"),)
 K, GROUPS, TEMPERATURE = 64, 96, 0.8

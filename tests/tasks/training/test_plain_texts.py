@@ -21,7 +21,7 @@ from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig, TrainingConfig
-from tests.tasks.training.updates import update
+from tests.tasks.training.small_updates import update
 
 LIMITS = Limits(max_prompt_tokens=4, max_response_tokens=16)
 

@@ -15,7 +15,7 @@ from tasks.training.config import PolicyConfig, TrainingConfig
 from tasks.training.data.encoded import EncodedFolder
 from tasks.training.updates.reference_logps import SET
 from tests.tasks.training.conftest import make_groups
-from tests.tasks.training.updates import update
+from tests.tasks.training.small_updates import update
 
 TRAINING = TrainingConfig(
     learning_rate=1e-3, batch_size=4, micro_batch_tokens=1000, logging_steps=1, precision="fp32"

@@ -16,9 +16,9 @@ from tasks.training.config import LoraConfig, PolicyConfig, TrainingConfig
 from tasks.training.data.selection import Encoder
 from tasks.training.methods.registry import METHODS
 from tasks.training.trainable import Trainee, make_ready
-from tasks.training.updates import policy
+from tasks.training.updates import policy as policy_updates
 from tasks.training.updates.policy import train_policy
-from tests.tasks.training.updates import reference_of, update
+from tests.tasks.training.small_updates import reference_of, update
 
 TRAINING = TrainingConfig(
     learning_rate=1e-2,
@@ -136,7 +136,7 @@ def test_unfit_data_is_refused_by_name(
 
 def refused(config, policy, data, tmp_path, log, monkeypatch, words) -> None:
     """The training is refused before its model is loaded."""
-    monkeypatch.setattr(policy, "load_policy", None)
+    monkeypatch.setattr(policy_updates, "load_policy", None)
     with pytest.raises(ConfigError, match=words):
         train_policy(policy, None, [data], config, Workspace(tmp_path), log, seed=0)
 

@@ -21,7 +21,7 @@ from tasks.storage.workspace import Workspace
 from tasks.training.config import LoraConfig, RewardConfig, TrainingConfig
 from tasks.training.data import selection
 from tasks.training.methods.reward_objectives import REWARD_OBJECTIVES
-from tasks.training.updates import reward_model
+from tasks.training.updates import reward_model as reward_updates
 from tasks.training.updates.reward_model import train_reward_model
 
 LIMITS = {"max_prompt_tokens": 40, "max_response_tokens": 40}
@@ -151,7 +151,7 @@ def test_one_response_is_no_preference(tiny_policy, data_folders, tmp_path, reco
 def test_a_group_beyond_the_budget_is_refused_before_the_model_is_loaded(
     tiny_policy, data_folders, tmp_path, recording_log, monkeypatch
 ):
-    monkeypatch.setattr(reward_model, "build_reward_model", None)
+    monkeypatch.setattr(reward_updates, "build_reward_model", None)
     training = TRAINING.model_copy(update={"micro_batch_tokens": 20})
     with pytest.raises(ConfigError, match=r"micro_batch_tokens is 20: raise it to \d+"):
         run(
