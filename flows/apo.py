@@ -19,7 +19,7 @@ from flows.steps.inputs import (
     start_artifact,
 )
 from tasks.collect_gold import collect_gold
-from tasks.compute_reference_logps import compute_reference
+from tasks.compute_reference_logps import compute_reference_logps
 from tasks.initialise_policy import initialise_policy
 from tasks.pair_with_gold import pair_with_gold
 from tasks.prepare_data import prepare_data
@@ -30,9 +30,9 @@ from tasks.stages.runs.aliases import Offer
 from tasks.stages.runs.context import current_run
 from tasks.training.methods.reward_objectives import get_reward_objective
 from tasks.update_policy import update_policy
-from tasks.update_policy_by_ppo import reinforce_policy
+from tasks.update_policy_by_ppo import update_policy_by_ppo
 from tasks.update_reward_model import update_reward_model
-from tasks.write_apo_report import write_report
+from tasks.write_apo_report import write_apo_report
 
 
 class Ring(NamedTuple):
@@ -76,7 +76,7 @@ def apo(config: ApoConfig) -> Artifact:
     """
     contest, models = compete(config)
     current_run().offer = offer(config, contest, models)
-    return write_report(
+    return write_apo_report(
         contest.data.part("table1.json"),
         contest.gold.part("train/index.json"),
         contest.policies,
@@ -240,7 +240,7 @@ def train_policy(
     """
     method = config.policy.method
     if method == PPO:
-        return reinforce_policy(
+        return update_policy_by_ppo(
             policy,
             reward_model,
             ring.data.part("policy_train"),
@@ -262,7 +262,7 @@ def train_policy(
     logps = None
     if config.policy.needs_reference:
         passed = config.policy.reference_pass()
-        logps = compute_reference(reference, [groups], config=passed, label=name)
+        logps = compute_reference_logps(reference, [groups], config=passed, label=name)
     return update_policy(
         policy,
         [groups],

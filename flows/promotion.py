@@ -11,7 +11,7 @@ from typing import Any
 
 from flows.registry import find_flow
 from flows.runs.flow_decorator import sparring_flow
-from tasks.decide_promotion import promote
+from tasks.decide_promotion import decide_promotion
 from tasks.evaluation.config import GateCheck, GateConfig
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
@@ -102,7 +102,7 @@ def gather_evidence(
     check = GateCheck(
         gate=gate, opponent=name, bootstrap_samples=config.evaluation.bootstrap_samples
     )
-    return promote(
+    return decide_promotion(
         basis["policy evaluation"],
         opponent,
         basis["reward model evaluation"],

@@ -10,7 +10,7 @@ from tasks.training.config import ReferenceConfig
 
 
 @stage_task(version=1, resources="gpu")
-def compute_reference(
+def compute_reference_logps(
     reference: Artifact,
     groups: list[Artifact],
     *,

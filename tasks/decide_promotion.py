@@ -10,7 +10,7 @@ from tasks.storage.workspace import Workspace
 
 
 @stage_task(version=1, resources="cpu")
-def promote(
+def decide_promotion(
     candidate: Artifact,
     opponent: Artifact,
     reward_model: Artifact,

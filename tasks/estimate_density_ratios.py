@@ -10,7 +10,7 @@ from tasks.storage.workspace import Workspace
 
 
 @stage_task(version=1, resources="gpu")
-def estimate_density(
+def estimate_density_ratios(
     start: Artifact,
     policies: dict[str, Artifact],
     samples: Artifact,

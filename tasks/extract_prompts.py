@@ -10,7 +10,7 @@ from tasks.storage.workspace import Workspace
 
 
 @stage_task(version=1, resources="cpu")
-def cut_prompts(
+def extract_prompts(
     policy: Artifact, texts: Artifact, *, config: BeginningsConfig, workspace: Workspace, log: Log
 ) -> dict[str, float]:
     """Cut prompts off texts, each prompt in one part only.

@@ -10,7 +10,7 @@ from tasks.storage.workspace import Workspace
 
 
 @stage_task(version=1, resources="cpu")
-def pick_best(
+def pick_best_of_n(
     responses: Artifact, *, config: BestOfN, workspace: Workspace, log: Log
 ) -> dict[str, float]:
     """Keep the highest-scored of each N samples.

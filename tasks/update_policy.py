@@ -25,8 +25,8 @@ def update_policy(
     Args:
         policy: Model folder to start from.
         groups: Folders of scored groups, or of demonstrations.
-        reference_logps: What `compute_reference` made of the same groups, for the methods that
-            need a reference.
+        reference_logps: What `compute_reference_logps` made of the same groups, for the methods
+            that need a reference.
         config: Method, coefficients, optimiser, limits.
         seed: Of the order of the data.
         workspace: `output/` becomes a model folder; training checkpoints are its parts.

@@ -10,7 +10,7 @@ from tasks.training.ppo.config import PpoConfig
 
 
 @stage_task(version=1, resources="gpu", produces="policy")
-def reinforce_policy(
+def update_policy_by_ppo(
     policy: Artifact,
     reward_model: Artifact,
     prompts: Artifact,

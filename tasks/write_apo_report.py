@@ -10,7 +10,7 @@ from tasks.storage.workspace import Workspace
 
 
 @stage_task(version=1, resources="cpu")
-def write_report(
+def write_apo_report(
     counts: Artifact,
     gold: Artifact,
     policies: dict[str, Artifact],

@@ -24,7 +24,7 @@ def write_exo_report(
     Args:
         policies: Evaluations of policies by the names of `config.entries`.
         reward_models: Evaluations of reward models on human pairs by name; may be empty.
-        density: Output of `estimate_density`; None leaves the density ratio out.
+        density: Output of `estimate_density_ratios`; None leaves the density ratio out.
         config: Order and meaning of the entries.
         workspace: `output/` receives report.md, report.html, report.json and the plots with CSVs.
         log: Where notes go.

@@ -14,7 +14,7 @@ from flows.steps.inputs import oracle_artifact
 from tasks.evaluate_policy import evaluate_policy
 from tasks.evaluation.config import PolicyEvaluation
 from tasks.evaluation.exo.config import BestOfN, ExoEntry
-from tasks.pick_best_of_n import pick_best
+from tasks.pick_best_of_n import pick_best_of_n
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
 from tasks.stages.artifact import Artifact
@@ -123,7 +123,7 @@ class Measures:
         assert branch.responses is not None, "N has a default"
         name = branch.label(self.config.temperature)
         picks = BestOfN(n=branch.responses, most=self.config.evaluation.samples)
-        picked = pick_best(scored, config=picks, label=name)
+        picked = pick_best_of_n(scored, config=picks, label=name)
         evaluation = self.weigh(name, None, picked, branch.temperature)
         entry = _entry(branch, name, self.config.supervision, 0, is_last=True)
         return [Measured(entry, evaluation, None)]

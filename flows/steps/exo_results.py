@@ -8,7 +8,7 @@ from flows.configs.exo import RM, ExoConfig
 from flows.steps.exo_evaluation import Measured, Measures
 from flows.steps.exo_start import Stock
 from flows.steps.exo_training import Lessons
-from tasks.estimate_density_ratios import estimate_density
+from tasks.estimate_density_ratios import estimate_density_ratios
 from tasks.evaluation.exo.config import DensityConfig, ExoReportConfig
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
@@ -53,7 +53,7 @@ def density_of(
         prompts=wanted.prompts,
         bandwidth=wanted.bandwidth,
     )
-    return estimate_density(stock.start, policies, scored, config=settings)
+    return estimate_density_ratios(stock.start, policies, scored, config=settings)
 
 
 def offer_best(

@@ -13,7 +13,7 @@ from flows.steps.inputs import (
     source_artifacts,
     start_artifact,
 )
-from tasks.extract_prompts import cut_prompts
+from tasks.extract_prompts import extract_prompts
 from tasks.initialise_policy import initialise_policy
 from tasks.prepare_data import prepare_data
 from tasks.prepare_texts import prepare_texts
@@ -72,7 +72,7 @@ def _from_texts(config: ExoConfig) -> Stock:
     texts = prepare_texts(source_artifacts(config.texts), config=config.texts)
     corpus = texts.part("corpus")
     base = _base(config, [corpus])
-    prompts = cut_prompts(base, texts.part("prompts"), config=config.prompts)
+    prompts = extract_prompts(base, texts.part("prompts"), config=config.prompts)
     oracle = None
     if config.has_oracle:
         oracle = train_classifier(

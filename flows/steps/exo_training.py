@@ -9,14 +9,14 @@ from flows.configs.exo_sweep import Branch
 from flows.placement.local_workers import Lanes
 from flows.steps.exo_start import Stock
 from flows.steps.ppo_search import tune_ppo
-from tasks.compute_reference_logps import compute_reference
+from tasks.compute_reference_logps import compute_reference_logps
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
 from tasks.stages.artifact import Artifact
 from tasks.training.config import ReferenceConfig
 from tasks.training.ppo.config import PpoConfig
 from tasks.update_policy import update_policy
-from tasks.update_policy_by_ppo import reinforce_policy
+from tasks.update_policy_by_ppo import update_policy_by_ppo
 
 _GROUPWISE = ("exo_rw", "dpo_rw")
 _COMPARED = (*_GROUPWISE, "exo_pref", "dpo")
@@ -85,7 +85,7 @@ class Trainings:
         label = branch.label(config.temperature)
         if branch.method == "ppo":
             assert self._lessons.rewarder is not None, "the configuration was refused without one"
-            return reinforce_policy(
+            return update_policy_by_ppo(
                 start,
                 self._lessons.rewarder,
                 self._stock.train,
@@ -141,7 +141,7 @@ class Trainings:
     def _refer(self, one: _Pass) -> Artifact:
         """Step 7, before the updates: what π_sft gives the responses."""
         count = f" K{one.config.responses}" if one.config.responses else ""
-        return compute_reference(
+        return compute_reference_logps(
             self._stock.start,
             list(one.groups),
             config=one.config,

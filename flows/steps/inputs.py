@@ -17,7 +17,7 @@ from tasks.stages.runs.context import current_run
 from tasks.stages.runs.references import referenced_artifact
 
 _MAKERS = {
-    "policy": ("update_policy", "reinforce_policy", "initialise_policy"),
+    "policy": ("update_policy", "update_policy_by_ppo", "initialise_policy"),
     "reward_model": ("update_reward_model",),
 }
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")

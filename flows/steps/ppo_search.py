@@ -12,7 +12,7 @@ from flows.steps.exo_start import Stock
 from tasks.stages.artifact import Artifact
 from tasks.stages.runs.context import current_run
 from tasks.training.ppo.config import PpoConfig
-from tasks.update_policy_by_ppo import reinforce_policy
+from tasks.update_policy_by_ppo import update_policy_by_ppo
 
 _JUDGE = "reward"
 
@@ -51,7 +51,7 @@ def tune_ppo(
     def run(trial: _Trial) -> Artifact:
         branch = Branch(method="ppo", temperature=config.temperature, seed=config.seed)
         settings = config.ppo_of(branch, trial.settings).model_copy(update={"snapshots": 1})
-        policy = reinforce_policy(
+        policy = update_policy_by_ppo(
             stock.start,
             rewarder,
             stock.train,

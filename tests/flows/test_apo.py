@@ -39,7 +39,9 @@ def made_by(shell: Shell, stage: str, label: str) -> Manifest:
 
 
 def test_the_report_has_the_papers_tables_figure_5_and_examples(finished: Shell) -> None:
-    (folder,) = {one.folder(finished.home) for one in list_manifests(finished.home, "write_report")}
+    (folder,) = {
+        one.folder(finished.home) for one in list_manifests(finished.home, "write_apo_report")
+    }
     text = (folder / "report.md").read_text(encoding="utf-8")
     for number in (1, 2, 3, 4):
         assert f"Table {number}" in text
@@ -90,7 +92,7 @@ def test_mlflow_has_the_report_and_the_plots_to_read(finished: Shell) -> None:
     }
     reports = {"report.md", "report.html", "report.json"}
     assert files[run.id] == reports | {"lineage.html", "lineage.json"}
-    assert {"report.html", "figure-5.png", "table-2.csv"} <= files["write_report"]
+    assert {"report.html", "figure-5.png", "table-2.csv"} <= files["write_apo_report"]
     assert "reliability.png" in files["evaluate_reward_model · RM_Base"]
     assert not [path for path in artifacts.rglob("*.safetensors")]
 
@@ -127,7 +129,7 @@ def test_a_second_run_is_all_cached_and_light(finished: Shell) -> None:
 def test_the_baseline_alone_needs_only_a_new_report(finished: Shell) -> None:
     words = [*RUN[1:], *sets("adversarial=false", "reward.ablations=[]")]
     todo = [stage for stage in finished.json("plan", *words) if stage["state"] != "done"]
-    assert [stage["stage"] for stage in todo] == ["write_report"]
+    assert [stage["stage"] for stage in todo] == ["write_apo_report"]
     finished("run", *words)
     report = finished.json("report")
     assert {"start", "DPO-v1"} <= set(report["numbers"]["policies"])

@@ -38,10 +38,10 @@ def test_ppos_settings_are_the_coefficients_of_its_method() -> None:
 @pytest.mark.parametrize(
     ("method", "stage", "absent"),
     [
-        ("exo_rw", "compute_reference", "reinforce_policy"),
-        ("exo_pref", "compute_reference", "reinforce_policy"),
-        ("dpo_rw", "compute_reference", "reinforce_policy"),
-        ("ppo", "reinforce_policy", "compute_reference"),
+        ("exo_rw", "compute_reference_logps", "update_policy_by_ppo"),
+        ("exo_pref", "compute_reference_logps", "update_policy_by_ppo"),
+        ("dpo_rw", "compute_reference_logps", "update_policy_by_ppo"),
+        ("ppo", "update_policy_by_ppo", "compute_reference_logps"),
     ],
 )
 def test_every_method_of_exo_is_a_policy_method_of_apo(
@@ -56,6 +56,6 @@ def test_every_method_of_exo_is_a_policy_method_of_apo(
 @pytest.mark.parametrize("overrides", [PPO, ("policy.method=exo_rw", "reward.ablations=[]")])
 def test_the_game_is_played_with_it_to_the_report(fresh: Shell, overrides: tuple[str, ...]) -> None:
     fresh(*RUN, *sets(*overrides))
-    (report,) = list_manifests(fresh.home, "write_report")
+    (report,) = list_manifests(fresh.home, "write_apo_report")
     method = overrides[0].partition("=")[2].upper()
     assert f"APO-{method}-v1" in (report.folder(fresh.home) / "report.md").read_text()

@@ -79,7 +79,7 @@ def test_each_snapshot_is_measured_on_one_set_of_samples(done: Shell) -> None:
 
 def test_branches_share_what_they_can(done: Shell) -> None:
     """π_sft's figures: of samples for K = 2 and 4, of pairs for exo_pref and dpo together."""
-    assert len(list_manifests(done.home, "compute_reference")) == 3
+    assert len(list_manifests(done.home, "compute_reference_logps")) == 3
     assert len(list_manifests(done.home, "update_reward_model")) == 1
     trained = made(done, "update_policy")
     assert {label for label in trained if label != "SFT"} == set(BRANCHES) - {"ppo s0"}
@@ -88,7 +88,7 @@ def test_branches_share_what_they_can(done: Shell) -> None:
 
 
 def test_the_best_of_n_has_the_analytic_kl(done: Shell) -> None:
-    picked = made(done, "pick_best")
+    picked = made(done, "pick_best_of_n")
     assert picked["best_of_n N4 s0"].metrics["kl"] == pytest.approx(best_of_n_kl(4))
     assert picked["best_of_n N4 s0"].metrics["responses"] == 12
     assert picked["best_of_n N2 s0"].metrics["responses"] == 24
@@ -107,7 +107,7 @@ def test_again_everything_is_done_and_the_plan_says_so(done: Shell) -> None:
 
 def test_ppo_is_tuned_on_dev_prompts_first(done: Shell) -> None:
     """The settings with the most reward − kl_coef · KL on dev train the branch."""
-    trained, evaluations = made(done, "reinforce_policy"), made(done, "evaluate_policy")
+    trained, evaluations = made(done, "update_policy_by_ppo"), made(done, "evaluate_policy")
     samples = made(done, "sample_responses")
     trials = [f"ppo trial {number}/2" for number in (1, 2)]
     worth = {}
@@ -127,7 +127,7 @@ def test_side_by_side_changes_no_byte(done: Shell, tmp_path: Path) -> None:
     shutil.copytree(done.folder / "data", tmp_path / "data")
     branches = "branches=[{method: ppo}, {method: dpo, beta_pi: 0.1}]"
     alone(*RUN, *sets("placement.side_by_side=1", branches, "evaluation.density=null"))
-    for stage, branch in (("reinforce_policy", "ppo s0"), ("update_policy", "dpo β0.1 s0")):
+    for stage, branch in (("update_policy_by_ppo", "ppo s0"), ("update_policy", "dpo β0.1 s0")):
         assert made(alone, stage)[branch].digest == made(done, stage)[branch].digest
 
 

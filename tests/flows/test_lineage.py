@@ -31,7 +31,7 @@ def test_the_ancestors_of_a_policy_are_a_tree(untouched: Shell) -> None:
         assert len(re.findall(rf"{re.escape(title)}  \w{{12}}(?!.*shown elsewhere)", shown)) == 1
     assert "queries (policy_train): prepare_data" in shown and "evaluate" not in shown
     assert "── policy: update_policy · SFT" in shown
-    assert "reference_logps: compute_reference · APO-DPO-v1" in shown
+    assert "reference_logps: compute_reference_logps · APO-DPO-v1" in shown
     assert "reference: update_policy · SFT" in shown
 
 
@@ -40,7 +40,7 @@ def test_the_descendants_of_a_file(untouched: Shell) -> None:
     gold = next(n for n in json.loads(shown)["nodes"] if n["title"] == "golden.jsonl")
     down = untouched.json("lineage", gold["digest"], "--down")
     titles = {node["title"] for node in down["nodes"]}
-    assert {"collect_gold", "update_policy · golden SFT", "write_report"} <= titles
+    assert {"collect_gold", "update_policy · golden SFT", "write_apo_report"} <= titles
     assert "prepare_data" not in titles and "update_policy · SFT" not in titles
     short = untouched("lineage", gold["digest"], "--down", "--depth", "1").stdout.splitlines()
     assert len(short) == 3 and "more" in short[-1]

@@ -52,7 +52,7 @@ def look_around(browser: Browser, pages: str, flow_run: str, deployment: str) ->
     """Visit the pages of a finished flow run and the form that starts another."""
     browser.open(f"{pages}/runs/flow-run/{flow_run}")
     browser.click("Task Runs")
-    browser.wait_for("write_report", 60)
+    browser.wait_for("write_apo_report", 60)
     browser.shot("prefect-completed")
     browser.click("Artifacts")
     browser.wait_for("Table 2", 30)

@@ -27,7 +27,7 @@ def test_the_gate_refuses_with_code_3_and_keeps_the_evidence(copy: Shell) -> Non
     assert "the gate refuses for win rate against start, by RM_Test" in done.stderr
     assert "refused" in done.stdout and "holds" in done.stdout and "not asked" in done.stdout
     assert current_alias(copy.home, "apo", "champion") is None
-    (evidence,) = list_manifests(copy.home, "promote")
+    (evidence,) = list_manifests(copy.home, "decide_promotion")
     assert evidence.metrics["holds"] == 0.0 and 0 <= evidence.metrics["win_rate"] <= 1
     assert evidence.inputs["candidate"].stage == "evaluate_policy"
     assert "The gate refuses" in (evidence.folder(copy.home) / "report.md").read_text()
@@ -40,7 +40,7 @@ def test_promote_and_demote(copy: Shell) -> None:
     told = json.loads(copy("promote", *LOW, "--json").stdout)
     assert told["moved"] and told["figures"]["prompts"] == 24
     new = {key.split("/")[0] for key in copy.finished_keys().keys() - before.keys()}
-    assert new == {"promote"}, "all the rest had been measured by the run"
+    assert new == {"decide_promotion"}, "all the rest had been measured by the run"
     first = current_alias(copy.home, "apo", "champion")
     assert first and first.evidence["win_rate"] == told["figures"]["win_rate"]
     assert "is the champion of apo already" in copy("promote").stdout
@@ -51,8 +51,8 @@ def test_promote_and_demote(copy: Shell) -> None:
     before = copy.finished_keys()
     copy("promote", *LOW)
     new = {key.split("/")[0] for key in copy.finished_keys().keys() - before.keys()}
-    assert new == {"evaluate_policy", "promote"}, "samples and scores of the champion were there"
-    report = list_manifests(copy.home, "promote")[-1].folder(copy.home) / "report.md"
+    assert new == {"evaluate_policy", "decide_promotion"}, "champion: sampled and scored"
+    report = list_manifests(copy.home, "decide_promotion")[-1].folder(copy.home) / "report.md"
     assert "win rate against champion, by RM_Test" in report.read_text()
     second = current_alias(copy.home, "apo", "champion")
     assert second and second.number == 2 and second.models != first.models

@@ -48,7 +48,7 @@ def assemble_exo_report(
     Args:
         policies: Output folders of policy evaluations by entry name.
         reward_models: Output folders of reward-model evaluations by name.
-        density: Output folder of `estimate_density`.
+        density: Output folder of `estimate_density_ratios`.
         config: Order and meaning of the entries.
         output: Where the files go.
         log: Where the findings are noted.

@@ -23,22 +23,22 @@ _LANE_OF = {
     "external": DATA,
     "prepare_data": DATA,
     "prepare_texts": DATA,
-    "cut_prompts": DATA,
+    "extract_prompts": DATA,
     "collect_gold": DATA,
     "update_reward_model": REWARD,
     "train_classifier": REWARD,
     "pair_with_gold": SAMPLES,
     "sample_responses": SAMPLES,
     "score_responses": SAMPLES,
-    "compute_reference": SAMPLES,
+    "compute_reference_logps": SAMPLES,
     "label_preferences": SAMPLES,
-    "pick_best": SAMPLES,
+    "pick_best_of_n": SAMPLES,
     "initialise_policy": POLICY,
     "update_policy": POLICY,
-    "reinforce_policy": POLICY,
+    "update_policy_by_ppo": POLICY,
 }
 _MODELS = {"policy": POLICY, "reward_model": REWARD}
-_MEASURING = ("evaluate_", "estimate_", "write_", "promote", "judge")
+_MEASURING = ("evaluate_", "estimate_", "write_", "decide_promotion", "judge")
 
 
 @dataclass(frozen=True, slots=True)

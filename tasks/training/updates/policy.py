@@ -127,8 +127,8 @@ def train_policy(
     method = get_method(config.method)
     if method.needs_reference and reference_logps is None:
         raise ConfigError(
-            f"{method.name} needs a reference: give the log-probabilities that compute_reference "
-            "made of the policy it starts from"
+            f"{method.name} needs a reference: give the log-probabilities that "
+            "compute_reference_logps made of the policy it starts from"
         )
     encoder = Encoder.of(policy, config.template, config.limits, as_sampled=True)
     selection = Selection(groups, method, config.responses)

@@ -248,7 +248,8 @@ def _precision(asked: str) -> str:
 def _read_index(artifact: Path) -> dict[str, Any]:
     if not (artifact / _INDEX).is_file() or not (artifact / _FILE).is_file():
         raise ConfigError(
-            f"{artifact} holds no reference log-probabilities: give what compute_reference made"
+            f"{artifact} holds no reference log-probabilities: give what "
+            "compute_reference_logps made"
         )
     index: dict[str, Any] = read_json(artifact / _INDEX)
     return index

@@ -116,8 +116,8 @@ def test_why_names_the_first_difference(two_runs: Shell) -> None:
         "update_policy · APO-DPO-v1",
     }
     assert not answer["equal"]
-    reports = [one.key for one in list_manifests(two_runs.home, "write_report")][:2]
+    reports = [one.key for one in list_manifests(two_runs.home, "write_apo_report")][:2]
     (cause, *_) = two_runs.json("why", *reports)["causes"]
     assert cause["title"] == "update_policy · DPO-v1" and cause["path"][-1] == "policy"
-    assert "both are write_report" in two_runs("why", reports[0], reports[0]).stdout
+    assert "both are write_apo_report" in two_runs("why", reports[0], reports[0]).stdout
     assert "give two runs or two artifacts" in two_runs.refusal("why", first, reports[0])

@@ -54,7 +54,7 @@ def test_plan_names_the_changed_key(finished: Shell) -> None:
     assert by_label["SFT"]["state"] == "done"
     assert by_label["DPO-v1"]["reason"] == "config.training.weight_decay 0.0 → 0.5"
     # The reference pass does not depend on how the policy is trained.
-    passes = [stage for stage in stages if stage["stage"] == "compute_reference"]
+    passes = [stage for stage in stages if stage["stage"] == "compute_reference_logps"]
     assert "done" in {stage["state"] for stage in passes if stage["label"] == "DPO-v1"}
 
 
@@ -105,7 +105,7 @@ def test_doctor_finds_the_store_whole_then_damaged(copy: Shell) -> None:
     found = {one["subject"]: one for one in copy.json("doctor")}
     assert found["store"]["ok"] and found["runs"]["ok"] and found["libraries"]["ok"]
     assert f"{len(copy.finished_keys())} artifacts" in found["store"]["detail"]
-    report = next(copy.home.store.glob("write_report/*/report.md"))
+    report = next(copy.home.store.glob("write_apo_report/*/report.md"))
     report.chmod(0o644)
     report.write_text("shorter")
     found = {one["subject"]: one for one in copy.json("doctor")}
@@ -139,7 +139,7 @@ def test_resume_runs_only_what_is_missing(copy: Shell) -> None:
     manifest_path(copy.home, report["stage"], report["key"]).unlink()
     run = copy.json("ls")[-1]["run"]
     shown = copy("resume", run).stdout
-    assert "✓ write_report  completed" in shown and "✓ prepare_data" not in shown
+    assert "✓ write_apo_report  completed" in shown and "✓ prepare_data" not in shown
     assert f"run {run}:" in shown
     assert copy.finished_keys() == before
     assert copy.json("status", run)["run"]["status"] == "completed"

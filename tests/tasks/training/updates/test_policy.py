@@ -145,7 +145,7 @@ def test_dpo_without_reference_is_refused(
     tiny_policy, data_folders, tmp_path, recording_log, monkeypatch
 ):
     data = data_folders["scored"]
-    words = "needs a reference: .*compute_reference"
+    words = "needs a reference: .*compute_reference_logps"
     refused(config_of("dpo"), tiny_policy, data, tmp_path, recording_log, monkeypatch, words)
 
 
