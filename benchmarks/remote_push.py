@@ -22,7 +22,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tasks.storage.digests import digest_tree
-from tasks.tracking.remote.base import open_remote
+from tasks.tracking.remote.opening import open_remote
 from tasks.tracking.store.dvc_store import DvcStore
 from tests.servers.swift import SwiftServer, swift_server
 

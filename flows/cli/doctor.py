@@ -26,7 +26,7 @@ from tasks.stages.runs.run_store import list_runs
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home
-from tasks.tracking.remote.base import open_remote
+from tasks.tracking.remote.opening import open_remote
 
 LIBRARIES = ("torch", "transformers", "accelerate", "prefect", "mlflow", "dvc", "datasets")
 LEAST_FREE_GB = 5

@@ -21,7 +21,7 @@ from tasks.stages.lineage.reading import lineage_graph
 from tasks.storage.errors import StorageError
 from tasks.storage.files import write_atomic
 from tasks.storage.home import Home, current_home
-from tasks.tracking.remote.base import open_remote
+from tasks.tracking.remote.opening import open_remote
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PIPE_WIDTH = 1000

@@ -15,7 +15,8 @@ from tasks.stages.remote.transfer import fetch_files, fetch_manifest, push_artif
 from tasks.stages.runs.run_store import list_runs, load_run, stage_events
 from tasks.stages.runs.run_sync import fetch_run, push_run
 from tasks.storage.home import Home, current_home
-from tasks.tracking.remote.base import Remote, require_remote
+from tasks.tracking.remote.base import Remote
+from tasks.tracking.remote.opening import require_remote
 from tasks.tracking.store.dvc_store import dvc_store
 
 _SHORTEST = 4

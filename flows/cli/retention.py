@@ -25,7 +25,8 @@ from tasks.stages.retention.sweep import Sweep, carry_out, collecting_lock
 from tasks.stages.runs.run_store import load_run
 from tasks.storage.errors import LockTimeoutError
 from tasks.storage.home import Home, current_home
-from tasks.tracking.remote.base import Remote, open_remote, require_remote
+from tasks.tracking.remote.base import Remote
+from tasks.tracking.remote.opening import open_remote, require_remote
 
 _SHOWN = 20
 

@@ -95,7 +95,7 @@ def _make(description: Mapping[str, Any], run: str, tell: _Teller) -> StageRecor
     from tasks.stages.runs.context import RunContext, entered
     from tasks.stages.stage import call_stage
     from tasks.storage.home import current_home
-    from tasks.tracking.remote.base import open_remote
+    from tasks.tracking.remote.opening import open_remote
 
     home, remote = current_home().ensure(), open_remote()
     call = rebuild_call(description, stage_named(str(description["stage"])).spec, home)

@@ -28,7 +28,8 @@ from tasks.storage.home import Home, current_home
 from tasks.tracking.mlflow_record.background_sync import Recorder
 from tasks.tracking.mlflow_record.helper_events import push_leftovers
 from tasks.tracking.mlflow_record.places import server_on_record
-from tasks.tracking.remote.base import Remote, open_remote
+from tasks.tracking.remote.base import Remote
+from tasks.tracking.remote.opening import open_remote
 from tasks.tracking.spool import Spool
 
 NAME = "placed-stage"

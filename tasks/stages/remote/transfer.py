@@ -35,7 +35,8 @@ from tasks.storage.errors import CorruptError
 from tasks.storage.files import remove_tree, write_atomic
 from tasks.storage.home import Home, current_home
 from tasks.storage.locks import FileLock
-from tasks.tracking.remote.base import Remote, open_remote
+from tasks.tracking.remote.base import Remote
+from tasks.tracking.remote.opening import open_remote
 from tasks.tracking.store.dvc_store import dvc_store
 from tasks.tracking.store.object_transfer import object_name
 

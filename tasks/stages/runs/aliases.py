@@ -21,8 +21,9 @@ from tasks.stages.runs.references import reference_of, referenced_artifact, shar
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.home import Home
 from tasks.storage.plain import json_text
-from tasks.tracking.remote.base import Remote, open_remote
+from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.folder import FolderRemote
+from tasks.tracking.remote.opening import open_remote
 from tasks.tracking.spool import Spool
 
 CANDIDATE, CHAMPION = "candidate", "champion"

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tasks.storage.home import Home, current_home
-from tasks.tracking.remote.base import Remote, open_remote
+from tasks.tracking.remote.base import Remote
+from tasks.tracking.remote.opening import open_remote
 
 if TYPE_CHECKING:
     from tasks.stages.artifact import Artifact

@@ -8,8 +8,9 @@ from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import Artifact, committed_artifact
 from tasks.stages.manifest import Manifest, damaged_files, load_manifest
 from tasks.storage.home import Home
-from tasks.tracking.remote.base import Remote, open_remote
+from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.folder import FolderRemote
+from tasks.tracking.remote.opening import open_remote
 
 _REFERENCE = re.compile(r"([a-z][a-z0-9_]*)/([0-9a-f]{64})")
 

@@ -21,14 +21,8 @@ from typing import Any, TypeVar
 
 from tasks.settings.errors import ConfigError
 from tasks.storage.files import open_output
-from tasks.tracking.remote.base import (
-    Content,
-    Finding,
-    RemoteError,
-    s3_checks,
-    s3_claims,
-    s3_transfer,
-)
+from tasks.tracking.remote import s3_checks, s3_claims, s3_transfer
+from tasks.tracking.remote.base import Content, Finding, RemoteError
 from tasks.tracking.remote.s3_retries import (
     Caller,
     NotSupportedError,

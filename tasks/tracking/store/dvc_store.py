@@ -21,7 +21,8 @@ from tasks.storage.errors import StorageError
 from tasks.storage.faults import fault_point
 from tasks.storage.files import publish_directory, remove_tree, write_atomic
 from tasks.storage.locks import FileLock
-from tasks.tracking.remote.base import Remote, open_remote
+from tasks.tracking.remote.base import Remote
+from tasks.tracking.remote.opening import open_remote
 from tasks.tracking.store.object_transfer import (
     damaged_objects,
     pull_objects,

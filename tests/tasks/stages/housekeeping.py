@@ -13,7 +13,7 @@ from tasks.stages.runs.run_store import open_run
 from tasks.storage.digests import digest_tree
 from tasks.storage.home import Home
 from tasks.storage.trees import walk_tree
-from tasks.tracking.remote.base import open_remote
+from tasks.tracking.remote.opening import open_remote
 from tasks.tracking.store.cache_index import cached_objects, pointers, referenced
 
 NOW = Policy(keep_runs=0, grace_seconds=-5.0)

@@ -13,7 +13,7 @@ from tasks.stages.artifact import external_artifact
 from tasks.stages.manifest import damaged_files, list_manifests
 from tasks.storage import faults
 from tasks.storage.home import Home, current_home
-from tasks.tracking.remote.base import require_remote
+from tasks.tracking.remote.opening import require_remote
 
 STEP = 17
 """Each test kills at every so many durable operations; together they kill at all of them."""

@@ -20,7 +20,7 @@ from tasks.stages.runs.context import RunContext, entered
 from tasks.storage.errors import StorageError
 from tasks.storage.files import read_json
 from tasks.storage.home import Home
-from tasks.tracking.remote.base import require_remote
+from tasks.tracking.remote.opening import require_remote
 
 
 def _here(home: Home) -> list[str]:

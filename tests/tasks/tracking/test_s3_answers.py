@@ -11,7 +11,8 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from tasks.settings.errors import ConfigError
-from tasks.tracking.remote.base import RemoteError, s3_checks
+from tasks.tracking.remote import s3_checks
+from tasks.tracking.remote.base import RemoteError
 from tasks.tracking.remote.s3_retries import Caller, NotThereError, RefusedError
 
 AES = {"SSEAlgorithm": "AES256"}

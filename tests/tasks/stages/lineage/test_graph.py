@@ -24,7 +24,7 @@ from tasks.stages.manifest import (
 from tasks.stages.runs.run_store import list_runs, open_run
 from tasks.storage.files import remove_tree
 from tasks.storage.home import Home
-from tasks.tracking.remote.base import open_remote
+from tasks.tracking.remote.opening import open_remote
 
 
 def _run(toy: Any, tmp_path: Path, **values: int) -> Any:

@@ -24,7 +24,8 @@ from tasks.stages.retention.roots import Policy
 from tasks.stages.retention.sweep import Sweep
 from tasks.stages.runs.run_store import open_run
 from tasks.storage.home import Home
-from tasks.tracking.remote.base import Remote, open_remote
+from tasks.tracking.remote.base import Remote
+from tasks.tracking.remote.opening import open_remote
 from tests.tasks.stages.housekeeping import NOW, Silent
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from tasks.settings.errors import ConfigError
 from tasks.storage.errors import UnsafePathError
-from tasks.tracking.remote.base import RemoteError, open_remote, require_remote
+from tasks.tracking.remote.base import RemoteError
 from tasks.tracking.remote.folder import FolderRemote
+from tasks.tracking.remote.opening import open_remote, require_remote
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tasks.settings.errors import ConfigError
-from tasks.tracking.remote.base import RemoteError, s3_retries, s3_transfer
+from tasks.tracking.remote import s3_retries, s3_transfer
+from tasks.tracking.remote.base import RemoteError
 from tasks.tracking.remote.s3 import S3Remote
 from tests.servers.swift import SwiftServer, swift_server
 
@@ -194,7 +195,7 @@ def test_files_travel_whole(
 _DIE = """
 import os, sys
 from pathlib import Path
-from tasks.tracking import s3_transfer
+from tasks.tracking.remote import s3_transfer
 from tasks.tracking.remote.s3 import S3Remote
 s3_transfer.PART_BYTES = 5 * 1024 * 1024
 remote = S3Remote(sys.argv[1], "team/one")

@@ -15,7 +15,8 @@ import pytest
 from tasks.storage.digests import FileDigest, digest_tree
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.files import remove_tree
-from tasks.tracking.remote.base import DamagedError, Remote, RemoteError, open_remote
+from tasks.tracking.remote.base import DamagedError, Remote, RemoteError
+from tasks.tracking.remote.opening import open_remote
 from tasks.tracking.store.dvc_store import DvcStore
 from tasks.tracking.store.object_transfer import object_name
 
