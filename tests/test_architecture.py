@@ -87,7 +87,7 @@ BREAKS = {
         ("tasks.storage.files", "from tasks.settings import base"),
         ("tasks.data.files", "def f():\n    from tasks.models.policy import load_policy"),
         ("tasks.data.files", "import importlib\nimportlib.import_module('tasks.models.policy')"),
-        ("tasks.evaluation.report.plots", "import tasks.training.loop"),
+        ("tasks.evaluation.report.tables", "import tasks.training.loop"),
         ("tasks.gold.client", "from tasks.models import scoring"),
         ("tasks.stages.key", "import flows.apo"),
         ("tasks.stages.key", "from tasks import prepare_data"),

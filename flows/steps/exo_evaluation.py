@@ -12,8 +12,8 @@ from flows.configs.exo import ORACLE, RM, ExoConfig
 from flows.configs.exo_sweep import Branch
 from flows.steps.inputs import oracle_artifact
 from tasks.evaluate_policy import evaluate_policy
-from tasks.evaluation.config import PolicyEvaluation
-from tasks.evaluation.exo.config import BestOfN, ExoEntry
+from tasks.evaluation.config import BestOfN, PolicyEvaluation
+from tasks.evaluation.exo.config import ExoEntry
 from tasks.pick_best_of_n import pick_best_of_n
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses

@@ -14,7 +14,7 @@ from tasks.evaluation.metrics.calibration import CalibrationReport, calibration_
 from tasks.evaluation.metrics.estimates import Estimate, clustered_mean
 from tasks.evaluation.metrics.length_drift import pearson
 from tasks.evaluation.metrics.preference_accuracy import preference_report
-from tasks.evaluation.report.plots import reliability_diagram
+from tasks.evaluation.report.reliability_diagram import reliability_diagram
 from tasks.models.reward_model import load_reward_model
 from tasks.models.scoring.score_shards import scored_groups
 from tasks.models.tokens.tokenizer import load_tokenizer

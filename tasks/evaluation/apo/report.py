@@ -9,6 +9,7 @@ from typing import Any
 from tasks.evaluation.apo.findings import findings
 from tasks.evaluation.apo.game import GameState, game_state
 from tasks.evaluation.apo.paper_tables import match_table, table_1, table_2
+from tasks.evaluation.apo.plots import game_plot, score_per_epoch
 from tasks.evaluation.apo.tables import (
     data_counts,
     game_table,
@@ -20,7 +21,6 @@ from tasks.evaluation.apo.tables import (
 from tasks.evaluation.config import Entry, ReportConfig
 from tasks.evaluation.metrics.estimates import Estimate
 from tasks.evaluation.report.document import Example, Plot, Report, write_report
-from tasks.evaluation.report.plots import game_plot, score_per_epoch
 from tasks.settings.log import Log
 from tasks.storage.files import read_json
 

@@ -12,17 +12,6 @@ from tasks.settings.base import FrozenConfig
 Kind = Literal["start", "chosen", "policy", "best_of_n"]
 
 
-class BestOfN(FrozenConfig):
-    """How the best of N samples is picked."""
-
-    n: int = Field(default=128, ge=1)
-    """Samples the best is picked from (N). Default 128: EXO, section 4."""
-
-    most: int = Field(default=4, ge=1)
-    """Blocks of N used per prompt, so picked responses per prompt at most. Default 4: EXO,
-    appendix C, evaluates four completions per prompt."""
-
-
 class DensityConfig(FrozenConfig):
     """How the density ratio of learned and optimal policies to their start is estimated."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group, scores_of
 from tasks.data.selection import keep_responses
-from tasks.evaluation.exo.config import BestOfN
+from tasks.evaluation.config import BestOfN
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tasks.evaluation.exo.config import BestOfN, DensityConfig, ExoEntry, ExoReportConfig
+from tasks.evaluation.config import BestOfN
+from tasks.evaluation.exo.config import DensityConfig, ExoEntry, ExoReportConfig
 from tasks.models.tokens.encoding import Limits
 
 START = ExoEntry(name="start", kind="start")

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group, Message
-from tasks.evaluation.exo.config import BestOfN
+from tasks.evaluation.config import BestOfN
 from tasks.evaluation.metrics.best_of_n import best_columns, best_of_n_kl, pick_best_groups
 from tasks.settings.errors import ConfigError, RecordError
 from tasks.settings.log import NullLog

@@ -10,22 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from tasks.evaluation.metrics.estimates import Estimate
+from tasks.evaluation.metrics.calibration import calibration_report
 from tasks.evaluation.report.document import Example, Plot, Report, write_report
-from tasks.evaluation.report.plots import score_per_epoch
+from tasks.evaluation.report.reliability_diagram import reliability_diagram
 from tasks.evaluation.report.tables import Column, Table
 
 EVIL = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>\n```\n# fake heading"
 
 
 def _report(folder: Path) -> Report:
-    scores = {"RM_Test": {"APO": {0: Estimate(0.1, 0.0, 1)}}}
+    models = {"RM_Test": calibration_report([1.0], [0.0])}
     return Report(
         title="APO <run>",
         facts={"seed": "0", "flow": EVIL},
         findings=["APO wins.", EVIL],
         tables=[Table("table-2", "Table 2", (Column(EVIL), Column("s", ".1f")), ((EVIL, 0.25),))],
-        plots=[Plot("Figure 5", score_per_epoch(scores, folder), "by epoch")],
+        plots=[Plot("Figure 5", reliability_diagram(models, folder, name="figure-5"), "by epoch")],
         examples=[Example(EVIL, {"start": "hello", EVIL: EVIL})] * 8,
         numbers={"ece": 0.5},
     )

@@ -1,4 +1,4 @@
-"""The plots of the report: each as PNG and SVG with the numbers beside it as CSV."""
+"""The plots of an APO run: scores per epoch, and the state of the game."""
 
 from __future__ import annotations
 
@@ -20,35 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from tasks.evaluation.apo.game import GameState
-    from tasks.evaluation.metrics.calibration import CalibrationReport
     from tasks.evaluation.metrics.estimates import Estimate
-
-
-def reliability_diagram(
-    reports: Mapping[str, CalibrationReport], folder: Path, *, name: str = "reliability"
-) -> list[Path]:
-    """Draw predicted against observed preference, one panel per reward model.
-
-    Args:
-        reports: the calibration of each reward model, by the title of its panel. At least one.
-        folder: where NAME.png, NAME.svg and NAME.csv go.
-        name: the files' stem.
-
-    Returns:
-        The three paths, PNG first.
-    """
-    with new_figure(reports, panel=(2.8, 3.2), columns=3) as (figure, panels):
-        for axes, (title, report) in zip(panels, reports.items(), strict=True):
-            _reliability_panel(axes, title, report)
-            axes.set_xlabel("predicted probability")
-            axes.set_ylabel("observed share")
-        shared_legend(figure, panels)
-        rows = [
-            {"reward_model": title, **asdict(bin_)}
-            for title, report in reports.items()
-            for bin_ in report.bins
-        ]
-        return save_figure(figure, folder, name, rows)
 
 
 def score_per_epoch(
@@ -129,31 +101,6 @@ def game_plot(
             for state in states
         ]
         return save_figure(figure, folder, name, rows)
-
-
-def _reliability_panel(axes: Axes, title: str, report: CalibrationReport) -> None:
-    bins = [bin_ for bin_ in report.bins if bin_.count]
-    most = max((bin_.count for bin_ in bins), default=1)
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="perfectly calibrated")
-    axes.bar(
-        [(bin_.lower + bin_.upper) / 2 for bin_ in bins],
-        [0.25 * bin_.count / most for bin_ in bins],
-        width=[0.9 * (bin_.upper - bin_.lower) for bin_ in bins],
-        color="#d5d5d5",
-        label="where predictions fall (not to scale)",
-    )
-    axes.plot(
-        [bin_.confidence for bin_ in bins],
-        [bin_.accuracy for bin_ in bins],
-        color=COLOURS[0],
-        marker="o",
-        markersize=4,
-        linewidth=1.5,
-        clip_on=False,
-        label="this reward model",
-    )
-    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
-    axes.set_title(f"{title}\nECE {report.ece:.3f}, {report.pairs} pairs")
 
 
 def _line(axes: Axes, label: str, index: int, points: Mapping[int, Estimate]) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from tasks.evaluation.apo.game import game_state
-from tasks.evaluation.metrics.calibration import calibration_report
+from tasks.evaluation.apo.plots import game_plot, score_per_epoch
 from tasks.evaluation.metrics.estimates import Estimate
-from tasks.evaluation.report.plots import game_plot, reliability_diagram, score_per_epoch
 
 SCORES = {
     "RM_Test": {
@@ -19,11 +18,6 @@ SCORES = {
     },
     "oracle": {"APO": {1: Estimate(0.5, 0.0, 8)}},
 }
-
-
-def _reports() -> dict:
-    report = calibration_report([1.0, 2.0, 0.0], [0.0, 0.5, 1.0])
-    return {"RM_Base": report, "RM <APO> & co": report}
 
 
 def _games() -> dict:
@@ -44,7 +38,6 @@ def _games() -> dict:
 
 
 DRAWINGS = {
-    "reliability": lambda folder: reliability_diagram(_reports(), folder),
     "figure-5": lambda folder: score_per_epoch(SCORES, folder),
     "game": lambda folder: game_plot(_games(), folder),
 }
@@ -74,19 +67,3 @@ def test_the_numbers_stand_beside_the_plot(tmp_path: Path) -> None:
         "standard_error": "0.1",
         "count": "8",
     }
-
-
-def test_every_bin_is_in_the_csv(tmp_path: Path) -> None:
-    rows = list(csv.DictReader(reliability_diagram(_reports(), tmp_path)[2].open()))
-    assert len(rows) == 20
-    assert sum(int(row["count"]) for row in rows if row["reward_model"] == "RM_Base") == 6
-
-
-def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="nothing to draw"):
-        reliability_diagram({}, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_model_without_pairs_is_drawn(tmp_path: Path) -> None:
-    assert reliability_diagram({"RM": calibration_report([], [])}, tmp_path)[0].exists()
