@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from croniter import croniter
 
 from flows.configs.apo import ApoConfig
 from flows.configs.cron import check_cron
@@ -28,7 +30,8 @@ def config(*overrides: str) -> ApoConfig:
         ("schedule={cron: 61 3 * * *}", "schedule.cron.* '61' is no minute: numbers from 0 to 59"),
         ("schedule={cron: 0 3 * *}", "schedule.cron.* has 4 fields"),
         ("schedule={cron: 0 3 * * mo}", "schedule.cron.* 'mo' is no day of the week"),
-        ("schedule={cron: 0 3 9-5 * *}", "schedule.cron.* '9-5' is no day of the month"),
+        ("schedule={cron: 0 3 9-55 * *}", "schedule.cron.* '9-55' is no day of the month"),
+        ("schedule={cron: R 3 * * *}", "schedule.cron.* 'R' is no minute"),
         ("schedule={cron: '*/0 3 * * *'}", r"schedule.cron.* '\*/0' is no minute"),
         ("schedule={timezone: UTC}", "schedule.cron"),
         (
@@ -48,14 +51,33 @@ def test_a_mistake_is_named_with_its_key(override: str, problem: str) -> None:
         config(override)
 
 
-@pytest.mark.parametrize(
-    "cron", ["0 3 * * *", "*/15 0-6,22 1,15 jan-mar mon", "0 0 L * 5#2", "@daily", "5/20 * * * 7"]
+GOOD = (
+    "0 3 * * *",
+    "*/15 0-6,22 1,15 jan-mar mon",
+    "0 0 L * 5#2",
+    "@daily",
+    "5/20 * * * 7",
+    "0 3 * * fri-mon",
 )
-def test_what_prefect_takes_is_taken(cron: str) -> None:
+BAD = ("@noon", "1,,2 * * * *", "0 24 * * *", "0 0 32 * *", "0 0 * * 8", "*-5 * * * *", "H * * * *")
+
+
+@pytest.mark.parametrize("cron", [*GOOD, *BAD])
+def test_what_prefect_takes_is_taken_and_nothing_else(cron: str) -> None:
     from prefect.client.schemas.schedules import CronSchedule
 
-    check_cron(cron)
-    CronSchedule(cron=cron)
+    with nullcontext() if cron in GOOD else pytest.raises(ValueError):
+        check_cron(cron)
+    with nullcontext() if cron in GOOD else pytest.raises(ValueError):
+        CronSchedule(cron=cron)
+
+
+@pytest.mark.parametrize("cron", ["*/15 0-6,22 1,15 jan-mar mon", "0 0 L * *", "0 3 * * fri-mon"])
+def test_prefect_counts_as_the_library_that_checks(cron: str) -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    counted = grid(ScheduleConfig(cron=cron), 5, start)
+    ours = croniter(cron, start - timedelta(seconds=1))
+    assert counted == [ours.get_next(datetime) for _ in range(5)]
 
 
 def test_none_of_it_changes_what_is_computed() -> None:
