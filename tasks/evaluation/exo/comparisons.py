@@ -1,4 +1,4 @@
-"""Which lines of an EXO run the report compares at equal KL, and why."""
+"""Which series of an EXO run the report compares at equal KL, and which question that answers."""
 
 from __future__ import annotations
 
@@ -6,104 +6,111 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tasks.evaluation.exo.frontier import EqualKl, Frontier
-from tasks.evaluation.exo.series import Line, name_of
+from tasks.evaluation.exo.series import Series, display_name
 
 TWINS = (("exo_pref", "dpo"), ("exo_rw", "dpo_rw"))
 """Reverse against forward KL on the same data."""
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
-    """A question put to two lines."""
+class Comparison:
+    """Two series whose rewards are compared at equal KL, and the question that this answers."""
 
     question: str
-    """What their comparison answers."""
+    """What the comparison answers, such as `EXO against DPO`."""
     ours: str
-    """Name of a line."""
+    """Name of the series that the verdict is about."""
     theirs: str
-    """Name of another."""
+    """Name of the series that it is compared with."""
     outcome: EqualKl | None
-    """The comparison; None where they reach no common KL."""
+    """The result; None where the two reach no common KL."""
 
 
-def contests(lines: Sequence[Line], frontier: Frontier) -> list[Contest]:
-    """Compare EXO with DPO, large with small K, and PPO and best-of-N with all.
+def compare_series(all_series: Sequence[Series], frontier: Frontier) -> list[Comparison]:
+    """Compare EXO with DPO, large with small K, and PPO and best-of-N with all others.
 
     Args:
-        lines: the branches.
-        frontier: their points under one judge.
+        all_series: The series of the run.
+        frontier: Their points under one judge.
 
     Returns:
-        One contest per pair, EXO against DPO first.
+        One comparison per pair, EXO against DPO first.
     """
     pairs = [
-        *(("EXO against DPO", *pair) for pair in _twins(lines)),
-        *(("more responses", *pair) for pair in _sizes(lines)),
-        *(("PPO's place", *pair) for pair in _against_all(lines, "PPO")),
-        *(("best-of-N's place", *pair) for pair in _against_all(lines, "Best-of-N")),
+        *(("EXO against DPO", *pair) for pair in _twins(all_series)),
+        *(("more responses", *pair) for pair in _sizes(all_series)),
+        *(("PPO's place", *pair) for pair in _against_all(all_series, "PPO")),
+        *(("best-of-N's place", *pair) for pair in _against_all(all_series, "Best-of-N")),
     ]
     return [
-        Contest(question, ours.name, theirs.name, frontier.compare(ours.name, theirs.name))
+        Comparison(question, ours.name, theirs.name, frontier.compare(ours.name, theirs.name))
         for question, ours, theirs in pairs
     ]
 
 
-def main_lines(lines: Sequence[Line]) -> list[Line]:
-    """Return the first line of each family: further β of a method are its sweep."""
-    first: dict[str, Line] = {}
-    for line in lines:
-        first.setdefault(line.family, line)
+def main_series(all_series: Sequence[Series]) -> list[Series]:
+    """Return the first series of each family; those with other β belong to its sweep."""
+    first: dict[str, Series] = {}
+    for series in all_series:
+        first.setdefault(series.family, series)
     return list(first.values())
 
 
-def _twins(lines: Sequence[Line]) -> Iterator[tuple[Line, Line]]:
-    main = main_lines(lines)
+def _twins(all_series: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
+    main = main_series(all_series)
     for ours_method, theirs_method in TWINS:
-        for ours in (line for line in lines if line.first.method == ours_method):
+        for ours in (series for series in all_series if series.first.method == ours_method):
             rivals = [
-                line for line in lines if line.first.method == theirs_method and _alike(ours, line)
+                series
+                for series in all_series
+                if series.first.method == theirs_method and _alike(ours, series)
             ]
-            same = [line for line in rivals if _betas(line) == _betas(ours)]
+            same = [series for series in rivals if _betas(series) == _betas(ours)]
             # Where the other method has other coefficients, its own first ones stand for it.
-            rest = [line for line in rivals if line in main and ours in main]
+            rest = [series for series in rivals if series in main and ours in main]
             for theirs in (same or rest)[:1]:
                 yield ours, theirs
 
 
-def _sizes(lines: Sequence[Line]) -> Iterator[tuple[Line, Line]]:
-    """Pair each line with that of the next smaller K, all else the same."""
+def _sizes(all_series: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
+    """Pair each series with that of the next smaller K, all else the same."""
     for method in ("exo_rw", "dpo_rw"):
-        found = [line for line in main_lines(lines) if line.first.method == method]
+        found = [series for series in main_series(all_series) if series.first.method == method]
         for larger in found:
-            smaller = [line for line in found if _size(line) < _size(larger)]
-            smaller = [line for line in smaller if _setting(line) == _setting(larger)]
+            smaller = [series for series in found if _size(series) < _size(larger)]
+            smaller = [series for series in smaller if _setting(series) == _setting(larger)]
             if smaller:
                 yield larger, max(smaller, key=_size)
 
 
-def _against_all(lines: Sequence[Line], ours: str) -> Iterator[tuple[Line, Line]]:
-    """Pair the lines of a paper's name with every line of EXO and DPO at the same τ."""
+def _against_all(all_series: Sequence[Series], ours: str) -> Iterator[tuple[Series, Series]]:
+    """Pair the series of one method with every series of EXO and DPO at the same τ.
+
+    Args:
+        all_series: The series of the run.
+        ours: The method's name in the paper.
+    """
     trained = {method for pair in TWINS for method in pair}
-    main = main_lines(lines)
-    for line in (line for line in main if name_of(line.first) == ours):
+    main = main_series(all_series)
+    for series in (series for series in main if display_name(series.first) == ours):
         for rival in main:
-            same = rival.first.temperature == line.first.temperature
+            same = rival.first.temperature == series.first.temperature
             if same and rival.first.method in trained:
-                yield line, rival
+                yield series, rival
 
 
-def _alike(a: Line, b: Line) -> bool:
+def _alike(a: Series, b: Series) -> bool:
     return _size(a) == _size(b) and _setting(a)[:2] == _setting(b)[:2]
 
 
-def _size(line: Line) -> int:
-    return line.first.responses or 0
+def _size(series: Series) -> int:
+    return series.first.responses or 0
 
 
-def _setting(line: Line) -> tuple[object, ...]:
-    one = line.first
+def _setting(series: Series) -> tuple[object, ...]:
+    one = series.first
     return one.temperature, one.supervision, one.beta_pi, one.beta_r
 
 
-def _betas(line: Line) -> tuple[object, ...]:
-    return _setting(line)[2:]
+def _betas(series: Series) -> tuple[object, ...]:
+    return _setting(series)[2:]

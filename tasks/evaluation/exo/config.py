@@ -85,7 +85,7 @@ class ExoEntry(FrozenConfig):
 
 
 class ExoReportConfig(FrozenConfig):
-    """What the report of the flow `exo` must know beside the figures."""
+    """What the report of the flow `exo` must know beside the metrics."""
 
     entries: tuple[ExoEntry, ...]
     """Contenders in the order of the tables; exactly one is the start, one at most is chosen."""

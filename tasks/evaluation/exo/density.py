@@ -1,4 +1,4 @@
-"""The density ratios of learned policies and the optimal one, measured and kept for the report."""
+"""The density ratios of learned policies and the optimal one: measured, kept and drawn."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from tasks.evaluation.metrics.density_ratio import (
 )
 from tasks.evaluation.metrics.estimates import mean_estimate
 from tasks.evaluation.metrics.kl import sampled_logps
+from tasks.evaluation.report.figure_style import GREY, new_figure, save_figure, shared_legend
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 from tasks.storage.files import write_json
@@ -70,8 +71,8 @@ def measure_density(
     ]
     summary = {
         name: {
-            figure: asdict(mean_estimate([one["distances"][name][figure] for one in prompts]))
-            for figure in Distance.__dataclass_fields__
+            metric: asdict(mean_estimate([one["distances"][name][metric] for one in prompts]))
+            for metric in Distance.__dataclass_fields__
         }
         for name in policies
     }
@@ -79,9 +80,9 @@ def measure_density(
     kept = {"beta": config.beta, "optimal_effective_samples": worth}
     write_json(output / DENSITY, {**kept, "prompts": prompts, "summary": summary})
     flat = {
-        f"{name}/{figure}": estimate["value"]
-        for name, figures in summary.items()
-        for figure, estimate in figures.items()
+        f"{name}/{metric}": estimate["value"]
+        for name, metrics in summary.items()
+        for metric, estimate in metrics.items()
     }
     return {"prompts": float(len(prompts)), **flat}
 
@@ -96,8 +97,8 @@ def prompt_density(
 
     Args:
         group: M samples of the start with their rewards.
-        start_logps: log π_sft of each, nats.
-        policy_logps: likewise under each policy.
+        start_logps: log π_sft of each sample, nats.
+        policy_logps: The same under each policy, by name.
         config: β and the kernel.
     """
     places = np.array(start_logps)
@@ -132,6 +133,45 @@ def prompt_density(
     }
 
 
+def density_plot(
+    prompts: Sequence[Mapping[str, Any]],
+    colours: Mapping[str, str],
+    folder: Path,
+    *,
+    name: str,
+) -> list[Path]:
+    """Draw the density ratio to the start over log π_sft(y|x) (Figures 3 and 9).
+
+    Args:
+        prompts: The prompts of density.json, a panel each.
+        colours: The colour of each policy, as in the other plots.
+        folder: Where NAME.png, NAME.svg and NAME.csv go.
+        name: The stem of the files' names.
+
+    Returns:
+        The three paths, PNG first.
+    """
+    titles = {f"{row}": one for row, one in enumerate(prompts)}
+    with new_figure(titles, panel=(3.5, 2.7), columns=3) as (figure, panels):
+        for axes, one in zip(panels, prompts, strict=True):
+            axes.plot(one["grid"], one["ratios"][OPTIMAL], "--", color="#000000", label=OPTIMAL)
+            for policy in one["distances"]:
+                colour = colours.get(policy, GREY)
+                axes.plot(one["grid"], one["ratios"][policy], color=colour, label=policy)
+            axes.axhline(1, color=GREY, linestyle=":", linewidth=1, zorder=1)
+            axes.set_title(_short(one["prompt"]), fontsize=8)
+            axes.set_xlabel(f"log π_sft(y|x), nats (kernel {one['bandwidth']:.2g})", fontsize=8)
+            axes.set_ylabel("density ratio")
+        shared_legend(figure, panels)
+        rows = [
+            {"id": one["id"], "policy": policy, "start_logp": place, "ratio": value}
+            for one in prompts
+            for policy, ratio in one["ratios"].items()
+            for place, value in zip(one["grid"], ratio, strict=True)
+        ]
+        return save_figure(figure, folder, name, rows)
+
+
 def _check(groups: Sequence[Group], samples: Path) -> None:
     if not groups:
         raise ConfigError(f"{samples} holds no group: the density ratio needs samples of the start")
@@ -142,3 +182,8 @@ def _check(groups: Sequence[Group], samples: Path) -> None:
                 f"{'no' if group.scores is None else 'their'} scores: the density ratio needs at "
                 "least two samples of the start per prompt, scored (score_responses)"
             )
+
+
+def _short(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= 46 else flat[:44].rstrip() + " …"

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tasks.evaluation.exo.comparisons import Contest
+from tasks.evaluation.exo.comparisons import Comparison
 from tasks.evaluation.exo.frontier import EqualKl, FrontierPoint, pareto
-from tasks.evaluation.exo.series import Line
+from tasks.evaluation.exo.series import Series
 from tasks.evaluation.metrics.estimates import mean_estimate, over_seeds
 
 WORDS = {
@@ -33,8 +33,8 @@ WORDS = {
 
 
 def findings(
-    lines: Sequence[Line],
-    contests: Sequence[Contest],
+    all_series: Sequence[Series],
+    comparisons: Sequence[Comparison],
     points: Mapping[str, FrontierPoint],
     density: Mapping[str, Any] | None,
     judge: str,
@@ -42,27 +42,31 @@ def findings(
     """Say who leads at equal KL, who ends highest, who over-optimises, and who fits the optimum.
 
     Args:
-        lines: the branches.
-        contests: the comparisons at equal KL under the judge.
-        points: the checkpoints under the judge, by entry name.
-        density: density.json, with the policies under the report's names; None without.
-        judge: whose rewards they are.
+        all_series: The series of the run.
+        comparisons: Their comparisons at equal KL under the judge.
+        points: The checkpoints under the judge, by entry name.
+        density: Content of density.json, with the policies under the report's names; None without.
+        judge: Whose rewards they are.
 
     Returns:
         One sentence per finding.
     """
     return [
-        *(_contest(contest, judge) for contest in contests if contest.question in WORDS),
-        *_frontier(lines, points),
-        *_highest(lines, points, judge),
-        *_falling(lines, points, judge),
-        *_fits(density, [one for one in contests if one.question == "EXO against DPO"]),
+        *(
+            _comparison(comparison, judge)
+            for comparison in comparisons
+            if comparison.question in WORDS
+        ),
+        *_frontier(all_series, points),
+        *_highest(all_series, points, judge),
+        *_falling(all_series, points, judge),
+        *_fits(density, [one for one in comparisons if one.question == "EXO against DPO"]),
     ]
 
 
-def _contest(contest: Contest, judge: str) -> str:
-    head = f"{contest.ours} against {contest.theirs} at equal KL"
-    one = contest.outcome
+def _comparison(comparison: Comparison, judge: str) -> str:
+    head = f"{comparison.ours} against {comparison.theirs} at equal KL"
+    one = comparison.outcome
     if one is None:
         return f"{head}: one of them never left the start, so there is nothing to compare"
     seeds = f"{one.seeds[0]} and {one.seeds[1]} seeds" if max(one.seeds) > 1 else "1 seed each"
@@ -73,7 +77,7 @@ def _contest(contest: Contest, judge: str) -> str:
         )
     return (
         f"{head} ({where}): {judge} reward {one.difference:+.3f} (95 %: {one.interval.low:+.3f} to "
-        f"{one.interval.high:+.3f}): {WORDS[contest.question][one.verdict]}{_pointwise(one)}"
+        f"{one.interval.high:+.3f}): {WORDS[comparison.question][one.verdict]}{_pointwise(one)}"
     )
 
 
@@ -87,9 +91,11 @@ def _pointwise(one: EqualKl) -> str:
     return ", " + " and ".join(found) if found else ""
 
 
-def _frontier(lines: Sequence[Line], points: Mapping[str, FrontierPoint]) -> Iterator[str]:
-    trained = [points[one.name] for line in lines for one in line.entries if one.kind == "policy"]
-    best = [point.line for point in pareto(trained)]
+def _frontier(all_series: Sequence[Series], points: Mapping[str, FrontierPoint]) -> Iterator[str]:
+    trained = [
+        points[one.name] for series in all_series for one in series.entries if one.kind == "policy"
+    ]
+    best = [point.series for point in pareto(trained)]
     if best:
         counts = {name: best.count(name) for name in dict.fromkeys(best)}
         ranked = sorted(counts.items(), key=lambda item: -item[1])
@@ -101,12 +107,12 @@ def _frontier(lines: Sequence[Line], points: Mapping[str, FrontierPoint]) -> Ite
 
 
 def _highest(
-    lines: Sequence[Line], points: Mapping[str, FrontierPoint], judge: str
+    all_series: Sequence[Series], points: Mapping[str, FrontierPoint], judge: str
 ) -> Iterator[str]:
     ends = {
-        line.name: over_seeds([points[one.name].reward for one in line.last])
-        for line in lines
-        if line.first.kind == "policy"
+        series.name: over_seeds([points[one.name].reward for one in series.last])
+        for series in all_series
+        if series.first.kind == "policy"
     }
     ranked = sorted(ends.items(), key=lambda item: -item[1].value)
     if len(ranked) > 1:
@@ -121,26 +127,26 @@ def _highest(
 
 
 def _falling(
-    lines: Sequence[Line], points: Mapping[str, FrontierPoint], judge: str
+    all_series: Sequence[Series], points: Mapping[str, FrontierPoint], judge: str
 ) -> Iterator[str]:
     """Name the branches whose reward had been higher, beyond chance, than it is at the end."""
-    for line in lines:
-        for last in (points[one.name] for one in line.last if one.kind == "policy"):
-            before = [points[one.name] for one in line.of_seed(last.seed)]
+    for series in all_series:
+        for last in (points[one.name] for one in series.last if one.kind == "policy"):
+            before = [points[one.name] for one in series.of_seed(last.seed)]
             peak = max(before, key=lambda point: point.reward.value)
             gaps = last.rewards - peak.rewards
             change = mean_estimate(gaps[np.isfinite(gaps)])
             # The peak is the best of several, so part of its lead is luck: ask for more than 95 %.
             if change.value < -3 * change.standard_error:
                 yield (
-                    f"{line.name}, seed {last.seed}: {judge} reward falls from step {peak.step} to "
-                    f"{last.step} by {-change.value:.3f} ± {change.standard_error:.3f}, paired by "
-                    f"prompt, while KL goes from {peak.kl.value:.2f} to {last.kl.value:.2f}: "
+                    f"{series.name}, seed {last.seed}: {judge} reward falls from step {peak.step} "
+                    f"to {last.step} by {-change.value:.3f} ± {change.standard_error:.3f}, paired "
+                    f"by prompt, while KL goes from {peak.kl.value:.2f} to {last.kl.value:.2f}: "
                     "over-optimised"
                 )
 
 
-def _fits(density: Mapping[str, Any] | None, twins: Sequence[Contest]) -> Iterator[str]:
+def _fits(density: Mapping[str, Any] | None, twins: Sequence[Comparison]) -> Iterator[str]:
     prompts = (density or {}).get("prompts", [])
     names = prompts[0]["distances"] if prompts else {}
     for first, second in ((one.ours, one.theirs) for one in twins):

@@ -1,8 +1,9 @@
-"""The reward–KL frontier: its points, and two methods compared at equal KL.
+"""The reward–KL frontier: its points, and two series of checkpoints compared at equal KL.
 
-A line's reward at a KL is read off the straight lines between its checkpoints in order of their KL,
-beginning at the start policy (KL 0). A chord is within reach of the method: a mixture of the two
-policies has the rewards' mixture and, KL being convex, no more than the mixture of their KLs.
+The reward of a series at a KL is read off the straight lines between its checkpoints in order of
+their KL, beginning at the start policy (KL 0). Such a chord is within reach of the method: a
+mixture of two policies has the mixture of their rewards and, KL being convex, no more than the
+mixture of their KLs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from tasks.evaluation.metrics.estimates import Estimate, Interval
 
 GRID = 50
-"""KLs at which two lines are compared."""
+"""How many KLs, evenly spaced, two series are compared at."""
 STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 """Student's 97.5 % quantile for 1 to 10 degrees of freedom, which few seeds leave."""
 
@@ -27,8 +28,8 @@ class FrontierPoint:
 
     name: str
     """Of its evaluation."""
-    line: str
-    """The line it belongs to."""
+    series: str
+    """Name of the series it belongs to."""
     seed: int
     """Of the branch."""
     step: int
@@ -49,12 +50,12 @@ class FrontierPoint:
 
 @dataclass(frozen=True, slots=True)
 class EqualKl:
-    """Two lines over the KLs that both reach."""
+    """How the rewards of two series differ over the KLs that both reach."""
 
     ours: str
-    """Name of a line."""
+    """Name of the series that the verdict is about."""
     theirs: str
-    """Name of another."""
+    """Name of the series that it is compared with."""
     low: float
     """Least KL compared, nats."""
     high: float
@@ -70,7 +71,7 @@ class EqualKl:
     seeds: tuple[int, int]
     """How many seeds each has."""
     on_chord: str = ""
-    """Name of the line that has no checkpoint as near to the start; empty where both were measured.
+    """Name of the series with no checkpoint as near to the start; empty where both have one.
 
     Its chord from the start is the least it reaches there, so it cannot be found behind.
     """
@@ -87,7 +88,7 @@ def pareto(points: Iterable[FrontierPoint]) -> list[FrontierPoint]:
     """Return the points that no other beats: none has at least the reward at no more KL.
 
     Args:
-        points: any; of two equal points both stay.
+        points: Any points; of two equal ones both stay.
 
     Returns:
         The undominated ones by rising KL.
@@ -105,9 +106,9 @@ def pareto(points: Iterable[FrontierPoint]) -> list[FrontierPoint]:
 class Frontier:
     """The points of one judge, resampled together.
 
-    Every resample draws prompts once for all lines, so that differences are paired by prompt, and
-    seeds for each line by itself. A handful of seeds knows little of its own spread, so their part
-    of the deviation is widened as Student's t asks.
+    Every resample draws prompts once for all series, so that differences are paired by prompt, and
+    seeds for each series by itself. A handful of seeds knows little of its own spread, so their
+    part of the deviation is widened as Student's t asks.
     """
 
     def __init__(
@@ -121,42 +122,42 @@ class Frontier:
         """Draw the resamples.
 
         Args:
-            points: of all lines, over the same P prompts.
-            start: the policy that all lines begin at.
-            seed: of a private generator.
-            resamples: bootstrap samples of seeds and prompts.
+            points: Those of all series, over the same P prompts.
+            start: The policy that all series begin at.
+            seed: Seed of a private generator.
+            resamples: Number of bootstrap samples of seeds and prompts.
         """
         self.points, self.start, self.resamples = tuple(points), start, resamples
         self._seed = seed
 
-    def reach(self, line: str) -> tuple[float, float]:
-        """Return the KLs between which every seed of a line has checkpoints."""
-        seeds = self._points_by_seed(line).values()
+    def reach(self, series: str) -> tuple[float, float]:
+        """Return the KLs between which every seed of a series has checkpoints."""
+        seeds = self._points_by_seed(series).values()
         ranges = [[point.kl.value for point in points] for points in seeds]
         return max(map(min, ranges)), min(map(max, ranges))
 
-    def reward_at(self, line: str, kl: float) -> tuple[float, Interval] | None:
-        """Return a line's reward at a KL with a 95 % interval; None where it never was there.
+    def reward_at(self, series: str, kl: float) -> tuple[float, Interval] | None:
+        """Return the reward of a series at a KL with a 95 % interval; None outside its reach.
 
         Args:
-            line: its name.
-            kl: nats.
+            series: Its name.
+            kl: The KL to the start, nats.
         """
-        low, high = self.reach(line)
+        low, high = self.reach(series)
         if not low <= kl <= high:
             return None
-        curve = self._curve(line, np.array([kl]), self._widening(line))[:, 0]
+        curve = self._curve(series, np.array([kl]), self._widening(series))[:, 0]
         return float(curve[0]), _interval(curve[1:])
 
     def compare(self, ours: str, theirs: str) -> EqualKl | None:
-        """Compare two lines over the KLs that both reach.
+        """Compare two series over the KLs that both reach.
 
-        Where the ranges in which they were measured do not overlap, it is the range of the line
-        nearer to the start, and the other one is on the chord from the start to its checkpoints.
+        Where the ranges in which they were measured do not overlap, it is the range of the one
+        nearer to the start, and the other is on the chord from the start to its checkpoints.
 
         Args:
-            ours: name of a line.
-            theirs: name of another.
+            ours: Name of the series that the verdict is about.
+            theirs: Name of the series that it is compared with.
 
         Returns:
             The comparison; None where one of them never left the start.
@@ -195,32 +196,32 @@ class Frontier:
         drawn = generator.multinomial(prompts, np.full(prompts, 1 / prompts), size=self.resamples)
         return np.concatenate([np.ones((1, prompts)), drawn])
 
-    def _points_by_seed(self, line: str) -> Mapping[int, list[FrontierPoint]]:
+    def _points_by_seed(self, series: str) -> Mapping[int, list[FrontierPoint]]:
         found: dict[int, list[FrontierPoint]] = {}
         for point in self.points:
-            if point.line == line:
+            if point.series == series:
                 found.setdefault(point.seed, []).append(point)
         return found
 
-    def _widening(self, *lines: str) -> float:
+    def _widening(self, *all_series: str) -> float:
         """Return how much wider Student's interval is than the normal one, for these seeds."""
-        freedom = sum(len(self._points_by_seed(line)) - 1 for line in lines)
+        freedom = sum(len(self._points_by_seed(series)) - 1 for series in all_series)
         return STUDENT[freedom - 1] / 1.96 if 0 < freedom <= len(STUDENT) else 1.0
 
-    def _curve(self, line: str, grid: np.ndarray, wider: float) -> np.ndarray:
-        """Return a line's reward on a grid of KLs, the mean over its seeds. Shape (1 + R, G)."""
+    def _curve(self, series: str, grid: np.ndarray, wider: float) -> np.ndarray:
+        """Return the reward of a series on a grid of KLs, the mean over its seeds, (1 + R, G)."""
         curves = [
-            self._interpolated(points, grid) for points in self._points_by_seed(line).values()
+            self._interpolated(points, grid) for points in self._points_by_seed(series).values()
         ]
-        weights = self._seed_weights(line, len(curves), wider)
+        weights = self._seed_weights(series, len(curves), wider)
         return np.einsum("rs,srg->rg", weights, np.stack(curves))
 
-    def _seed_weights(self, line: str, seeds: int, wider: float) -> np.ndarray:
+    def _seed_weights(self, series: str, seeds: int, wider: float) -> np.ndarray:
         """Return how much each seed counts in each resample. Shape (1 + R, S)."""
         weights = np.full((1 + self.resamples, seeds), 1 / seeds)
         if seeds > 1:
-            # Each line draws for itself: the seeds of two lines have nothing in common.
-            generator = np.random.default_rng([self._seed, *line.encode()])
+            # Each series draws for itself: the seeds of two series have nothing in common.
+            generator = np.random.default_rng([self._seed, *series.encode()])
             drawn = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=self.resamples)
             # Resampling S seeds shows (S − 1) / S of their variance: of three no more than 2/3.
             wider *= np.sqrt(seeds / (seeds - 1))

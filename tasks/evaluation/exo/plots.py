@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.evaluation.exo.frontier import pareto
-from tasks.evaluation.exo.series import Line, name_of
+from tasks.evaluation.exo.series import Series, display_name
 from tasks.evaluation.metrics.estimates import over_seeds
 from tasks.evaluation.report.figure_style import (
     COLOURS,
@@ -34,36 +34,38 @@ DASHES = ("-", "--", ":", "-.")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a line is drawn, in every plot alike."""
+    """How a series is drawn, in every plot alike."""
 
     colour: str
-    """Of its family."""
+    """The colour of its family."""
     marker: str
-    """Of its family."""
+    """The marker of its family."""
     dash: str
-    """Of its β within the family."""
+    """The line style of its β within the family."""
 
 
-def looks(lines: Sequence[Line]) -> dict[str, Look]:
-    """Give every line a look: a colour and a marker per family, a dash per β in it."""
-    families = list(dict.fromkeys(line.family for line in lines if line.first.kind != "best_of_n"))
+def looks(all_series: Sequence[Series]) -> dict[str, Look]:
+    """Give every series a look: a colour and a marker per family, a line style per β in it."""
+    families = list(
+        dict.fromkeys(series.family for series in all_series if series.first.kind != "best_of_n")
+    )
     found = {}
-    for line in lines:
-        if line.first.kind == "best_of_n":
-            found[line.name] = Look("#000000", "x", "--")
+    for series in all_series:
+        if series.first.kind == "best_of_n":
+            found[series.name] = Look("#000000", "x", "--")
             continue
-        family = families.index(line.family)
-        variants = [other.name for other in lines if other.family == line.family]
-        found[line.name] = Look(
+        family = families.index(series.family)
+        variants = [other.name for other in all_series if other.family == series.family]
+        found[series.name] = Look(
             PALETTE[family % len(PALETTE)],
             SHAPES[family % len(SHAPES)],
-            DASHES[variants.index(line.name) % len(DASHES)],
+            DASHES[variants.index(series.name) % len(DASHES)],
         )
     return found
 
 
 def frontier_plot(
-    lines: Sequence[Line],
+    all_series: Sequence[Series],
     judged: Mapping[str, tuple[FrontierPoint, Points]],
     folder: Path,
     *,
@@ -73,22 +75,22 @@ def frontier_plot(
     """Draw reward (Figure 2) or accuracy (Figure 7) against KL, one point per checkpoint.
 
     Args:
-        lines: the branches.
-        judged: by judge, the start and the points of all lines; a panel each.
-        folder: where NAME.png, NAME.svg and NAME.csv go.
-        value: `reward` or `accuracy`.
-        name: the files' stem.
+        all_series: The series of the run.
+        judged: By judge, the start and the points of all series; a panel each.
+        folder: Where NAME.png, NAME.svg and NAME.csv go.
+        value: What is drawn against KL, `reward` or `accuracy`.
+        name: The stem of the files' names.
 
     Returns:
         The three paths, PNG first.
     """
-    drawn = looks(lines)
+    drawn = looks(all_series)
     with new_figure(judged, panel=(5.6, 4.2), columns=2) as (figure, panels):
         for axes, (judge, (start, points)) in zip(panels, judged.items(), strict=True):
             place = getattr(start, value).value
-            axes.plot(0, place, "*", color=GREY, markersize=11, label=start.line, zorder=4)
-            for line in lines:
-                _trajectories(axes, line, drawn[line.name], points, value)
+            axes.plot(0, place, "*", color=GREY, markersize=11, label=start.series, zorder=4)
+            for series in all_series:
+                _trajectories(axes, series, drawn[series.name], points, value)
             axes.set_xlabel("KL(policy ‖ SFT), nats per response (bars: one standard error)")
             label = f"{judge} reward" if value == "reward" else f"accuracy: mean σ({judge} reward)"
             axes.set_ylabel(label)
@@ -103,50 +105,50 @@ def frontier_plot(
 
 
 def step_plot(
-    lines: Sequence[Line], start: FrontierPoint, points: Points, judge: str, folder: Path
+    all_series: Sequence[Series], start: FrontierPoint, points: Points, judge: str, folder: Path
 ) -> list[Path]:
     """Draw reward against step with the deviation among a prompt's responses (Figure 8).
 
     Args:
-        lines: the branches; best-of-N has no steps and is left out.
-        start: the policy they begin at.
-        points: of all lines under one judge.
-        judge: its name.
-        folder: where figure-8.png, .svg and .csv go.
+        all_series: The series of the run; best-of-N has no steps and is left out.
+        start: The policy they begin at.
+        points: Those of all series under one judge.
+        judge: The judge's name.
+        folder: Where figure-8.png, .svg and .csv go.
 
     Returns:
         The three paths, PNG first.
     """
-    drawn = looks(lines)
-    trained = [line for line in lines if line.first.kind == "policy"]
-    methods: dict[str, list[Line]] = {}
-    for line in trained:
-        methods.setdefault(name_of(line.first), []).append(line)
+    drawn = looks(all_series)
+    trained = [series for series in all_series if series.first.kind == "policy"]
+    methods: dict[str, list[Series]] = {}
+    for series in trained:
+        methods.setdefault(display_name(series.first), []).append(series)
     rows: list[dict[str, object]] = []
     with new_figure(methods, panel=(3.5, 2.8), columns=3) as (figure, panels):
         for axes, (method, found) in zip(panels, methods.items(), strict=True):
             axes.axhline(start.reward.value, color=GREY, linestyle=":", linewidth=1, label="SFT")
-            for line in found:
-                means = _by_step(start, [one for one in points if one.line == line.name])
-                _band(axes, line.name, drawn[line.name], means)
-                rows += [{"method": method, "line": line.name, **one} for one in means]
+            for series in found:
+                means = _by_step(start, [one for one in points if one.series == series.name])
+                _band(axes, series.name, drawn[series.name], means)
+                rows += [{"method": method, "line": series.name, **one} for one in means]
             axes.set(title=method, xlabel="step", ylabel=f"{judge} reward")
         _share_heights(panels)
         shared_legend(figure, panels)
         return save_figure(figure, folder, "figure-8", rows)
 
 
-def _trajectories(axes: Axes, line: Line, look: Look, points: Points, value: str) -> None:
-    """Draw a line's checkpoints, those of a seed connected in the order of their steps."""
-    for number, seed in enumerate(line.seeds):
-        own = [point for point in points if point.line == line.name and point.seed == seed]
+def _trajectories(axes: Axes, series: Series, look: Look, points: Points, value: str) -> None:
+    """Draw the checkpoints of a series, those of a seed connected in the order of their steps."""
+    for number, seed in enumerate(series.seeds):
+        own = [point for point in points if point.series == series.name and point.seed == seed]
         heights = [getattr(point, value) for point in own]
         axes.errorbar(
             [point.kl.value for point in own],
             [height.value for height in heights],
             xerr=[point.kl.standard_error for point in own],
             yerr=[height.standard_error for height in heights],
-            label=None if number else line.name,
+            label=None if number else series.name,
             color=look.colour,
             linestyle=look.dash,
             marker=look.marker,
@@ -212,15 +214,15 @@ def _row(judge: str, point: FrontierPoint, undominated: set[str]) -> dict[str, o
         "accuracy": point.accuracy,
         "spread": point.spread,
     }
-    figures: dict[str, object] = {}
+    metrics: dict[str, object] = {}
     for name, one in estimates.items():
-        figures |= {name: one.value, f"{name}_se": one.standard_error}
+        metrics |= {name: one.value, f"{name}_se": one.standard_error}
     return {
         "judge": judge,
-        "line": point.line,
+        "line": point.series,
         "name": point.name,
         "seed": point.seed,
         "step": point.step,
-        **figures,
+        **metrics,
         "undominated": int(point.name in undominated),
     }

@@ -10,7 +10,7 @@ import numpy as np
 
 from tasks.evaluation.exo.config import ExoEntry
 from tasks.evaluation.exo.frontier import FrontierPoint
-from tasks.evaluation.exo.series import KINDS, Line
+from tasks.evaluation.exo.series import KINDS, Series
 from tasks.evaluation.metrics.best_of_n import best_of_n_kl
 from tasks.evaluation.metrics.estimates import Estimate, mean_estimate, over_seeds
 from tasks.evaluation.metrics.win_rates import win_shares
@@ -21,41 +21,41 @@ Evaluations = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How a line's last checkpoints fare against an opponent, means over prompts and seeds."""
+    """How often the last checkpoints of a series win and lose, means over prompts and seeds."""
 
     win: Estimate
-    """Share of all pairs of completions won."""
+    """Share of all pairs of completions that the series wins."""
     lose: Estimate
-    """Share lost; the rest is tied."""
+    """Share that it loses; the rest is tied."""
 
 
 def frontier_points(
-    lines: Iterable[Line], start: ExoEntry, evaluations: Evaluations, judge: str
+    all_series: Iterable[Series], start: ExoEntry, evaluations: Evaluations, judge: str
 ) -> tuple[list[FrontierPoint], FrontierPoint]:
     """Return one point per checkpoint under one judge, and that of the start.
 
     Args:
-        lines: the branches.
-        start: the policy they begin at.
-        evaluations: by entry name.
-        judge: whose rewards.
+        all_series: The series of the run.
+        start: The policy they begin at.
+        evaluations: Content of evaluation.json by entry name.
+        judge: Whose rewards the points show.
 
     Returns:
-        The points in the order of the lines, and the start's, all over the same prompts: those
+        The points in the order of the series, and the start's, all over the same prompts: those
         that anybody was asked.
 
     Raises:
-        ConfigError: an entry has no evaluation, no KL, or no reward of this judge.
+        ConfigError: An entry has no evaluation, no KL, or no reward of this judge.
     """
-    entries = [(line.name, entry) for line in lines for entry in line.entries]
+    entries = [(series.name, entry) for series in all_series for entry in series.entries]
     answered = {
         entry.name: evaluation_of(evaluations, entry, judge)["per_prompt"]
         for _, entry in [("", start), *entries]
     }
     prompts = list(dict.fromkeys(key for per_prompt in answered.values() for key in per_prompt))
     points = [
-        _point(entry, line, evaluations[entry.name], prompts, judge)
-        for line, entry in [(KINDS["start"], start), *entries]
+        _point(entry, series, evaluations[entry.name], prompts, judge)
+        for series, entry in [(KINDS["start"], start), *entries]
     ]
     return points[1:], points[0]
 
@@ -64,7 +64,7 @@ def evaluation_of(evaluations: Evaluations, entry: ExoEntry, judge: str) -> Mapp
     """Return an entry's evaluation, which a judge must have scored.
 
     Raises:
-        ConfigError: there is none, or that judge gave it no scores.
+        ConfigError: There is none, or that judge gave it no scores.
     """
     if entry.name not in evaluations:
         known = did_you_mean(entry.name, evaluations)
@@ -84,10 +84,10 @@ def shares_against(
     """Compare all completions of each seed with all of the opponent's, prompt by prompt.
 
     Args:
-        entries: one checkpoint per seed.
-        opponent: the start or the chosen responses.
-        evaluations: by entry name.
-        judge: who decides.
+        entries: One checkpoint per seed.
+        opponent: The start or the chosen responses.
+        evaluations: Content of evaluation.json by entry name.
+        judge: Whose scores decide who wins.
 
     Returns:
         Means over the seeds.
@@ -110,7 +110,7 @@ def shares_against(
 
 
 def _point(
-    entry: ExoEntry, line: str, evaluation: Mapping[str, Any], prompts: list[str], judge: str
+    entry: ExoEntry, series: str, evaluation: Mapping[str, Any], prompts: list[str], judge: str
 ) -> FrontierPoint:
     rows = [evaluation["per_prompt"].get(key) for key in prompts]
     rewards = [np.nan if row is None else float(np.mean(row["scores"][judge])) for row in rows]
@@ -118,7 +118,7 @@ def _point(
     picked = entry.kind == "best_of_n"
     return FrontierPoint(
         name=entry.name,
-        line=line,
+        series=series,
         seed=entry.seed,
         step=(entry.responses or 0) if picked else entry.step,
         kl=kl,

@@ -7,18 +7,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tasks.evaluation.exo.comparisons import main_lines
+from tasks.evaluation.exo.comparisons import main_series
 from tasks.evaluation.exo.config import ExoEntry, ExoReportConfig
+from tasks.evaluation.exo.density import DENSITY, density_plot
 from tasks.evaluation.exo.findings import findings
 from tasks.evaluation.exo.plots import frontier_plot, looks, step_plot
 from tasks.evaluation.exo.points import shares_against
 from tasks.evaluation.exo.run import ExoRun
-from tasks.evaluation.exo.series import KINDS, Line
-from tasks.evaluation.exo.sweep_plots import density_plot, sweep_plot
-from tasks.evaluation.exo.sweeps import sweeps_of
+from tasks.evaluation.exo.series import KINDS, Series
+from tasks.evaluation.exo.sweeps import sweep_plot, sweeps_of
 from tasks.evaluation.exo.tables import (
     checkpoint_table,
-    contest_table,
+    comparison_table,
     density_table,
     level_table,
     reward_model_table,
@@ -32,7 +32,6 @@ from tasks.settings.log import Log
 from tasks.storage.files import read_json
 
 EVALUATION = "evaluation.json"
-DENSITY = "density.json"
 
 
 def assemble_exo_report(
@@ -54,7 +53,8 @@ def assemble_exo_report(
         log: Where the findings are noted.
 
     Returns:
-        `reward`, `kl` and `win_rate` of every line at its end, and every `difference` at equal KL.
+        `reward`, `kl` and `win_rate` at the end of every series, and every `difference` at equal
+        KL.
     """
     run = ExoRun(
         {name: read_json(path / EVALUATION) for name, path in policies.items()},
@@ -63,7 +63,7 @@ def assemble_exo_report(
         config,
     )
     judge = config.judge
-    sentences = findings(run.lines, run.contests, run.by_name, run.density, judge)
+    sentences = findings(run.series, run.comparisons, run.by_name, run.density, judge)
     flat = headlines(run)
     report = Report(
         title=config.title,
@@ -78,7 +78,7 @@ def assemble_exo_report(
         examples=examples(run),
         numbers={
             "headlines": flat,
-            "contests": [asdict(contest) for contest in run.contests],
+            "contests": [asdict(comparison) for comparison in run.comparisons],
             "reward_models": {
                 name: {pairs: one["figures"] for pairs, one in sets.items()}
                 for name, sets in run.reward_models.items()
@@ -92,49 +92,49 @@ def assemble_exo_report(
 
 
 def tables(run: ExoRun) -> list[Table]:
-    """Return the tables that the run has figures for."""
+    """Return the tables that the run has numbers for."""
     judge = run.config.judge
     judges = list(dict.fromkeys([run.judges[-1], judge]))
     found = [
-        win_table(run.lines, run.opponents, run.evaluations, judges),
-        checkpoint_table(run.lines, run.start, run.by_name, judge),
-        contest_table(run.contests, judge) if run.contests else None,
-        level_table(run.lines, run.frontier, judge),
+        win_table(run.series, run.opponents, run.evaluations, judges),
+        checkpoint_table(run.series, run.start, run.by_name, judge),
+        comparison_table(run.comparisons, judge) if run.comparisons else None,
+        level_table(run.series, run.frontier, judge),
         density_table(run.density) if run.density else None,
         reward_model_table(run.reward_models) if run.reward_models else None,
-        settings_table(run.lines),
+        settings_table(run.series),
     ]
     return [table for table in found if table]
 
 
 def plots(run: ExoRun, output: Path) -> list[Plot]:
-    """Draw what the run has figures for."""
-    lines, judge = run.lines, run.config.judge
+    """Draw the figures that the run has numbers for."""
+    all_series, judge = run.series, run.config.judge
     first = {judge: run.points[judge]}
     found = []
-    if lines:
-        files = frontier_plot(lines, run.points, output)
+    if all_series:
+        files = frontier_plot(all_series, run.points, output)
         caption = (
             "One point per checkpoint, all seeds; a seed's points are connected in order of steps. "
             "Bars are one standard error over prompts. The KL of Best-of-N is log N − (N − 1) / N, "
             "an upper bound where samples tie."
         )
         found.append(Plot("Figure 2: reward against KL", files, caption))
-        files = frontier_plot(lines, first, output, value="accuracy", name="figure-7")
+        files = frontier_plot(all_series, first, output, value="accuracy", name="figure-7")
         caption = "The mean sigmoid of the reward: an accuracy where it is a classifier's log-odds."
         found.append(Plot("Figure 7: accuracy against KL", files, caption))
-    if any(line.first.kind == "policy" for line in lines):
-        files = step_plot(lines, run.start, run.points[judge][1], judge, output)
+    if any(series.first.kind == "policy" for series in all_series):
+        files = step_plot(all_series, run.start, run.points[judge][1], judge, output)
         caption = (
             "Means over seeds with one standard error; the band is the deviation among a prompt's "
             "responses, averaged over prompts."
         )
         found.append(Plot("Figure 8: reward against step", files, caption))
     if run.density:
-        colours = {name: look.colour for name, look in looks(lines).items()}
+        colours = {name: look.colour for name, look in looks(all_series).items()}
         found += _density_plots(run.density["prompts"], colours, output)
     win_judge = run.judges[-1]
-    if sweeps := sweeps_of(lines, run.opponents, run.evaluations, win_judge):
+    if sweeps := sweeps_of(all_series, run.opponents, run.evaluations, win_judge):
         files = sweep_plot(sweeps, win_judge, output)
         caption = "Last checkpoints; bars are one standard error over prompts and seeds."
         found.append(Plot("Figure 6: win rate against β", files, caption))
@@ -142,9 +142,9 @@ def plots(run: ExoRun, output: Path) -> list[Plot]:
 
 
 def examples(run: ExoRun) -> list[Example]:
-    """Return prompts with the outputs of start, chosen and the end of every main line."""
+    """Return prompts with the outputs of start, chosen and the end of every main series."""
     named = {KINDS[one.kind]: one for one in run.opponents}
-    named |= {line.name: line.last[0] for line in main_lines(run.lines)}
+    named |= {series.name: series.last[0] for series in main_series(run.series)}
     texts = {label: _texts(run.evaluations[one.name]) for label, one in named.items()}
     shown: Sequence[Mapping[str, str]] = run.evaluations[run.opponents[0].name]["examples"]
     return [
@@ -157,26 +157,25 @@ def examples(run: ExoRun) -> list[Example]:
 
 
 def headlines(run: ExoRun) -> dict[str, float]:
-    """Return where each line ends, and the differences at equal KL, as flat names and floats."""
+    """Return where each series ends, and the differences at equal KL, as flat names and floats."""
     flat: dict[str, float] = {}
-    for line in run.lines:
-        last = [run.by_name[one.name] for one in line.last]
-        rate = _win_rate(line, run)
+    for series in run.series:
+        last = [run.by_name[one.name] for one in series.last]
         flat |= {
-            f"{line.name}/reward": over_seeds([point.reward for point in last]).value,
-            f"{line.name}/kl": over_seeds([point.kl for point in last]).value,
-            f"{line.name}/win_rate": rate,
+            f"{series.name}/reward": over_seeds([point.reward for point in last]).value,
+            f"{series.name}/kl": over_seeds([point.kl for point in last]).value,
+            f"{series.name}/win_rate": _win_rate(series, run),
         }
-    for contest in run.contests:
-        if contest.outcome:
-            name = f"equal_kl/{contest.ours} vs {contest.theirs}/difference"
-            flat[name] = contest.outcome.difference
+    for comparison in run.comparisons:
+        if comparison.outcome:
+            name = f"equal_kl/{comparison.ours} vs {comparison.theirs}/difference"
+            flat[name] = comparison.outcome.difference
     return flat
 
 
-def _win_rate(line: Line, run: ExoRun) -> float:
+def _win_rate(series: Series, run: ExoRun) -> float:
     start: ExoEntry = run.opponents[0]
-    return shares_against(line.last, start, run.evaluations, run.judges[-1]).win.value
+    return shares_against(series.last, start, run.evaluations, run.judges[-1]).win.value
 
 
 def _density_plots(

@@ -1,4 +1,4 @@
-"""The evaluations of an EXO run, sorted into lines, points and comparisons."""
+"""The evaluations of an EXO run, sorted into series, points and comparisons."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from tasks.evaluation.exo.comparisons import Contest, contests
+from tasks.evaluation.exo.comparisons import Comparison, compare_series
 from tasks.evaluation.exo.config import ExoReportConfig
 from tasks.evaluation.exo.frontier import Frontier, FrontierPoint
 from tasks.evaluation.exo.points import frontier_points
-from tasks.evaluation.exo.series import lines_of
+from tasks.evaluation.exo.series import series_of
 
 Evaluations = Mapping[str, Any]
 
 
 class ExoRun:
-    """The evaluations of a run, and what follows from them."""
+    """The evaluations of a run, and the series, points and comparisons made of them."""
 
     def __init__(
         self,
@@ -28,29 +28,29 @@ class ExoRun:
         """Take what the stages measured.
 
         Args:
-            evaluations: of the entries, by name.
-            reward_models: of reward models, by name.
-            density: content of density.json.
-            config: order and meaning of the entries.
+            evaluations: Content of evaluation.json by entry name.
+            reward_models: Content of the reward models' evaluation.json, by name.
+            density: Content of density.json; None where no density was estimated.
+            config: Order and meaning of the entries.
 
         Raises:
-            ConfigError: an entry has no evaluation or no KL, or a judge did not score it.
+            ConfigError: An entry has no evaluation or no KL, or a judge did not score it.
         """
         self.evaluations, self.reward_models, self.config = evaluations, reward_models, config
-        self.lines = lines_of(config.entries)
+        self.series = series_of(config.entries)
         self.opponents = [one for one in config.entries if one.kind in ("start", "chosen")]
         self.opponents.sort(key=lambda one: one.kind != "start")
         self.density = density and _renamed(density, self.names)
         self.judges = list(dict.fromkeys([config.judge, config.reward_model or config.judge]))
         self.points: dict[str, tuple[FrontierPoint, list[FrontierPoint]]] = {}
         for judge in self.judges:
-            points, start = frontier_points(self.lines, self.opponents[0], evaluations, judge)
+            points, start = frontier_points(self.series, self.opponents[0], evaluations, judge)
             self.points[judge] = (start, points)
 
     @property
     def names(self) -> dict[str, str]:
         """What the report calls the entries, by their evaluations' names."""
-        return {one.name: line.name for line in self.lines for one in line.entries}
+        return {one.name: series.name for series in self.series for one in series.entries}
 
     @property
     def start(self) -> FrontierPoint:
@@ -70,9 +70,9 @@ class ExoRun:
         return Frontier(points, start, resamples=resamples)
 
     @cached_property
-    def contests(self) -> list[Contest]:
+    def comparisons(self) -> list[Comparison]:
         """The comparisons at equal KL."""
-        return contests(self.lines, self.frontier)
+        return compare_series(self.series, self.frontier)
 
 
 def _renamed(density: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which checkpoints belong together: a line is a branch without its step and its seed."""
+"""Which checkpoints belong together: a series is one setting of a method, all seeds and steps."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ NAMES = {
 }
 """The paper's name of each method."""
 KINDS = {"start": "SFT", "chosen": "chosen", "best_of_n": "Best-of-N"}
-"""The paper's name of whatever is no trained policy."""
+"""The paper's name of each kind of contender that is no trained policy."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Series:
     """One setting of one method: its seeds and their checkpoints."""
 
     name: str
-    """In legends and tables; says only what tells it from the other lines."""
+    """What legends and tables call it; says only what tells it from the other series."""
 
     family: str
-    """Shared by the lines that differ in β alone."""
+    """The name without β: shared by the series that differ in β alone."""
 
     entries: tuple[ExoEntry, ...]
-    """By seed, then by step."""
+    """Its checkpoints by seed, then by step."""
 
     @property
     def first(self) -> ExoEntry:
@@ -54,30 +54,30 @@ class Line:
         return tuple(entry for entry in self.entries if entry.seed == seed)
 
 
-def lines_of(entries: Sequence[ExoEntry]) -> list[Line]:
-    """Sort entries into lines, in the order in which they first occur.
+def series_of(entries: Sequence[ExoEntry]) -> list[Series]:
+    """Sort entries into series, in the order in which they first occur.
 
     Args:
-        entries: contenders; the start and the chosen responses belong to no line.
+        entries: All contenders; the start and the chosen responses belong to no series.
 
     Returns:
-        The lines; names hold K, β, τ and supervision only where the lines of a method differ in
-        them. Best-of-N is one line, whatever its N.
+        The series; names hold K, β, τ and supervision only where the series of a method differ in
+        them. Best-of-N is one series, whatever its N.
     """
     groups: dict[tuple[object, ...], list[ExoEntry]] = {}
     for entry in entries:
         if entry.kind in ("policy", "best_of_n"):
             groups.setdefault(_settings(entry), []).append(entry)
-    lines = []
-    for settings, found in groups.items():
+    found = []
+    for settings, alike in groups.items():
         others = [other for other in groups if other[:2] == settings[:2]]
-        ordered = sorted(found, key=lambda entry: (entry.seed, entry.step, entry.responses or 0))
-        family = _name(found[0], others, _OUTER)
-        lines.append(Line(_name(found[0], others, _OUTER + _BETAS), family, tuple(ordered)))
-    return lines
+        ordered = sorted(alike, key=lambda entry: (entry.seed, entry.step, entry.responses or 0))
+        family = _name(alike[0], others, _OUTER)
+        found.append(Series(_name(alike[0], others, _OUTER + _BETAS), family, tuple(ordered)))
+    return found
 
 
-def name_of(entry: ExoEntry) -> str:
+def display_name(entry: ExoEntry) -> str:
     """Return the paper's name of an entry's method or kind."""
     return KINDS.get(entry.kind) or NAMES.get(entry.method, entry.method)
 
@@ -87,7 +87,7 @@ _BETAS: tuple[tuple[int, str], ...] = ((5, " β_π={:g}"), (6, " β_r={:g}"))
 
 
 def _settings(entry: ExoEntry) -> tuple[object, ...]:
-    """Return what the entries of one line share; the N of best-of-N is its step."""
+    """Return what the entries of one series share; the N of best-of-N is its step."""
     return (
         entry.kind,
         entry.method,
@@ -102,7 +102,7 @@ def _settings(entry: ExoEntry) -> tuple[object, ...]:
 def _name(
     entry: ExoEntry, others: Sequence[tuple[object, ...]], parts: tuple[tuple[int, str], ...]
 ) -> str:
-    name = name_of(entry)
+    name = display_name(entry)
     mine = _settings(entry)
     for place, text in parts:
         differs = len({other[place] for other in others}) > 1

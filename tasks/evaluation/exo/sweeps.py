@@ -1,20 +1,35 @@
-"""Lines that differ in one coefficient alone, and how each fares."""
+"""Sweeps: how often the series that differ in one coefficient alone win, and Figure 6 of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tasks.evaluation.exo.config import ExoEntry
 from tasks.evaluation.exo.points import Shares, shares_against
-from tasks.evaluation.exo.series import KINDS, Line
+from tasks.evaluation.exo.series import KINDS, Series
+from tasks.evaluation.report.figure_style import (
+    COLOURS,
+    MARKERS,
+    new_figure,
+    save_figure,
+    shared_legend,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tasks.evaluation.metrics.estimates import Estimate
 
 COEFFICIENTS = {"beta_pi": "β_π", "beta_r": "β_r"}
+"""The symbol of each coefficient that a sweep may vary, by its field of an entry."""
 Sweep = dict[float, dict[str, Shares]]
+"""The coefficient's value -> opponent -> how often the last checkpoints win."""
 
 
 def sweeps_of(
-    lines: Sequence[Line],
+    all_series: Sequence[Series],
     opponents: Sequence[ExoEntry],
     evaluations: Mapping[str, Any],
     judge: str,
@@ -22,37 +37,86 @@ def sweeps_of(
     """Return the win rates along every coefficient that was varied, the other held.
 
     Args:
-        lines: the branches.
-        opponents: the start, and the chosen responses if there are any.
-        evaluations: by entry name.
-        judge: who decides.
+        all_series: The series of the run.
+        opponents: The start, and the chosen responses if there are any.
+        evaluations: Content of evaluation.json by entry name.
+        judge: Whose scores decide who wins.
 
     Returns:
-        By title, such as `EXO-rw K=4: β_π (β_r = 0.1)`: β -> opponent -> shares of the line's last
-        checkpoints. A coefficient with a single value is no sweep.
+        The sweeps by title, such as `EXO-rw K=4: β_π (β_r = 0.1)`. A coefficient with a single
+        value is no sweep.
     """
-    groups: dict[str, list[tuple[float, Line]]] = {}
-    for line in lines:
+    groups: dict[str, list[tuple[float, Series]]] = {}
+    for series in all_series:
         for field, symbol in COEFFICIENTS.items():
             held = next(other for other in COEFFICIENTS if other != field)
-            value, rest = getattr(line.first, field), getattr(line.first, held)
+            value, rest = getattr(series.first, field), getattr(series.first, held)
             if value is None:
                 continue
-            title = f"{line.family}: {symbol}"
+            title = f"{series.family}: {symbol}"
             if rest is not None:
                 title += f" ({COEFFICIENTS[held]} = {rest:g})"
-            groups.setdefault(title, []).append((value, line))
+            groups.setdefault(title, []).append((value, series))
     return {
-        title: {value: _against(line, opponents, evaluations, judge) for value, line in found}
+        title: {value: _against(series, opponents, evaluations, judge) for value, series in found}
         for title, found in groups.items()
         if len(found) > 1
     }
 
 
 def _against(
-    line: Line, opponents: Sequence[ExoEntry], evaluations: Mapping[str, Any], judge: str
+    series: Series, opponents: Sequence[ExoEntry], evaluations: Mapping[str, Any], judge: str
 ) -> dict[str, Shares]:
     return {
-        KINDS[rival.kind]: shares_against(line.last, rival, evaluations, judge)
+        KINDS[rival.kind]: shares_against(series.last, rival, evaluations, judge)
         for rival in opponents
     }
+
+
+def sweep_plot(sweeps: Mapping[str, Sweep], judge: str, folder: Path) -> list[Path]:
+    """Draw win rate against β (Figure 6), one panel per coefficient of a family.
+
+    Args:
+        sweeps: What `sweeps_of` returned.
+        judge: Whose scores decide who wins.
+        folder: Where figure-6.png, .svg and .csv go.
+
+    Returns:
+        The three paths, PNG first.
+    """
+    rows: list[dict[str, object]] = []
+    with new_figure(sweeps, panel=(3.6, 3.0), columns=3) as (figure, panels):
+        for axes, (title, by_beta) in zip(panels, sweeps.items(), strict=True):
+            for index, opponent in enumerate(next(iter(by_beta.values()))):
+                wins = {beta: shares[opponent].win for beta, shares in sorted(by_beta.items())}
+                _errorbar(axes, f"vs {opponent}", index, wins)
+                rows += [
+                    {
+                        "sweep": title,
+                        "beta": beta,
+                        "opponent": opponent,
+                        "win": win.value,
+                        "standard_error": win.standard_error,
+                        "lose": by_beta[beta][opponent].lose.value,
+                    }
+                    for beta, win in wins.items()
+                ]
+            axes.set(title=title, xlabel="β", ylabel=f"{judge} win rate (%)")
+            axes.set_xticks(range(len(by_beta)), [f"{beta:g}" for beta in sorted(by_beta)])
+        shared_legend(figure, panels)
+        return save_figure(figure, folder, "figure-6", rows)
+
+
+def _errorbar(axes: Axes, label: str, index: int, values: Mapping[float, Estimate]) -> None:
+    axes.errorbar(
+        range(len(values)),
+        [100 * one.value for one in values.values()],
+        yerr=[100 * one.standard_error for one in values.values()],
+        label=label,
+        color=COLOURS[index],
+        marker=MARKERS[index],
+        markersize=4,
+        linewidth=1.5,
+        elinewidth=1,
+        capsize=2,
+    )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.evaluation.exo.comparisons import Contest
+from tasks.evaluation.exo.comparisons import Comparison
 from tasks.evaluation.exo.config import ExoEntry
 from tasks.evaluation.exo.frontier import Frontier, FrontierPoint, pareto
 from tasks.evaluation.exo.points import Shares, shares_against
-from tasks.evaluation.exo.series import KINDS, Line, name_of
+from tasks.evaluation.exo.series import KINDS, Series, display_name
 from tasks.evaluation.metrics.estimates import Estimate, over_seeds
 from tasks.evaluation.report.tables import Cell, Column, Table
 
@@ -20,7 +20,7 @@ ERROR = "± is one standard error, over test prompts and, where a line has sever
 
 
 def win_table(
-    lines: Sequence[Line],
+    all_series: Sequence[Series],
     opponents: Sequence[ExoEntry],
     evaluations: Evaluations,
     judges: Sequence[str],
@@ -28,10 +28,10 @@ def win_table(
     """Lay out win rates against the SFT start and the chosen responses, as Tables 1 and 2 do.
 
     Args:
-        lines: the branches; their last checkpoints are compared.
-        opponents: the start, and the chosen responses if there are any.
-        evaluations: by entry name.
-        judges: who decides, a column each per opponent.
+        all_series: The series of the run; their last checkpoints are compared.
+        opponents: The start, and the chosen responses if there are any.
+        evaluations: Content of evaluation.json by entry name.
+        judges: Whose scores decide, a column each per opponent.
 
     Returns:
         The table, percent.
@@ -41,9 +41,11 @@ def win_table(
     """
     views = [(judge, opponent) for judge in judges for opponent in opponents]
     rows: list[tuple[Cell, ...]] = []
-    for line in lines:
-        shares = [shares_against(line.last, rival, evaluations, judge) for judge, rival in views]
-        rows.append((line.name, line.first.supervision or "–", *(_percent(one) for one in shares)))
+    for series in all_series:
+        shares = [shares_against(series.last, rival, evaluations, judge) for judge, rival in views]
+        rows.append(
+            (series.name, series.first.supervision or "–", *(_percent(one) for one in shares))
+        )
     columns = [f"{judge}, win/lose vs {KINDS[rival.kind]} (%)" for judge, rival in views]
     return Table(
         "win-rates",
@@ -55,26 +57,29 @@ def win_table(
 
 
 def checkpoint_table(
-    lines: Sequence[Line], start: FrontierPoint, points: Mapping[str, FrontierPoint], judge: str
+    all_series: Sequence[Series],
+    start: FrontierPoint,
+    points: Mapping[str, FrontierPoint],
+    judge: str,
 ) -> Table:
-    """Lay out where each line ends.
+    """Lay out where each series ends.
 
     Args:
-        lines: the branches.
-        start: the policy they begin at.
-        points: under one judge, by entry name.
-        judge: its name.
+        all_series: The series of the run.
+        start: The policy they begin at.
+        points: Their checkpoints under one judge, by entry name.
+        judge: The judge's name.
     """
     names = ("Method", "Seeds", "Steps", "KL", f"{judge} reward", "σ(reward)", "Spread", "Frontier")
     best = {point.name for point in pareto(points.values())}
-    first: tuple[Cell, ...] = (start.line, 1, 0, *map(_shown, _figures([start])), "–")
+    first: tuple[Cell, ...] = (start.series, 1, 0, *map(_shown, _estimates([start])), "–")
     rows: list[tuple[Cell, ...]] = [first]
-    for line in lines:
-        last = [points[entry.name] for entry in line.last]
+    for series in all_series:
+        last = [points[entry.name] for entry in series.last]
         steps = max(point.step for point in last)
-        undominated = sum(entry.name in best for entry in line.entries)
-        share = f"{undominated} of {len(line.entries)}"
-        rows.append((line.name, len(last), steps, *map(_shown, _figures(last)), share))
+        undominated = sum(entry.name in best for entry in series.entries)
+        share = f"{undominated} of {len(series.entries)}"
+        rows.append((series.name, len(last), steps, *map(_shown, _estimates(last)), share))
     note = (
         f"{ERROR} KL in nats per response; spread: deviation among a prompt's responses. Frontier: "
         "how many of the line's checkpoints no other checkpoint beats (none has as much reward at "
@@ -84,28 +89,30 @@ def checkpoint_table(
     return Table("last-checkpoints", "Last checkpoints", columns, tuple(rows), note)
 
 
-def level_table(lines: Sequence[Line], frontier: Frontier, judge: str) -> Table | None:
-    """Lay out the reward at some KLs; None where no two lines reach a common one.
+def level_table(all_series: Sequence[Series], frontier: Frontier, judge: str) -> Table | None:
+    """Lay out the reward at some KLs; None where no two series reach a common one.
 
     Args:
-        lines: the branches.
-        frontier: their points.
-        judge: whose rewards they are.
+        all_series: The series of the run.
+        frontier: Their points.
+        judge: Whose rewards they are.
     """
     found = {
-        (line.name, level): frontier.reward_at(line.name, level)
-        for line in lines
+        (series.name, level): frontier.reward_at(series.name, level)
+        for series in all_series
         for level in LEVELS
     }
     levels = [
         level
         for level in LEVELS
-        if sum(found[line.name, level] is not None for line in lines) >= min(2, len(lines))
+        if sum(found[series.name, level] is not None for series in all_series)
+        >= min(2, len(all_series))
     ]
     if not levels:
         return None
     rows = tuple(
-        (line.name, *(_within(found[line.name, level]) for level in levels)) for line in lines
+        (series.name, *(_within(found[series.name, level]) for level in levels))
+        for series in all_series
     )
     columns = (Column("Method"), *(Column(f"KL {level:g}") for level in levels))
     note = (
@@ -115,20 +122,20 @@ def level_table(lines: Sequence[Line], frontier: Frontier, judge: str) -> Table 
     return Table("reward-at-kl", f"{judge} reward at equal KL", columns, rows, note)
 
 
-def contest_table(contests: Sequence[Contest], judge: str) -> Table:
+def comparison_table(comparisons: Sequence[Comparison], judge: str) -> Table:
     """Lay out who gets more reward at equal KL.
 
     Args:
-        contests: the comparisons.
-        judge: whose rewards they are.
+        comparisons: The pairs of series, with their outcomes.
+        judge: Whose rewards they are.
     """
     names = (
         "Question", "Ours", "Theirs", "Seeds", "KL range", "Difference", "95 %", "Above", "Verdict",
     )  # fmt: skip
     rows: list[tuple[Cell, ...]] = []
-    for contest in contests:
-        head = (contest.question, contest.ours, contest.theirs)
-        one = contest.outcome
+    for comparison in comparisons:
+        head = (comparison.question, comparison.ours, comparison.theirs)
+        one = comparison.outcome
         if one is None:
             rows.append((*head, "–", "–", "–", "–", "–", "no common KL"))
             continue
@@ -174,7 +181,7 @@ def density_table(density: Mapping[str, Any]) -> Table:
     """Lay out how far each learned density ratio is from the optimal one.
 
     Args:
-        density: density.json.
+        density: Content of density.json.
     """
     names = ("Policy", "KL(π‖π*)", "KL(π*‖π)", "Density KL", "Effective M")
     keys = ("reverse_kl", "forward_kl", "density_kl", "effective_samples")
@@ -195,23 +202,25 @@ def density_table(density: Mapping[str, Any]) -> Table:
     return Table("density-ratio", title, columns, rows, note)
 
 
-def settings_table(lines: Sequence[Line]) -> Table:
-    """Lay out the coefficients of every line."""
+def settings_table(all_series: Sequence[Series]) -> Table:
+    """Lay out the coefficients of every series."""
     names = ("Method", "Kind", "Supervision", "K or N", "β_π", "β_r", "τ", "Seeds")
     rows: list[tuple[Cell, ...]] = []
-    for line in lines:
-        one = line.first
-        sizes = sorted({entry.responses for entry in line.entries if entry.responses})
+    for series in all_series:
+        one = series.first
+        sizes = sorted({entry.responses for entry in series.entries if entry.responses})
         size = ", ".join(map(str, sizes)) or None
-        seeds = ", ".join(map(str, line.seeds))
+        seeds = ", ".join(map(str, series.seeds))
         supervision = one.supervision or None
         betas = (one.beta_pi, one.beta_r)
-        rows.append((line.name, name_of(one), supervision, size, *betas, one.temperature, seeds))
+        rows.append(
+            (series.name, display_name(one), supervision, size, *betas, one.temperature, seeds)
+        )
     columns = tuple(Column(name, "g" if name in ("β_π", "β_r", "τ") else "") for name in names)
     return Table("settings", "Settings", columns, tuple(rows))
 
 
-def _figures(points: Sequence[FrontierPoint]) -> list[Estimate]:
+def _estimates(points: Sequence[FrontierPoint]) -> list[Estimate]:
     names = ("kl", "reward", "accuracy", "spread")
     return [over_seeds([getattr(point, name) for point in points]) for name in names]
 

@@ -1,12 +1,12 @@
-"""Which lines are compared, and with which."""
+"""Which series are compared, and with which."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tasks.evaluation.exo.comparisons import contests
+from tasks.evaluation.exo.comparisons import compare_series
 from tasks.evaluation.exo.config import ExoEntry
-from tasks.evaluation.exo.series import lines_of
+from tasks.evaluation.exo.series import series_of
 
 
 class Pairs:
@@ -26,7 +26,9 @@ def _asked(*entries: tuple[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
         )
         for row, (method, settings) in enumerate(entries)
     ]
-    return [(one.question, one.ours, one.theirs) for one in contests(lines_of(made), Pairs())]
+    return [
+        (one.question, one.ours, one.theirs) for one in compare_series(series_of(made), Pairs())
+    ]
 
 
 def test_twins_share_k_and_beta() -> None:

@@ -16,15 +16,15 @@ NOISE -= NOISE.mean()
 
 
 def _point(
-    line: str, kl: float, reward: float, *, seed: int = 0, step: int = 0, noise: float = 0.0
+    series: str, kl: float, reward: float, *, seed: int = 0, step: int = 0, noise: float = 0.0
 ) -> FrontierPoint:
     """A checkpoint whose rewards differ by prompt as those of all others do."""
     rewards = reward + NOISE + noise * np.random.default_rng(step + 99 * seed).normal(size=PROMPTS)
     estimate = mean_estimate(rewards)
     log_ratios = np.full(PROMPTS, kl)
     return FrontierPoint(
-        name=f"{line}-{seed}-{step}-{kl}",
-        line=line,
+        name=f"{series}-{seed}-{step}-{kl}",
+        series=series,
         seed=seed,
         step=step,
         kl=mean_estimate(log_ratios),
@@ -39,19 +39,19 @@ def _point(
 START = _point("SFT", 0.0, 0.0)
 
 
-def _line(name: str, *points: tuple[float, float], seed: int = 0) -> list[FrontierPoint]:
+def _series(name: str, *points: tuple[float, float], seed: int = 0) -> list[FrontierPoint]:
     return [_point(name, *one, seed=seed, step=step) for step, one in enumerate(points, start=1)]
 
 
 def test_dominated_points_drop_out() -> None:
-    points = _line("a", (1.0, 1.0), (2.0, 0.5), (3.0, 2.0), (3.0, 1.5), (0.5, 0.5))
+    points = _series("a", (1.0, 1.0), (2.0, 0.5), (3.0, 2.0), (3.0, 1.5), (0.5, 0.5))
     best = [(point.kl.value, round(point.reward.value, 9)) for point in pareto(points)]
     assert best == [(0.5, 0.5), (1.0, 1.0), (3.0, 2.0)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
 def test_pareto_agrees_with_its_definition(pairs: list[tuple[int, int]]) -> None:
-    """Kept are those that no point beats in one figure without losing in the other."""
+    """Kept are those that no point beats in one metric without losing in the other."""
     points = [_exact(kl, reward) for kl, reward in pairs]
     kept = {(one.kl.value, one.reward.value) for one in pareto(points)}
     expected = {
@@ -67,9 +67,9 @@ def _exact(kl: float, reward: float) -> FrontierPoint:
     return FrontierPoint("n", "a", 0, 0, one, two, two, two, np.array([kl]), np.array([reward]))
 
 
-def test_a_line_is_straight_between_its_checkpoints() -> None:
+def test_a_series_is_straight_between_its_checkpoints() -> None:
     """At KL 2, halfway between (1, 1) and (3, 2): 1.5; the prompts' noise is in the interval."""
-    frontier = Frontier(_line("a", (3.0, 2.0), (1.0, 1.0)), START, resamples=400)
+    frontier = Frontier(_series("a", (3.0, 2.0), (1.0, 1.0)), START, resamples=400)
     value, interval = frontier.reward_at("a", 2.0)
     assert value == pytest.approx(1.5)
     error = NOISE.std(ddof=1) / PROMPTS**0.5
@@ -83,7 +83,7 @@ def test_difference_at_equal_kl_by_hand() -> None:
 
     All noise is the prompts' own and cancels in the pairs.
     """
-    points = [*_line("a", (1.0, 1.0), (4.0, 4.0)), *_line("b", (0.5, 0.25), (2.0, 1.0))]
+    points = [*_series("a", (1.0, 1.0), (4.0, 4.0)), *_series("b", (0.5, 0.25), (2.0, 1.0))]
     outcome = Frontier(points, START, resamples=50).compare("a", "b")
     assert (outcome.low, outcome.high) == (1.0, 2.0)
     assert outcome.difference == pytest.approx(0.75)
@@ -93,9 +93,9 @@ def test_difference_at_equal_kl_by_hand() -> None:
     assert Frontier(points, START, resamples=50).compare("b", "a").verdict == "worse"
 
 
-def test_a_line_that_was_not_measured_as_near_the_start_is_on_its_chord() -> None:
+def test_a_series_that_was_not_measured_as_near_the_start_is_on_its_chord() -> None:
     """r = KL on the chord to (4, 4) against (0.5, 1), (1, 2), on 0.5 to 1: the gap is −KL."""
-    points = [*_line("a", (4.0, 4.0), (5.0, 5.0)), *_line("b", (0.5, 1.0), (1.0, 2.0))]
+    points = [*_series("a", (4.0, 4.0), (5.0, 5.0)), *_series("b", (0.5, 1.0), (1.0, 2.0))]
     frontier = Frontier(points, START, resamples=50)
     outcome = frontier.compare("a", "b")
     assert (outcome.low, outcome.high, outcome.on_chord) == (0.5, 1.0, "a")
@@ -109,9 +109,9 @@ def test_a_line_that_was_not_measured_as_near_the_start_is_on_its_chord() -> Non
     assert reverse.difference == pytest.approx(0.75)
 
 
-def test_a_line_ahead_on_its_chord_is_ahead() -> None:
+def test_a_series_ahead_on_its_chord_is_ahead() -> None:
     """r = 2 KL on the chord to (4, 8) against the one checkpoint (1, 1): the gap is 1."""
-    points = [*_line("a", (4.0, 8.0)), *_line("b", (1.0, 1.0))]
+    points = [*_series("a", (4.0, 8.0)), *_series("b", (1.0, 1.0))]
     frontier = Frontier(points, START, resamples=50)
     outcome = frontier.compare("a", "b")
     assert (outcome.low, outcome.high, outcome.on_chord) == (1.0, 1.0, "a")
@@ -120,16 +120,16 @@ def test_a_line_ahead_on_its_chord_is_ahead() -> None:
     assert frontier.compare("b", "a").verdict == "worse"
 
 
-def test_a_line_that_stays_at_the_start_cannot_be_compared() -> None:
-    points = [*_line("a", (-0.1, 0.0)), *_line("b", (1.0, 1.0))]
+def test_a_series_that_stays_at_the_start_cannot_be_compared() -> None:
+    points = [*_series("a", (-0.1, 0.0)), *_series("b", (1.0, 1.0))]
     assert Frontier(points, START, resamples=50).compare("a", "b") is None
 
 
 def test_seeds_that_disagree_leave_it_undecided() -> None:
-    """Three seeds ahead by −1, 0.2 and 1.4 of a line without noise: 0.2 on average, not decided."""
-    points = _line("b", (1.0, 0.0), (2.0, 0.0))
+    """Three seeds ahead by −1, 0.2 and 1.4 of a series without noise: on average 0.2, undecided."""
+    points = _series("b", (1.0, 0.0), (2.0, 0.0))
     for seed, lead in enumerate((-1.0, 0.2, 1.4)):
-        points += _line("a", (1.0, lead), (2.0, lead), seed=seed)
+        points += _series("a", (1.0, lead), (2.0, lead), seed=seed)
     outcome = Frontier(points, START, resamples=500).compare("a", "b")
     assert outcome.difference == pytest.approx(0.2)
     assert outcome.verdict == "undecided"
@@ -145,13 +145,13 @@ def test_prompts_that_a_checkpoint_was_not_asked_do_not_count() -> None:
     cut = FrontierPoint(
         "cut", "a", 0, 1, half.kl, half.reward, half.accuracy, half.spread, log_ratios, rewards
     )
-    points = [cut, *_line("a", (2.0, 2.0))]
+    points = [cut, *_series("a", (2.0, 2.0))]
     value, interval = Frontier(points, START, resamples=50).reward_at("a", 1.0)
     assert value == pytest.approx(rewards[:10].mean())
     assert np.isfinite([interval.low, interval.high]).all()
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:
-    points = [*_line("a", (1.0, 1.0), (2.0, 3.0)), *_line("b", (1.0, 0.5), (2.0, 1.0))]
+    points = [*_series("a", (1.0, 1.0), (2.0, 3.0)), *_series("b", (1.0, 0.5), (2.0, 1.0))]
     first, second = (Frontier(points, START, resamples=50).compare("a", "b") for _ in range(2))
     assert first == second

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from tasks.evaluation.exo.comparisons import main_lines
+from tasks.evaluation.exo.comparisons import main_series
 from tasks.evaluation.exo.config import ExoEntry
 from tasks.evaluation.exo.points import frontier_points, shares_against
 from tasks.evaluation.exo.report import assemble_exo_report
 from tasks.evaluation.exo.run import ExoRun
-from tasks.evaluation.exo.series import lines_of
+from tasks.evaluation.exo.series import series_of
 from tasks.evaluation.exo.sweeps import sweeps_of
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
 from tasks.storage.files import read_json, write_json
-from tests.tasks.evaluation.exo_evaluations import Made, made_density, made_run, root
+from tests.tasks.evaluation.exo.evaluations import Made, made_density, made_run, root
 
 LAST = ("exo_pref-beta_pi0.1-seed0-step40", "dpo-beta_pi0.1-seed0-step40")
 
@@ -105,14 +105,14 @@ def test_examples_show_start_chosen_and_one_of_each_family(
 
 def test_the_sweep_has_its_coefficients(made: Made) -> None:
     rivals = made.entries[:2]
-    sweeps = sweeps_of(lines_of(made.entries), rivals, made.evaluations, "RM")
+    sweeps = sweeps_of(series_of(made.entries), rivals, made.evaluations, "RM")
     assert list(sweeps) == ["EXO-pref: β_π"]
     assert sorted(sweeps["EXO-pref: β_π"]) == [0.05, 0.1, 0.5]
     assert set(sweeps["EXO-pref: β_π"][0.1]) == {"SFT", "chosen"}
 
 
-def test_main_lines_are_the_first_of_each_family(made: Made) -> None:
-    names = [line.name for line in main_lines(lines_of(made.entries))]
+def test_main_series_are_the_first_of_each_family(made: Made) -> None:
+    names = [series.name for series in main_series(series_of(made.entries))]
     assert names[:3] == ["EXO-pref β_π=0.1", "EXO-rw K=4", "EXO-rw K=8"]
 
 
@@ -167,7 +167,7 @@ def test_what_is_missing_is_named(change: str, message: str) -> None:
 
 
 def test_a_run_of_one_method_is_reported(tmp_path: Path) -> None:
-    """One line, no chosen responses, no reward model, no density: less to say, and no error."""
+    """One series, no chosen responses, no reward model, no density: less to say, and no error."""
     made = _small()
     output = tmp_path / "output"
     output.mkdir()
@@ -182,8 +182,8 @@ def test_a_run_of_one_method_is_reported(tmp_path: Path) -> None:
 def test_points_cover_the_prompts_that_anybody_was_asked() -> None:
     made = _small()
     made.add(ExoEntry(name="few", method="dpo", step=5, is_last=False), 0.5, 0.3, prompts=10)
-    lines = lines_of(made.entries)
-    points, start = frontier_points(lines, made.entries[0], made.evaluations, "oracle")
+    all_series = series_of(made.entries)
+    points, start = frontier_points(all_series, made.entries[0], made.evaluations, "oracle")
     assert len(start.rewards) == 40
     few = next(point for point in points if point.name == "few")
     assert (few.rewards == few.rewards).sum() == (few.log_ratios == few.log_ratios).sum() == 10

@@ -1,11 +1,11 @@
-"""Which checkpoints make a line, and what it is called."""
+"""Which checkpoints make a series, and what it is called."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tasks.evaluation.exo.config import ExoEntry
-from tasks.evaluation.exo.series import lines_of
+from tasks.evaluation.exo.series import series_of
 
 
 def _entry(method: str, **settings: Any) -> ExoEntry:
@@ -13,25 +13,25 @@ def _entry(method: str, **settings: Any) -> ExoEntry:
     return ExoEntry(name=name, method=method, **settings)
 
 
-def test_seeds_and_steps_belong_to_one_line() -> None:
+def test_seeds_and_steps_belong_to_one_series() -> None:
     entries = [
         _entry("exo_pref", seed=seed, step=step, is_last=step == 20, beta_pi=0.1)
         for seed in (1, 0)
         for step in (20, 10)
     ]
-    (line,) = lines_of([ExoEntry(name="s", kind="start"), *entries])
-    assert (line.name, line.family) == ("EXO-pref", "EXO-pref")
-    assert [(entry.seed, entry.step) for entry in line.entries] == [
+    (series,) = series_of([ExoEntry(name="s", kind="start"), *entries])
+    assert (series.name, series.family) == ("EXO-pref", "EXO-pref")
+    assert [(entry.seed, entry.step) for entry in series.entries] == [
         (0, 10),
         (0, 20),
         (1, 10),
         (1, 20),
     ]
-    assert [(entry.seed, entry.step) for entry in line.last] == [(0, 20), (1, 20)]
+    assert [(entry.seed, entry.step) for entry in series.last] == [(0, 20), (1, 20)]
 
 
-def test_names_hold_what_tells_lines_apart() -> None:
-    lines = lines_of(
+def test_names_hold_what_tells_series_apart() -> None:
+    all_series = series_of(
         [
             _entry("dpo", beta_pi=0.1),
             _entry("dpo", beta_pi=0.5),
@@ -40,21 +40,25 @@ def test_names_hold_what_tells_lines_apart() -> None:
             _entry("ppo", temperature=0.8),
         ]
     )
-    assert [line.name for line in lines] == [
+    assert [series.name for series in all_series] == [
         "DPO-pref β_π=0.1",
         "DPO-pref β_π=0.5",
         "EXO-rw K=4, oracle",
         "EXO-rw K=8, reward_model",
         "PPO",
     ]
-    assert [line.family for line in lines][:3] == ["DPO-pref", "DPO-pref", "EXO-rw K=4, oracle"]
+    assert [series.family for series in all_series][:3] == [
+        "DPO-pref",
+        "DPO-pref",
+        "EXO-rw K=4, oracle",
+    ]
 
 
-def test_best_of_n_is_one_line_that_ends_at_the_largest_n() -> None:
+def test_best_of_n_is_one_series_that_ends_at_the_largest_n() -> None:
     entries = [
         ExoEntry(name=f"best-{n}", kind="best_of_n", responses=n, temperature=0.8) for n in (8, 2)
     ]
-    (line,) = lines_of(entries)
-    assert line.name == "Best-of-N"
-    assert [entry.responses for entry in line.entries] == [2, 8]
-    assert [entry.responses for entry in line.last] == [8]
+    (series,) = series_of(entries)
+    assert series.name == "Best-of-N"
+    assert [entry.responses for entry in series.entries] == [2, 8]
+    assert [entry.responses for entry in series.last] == [8]
