@@ -70,8 +70,8 @@ def deploy_flows(
             highlight=False,
         )
         console.print(one.url, soft_wrap=True, highlight=False)
-        for tick in one.next:
-            console.print(f"  next: {tick}", highlight=False)
+        for date in one.next:
+            console.print(f"  next: {date}", highlight=False)
     pools = {one.pool: one.pool_type for one in done}
     for pool, kind in pools.items():
         if kind == "process":

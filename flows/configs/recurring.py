@@ -1,6 +1,6 @@
 """What every flow's configuration has for recurring runs: schedule, start, inputs and gate.
 
-None of it is part of a stage's key; what a tick finds by it is.
+None of it is part of a stage's key; the models and data that a scheduled run finds by it are.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ModelSource(NamedTuple):
 
 
 class ScheduleConfig(FrozenConfig):
-    """When a deployed flow runs by itself, and from what each of its ticks starts."""
+    """When a deployed flow runs by itself, and from what each of its runs starts."""
 
     cron: str
     """Five fields: minute, hour, day of the month, month, day of the week. `0 3 * * *` is every
@@ -44,14 +44,15 @@ class ScheduleConfig(FrozenConfig):
     """Name of the time zone that the cron counts in, for example Europe/Zurich."""
 
     policy: StartFrom = "base"
-    """What each tick trains further: base (what the config names), previous (the policy of the
-    last tick that trained) or champion (the promoted one). Before there is one: base."""
+    """What each run trains further: base (what the config names), previous (the policy of the last
+    scheduled run that trained) or champion (the promoted one). Before there is one: base."""
 
     reward_model: StartFrom = "base"
-    """What each tick's reward models start from; as `policy`."""
+    """What each run's reward models start from; as `policy`."""
 
     seed: Literal["fixed", "advance"] = "fixed"
-    """advance adds to the seed the number of ticks that trained before, so that each draws anew."""
+    """advance adds to the seed the number of scheduled runs that trained before, so that each draws
+    anew."""
 
     catch_up: Literal["latest", "all"] = "latest"
     """After a pause (no worker, servers down): only the newest period that is due, or each one
@@ -96,11 +97,11 @@ class RecurringConfig(FrozenConfig):
     """When `sparring deploy` lets the flow run by itself. Default: only when asked."""
 
     start: StartConfig = StartConfig()
-    """Finished models to start from; filled in by each tick."""
+    """Finished models to start from; filled in by each scheduled run."""
 
     inputs: dict[str, str] = {}
-    """Digest by path of the data files that this run is made of; filled in by each tick. A run
-    whose files have other contents stops and says so."""
+    """Digest by path of the data files that this run is made of; filled in by each scheduled run. A
+    run whose files have other contents stops and says so."""
 
     gate: GateConfig = GateConfig()
     """What a candidate must show to become the champion."""

@@ -179,7 +179,8 @@ def _crash(client: Any, flow_run: Any, run: Run) -> None:
 def _close_unbegun(client: Any) -> None:
     """Set flow runs of ours to Crashed that a worker took a while ago and no process began.
 
-    A worker that dies between the two leaves them Pending for ever. The next tick does their work.
+    A worker that dies between the two leaves them Pending for ever. The next scheduled run does
+    their work.
     """
     from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
     from prefect.states import Crashed

@@ -20,7 +20,7 @@ from prefect.context import FlowRunContext
 from flows.placement.dispatcher import placed
 from flows.runs.dead_runs import beat_often, tidy_prefect
 from flows.runs.prefect_pages import name_flow_run, show_report
-from flows.schedule.scheduled_run import is_tick, run_tick
+from flows.schedule.scheduled_run import is_scheduled, run_scheduled
 from tasks.settings.base import FrozenConfig
 from tasks.settings.loading import dump_config
 from tasks.stages.artifact import Artifact
@@ -54,8 +54,8 @@ def sparring_flow(body: Body) -> Flow[..., Artifact]:
         if flow_run is not None:
             tidy_prefect(run.home)
         work = functools.partial(_recorded, body=body)
-        if is_tick(config, flow_run):
-            return run_tick(body.__name__, config, flow_run, opened, work)
+        if is_scheduled(config, flow_run):
+            return run_scheduled(body.__name__, config, flow_run, opened, work)
         with opened(config, _run_to_go_on_with(run.home)) as run:
             return work(run, config)
 

@@ -1,4 +1,4 @@
-"""Registering flows with a lasting Prefect server, so that they run by their schedule.
+"""Registers flows with a Prefect server that stays, so that they run by their schedule.
 
 Doing it again changes what is registered and adds nothing: no second schedule, no second run.
 """
@@ -25,7 +25,7 @@ from prefect.utilities.urls import url_for
 from flows.configs.recurring import RecurringConfig, ScheduleConfig
 from flows.registry import FlowEntry
 from flows.runs.dead_runs import ensure_automation
-from flows.schedule.scheduled_run import grid
+from flows.schedule.scheduled_run import next_instants
 from flows.servers.access import without_passwords
 from flows.servers.prefect_server import HEARTBEAT_SECONDS
 from tasks.settings.errors import ConfigError, did_you_mean
@@ -75,7 +75,7 @@ class Deployed(NamedTuple):
     paused: bool
     """Whether the schedule rests."""
     next: list[str]
-    """The next ticks, ISO 8601, UTC."""
+    """The instants of the next runs, ISO 8601, UTC."""
     created: bool
     """Whether there was none of this name before."""
 
@@ -98,7 +98,7 @@ def deploy_flow(entry: FlowEntry, config: RecurringConfig, wish: Wish) -> Deploy
             f"the configuration has {size:,} bytes and Prefect takes {_MOST_BYTES:,} at most: "
             "move lists of sources into a folder that one source names"
         )
-    ticks = _next_ticks(config.schedule)
+    dates = _next_runs(config.schedule)
     with get_client(sync_client=True) as client:
         pool = _pool(client, wish)
         before = _existing(client, f"{entry.name}/{wish.name}")
@@ -132,7 +132,7 @@ def deploy_flow(entry: FlowEntry, config: RecurringConfig, wish: Wish) -> Deploy
         config.schedule.cron if config.schedule else "",
         config.schedule.timezone if config.schedule else "",
         paused,
-        [] if paused else ticks,
+        [] if paused else dates,
         before is None,
     )
 
@@ -149,13 +149,13 @@ def _refusals(name: str) -> Iterator[None]:
         raise ConfigError(f"Prefect refuses the deployment {name!r}: {detail[:500]}") from error
 
 
-def _next_ticks(schedule: ScheduleConfig | None) -> list[str]:
+def _next_runs(schedule: ScheduleConfig | None) -> list[str]:
     """Return the next instants; a cron such as `0 0 31 2 *` has none."""
     if schedule is None:
         return []
     try:
-        dates = grid(schedule, _NEXT)
-    except ValueError as error:  # croniter's errors are such
+        dates = next_instants(schedule, _NEXT)
+    except ValueError as error:  # as croniter's errors are
         raise ConfigError(f"schedule.cron {schedule.cron!r}: {error}") from error
     if not dates:
         raise ConfigError(f"schedule.cron {schedule.cron!r} never comes")

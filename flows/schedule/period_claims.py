@@ -1,7 +1,8 @@
-"""Who may run a tick: one at a time per deployment, and once per period however often it fires.
+"""Claims on a schedule's periods: each is worked on once, and one at a time per deployment.
 
-Turns are numbered records that exactly one caller can write; the next is free when the last is
-over. What a period was resolved to is kept, so that whoever takes it over goes on with the same.
+Claims are numbered records that exactly one caller can write; the next number is free when the
+last claim has ended. The inputs of a period are kept beside them, so that whoever takes it over
+goes on with the same inputs.
 """
 
 from __future__ import annotations
@@ -24,31 +25,31 @@ _PAUSE_SECONDS = 5.0
 
 
 class Skipped(Exception):
-    """This tick has nothing to do; the message says why."""
+    """A scheduled run has nothing to do; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class PeriodClaim:
     """The right of one Prefect flow run to work on a period."""
 
     number: int
     """From 1."""
     period: str
-    """Which tick: its instant in UTC, or the flow run that was asked for by hand."""
+    """The schedule's instant in UTC, or the flow run that somebody asked for by hand."""
     flow_run: str
     """Prefect's id of the flow run."""
     owner: dict[str, Any]
-    """The process."""
+    """The process that works on it, as `ProcessIdentity.to_json` has it."""
     time: str
     """When it began, ISO 8601, UTC."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """The newest tick of a deployment that trained to its end."""
+class LastCompleted:
+    """The newest scheduled run of a deployment that came to its end."""
 
     run: str
-    """Our id of its run."""
+    """Its id in `sparring ls runs`."""
     basis: str
     """Digest of its configuration and data."""
     used: dict[str, str | None]
@@ -56,33 +57,35 @@ class Trained:
     made: dict[str, str]
     """`STAGE/KEY` of what it made, by role."""
     count: int
-    """How many ticks trained to their end, this one included."""
+    """How many scheduled runs have come to their end, this one included."""
 
 
-class Turns:
-    """The turns of one deployment.
+class PeriodClaims:
+    """The claims of one deployment.
 
     Args:
-        records: what every machine agrees on.
-        name: of the deployment, with its flow.
-        is_gone: whether the flow run of a turn without an end surely works no more.
+        records: The folder or remote that every machine of the deployment writes to.
+        name: The deployment's name as Prefect shows it, `FLOW/NAME`.
+        is_gone: Tells whether the flow run of a claim that has not ended surely works no more.
     """
 
-    def __init__(self, records: Remote, name: str, is_gone: Callable[[Turn], bool]) -> None:
+    def __init__(self, records: Remote, name: str, is_gone: Callable[[PeriodClaim], bool]) -> None:
         self._records = records
-        self._folder = f"ticks/{safe_name(name)}/"
+        self._folder = f"scheduled/{safe_name(name)}/"
         self._is_gone = is_gone
 
-    def take(self, period: str, flow_run: str, *, wait: Callable[[str], None] | None) -> Turn:
-        """Get the next turn.
+    def take(
+        self, period: str, flow_run: str, *, wait: Callable[[str], None] | None
+    ) -> PeriodClaim:
+        """Claim a period for a flow run.
 
         Args:
-            period: of the tick.
-            flow_run: Prefect's id of the flow run; a turn that it had before is taken over.
-            wait: told about a turn of another period that is waited for; None: do not wait.
+            period: What the flow run is to work on.
+            flow_run: Prefect's id of the flow run; a claim that it had before is taken over.
+            wait: Told once that the claim of another period is waited for; None: do not wait.
 
         Raises:
-            Skipped: the period is done, is being worked on, or another tick is at work.
+            Skipped: The period is done or being worked on, or another period is at work.
         """
         said = False
         while True:
@@ -91,48 +94,57 @@ class Turns:
             if last is not None and not self._is_over(last, flow_run):
                 who = ProcessIdentity.from_json(last.owner)
                 if last.period == period:
-                    raise Skipped(f"the tick {period} is being run by {who}")
+                    raise Skipped(f"the scheduled run {period} is at work already, in {who}")
                 if wait is None:
-                    raise Skipped(f"the tick {last.period} is still at work in {who}")
+                    raise Skipped(f"the scheduled run {last.period} is still at work in {who}")
                 if not said:
-                    wait(f"waiting for the tick {last.period}, which is at work in {who}")
+                    wait(f"waits for the scheduled run {last.period}, which is at work in {who}")
                     said = True
                 time.sleep(_PAUSE_SECONDS)
                 continue
             number = last.number + 1 if last else 1
-            turn = Turn(number, period, flow_run, current_process().to_json(), _now())
-            if self._put(f"turns/{number:06d}.json", asdict(turn)):
-                self._recheck(turn)
-                return turn
+            claim = PeriodClaim(number, period, flow_run, current_process().to_json(), _now())
+            if self._put(f"claims/{number:06d}.json", asdict(claim)):
+                self._recheck(claim)
+                return claim
 
     def period_of(self, flow_run: str) -> str | None:
-        """Return the period of the newest turn if a flow run had it: it is being retried."""
+        """Return the newest claim's period if it is this flow run's, which is being retried."""
         last = self._last()
         return last.period if last and last.flow_run == flow_run else None
 
-    def end(self, turn: Turn, state: str, sentence: str, trained: Trained | None = None) -> None:
-        """Write down how a turn ended; after `completed` and `nothing new` its period is done."""
-        values = {"state": state, "sentence": sentence, "time": _now(), "turn": turn.number}
-        if state != "failed":
-            self._put(f"{turn.period}.end.json", values)
-        trained = trained or self.last_trained(turn)
-        kept = asdict(trained) if trained else None
-        self._put(f"turns/{turn.number:06d}.end.json", {**values, "trained": kept})
+    def end(
+        self, claim: PeriodClaim, state: str, sentence: str, completed: LastCompleted | None = None
+    ) -> None:
+        """Write down how a claim ended; its period is done unless that was by an error.
 
-    def last_trained(self, turn: Turn) -> Trained | None:
-        """Return the newest tick before a turn that trained to its end, or None."""
-        for number in range(turn.number - 1, 0, -1):
-            ended = self._get(f"turns/{number:06d}.end.json")
+        Args:
+            claim: The caller's.
+            state: `completed`, `nothing new`, `skipped` or `failed`.
+            sentence: Says so to people.
+            completed: What the run made; None where the one before remains the newest.
+        """
+        values = {"state": state, "sentence": sentence, "time": _now(), "claim": claim.number}
+        if state != "failed":
+            self._put(f"{claim.period}.end.json", values)
+        completed = completed or self.last_completed(claim)
+        kept = asdict(completed) if completed else None
+        self._put(f"claims/{claim.number:06d}.end.json", {**values, "completed": kept})
+
+    def last_completed(self, claim: PeriodClaim) -> LastCompleted | None:
+        """Return the newest run before a claim that came to its end, or None."""
+        for number in range(claim.number - 1, 0, -1):
+            ended = self._get(f"claims/{number:06d}.end.json")
             if ended is not None:
-                return Trained(**ended["trained"]) if ended["trained"] else None
+                return LastCompleted(**ended["completed"]) if ended["completed"] else None
         return None
 
     def resolution(self, period: str) -> dict[str, Any] | None:
-        """Return what a period was resolved to when it was first begun, or None."""
+        """Return the inputs that were written down when a period was first begun, or None."""
         return self._get(f"{period}.json")
 
     def keep_resolution(self, period: str, values: dict[str, Any]) -> None:
-        """Write down what a period is resolved to; the first to say so is right."""
+        """Write down the inputs of a period; those of the first caller stay."""
         self._put(f"{period}.json", values)
 
     def run_of(self, period: str) -> str | None:
@@ -147,32 +159,32 @@ class Turns:
     def _check_open(self, period: str) -> None:
         ended = self._get(f"{period}.end.json")
         if ended is not None:
-            raise Skipped(f"the tick {period} is done already: {ended['sentence']}")
+            raise Skipped(f"the scheduled run {period} is done already: {ended['sentence']}")
 
-    def _recheck(self, turn: Turn) -> None:
-        """Give a turn back whose period was ended between the look at it and the turn."""
+    def _recheck(self, claim: PeriodClaim) -> None:
+        """End a claim whose period was done by another between our look at it and the claim."""
         try:
-            self._check_open(turn.period)
+            self._check_open(claim.period)
         except Skipped as reason:
-            self.end(turn, "skipped", str(reason))
+            self.end(claim, "skipped", str(reason))
             raise
 
-    def _is_over(self, turn: Turn, flow_run: str) -> bool:
-        """Whether nobody works on a turn; one that this flow run had before is its own."""
-        if self._get(f"turns/{turn.number:06d}.end.json") is not None:
+    def _is_over(self, claim: PeriodClaim, flow_run: str) -> bool:
+        """Whether a claim is free to be followed; one that this flow run had before is its own."""
+        if self._get(f"claims/{claim.number:06d}.end.json") is not None:
             return True
-        owner = ProcessIdentity.from_json(turn.owner)
+        owner = ProcessIdentity.from_json(claim.owner)
         if owner.is_local():
             return owner.is_known_dead()
-        return turn.flow_run == flow_run or self._is_gone(turn)
+        return claim.flow_run == flow_run or self._is_gone(claim)
 
-    def _last(self) -> Turn | None:
-        names = self._records.names(f"{self._folder}turns/")
-        turns = [name for name in names if not name.endswith(".end.json")]
-        if not turns:
+    def _last(self) -> PeriodClaim | None:
+        names = self._records.names(f"{self._folder}claims/")
+        claims = [name for name in names if not name.endswith(".end.json")]
+        if not claims:
             return None
-        values = self._get(turns[-1].removeprefix(self._folder))
-        return Turn(**values) if values else None
+        values = self._get(claims[-1].removeprefix(self._folder))
+        return PeriodClaim(**values) if values else None
 
     def _put(self, name: str, values: dict[str, Any]) -> bool:
         data = (json_text(values, indent=1) + "\n").encode()

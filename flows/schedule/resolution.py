@@ -1,11 +1,14 @@
-"""What a tick is made of, found anew each time: data, start models, seed; and whether it is new."""
+"""What a scheduled run is made of, found anew each time, and whether any of it is new.
+
+That is the data, the models to start from, and the seed.
+"""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 from flows.configs.recurring import RecurringConfig, StartConfig, StartFrom
-from flows.schedule.period_claims import Trained
+from flows.schedule.period_claims import LastCompleted
 from flows.steps.inputs import input_digests
 from tasks.settings.errors import ConfigError
 from tasks.stages.runs.aliases import CHAMPION, ROLES, alias_models, current_alias
@@ -18,7 +21,7 @@ _NOT_THE_WORK = {"schedule", "gate", "placement", "start", "inputs"}
 
 
 class Resolution(NamedTuple):
-    """The inputs of one tick."""
+    """The inputs of one scheduled run."""
 
     config: RecurringConfig
     """The configuration with start models, data digests and seed filled in."""
@@ -28,17 +31,19 @@ class Resolution(NamedTuple):
     """The start models by role; None for the configured ones."""
 
 
-def resolve(home: Home, flow: str, config: RecurringConfig, last: Trained | None) -> Resolution:
-    """Find out what a tick starts from now.
+def resolve(
+    home: Home, flow: str, config: RecurringConfig, last: LastCompleted | None
+) -> Resolution:
+    """Find out what a scheduled run starts from now.
 
     Args:
-        home: whose aliases and artifacts are meant.
-        flow: the flow's name.
-        config: as it was deployed.
-        last: the newest tick that trained.
+        home: The state folder with the aliases and artifacts.
+        flow: The flow's name.
+        config: As it was deployed.
+        last: The newest scheduled run that came to its end.
 
     Raises:
-        ConfigError: a data file or a start model is gone.
+        ConfigError: A data file or a start model is gone.
     """
     assert config.schedule is not None
     wanted = {"policy": config.schedule.policy, "reward_model": config.schedule.reward_model}
@@ -55,11 +60,11 @@ def resolve(home: Home, flow: str, config: RecurringConfig, last: Trained | None
     return Resolution(resolved, basis, used)
 
 
-def nothing_new(found: Resolution, last: Trained | None) -> str:
+def nothing_new(found: Resolution, last: LastCompleted | None) -> str:
     """Say why there is nothing to do, or return an empty text.
 
-    There is nothing to do when configuration and data are those of the last tick that trained, and
-    the start models are those which it used or made itself.
+    There is nothing to do when configuration and data are those of the last run that came to its
+    end, and the start models are those which it used or made itself.
     """
     if last is None or found.basis != last.basis:
         return ""
@@ -75,7 +80,7 @@ def _start(
     config: RecurringConfig,
     wanted: StartFrom,
     role: str,
-    last: Trained | None,
+    last: LastCompleted | None,
 ) -> str | None:
     """Return the reference of a start model; None, or what `start` says, is the base."""
     base: Any = getattr(config.start, role)

@@ -1,7 +1,7 @@
-"""A tick: one run of a deployed flow on its schedule.
+"""A scheduled run: one run of a deployed flow, for one period of its schedule.
 
-It takes its period, finds its inputs anew, and trains, or says that there is nothing new. Whoever
-repeats a tick that was killed goes on with its run and the inputs it had found.
+It claims its period, finds its inputs anew, and trains, or says that there is nothing new. Whoever
+repeats one that was killed goes on with its run and the inputs it had found.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from flows.configs.recurring import RecurringConfig, ScheduleConfig
-from flows.schedule.period_claims import Skipped, Trained, Turn, Turns
+from flows.schedule.period_claims import LastCompleted, PeriodClaim, PeriodClaims, Skipped
 from flows.schedule.resolution import nothing_new, resolve
 from tasks.settings.loading import dump_config
 from tasks.stages.artifact import Artifact
@@ -38,114 +38,122 @@ Doer = Callable[[RunContext, Any], Artifact]
 """Does the work of the flow within a run."""
 
 
-def is_tick(config: Any, flow_run: FlowRun | None) -> bool:
-    """Whether a flow run is a tick: it belongs to a deployment, and the config has a schedule."""
+def is_scheduled(config: Any, flow_run: FlowRun | None) -> bool:
+    """Whether a flow run belongs to a deployment, and its configuration has a schedule."""
     scheduled = isinstance(config, RecurringConfig) and config.schedule is not None
     return scheduled and flow_run is not None and flow_run.deployment_id is not None
 
 
-def run_tick(
+def run_scheduled(
     flow: str, config: Any, flow_run: FlowRun, opened: Opener, work: Doer
 ) -> Artifact | State[Any]:
-    """Run one tick.
+    """Run a flow for the period that its flow run is due for.
 
     Args:
-        flow: the flow's name.
-        config: as it was deployed, with a schedule.
-        flow_run: Prefect's.
-        opened: opens the run.
-        work: the flow's body.
+        flow: The flow's name.
+        config: As it was deployed, with a schedule.
+        flow_run: Prefect's flow run around this call.
+        opened: Opens the run.
+        work: The flow's body.
 
     Returns:
         What the flow returns; or, with nothing to do, the state that says why: Skipped or
         NothingNew, both of type COMPLETED.
 
     Raises:
-        ConfigError: an input, a start model or an alias is missing.
+        ConfigError: An input, a start model or an alias is missing.
     """
     home = current_home().ensure()
-    turns = Turns(shared_records(home), f"{flow}/{_deployment_name(flow_run)}", _is_gone)
+    claims = PeriodClaims(shared_records(home), f"{flow}/{_deployment_name(flow_run)}", _is_gone)
     schedule: ScheduleConfig = config.schedule
     try:
-        period = turns.period_of(str(flow_run.id)) or period_of(schedule, flow_run)
-        turn = turns.take(
+        period = claims.period_of(str(flow_run.id)) or period_of(schedule, flow_run)
+        claim = claims.take(
             period, str(flow_run.id), wait=_say if schedule.catch_up == "all" else None
         )
     except Skipped as reason:
         _say(str(reason))
         return Completed(name="Skipped", message=str(reason))
     try:
-        return _take_part(home, flow, config, turns, turn, opened, work)
+        return _work_on(home, flow, config, claims, claim, opened, work)
     except BaseException as error:
-        turns.end(turn, "failed", f"{type(error).__name__}: {error}")
+        claims.end(claim, "failed", f"{type(error).__name__}: {error}")
         raise
 
 
-def _take_part(
-    home: Home, flow: str, config: Any, turns: Turns, turn: Turn, opened: Opener, work: Doer
+def _work_on(
+    home: Home,
+    flow: str,
+    config: Any,
+    claims: PeriodClaims,
+    claim: PeriodClaim,
+    opened: Opener,
+    work: Doer,
 ) -> Artifact | State[Any]:
-    """Do what a turn is for."""
-    last = turns.last_trained(turn)
-    kept = turns.resolution(turn.period)
+    """Do the work of a claimed period."""
+    last = claims.last_completed(claim)
+    kept = claims.resolution(claim.period)
     if kept is None:
         found = resolve(home, flow, config, last)
         if reason := nothing_new(found, last):
             _say(reason)
-            turns.end(turn, "nothing new", reason)
+            claims.end(claim, "nothing new", reason)
             return Completed(name="NothingNew", message=reason)
         kept = {
             "config": found.config.model_dump(mode="json"),
             "basis": found.basis,
             "used": found.used,
         }
-        turns.keep_resolution(turn.period, kept)
+        claims.keep_resolution(claim.period, kept)
     config = type(config).model_validate(kept["config"])
-    _say(f"the tick {turn.period} starts from {_named(kept['used'])}, seed {config.seed}")
-    with opened(config, _run_to_resume(home, flow, turns, turn, config)) as run:
-        turns.keep_run(turn.period, run.run_id)
+    _say(f"the scheduled run {claim.period} starts from {_named(kept['used'])}, seed {config.seed}")
+    with opened(config, _run_to_resume(home, flow, claims, claim, config)) as run:
+        claims.keep_run(claim.period, run.run_id)
         result = work(run, config)
     made = (
         {role: reference_of(model) for role, model in run.offer.models.items()} if run.offer else {}
     )
     count = last.count + 1 if last else 1
-    trained = Trained(run.run_id, kept["basis"], kept["used"], made, count)
-    turns.end(turn, "completed", f"run {run.run_id} trained to its end", trained)
+    completed = LastCompleted(run.run_id, kept["basis"], kept["used"], made, count)
+    claims.end(claim, "completed", f"run {run.run_id} trained to its end", completed)
     return result
 
 
 def period_of(schedule: ScheduleConfig, flow_run: FlowRun) -> str:
-    """Return which tick a flow run is: the instant of the schedule in UTC, or itself.
+    """Return the period that a flow run works on: its instant of the schedule in UTC, or itself.
 
-    An instant of the schedule is the same tick however often, late or by whom it is fired. A run
-    that somebody asked for at another time is a tick of its own.
+    An instant of the schedule is one period however often, late or by whom it is started. A run
+    that somebody asked for at another time is a period of its own.
 
     Raises:
-        Skipped: a later tick is due as well, and only the latest is to be caught up with.
+        Skipped: A later period is due as well, and only the latest is to be caught up with.
     """
     due = flow_run.expected_start_time
     own = f"asked-{flow_run.id}"
     if due is None:
         return own
     due = due.astimezone(UTC)
-    dates = grid(schedule, 2, due)
+    dates = next_instants(schedule, 2, due)
     if not dates or dates[0] != due:
         return own
     if schedule.catch_up == "latest" and len(dates) > 1 and dates[1] <= datetime.now(UTC):
         raise Skipped(
-            f"the tick of {due:%Y-%m-%d %H:%M} UTC comes too late: that of "
+            f"the run due at {due:%Y-%m-%d %H:%M} UTC comes too late: that of "
             f"{dates[1]:%Y-%m-%d %H:%M} is due as well, and takes all that is new "
             "(schedule.catch_up: latest)"
         )
     return f"{due:%Y%m%dT%H%M%SZ}"
 
 
-def grid(schedule: ScheduleConfig, count: int, start: datetime | None = None) -> list[datetime]:
+def next_instants(
+    schedule: ScheduleConfig, count: int, start: datetime | None = None
+) -> list[datetime]:
     """Return the next instants of a schedule in UTC, as Prefect itself counts them.
 
     Args:
-        schedule: cron and time zone.
-        count: how many.
-        start: the first is at this instant or after it; now by default.
+        schedule: The cron expression and its time zone.
+        count: How many to return.
+        start: The first is at this instant or after it; now by default.
     """
     from prefect.server.schemas.schedules import CronSchedule
 
@@ -160,13 +168,15 @@ def grid(schedule: ScheduleConfig, count: int, start: datetime | None = None) ->
         return [date.astimezone(UTC) for date in thread.submit(ask).result()]
 
 
-def _run_to_resume(home: Home, flow: str, turns: Turns, turn: Turn, config: Any) -> str | None:
+def _run_to_resume(
+    home: Home, flow: str, claims: PeriodClaims, claim: PeriodClaim, config: Any
+) -> str | None:
     """Return the run that worked on this period before; one of another machine goes on here."""
-    run = turns.run_of(turn.period)
+    run = claims.run_of(claim.period)
     folder = run_folder(home, run) if run else None
     if run and folder and not (folder / "run.json").exists():
         write_atomic(folder / "config.yaml", dump_config(config))
-        then = Run(run, flow, "killed", "", turn.time, turn.time, turn.owner)
+        then = Run(run, flow, "killed", "", claim.time, claim.time, claim.owner)
         write_json(folder / "run.json", asdict(then))
     return run
 
@@ -177,18 +187,18 @@ def _deployment_name(flow_run: FlowRun) -> str:
         return client.read_deployment(flow_run.deployment_id).name
 
 
-def _is_gone(turn: Turn) -> bool:
-    """Whether Prefect knows that the flow run of a turn on another machine works no more."""
+def _is_gone(claim: PeriodClaim) -> bool:
+    """Whether Prefect knows that the flow run of a claim on another machine works no more."""
     with get_client(sync_client=True) as client:
         try:
-            state = client.read_flow_run(turn.flow_run).state  # type: ignore[arg-type]
+            state = client.read_flow_run(claim.flow_run).state  # type: ignore[arg-type]
         except ObjectNotFound:
             return True
     return state is None or not (state.is_running() or state.is_cancelling())
 
 
 def _named(used: dict[str, str | None]) -> str:
-    """Say which models a tick starts from."""
+    """Say which models a run starts from."""
     return ", ".join(f"{role} {reference or 'base'}" for role, reference in used.items())
 
 

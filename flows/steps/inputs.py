@@ -97,7 +97,7 @@ def check_inputs(config: RecurringConfig) -> None:
         if now != then:
             raise ConfigError(
                 f"{path} is {now}, and was {then} when this run was begun: put the old data back "
-                "to finish this run; the next tick takes the new data"
+                "to finish this run; the next scheduled run takes the new data"
             )
 
 

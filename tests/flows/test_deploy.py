@@ -13,7 +13,7 @@ import pytest
 
 from flows.servers.shared_server import start_prefect_server, stop
 from tests.flows.command import SMALL, Shell, sets
-from tests.flows.ticking import RECURRING
+from tests.flows.scheduling import RECURRING
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def ask(shell: Shell, path: str, body: Any = None) -> Any:
 def test_deploying_twice_changes_and_adds_nothing(server: Shell) -> None:
     first = deploy(server, "--create-pool")
     assert first["created"] and first["deployment"] == "apo/recurring"
-    assert [tick[11:19] for tick in first["next"]] == 3 * ["03:00:00"]
+    assert [date[11:19] for date in first["next"]] == 3 * ["03:00:00"]
     second = deploy(server, "--cron", "30 4 * * *", "--timezone", "Europe/Zurich")
     assert not second["created"] and second["id"] == first["id"]
     found = ask(server, f"deployments/{first['id']}")

@@ -10,7 +10,7 @@ import yaml
 
 from tasks.stages.runs.run_store import list_runs
 from tests.flows.command import SMALL
-from tests.flows.ticking import Ticker, ticker
+from tests.flows.scheduling import Deployed, deployed_flow
 from tests.servers.browser import Browser, browse
 
 
@@ -25,24 +25,26 @@ def test_retry_in_the_browser_skips_what_is_done(
     gold = tmp_path / "golden.jsonl"
     config["gold"]["path"] = "golden.jsonl"
     (tmp_path / "plain.yaml").write_text(yaml.safe_dump(config))
-    with ticker(tmp_path) as ticks, browse(chromium, tmp_path / "browser") as browser:
-        ticks.deploy(tmp_path / "plain.yaml")
-        flow_run = ticks.fire()
-        pages = ticks.url.removesuffix("/api")
+    with deployed_flow(tmp_path) as deployed, browse(chromium, tmp_path / "browser") as browser:
+        deployed.deploy(tmp_path / "plain.yaml")
+        flow_run = deployed.fire()
+        pages = deployed.url.removesuffix("/api")
         browser.open(f"{pages}/runs/flow-run/{flow_run}")
-        assert ticks.wait(flow_run) == ["Failed"]
+        assert deployed.wait(flow_run) == ["Failed"]
         browser.wait_for("golden.jsonl", 60)
         browser.shot("prefect-failed")
-        done = {one["name"] for one in tasks(ticks, flow_run) if one["state_type"] == "COMPLETED"}
+        done = {
+            one["name"] for one in tasks(deployed, flow_run) if one["state_type"] == "COMPLETED"
+        }
         assert "update_policy · SFT" in done
         gold.write_bytes((tmp_path / "data/playground/golden.jsonl").read_bytes())
         browser.click("Retry", "button")
         browser.shot("prefect-retry")
         browser.click("Retry", "button")
-        assert ticks.wait(flow_run) == ["Completed"]
-        look_around(browser, pages, flow_run, ticks.deployment)
-        ends = tasks(ticks, flow_run)
-    (run,) = list_runs(ticks.shell.home)
+        assert deployed.wait(flow_run) == ["Completed"]
+        look_around(browser, pages, flow_run, deployed.deployment)
+        ends = tasks(deployed, flow_run)
+    (run,) = list_runs(deployed.shell.home)
     assert run.status == "completed" and run.prefect_flow_run == flow_run
     assert done <= {task["name"] for task in ends if task["state_name"] == "Cached"}
     assert {task["state_type"] for task in ends} == {"COMPLETED"}
@@ -63,7 +65,7 @@ def look_around(browser: Browser, pages: str, flow_run: str, deployment: str) ->
     browser.shot("prefect-form")
 
 
-def tasks(ticks: Ticker, flow_run: str) -> list[dict[str, Any]]:
+def tasks(deployed: Deployed, flow_run: str) -> list[dict[str, Any]]:
     """Return the task runs of a flow run."""
     query = {"flow_runs": {"id": {"any_": [flow_run]}}}
-    return list(ticks.ask("task_runs/filter", query))
+    return list(deployed.ask("task_runs/filter", query))

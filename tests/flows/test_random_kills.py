@@ -23,7 +23,7 @@ from tasks.stages.manifest import list_manifests
 from tasks.storage.files import read_json
 from tests.flows.cluster import Cluster, Host, cluster, digests
 from tests.flows.command import Shell, wait_until
-from tests.flows.ticking import RECURRING, grow
+from tests.flows.scheduling import RECURRING, grow
 from tests.servers.swift import SwiftServer
 
 KILLS = int(os.environ.get("SPARRING_KILLS", "20"))
@@ -64,7 +64,7 @@ def test_scheduled_runs_survive_kills_of_everything(
         leftovers(hosts, trainer, other)
         states = Counter(run["state_name"] for run in hosts.flow_runs("apo"))
         placed = Counter(run["state_name"] for run in hosts.flow_runs("placed-stage"))
-        print(f"\n{sum(killed.values())} kills {dict(killed)}: ticks {dict(states)}, "
+        print(f"\n{sum(killed.values())} kills {dict(killed)}: runs {dict(states)}, "
               f"placed stages {dict(placed)}, {len(expected)} digests equal")  # fmt: skip
 
 
@@ -107,12 +107,12 @@ def kept_alive(workers: dict[str, Host]) -> Iterator[None]:
 
 
 def kill_and_grow(hosts: Cluster, trainer: Host, other: Host) -> Counter[str]:
-    """Kill until it is enough, letting the data grow after each trained tick."""
+    """Kill until it is enough, letting the data grow after each scheduled run."""
     draws, killed, revision = random.Random(SEED), Counter[str](), 0
     began = time.monotonic()
-    while sum(killed.values()) < KILLS or trained_ticks(hosts) < len(REVISIONS):
-        assert time.monotonic() - began < 3600, "the ticks do not come to their end"
-        if trained_ticks(hosts) > revision and revision + 1 < len(REVISIONS):
+    while sum(killed.values()) < KILLS or completed_runs(hosts) < len(REVISIONS):
+        assert time.monotonic() - began < 3600, "the runs do not come to their end"
+        if completed_runs(hosts) > revision and revision + 1 < len(REVISIONS):
             revision += 1
             grow(other.folder, REVISIONS[revision])
         time.sleep(draws.uniform(4, 16))
@@ -144,8 +144,8 @@ def is_at_work(other: Host) -> bool:
     return any(one.pid not in workers for one in other.processes())
 
 
-def trained_ticks(hosts: Cluster) -> int:
-    """Return how many ticks came to their report."""
+def completed_runs(hosts: Cluster) -> int:
+    """Return how many scheduled runs came to their report."""
     try:
         return sum(run["state_name"] == "Completed" for run in hosts.flow_runs("apo"))
     except Exception:  # the server has just been killed

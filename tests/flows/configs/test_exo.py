@@ -50,7 +50,7 @@ def test_what_a_branch_does_not_name_is_the_runs() -> None:
 
 
 def test_a_configuration_that_was_written_down_is_read_back() -> None:
-    """As `resume`, a tick and the gate do."""
+    """As `resume`, a scheduled run and the gate do."""
     found = config("branches=[{method: ppo, kl_coef: 0.3}, {method: exo_rw, responses: [2, 4]}]")
     again = ExoConfig.model_validate(found.model_dump(mode="json"))
     assert again == found and again.all_branches() == found.all_branches()

@@ -13,11 +13,11 @@ from croniter import croniter
 from flows.configs.apo import ApoConfig
 from flows.configs.cron import check_cron
 from flows.configs.recurring import ScheduleConfig
-from flows.schedule.scheduled_run import grid
+from flows.schedule.scheduled_run import next_instants
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import apply_overrides, load_config, validate
 from tests.flows.command import SMALL
-from tests.flows.ticking import RECURRING
+from tests.flows.scheduling import RECURRING
 
 
 def config(*overrides: str) -> ApoConfig:
@@ -75,7 +75,7 @@ def test_what_prefect_takes_is_taken_and_nothing_else(cron: str) -> None:
 @pytest.mark.parametrize("cron", ["*/15 0-6,22 1,15 jan-mar mon", "0 0 L * *", "0 3 * * fri-mon"])
 def test_prefect_counts_as_the_library_that_checks(cron: str) -> None:
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    counted = grid(ScheduleConfig(cron=cron), 5, start)
+    counted = next_instants(ScheduleConfig(cron=cron), 5, start)
     ours = croniter(cron, start - timedelta(seconds=1))
     assert counted == [ours.get_next(datetime) for _ in range(5)]
 
@@ -88,24 +88,24 @@ def test_none_of_it_changes_what_is_computed() -> None:
     assert all(getattr(plain, name) == getattr(other, name) for name in same)
 
 
-def test_the_grid_is_in_utc_and_follows_summer_time() -> None:
+def test_the_next_instants_are_in_utc_and_follows_summer_time() -> None:
     schedule = ScheduleConfig(cron="0 3 * * *", timezone="Europe/Zurich")
     zurich = ZoneInfo("Europe/Zurich")
     start = datetime(2026, 3, 28, tzinfo=zurich)
-    dates = grid(schedule, 3, start)
+    dates = next_instants(schedule, 3, start)
     assert [date.hour for date in dates] == [2, 1, 1], "3:00 there, whatever the clocks do"
     assert all(date.tzinfo is UTC for date in dates)
-    assert grid(schedule, 1, dates[1]) == [dates[1]], "an instant of the grid is on the grid"
+    assert next_instants(schedule, 1, dates[1]) == [dates[1]], "an instant is not passed over"
 
 
-def test_an_hour_that_comes_twice_is_one_tick() -> None:
+def test_an_hour_that_comes_twice_is_one_period() -> None:
     """Clocks go back from 3:00 to 2:00 on 2026-10-25 in Zurich; half past two comes twice."""
     schedule = ScheduleConfig(cron="30 2 * * *", timezone="Europe/Zurich")
-    dates = grid(schedule, 2, datetime(2026, 10, 24, 12, tzinfo=UTC))
+    dates = next_instants(schedule, 2, datetime(2026, 10, 24, 12, tzinfo=UTC))
     assert len(set(dates)) == 2
     assert [date.date().isoformat() for date in dates] == ["2026-10-25", "2026-10-26"]
 
 
-def test_the_tick_of_the_tests_is_a_valid_config() -> None:
+def test_the_schedule_of_the_tests_is_a_valid_config() -> None:
     tree: Any = load_config(RECURRING)
     assert validate(ApoConfig, tree, "recurring.yaml").schedule is not None

@@ -1,4 +1,4 @@
-"""Ticks of a deployed flow: a real Prefect server, a real worker, data that grows."""
+"""Scheduled runs of a deployed flow: a real Prefect server, a real worker, data that grows."""
 
 from __future__ import annotations
 
@@ -14,80 +14,80 @@ from tasks.stages.runs.aliases import alias_history, current_alias
 from tasks.stages.runs.run_store import list_runs, load_run, run_folder
 from tasks.storage.home import Home
 from tests.flows.command import wait_until
-from tests.flows.ticking import grow, ticker
+from tests.flows.scheduling import deployed_flow, grow
 
 THREE = datetime(2026, 11, 1, 3, tzinfo=UTC)
 """An instant of the schedule."""
 
 
 @pytest.mark.slow
-def test_the_first_tick_trains_the_second_has_nothing_new_the_third_goes_on_from_the_champion(
+def test_the_first_run_trains_the_second_has_nothing_new_the_third_goes_on_from_the_champion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    with ticker(tmp_path) as ticks:
-        home = ticks.shell.home
-        # Fired ten times at once, the first tick runs once.
-        fired = [ticks.fire(THREE) for _ in range(10)]
-        names = ticks.wait(*fired)
+    with deployed_flow(tmp_path) as deployed:
+        home = deployed.shell.home
+        # Fired ten times at once, the first period runs once.
+        fired = [deployed.fire(THREE) for _ in range(10)]
+        names = deployed.wait(*fired)
         assert sorted(names) == ["Completed"] + 9 * ["Skipped"], names
-        said = {ticks.state(one)["message"] for one in fired} - {None}
+        said = {deployed.state(one)["message"] for one in fired} - {None}
         assert any("20261101T030000Z" in text for text in said)
         (first,) = list_runs(home)
         candidate = current_alias(home, "apo", "candidate")
         assert candidate and candidate.run == first.id and first.status == "completed"
 
-        ticks.sparring("promote")
+        deployed.sparring("promote")
         champion = current_alias(home, "apo", "champion")
         assert champion and champion.models == candidate.models
 
-        second = ticks.fire(THREE + timedelta(days=1))
-        assert ticks.wait(second) == ["NothingNew"]
-        assert f"nothing new since {first.id}" in ticks.state(second)["message"]
+        second = deployed.fire(THREE + timedelta(days=1))
+        assert deployed.wait(second) == ["NothingNew"]
+        assert f"nothing new since {first.id}" in deployed.state(second)["message"]
         assert len(apo_runs(home)) == 1
 
         grow(tmp_path, 120)
-        third = ticks.fire(THREE + timedelta(days=2))
-        assert ticks.wait(third) == ["Completed"]
+        third = deployed.fire(THREE + timedelta(days=2))
+        assert deployed.wait(third) == ["Completed"]
         newest, _ = apo_runs(home)
         config = (run_folder(home, newest) / "config.yaml").read_text()
         for role in ("policy", "reward_model"):
             assert f"{role}: {champion.models[role]}" in config
         assert "data/pairs.jsonl: " in config, "the data's revision is in the run's config"
-        stages = ticks.shell.json("status", newest)["stages"]
+        stages = deployed.shell.json("status", newest)["stages"]
         assert not [one for one in stages if one["stage"] == "initialise_policy"]
-        assert ticks.wait(ticks.fire(THREE)) == ["Skipped"], "its period was done long ago"
+        assert deployed.wait(deployed.fire(THREE)) == ["Skipped"], "its period was done long ago"
         # The new candidate meets the champion on its own test prompts, and wins or does not.
-        ticks.sparring("promote")
+        deployed.sparring("promote")
         assert [one.run for one in alias_history(home, "apo", "champion")] == [first.id, newest]
-        ticks.sparring("demote")
+        deployed.sparring("demote")
         now = current_alias(home, "apo", "champion")
         assert now and (now.number, now.run, now.restores) == (3, first.id, 1)
 
 
 @pytest.mark.slow
-def test_a_killed_tick_is_resumed_by_retry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_is_resumed_by_retry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    with ticker(tmp_path) as ticks:
-        home = ticks.shell.home
-        flow_run = ticks.fire(THREE)
+    with deployed_flow(tmp_path) as deployed:
+        home = deployed.shell.home
+        flow_run = deployed.fire(THREE)
         wait_until(lambda: finished(home) >= 6)
         (run,) = list_runs(home)
         psutil.Process(run.owner["pid"]).send_signal(signal.SIGKILL)
-        assert ticks.wait(flow_run) == ["Crashed"]
+        assert deployed.wait(flow_run) == ["Crashed"]
         assert load_run(home, run.id).status == "killed"
         before = finished(home)
         # Prefect's worker reports the same death once more half a minute later, whatever the
         # state is by then.
         time.sleep(40)
-        ticks.retry(flow_run)
-        assert ticks.wait(flow_run) == ["Completed"]
+        deployed.retry(flow_run)
+        assert deployed.wait(flow_run) == ["Completed"]
         (same,) = list_runs(home)
         assert (same.id, same.status) == (run.id, "completed")
-        events = ticks.shell.events()
+        events = deployed.shell.events()
         cached = [e for e in events if e["event"] == "finished" and e["state"] == "cached"]
         assert len(cached) >= before, "what was finished is skipped"
-        assert ticks.wait(ticks.fire(THREE)) == ["Skipped"]
+        assert deployed.wait(deployed.fire(THREE)) == ["Skipped"]
         assert not (tmp_path / "stray.txt").exists()
 
 

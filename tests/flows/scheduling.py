@@ -1,4 +1,4 @@
-"""A deployment on a real Prefect server with a real worker, and growing data to tick over."""
+"""A deployment on a real Prefect server with a real worker, and data that grows."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 @dataclass
-class Ticker:
-    """Fires the ticks of one deployment."""
+class Deployed:
+    """Starts the runs of one deployment."""
 
     shell: Shell
     """Where commands are typed, and the worker's processes run."""
@@ -69,7 +69,7 @@ class Ticker:
         return dict(told)
 
     def fire(self, instant: datetime | None = None) -> str:
-        """Ask for a tick, of an instant of the schedule or of now; returns the flow run's id."""
+        """Ask for a run, of an instant of the schedule or of now; returns the flow run's id."""
         when = (instant or datetime.now(UTC)).isoformat()
         state = {"type": "SCHEDULED", "state_details": {"scheduled_time": when}}
         return str(
@@ -94,14 +94,14 @@ class Ticker:
 
 
 @contextmanager
-def ticker(folder: Path) -> Iterator[Ticker]:
-    """Have a Prefect server and a worker for the ticks of one folder."""
+def deployed_flow(folder: Path) -> Iterator[Deployed]:
+    """Have a Prefect server and a worker for the deployment of one folder."""
     shell = Shell(folder)
     grow(folder, 90)
     server = start_prefect_server(shell.home)
     variables = prefect_environment(shell.home, server.url)
     variables |= {"SPARRING_HOME": str(shell.home.root), "PREFECT_WORKER_QUERY_SECONDS": "1"}
-    found = Ticker(shell, server.url, variables)
+    found = Deployed(shell, server.url, variables)
     worker = None
     try:
         found.deploy()
