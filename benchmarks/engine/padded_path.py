@@ -31,11 +31,11 @@ def train(
     from tasks.models.policy import load_policy
     from tasks.training.config import TrainingConfig
     from tasks.training.distributed.hardware import training_device
-    from tasks.training.methods.registry import get_method
+    from tasks.training.methods.registry import get_group_method
     from tasks.training.optimiser import build_optimiser
     from tasks.training.updates.reference_logps import SET
 
-    training, rule = Training(**plan), get_method(method)
+    training, rule = Training(**plan), get_group_method(method)
     groups = ordered(encoded(folder, setting.limits, size, training.groups), training, SET)
     scores = _scores(folder, size, training, SET)
     device = training_device()

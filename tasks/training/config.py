@@ -8,7 +8,7 @@ from pydantic import Field, SerializeAsAny, ValidationInfo, WithJsonSchema, fiel
 
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
-from tasks.training.methods.registry import get_method, selecting_like
+from tasks.training.methods.registry import get_group_method, selecting_like
 from tasks.training.methods.reward_objectives import get_reward_objective
 
 
@@ -119,15 +119,15 @@ def coefficients_of_method(given: Any, info: ValidationInfo) -> Any:
     # An unknown method has been reported already; there is nothing to check against.
     if isinstance(given, FrozenConfig) or "method" not in info.data:
         return given if given is not None else FrozenConfig()
-    return get_method(info.data["method"]).coefficients(**(given or {}))
+    return get_group_method(info.data["method"]).coefficients(**(given or {}))
 
 
 class PolicyConfig(FrozenConfig):
     """How a policy is updated from groups of responses."""
 
     method: str = "rjs"
-    """Which objective: rjs (alias raft), rrhf, dpo (alias sigmoid), sft, exo_pref (alias
-    exo_pair), exo_rw or dpo_rw."""
+    """Which objective, by name or alias: one of tasks/training/methods, such as rjs (alias raft),
+    dpo (alias sigmoid), exo_pref (alias exo_pair) or exo_rw. A wrong name is told them all."""
 
     # Which keys there are depends on the method; a form must let each of them through.
     coefficients: Annotated[SerializeAsAny[FrozenConfig], WithJsonSchema({"type": "object"})] = (
@@ -150,7 +150,7 @@ class PolicyConfig(FrozenConfig):
     @field_validator("method")
     @classmethod
     def _known_method(cls, name: str) -> str:
-        return get_method(name).name
+        return get_group_method(name).name
 
     @field_validator("coefficients", mode="before")
     @classmethod
@@ -204,7 +204,7 @@ class ReferenceConfig(FrozenConfig):
     @field_validator("method")
     @classmethod
     def _known_method(cls, name: str) -> str:
-        return get_method(name).name
+        return get_group_method(name).name
 
 
 class RewardConfig(FrozenConfig):

@@ -19,7 +19,7 @@ from tasks.settings.errors import ConfigError, StageError
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 from tasks.training.data.encoded import EncodedFolder, EncodedWriter
-from tasks.training.methods.method import Method
+from tasks.training.methods.method import GroupMethod
 from tasks.training.methods.selection import first_responses
 
 
@@ -78,7 +78,7 @@ class Selection:
     """What a policy method trains on, folder after folder, and how much it leaves out."""
 
     def __init__(
-        self, folders: Sequence[Path], method: Method, responses: int | None = None
+        self, folders: Sequence[Path], method: GroupMethod, responses: int | None = None
     ) -> None:
         """Say what to read; nothing is read yet.
 

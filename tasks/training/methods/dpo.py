@@ -1,15 +1,16 @@
-"""Direct preference optimisation on the best and the worst response of each prompt."""
+"""Direct preference optimisation: on pairs, and on the rewards of K responses (forward KL)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from tasks.settings.base import FrozenConfig
-from tasks.training.methods.method import Method
-from tasks.training.methods.pairwise import pair_metrics
-from tasks.training.methods.selection import best_against_worst
+from tasks.training.methods.groupwise import GROUPWISE_SWEEP, GroupwiseConfig, choice_loss
+from tasks.training.methods.method import GroupMethod, Sweepable
+from tasks.training.methods.pairwise import pair_loss
+from tasks.training.methods.selection import all_if_scores_differ, best_against_worst
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,34 +26,41 @@ class DpoConfig(FrozenConfig):
     """Chance that a preference was given the wrong way round (conservative DPO)."""
 
 
-def _loss(
-    policy_logps: Tensor,
-    reference_logps: Tensor | None,
-    rewards: Tensor,
-    lengths: Tensor,
-    mask: Tensor,
-    coefficients: DpoConfig,
-) -> tuple[Tensor, dict[str, Tensor]]:
+def _dpo(policy_logps: Tensor, reference_logps: Tensor, coefficients: DpoConfig) -> Tensor:
     from tasks.objectives.dpo import dpo
 
-    assert reference_logps is not None, (
-        "the caller computes the reference of a method that needs it"
-    )
-    losses = dpo(
-        policy_logps,
-        reference_logps,
-        beta=coefficients.beta,
-        label_smoothing=coefficients.label_smoothing,
-    )
-    return losses, pair_metrics(policy_logps, reference_logps, coefficients.beta)
+    smoothing = coefficients.label_smoothing
+    return dpo(policy_logps, reference_logps, beta=coefficients.beta, label_smoothing=smoothing)
 
 
-DPO = Method(
+def _dpo_rw(*values: Tensor, **options: Any) -> Tensor:
+    from tasks.objectives.dpo import dpo_rw
+
+    return dpo_rw(*values, **options)
+
+
+DPO = GroupMethod(
     name="dpo",
-    select=best_against_worst,
-    loss=_loss,
+    title="DPO-pref",
     aliases=("sigmoid",),
+    supervision="preferences",
+    select=best_against_worst,
+    loss=pair_loss(_dpo, beta="beta"),
     needs_reference=True,
-    min_responses=2,
     coefficients=DpoConfig,
+    sweepable=(Sweepable("beta_pi", "β", 0.5, field="beta"),),
+    colour="#CC79A7",
+    marker="D",
+)
+DPO_RW = GroupMethod(
+    name="dpo_rw",
+    title="DPO-rw",
+    aliases=("dpo-rw",),
+    select=all_if_scores_differ,
+    loss=choice_loss(_dpo_rw),
+    needs_reference=True,
+    coefficients=GroupwiseConfig,
+    sweepable=GROUPWISE_SWEEP,
+    colour="#D55E00",
+    marker="s",
 )

@@ -1,15 +1,19 @@
-"""What the methods on K scored responses share: their coefficients, and what they log."""
+"""What the methods on K scored responses share: coefficients, the form of their loss, metrics."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from tasks.settings.base import FrozenConfig
+from tasks.training.methods.method import RESPONSES, Sweepable
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from tasks.training.methods.method import Loss, LossAndMetrics
 
 
 class GroupwiseConfig(FrozenConfig):
@@ -28,6 +32,44 @@ class GroupwiseConfig(FrozenConfig):
     4 or 8)."""
 
 
+GROUPWISE_SWEEP = (
+    Sweepable("beta_pi", "β_π", 0.5),
+    Sweepable("beta_r", "β_r", 0.1),
+    Sweepable(RESPONSES, "K"),
+)
+"""What the flow `exo` may try of these coefficients."""
+
+
+def choice_loss(objective: Callable[..., Tensor]) -> Loss:
+    """Return the loss of a method that fits the policy's choice among K responses to the rewards'.
+
+    Args:
+        objective: Maps (policy_logps, reference_logps, rewards), (B, K) each, and the keywords
+            beta_pi, beta_r and mask to the loss per group (B,).
+    """
+
+    def loss(
+        policy_logps: Tensor,
+        reference_logps: Tensor | None,
+        rewards: Tensor,
+        lengths: Tensor,
+        mask: Tensor,
+        coefficients: GroupwiseConfig,
+    ) -> LossAndMetrics:
+        assert reference_logps is not None, "the caller computes it for methods that need it"
+        losses = objective(
+            policy_logps,
+            reference_logps,
+            rewards,
+            beta_pi=coefficients.beta_pi,
+            beta_r=coefficients.beta_r,
+            mask=mask,
+        )
+        return losses, choice_metrics(policy_logps, reference_logps, rewards, mask, coefficients)
+
+    return loss
+
+
 def choice_metrics(
     policy_logps: Tensor,
     reference_logps: Tensor,
@@ -39,10 +81,10 @@ def choice_metrics(
 
     Args:
         policy_logps: log pi(y|x), nats. Shape (B, K).
-        reference_logps: the same under the reference policy. Shape (B, K).
-        rewards: reward of each response, reward units. Shape (B, K).
-        mask: which slots hold a response. Bool, shape (B, K).
-        coefficients: beta_pi and beta_r.
+        reference_logps: The same under the reference policy. Shape (B, K).
+        rewards: Reward of each response, reward units. Shape (B, K).
+        mask: Which slots hold a response. Bool, shape (B, K).
+        coefficients: The method's beta_pi and beta_r.
 
     Returns:
         Divergence and entropies in nats, the weight p_f gives to the best response, and whether

@@ -1,10 +1,10 @@
-"""What every policy method is: a choice of responses, and a loss on their log-probabilities."""
+"""What every policy method is: which responses it learns from, its loss, and how it is shown."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.data.groups import Group
 from tasks.settings.base import FrozenConfig
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     LossAndMetrics = tuple[Tensor, dict[str, Tensor]]
+    Loss = Callable[[Tensor, Tensor | None, Tensor, Tensor, Tensor, Any], LossAndMetrics]
+
+RESPONSES = "responses"
+"""The key of K, how many responses of each prompt are used; its usual value is the run's."""
 
 
 class NoCoefficients(FrozenConfig):
@@ -21,31 +25,89 @@ class NoCoefficients(FrozenConfig):
 
 
 @dataclass(frozen=True)
+class Sweepable:
+    """A coefficient that the flow `exo` can try with several values."""
+
+    key: str
+    """In a sweep's configuration and in the report; methods that are compared share it."""
+
+    symbol: str
+    """In the names of branches and in the report."""
+
+    default: float | None = None
+    """Where the sweep names no value. None: what the run says (of K, or of PPO's settings)."""
+
+    field: str = ""
+    """In the method's coefficients, where it is called otherwise there."""
+
+    in_name: bool = True
+    """Whether the name of a branch tells it at its default too."""
+
+    @property
+    def coefficient(self) -> str:
+        """Its name in the method's coefficients."""
+        return self.field or self.key
+
+
+@dataclass(frozen=True, kw_only=True)
 class Method:
-    """One way to update a policy.
+    """One way to align a policy, with all that the flows and the report must know of it."""
+
+    name: str
+    """The name in configs, manifests and metrics."""
+
+    title: str = ""
+    """The name in reports, the papers' own; `name` by default."""
+
+    aliases: tuple[str, ...] = ()
+    """Other names accepted in configs."""
+
+    supervision: Literal["demonstrations", "preferences", "rewards"] = "rewards"
+    """What it learns from: given responses, pairs of a better and a worse one, or samples that a
+    reward model has scored."""
+
+    on_pairs: str = ""
+    """The method that stands in for it where there are pairs alone; itself by default."""
+
+    trains: bool = True
+    """Whether it changes the policy, rather than choosing among its samples."""
+
+    is_online: bool = False
+    """Whether it samples and scores by itself in each of its steps: PPO, a stage of its own."""
+
+    needs_reference: bool = False
+    """Whether the loss reads log-probabilities under a reference model."""
+
+    sweepable: tuple[Sweepable, ...] = ()
+    """What the flow `exo` may try several values of."""
+
+    rivals: tuple[str, ...] = ()
+    """Methods on the same data that the report compares it with at equal KL, by name."""
+
+    is_baseline: bool = False
+    """Whether the report compares it with every method that has a rival, or is one."""
+
+    colour: str = ""
+    """In plots, as #RRGGBB; the next free one by default."""
+
+    marker: str = ""
+    """In plots, a marker of matplotlib's; the next free one by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupMethod(Method):
+    """A method that is trained on groups of given responses by minimising a loss.
 
     Shapes: B groups, K responses. ``loss`` maps (policy_logps (B, K), reference_logps (B, K) or
     None, rewards (B, K), lengths (B, K), mask (B, K), coefficients) to the loss per group (B,)
     and named metrics per group (B,), which carry no gradient.
     """
 
-    name: str
-    """The name in configs, manifests and metrics."""
-
     select: Callable[[Group], list[Group]]
     """The groups to train on that one scored group yields; none where it teaches nothing."""
 
-    loss: Callable[[Tensor, Tensor | None, Tensor, Tensor, Tensor, Any], LossAndMetrics]
+    loss: Loss
     """Loss and metrics per group."""
-
-    aliases: tuple[str, ...] = ()
-    """Other names accepted in configs."""
-
-    needs_reference: bool = False
-    """Whether the loss reads log-probabilities under a reference model."""
-
-    min_responses: int = 1
-    """Fewest responses a group must have before selection."""
 
     coefficients: type[FrozenConfig] = NoCoefficients
     """The config class of the method's own coefficients."""
@@ -55,12 +117,12 @@ def require_scores(group: Group, method: str, at_least: int = 1) -> tuple[float,
     """Return the scores of a group, one per response.
 
     Args:
-        group: the group a method wants to learn from.
-        method: the method's name, for the message.
-        at_least: fewest responses the method can use.
+        group: The group a method wants to learn from.
+        method: What wants to learn from it, for the message.
+        at_least: Fewest responses the method can use.
 
     Raises:
-        ConfigError: the group has too few responses or no scores.
+        ConfigError: The group has too few responses or no scores.
     """
     if len(group.responses) < at_least:
         raise ConfigError(

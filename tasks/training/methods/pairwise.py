@@ -1,11 +1,38 @@
-"""What the methods on pairs log: the policy's implied rewards, in the names the field uses."""
+"""What the methods on pairs share: the form of their loss, and the metrics the field logs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from tasks.training.methods.method import Loss, LossAndMetrics
+
+
+def pair_loss(objective: Callable[[Tensor, Tensor, Any], Tensor], *, beta: str) -> Loss:
+    """Return the loss of a method on pairs, which logs the implied rewards.
+
+    Args:
+        objective: Maps (policy_logps (B, 2), reference_logps (B, 2), coefficients), the chosen
+            response first, to the loss per pair (B,).
+        beta: Name of the coefficient that multiplies the log-ratios.
+    """
+
+    def loss(
+        policy_logps: Tensor,
+        reference_logps: Tensor | None,
+        rewards: Tensor,
+        lengths: Tensor,
+        mask: Tensor,
+        coefficients: Any,
+    ) -> LossAndMetrics:
+        assert reference_logps is not None, "the caller computes it for methods that need it"
+        losses = objective(policy_logps, reference_logps, coefficients)
+        return losses, pair_metrics(policy_logps, reference_logps, getattr(coefficients, beta))
+
+    return loss
 
 
 def pair_metrics(policy_logps: Tensor, reference_logps: Tensor, beta: float) -> dict[str, Tensor]:
@@ -13,8 +40,8 @@ def pair_metrics(policy_logps: Tensor, reference_logps: Tensor, beta: float) -> 
 
     Args:
         policy_logps: log pi(y|x) of the chosen and the rejected response, nats. Shape (B, 2).
-        reference_logps: the same under the reference policy. Shape (B, 2).
-        beta: what the log-ratios are multiplied by.
+        reference_logps: The same under the reference policy. Shape (B, 2).
+        beta: What the log-ratios are multiplied by.
 
     Returns:
         Named metrics per pair, without gradient. Each of shape (B,).

@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 from tasks.settings.errors import ConfigError, did_you_mean
-from tasks.training.methods.dpo import DPO
-from tasks.training.methods.dpo_rw import DPO_RW
-from tasks.training.methods.exo_pref import EXO_PREF
-from tasks.training.methods.exo_rw import EXO_RW
-from tasks.training.methods.method import Method
+from tasks.training.methods.dpo import DPO, DPO_RW
+from tasks.training.methods.exo import EXO_PREF, EXO_RW
+from tasks.training.methods.method import GroupMethod, Method
 from tasks.training.methods.rjs import RJS
 from tasks.training.methods.rrhf import RRHF
 from tasks.training.methods.sft import SFT
+from tasks.training.methods.without_groups import BEST_OF_N, PPO
 
-_ALL = (RJS, RRHF, DPO, SFT, EXO_PREF, DPO_RW, EXO_RW)
-METHODS: dict[str, Method] = {method.name: method for method in _ALL}
-_BY_ANY_NAME = METHODS | {alias: method for method in METHODS.values() for alias in method.aliases}
+GROUP_METHODS: dict[str, GroupMethod] = {
+    method.name: method for method in (RJS, RRHF, DPO, SFT, EXO_PREF, DPO_RW, EXO_RW)
+}
+"""The methods that are trained on groups of responses: those of `update_policy`."""
+METHODS: dict[str, Method] = {**GROUP_METHODS, PPO.name: PPO, BEST_OF_N.name: BEST_OF_N}
+"""All methods."""
+
+M = TypeVar("M", bound=Method)
 
 
 def get_method(name: str) -> Method:
     """Return the policy method of this name or alias.
 
+    Args:
+        name: As a config has it.
+
     Raises:
-        ConfigError: there is none; the message lists the known ones.
+        ConfigError: There is none; the message lists the known ones.
 
     Example:
-        >>> get_method("raft").name
+        >>> get_method("ppo").is_online
+        True
+    """
+    return _find(METHODS, name)
+
+
+def get_group_method(name: str) -> GroupMethod:
+    """Return the method of this name or alias that is trained on groups of responses.
+
+    Args:
+        name: As a config has it.
+
+    Raises:
+        ConfigError: There is none; the message lists the known ones.
+
+    Example:
+        >>> get_group_method("raft").name
         'rjs'
     """
-    if name not in _BY_ANY_NAME:
-        known = sorted(_BY_ANY_NAME)
-        raise ConfigError(f"unknown policy method {name!r}{did_you_mean(name, known)}")
-    return _BY_ANY_NAME[name]
+    return _find(GROUP_METHODS, name)
 
 
 def selecting_like(name: str) -> str:
@@ -38,12 +61,23 @@ def selecting_like(name: str) -> str:
 
     Methods that select alike read the same log-probabilities of a reference.
 
+    Args:
+        name: Of a method that is trained on groups.
+
     Raises:
-        ConfigError: there is no such method.
+        ConfigError: There is no such method.
 
     Example:
         >>> selecting_like("exo_pref")
         'dpo'
     """
-    select = get_method(name).select
-    return next(method.name for method in METHODS.values() if method.select is select)
+    select = get_group_method(name).select
+    return next(method.name for method in GROUP_METHODS.values() if method.select is select)
+
+
+def _find(methods: Mapping[str, M], name: str) -> M:
+    by_name = {known: one for one in methods.values() for known in (one.name, *one.aliases)}
+    if name not in by_name:
+        known = did_you_mean(name, sorted(by_name))
+        raise ConfigError(f"unknown policy method {name!r}{known}")
+    return by_name[name]

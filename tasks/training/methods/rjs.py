@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from tasks.data.groups import Group
 from tasks.data.selection import keep_responses
-from tasks.training.methods.method import Method, NoCoefficients, require_scores
+from tasks.training.methods.method import GroupMethod, NoCoefficients, require_scores
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from tasks.training.methods.method import LossAndMetrics
 
 
 def _select(group: Group) -> list[Group]:
@@ -25,11 +27,11 @@ def _loss(
     lengths: Tensor,
     mask: Tensor,
     coefficients: NoCoefficients,
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> LossAndMetrics:
     from tasks.objectives.sft import rjs
 
     losses = rjs(policy_logps, rewards, mask=mask)
     return losses, {"rewards/best": rewards.masked_fill(~mask, float("-inf")).amax(dim=-1)}
 
 
-RJS = Method(name="rjs", select=_select, loss=_loss, aliases=("raft",))
+RJS = GroupMethod(name="rjs", title="RJS", aliases=("raft",), select=_select, loss=_loss)

@@ -9,10 +9,12 @@ from pydantic import Field, model_validator
 
 from tasks.data.groups import Group
 from tasks.settings.base import FrozenConfig
-from tasks.training.methods.method import Method, require_scores
+from tasks.training.methods.method import GroupMethod, require_scores
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from tasks.training.methods.method import LossAndMetrics
 
 
 class RrhfConfig(FrozenConfig):
@@ -47,7 +49,7 @@ def _loss(
     lengths: Tensor,
     mask: Tensor,
     coefficients: RrhfConfig,
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> LossAndMetrics:
     from tasks.objectives.rrhf import rrhf_terms
 
     ranking, likelihood = rrhf_terms(
@@ -61,4 +63,4 @@ def _loss(
     return losses, {"loss/ranking": ranking.detach(), "loss/sft": likelihood.detach()}
 
 
-RRHF = Method(name="rrhf", select=_select, loss=_loss, min_responses=2, coefficients=RrhfConfig)
+RRHF = GroupMethod(name="rrhf", title="RRHF", select=_select, loss=_loss, coefficients=RrhfConfig)

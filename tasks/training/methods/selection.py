@@ -15,12 +15,12 @@ def best_against_worst(group: Group) -> list[Group]:
     """Return the pair of the best and the worst response, or nothing where all scores tie.
 
     Args:
-        group: at least 2 scored responses.
+        group: At least 2 scored responses.
 
     Raises:
-        ConfigError: the group has too few responses or no scores.
+        ConfigError: The group has too few responses or no scores.
     """
-    scores = require_scores(group, "dpo or exo_pref", at_least=2)
+    scores = require_scores(group, "a method on pairs", at_least=2)
     best, worst = scores.index(max(scores)), scores.index(min(scores))
     return [] if best == worst else [keep_responses(group, [best, worst])]
 
@@ -29,12 +29,12 @@ def all_if_scores_differ(group: Group) -> list[Group]:
     """Return the group whole, or nothing where all scores tie.
 
     Args:
-        group: at least 2 scored responses.
+        group: At least 2 scored responses.
 
     Raises:
-        ConfigError: the group has too few responses or no scores.
+        ConfigError: The group has too few responses or no scores.
     """
-    scores = require_scores(group, "dpo_rw or exo_rw", at_least=2)
+    scores = require_scores(group, "a method on scored groups", at_least=2)
     return [] if min(scores) == max(scores) else [group]
 
 
@@ -42,11 +42,11 @@ def first_responses(group: Group, count: int | None) -> Group:
     """Return the group with its first so many responses.
 
     Args:
-        group: any group.
-        count: how many; None: all.
+        group: Any group.
+        count: How many; None for all.
 
     Raises:
-        ConfigError: it has fewer.
+        ConfigError: It has fewer.
     """
     held = len(group.responses)
     if count is None or count == held:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from tasks.data.groups import Group
 from tasks.settings.errors import ConfigError
-from tasks.training.methods.method import Method, NoCoefficients
+from tasks.training.methods.method import GroupMethod, NoCoefficients
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from tasks.training.methods.method import LossAndMetrics
 
 
 def _select(group: Group) -> list[Group]:
@@ -28,11 +30,21 @@ def _loss(
     lengths: Tensor,
     mask: Tensor,
     coefficients: NoCoefficients,
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> LossAndMetrics:
     from tasks.objectives.sft import sft
 
     losses = sft(policy_logps[:, 0])
     return losses, {"nats_per_token": losses.detach() / lengths[:, 0].clamp(min=1)}
 
 
-SFT = Method(name="sft", select=_select, loss=_loss)
+SFT = GroupMethod(
+    name="sft",
+    title="SFT on chosen",
+    supervision="demonstrations",
+    # The best of a pair is the chosen response.
+    on_pairs="rjs",
+    select=_select,
+    loss=_loss,
+    colour="#56B4E9",
+    marker="P",
+)

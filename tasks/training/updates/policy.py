@@ -27,8 +27,8 @@ from tasks.training.data.selection import Encoder, Selection, keep_selection, re
 from tasks.training.distributed.hardware import whole_weights
 from tasks.training.distributed.job import TrainingJob
 from tasks.training.distributed.launch import launch
-from tasks.training.methods.method import Method
-from tasks.training.methods.registry import get_method
+from tasks.training.methods.method import GroupMethod
+from tasks.training.methods.registry import get_group_method
 from tasks.training.task import MicroBatch
 from tasks.training.trainable import Trainee, make_ready
 from tasks.training.updates.reference_logps import SET, keep_reference, read_reference, step_zero
@@ -43,7 +43,7 @@ class PolicyTask:
 
     groups: EncodedFolder
     """What the method selected."""
-    method: Method
+    method: GroupMethod
     """The method."""
     coefficients: FrozenConfig
     """Its coefficients."""
@@ -124,7 +124,7 @@ def train_policy(
             tokens, or policy and reference differ at step 0 although they are the same model.
         TrainingInterrupted: asked to stop; the state is saved.
     """
-    method = get_method(config.method)
+    method = get_group_method(config.method)
     if method.needs_reference and reference_logps is None:
         raise ConfigError(
             f"{method.name} needs a reference: give the log-probabilities that "
@@ -175,7 +175,7 @@ def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
     metrics = make_ready(policy, config.training, log)
     task = PolicyTask(
         EncodedFolder(job.inputs[SET]),
-        get_method(config.method),
+        get_group_method(config.method),
         config.coefficients,
         partial(policy.batch, pad_id=encoder.pad_id),
         shared=policy.shared,

@@ -30,7 +30,7 @@ from tasks.training.config import PolicyConfig, ReferenceConfig
 from tasks.training.data.encoded import EncodedFolder
 from tasks.training.data.selection import Encoder, Selection, keep_groups
 from tasks.training.distributed.hardware import training_device
-from tasks.training.methods.registry import get_method
+from tasks.training.methods.registry import get_group_method
 
 _SHARD = 2048
 _FILE, _INDEX = "logps.safetensors", "index.json"
@@ -69,7 +69,7 @@ def compute_logps(
         StageError: a log-probability is not finite.
     """
     encoder = Encoder.of(reference, config.template, config.limits, as_sampled=True)
-    selection = Selection(groups, get_method(config.method), config.responses)
+    selection = Selection(groups, get_group_method(config.method), config.responses)
     encoded, metrics = keep_groups(workspace, SET, selection, encoder)
     starts = range(0, len(encoded), _SHARD)
     shards = [f"shard-{number:05d}" for number in range(len(starts))]

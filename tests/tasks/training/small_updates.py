@@ -7,7 +7,7 @@ from pathlib import Path
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig
-from tasks.training.methods.registry import get_method
+from tasks.training.methods.registry import get_group_method
 from tasks.training.updates.policy import train_policy
 from tasks.training.updates.reference_logps import compute_logps
 
@@ -35,7 +35,7 @@ def update(
 ) -> dict[str, float]:
     """Train a policy in a workspace; the reference is the policy itself unless another is given."""
     logps = None
-    if get_method(config.method).needs_reference:
+    if get_group_method(config.method).needs_reference:
         digest = "other" if reference else "start"
         beside = path.with_name(f"{path.name}-reference")
         logps = reference_of(beside, reference or policy, data, config, log, digest)

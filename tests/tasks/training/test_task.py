@@ -16,19 +16,19 @@ from tasks.models.tokens.encoding import Limits
 from tasks.storage.workspace import Workspace
 from tasks.training.data.encoded import EncodedFolder
 from tasks.training.data.selection import Encoder, Selection, keep_groups
-from tasks.training.methods.registry import METHODS
+from tasks.training.methods.registry import GROUP_METHODS
 from tasks.training.methods.reward_objectives import REWARD_OBJECTIVES
 from tasks.training.updates.policy import PolicyTask
 from tasks.training.updates.reward_model import RewardTask
 
 LIMITS = Limits(max_prompt_tokens=40, max_response_tokens=40)
-DATA = {name: "demonstrations" if name == "sft" else "scored" for name in METHODS}
+DATA = {name: "demonstrations" if name == "sft" else "scored" for name in GROUP_METHODS}
 
 
 def policy_task(method: str, policy: Path, data: Path, path: Path, dtype: str):
     """A policy task whose reference log-probabilities are made up, and its model."""
     encoder = Encoder.of(policy, None, LIMITS)
-    chosen = METHODS[method]
+    chosen = GROUP_METHODS[method]
     groups, _ = keep_groups(Workspace(path), "selected", Selection([data], chosen), encoder)
     model = GroupPolicy(load_policy(policy, dtype=dtype), temperature=0.8)
     layout = partial(model.batch, pad_id=encoder.pad_id)

@@ -21,7 +21,7 @@ from tasks.training.data.selection import (
     keep_selection,
     refuse_large_groups,
 )
-from tasks.training.methods.registry import METHODS
+from tasks.training.methods.registry import GROUP_METHODS
 
 LONG = Group((Message("user", "tea " * 50),), ("cake " * 50, "no"), (1.0, 0.0))
 CUTTING = Limits(
@@ -129,7 +129,7 @@ def test_scores_that_are_no_numbers_are_refused_by_line(score, tmp_path):
     line = '{"prompt": [], "responses": ["a", "b"], "scores": [1.0, %s]}\n'
     file.write_text(line % "0.5" + line % score)
     with pytest.raises(RecordError, match=r"00000.jsonl:2: scores must be finite"):
-        list(Selection([file], METHODS["dpo"]))
+        list(Selection([file], GROUP_METHODS["dpo"]))
 
 
 def test_a_group_beyond_the_budget_is_refused_with_the_number(tiny_policy, tmp_path):
@@ -152,7 +152,7 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path):
 def test_the_first_responses_of_each_group_are_selected(data_folders):
     """All have three responses; EXO on K = 2 sees the first two, in the order of the sampler."""
     whole = list(read_groups(data_folders["scored"]))
-    chosen = list(Selection([data_folders["scored"]], METHODS["exo_rw"], 2))
+    chosen = list(Selection([data_folders["scored"]], GROUP_METHODS["exo_rw"], 2))
     assert [group.responses for group in chosen] == [group.responses[:2] for group in whole]
     assert [group.scores for group in chosen] == [group.scores[:2] for group in whole]
 
@@ -161,7 +161,7 @@ def test_fewer_responses_than_asked_for_are_refused_by_group(data_folders):
     first = next(iter(read_groups(data_folders["scored"])))
     words = f"responses is 4, and group {first.id} has 3 responses: .*lower it to 3"
     with pytest.raises(ConfigError, match=words):
-        list(Selection([data_folders["scored"]], METHODS["exo_rw"], 4))
+        list(Selection([data_folders["scored"]], GROUP_METHODS["exo_rw"], 4))
 
 
 @pytest.mark.parametrize("method", ["dpo", "exo_pref", "exo_rw", "dpo_rw"])
@@ -177,7 +177,7 @@ def test_groups_without_variance_are_left_out_and_said(
     encoder = Encoder.of(tiny_policy, None, CUTTING)
     # The second time the part is there, and it still says so.
     for _ in range(2):
-        selection = Selection([tmp_path / "data"], METHODS[method])
+        selection = Selection([tmp_path / "data"], GROUP_METHODS[method])
         kept, counts = keep_selection(
             Workspace(tmp_path), "selected", selection, encoder, recording_log
         )
@@ -193,7 +193,7 @@ def test_groups_without_variance_are_left_out_and_said(
 def test_nothing_is_said_where_nothing_is_left_out(
     tiny_policy, data_folders, tmp_path, recording_log
 ):
-    selection = Selection([data_folders["scored"]], METHODS["exo_rw"])
+    selection = Selection([data_folders["scored"]], GROUP_METHODS["exo_rw"])
     encoder = Encoder.of(tiny_policy, None, CUTTING)
     _, counts = keep_selection(Workspace(tmp_path), "selected", selection, encoder, recording_log)
     assert counts["data/selected/left_out"] == 0 and recording_log.notes == []

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tasks.training.methods.groupwise import GroupwiseConfig, choice_metrics
-from tasks.training.methods.registry import METHODS
+from tasks.training.methods.registry import GROUP_METHODS
 
 # Row 0: h = (log 2, 0, 0) gives p_f = (2, 1, 1) / 4, and p_r = (1, 1, 2) / 4; its best is the last.
 # Row 1: two slots, p_f = (1, 3) / 4 and p_r = (1, 3) / 4.
@@ -39,7 +39,9 @@ def test_metrics_by_hand() -> None:
 def test_losses_are_the_divergence_and_for_dpo_the_entropy(method, entropy) -> None:
     """In row 0 both divergences are 0.25 log 2; dpo_rw adds the entropy of p_r (here in bits)."""
     lengths = torch.ones(2, 3)
-    losses, metrics = METHODS[method].loss(POLICY, REFERENCE, REWARDS, lengths, MASK, COEFFICIENTS)
+    losses, metrics = GROUP_METHODS[method].loss(
+        POLICY, REFERENCE, REWARDS, lengths, MASK, COEFFICIENTS
+    )
     expected = [0.173287 + entropy[0] * math.log(2), entropy[1] * math.log(2)]
     assert losses.tolist() == pytest.approx(expected, abs=1e-5)
     assert losses.requires_grad and "kl/p_f_p_r" in metrics

@@ -8,7 +8,7 @@ from tasks.data.groups import Group, Message, finished
 from tasks.data.selection import keep_responses
 from tasks.settings.errors import ConfigError
 from tasks.training.methods.method import require_scores
-from tasks.training.methods.registry import METHODS
+from tasks.training.methods.registry import GROUP_METHODS
 
 GROUP = Group(
     (Message("user", "tea?"),),
@@ -25,10 +25,10 @@ GROUP = Group(
 )
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", sorted(GROUP_METHODS))
 def test_every_method_selects_from_groups_as_the_sampler_writes_them(method: str) -> None:
     group = keep_responses(GROUP, [0]) if method == "sft" else GROUP
-    for chosen in METHODS[method].select(group):
+    for chosen in GROUP_METHODS[method].select(group):
         original = dict(zip(GROUP.responses, finished(GROUP), strict=True))
         assert finished(chosen) == tuple(original[text] for text in chosen.responses)
 

@@ -10,7 +10,12 @@ import pytest
 from tasks.data.groups import Group, Message
 from tasks.settings.errors import ConfigError
 from tasks.training.config import PolicyConfig, RewardConfig
-from tasks.training.methods.registry import METHODS, get_method
+from tasks.training.methods.registry import (
+    GROUP_METHODS,
+    METHODS,
+    get_group_method,
+    get_method,
+)
 from tasks.training.methods.rrhf import RrhfConfig
 
 PROMPT = (Message("user", "tea?"),)
@@ -39,7 +44,7 @@ def group(*scores: float) -> Group:
     ],
 )
 def test_selection(method, given, kept):
-    selected = get_method(method).select(group(*given))
+    selected = get_group_method(method).select(group(*given))
     assert [chosen.responses for chosen in selected] == kept
     for chosen in selected:
         assert chosen.sources == chosen.responses
@@ -48,18 +53,45 @@ def test_selection(method, given, kept):
 
 
 def test_aliases_and_unknown_names():
-    assert get_method("raft") is METHODS["rjs"]
-    assert get_method("sigmoid") is METHODS["dpo"]
-    assert get_method("exo_pair") is get_method("exo-pref") is METHODS["exo_pref"]
-    assert get_method("exo-rw") is METHODS["exo_rw"]
-    assert get_method("dpo-rw") is METHODS["dpo_rw"]
+    assert get_group_method("raft") is GROUP_METHODS["rjs"]
+    assert get_group_method("sigmoid") is GROUP_METHODS["dpo"]
+    assert get_group_method("exo_pair") is get_group_method("exo-pref") is GROUP_METHODS["exo_pref"]
+    assert get_group_method("exo-rw") is GROUP_METHODS["exo_rw"]
+    assert get_group_method("dpo-rw") is GROUP_METHODS["dpo_rw"]
     with pytest.raises(ConfigError, match="'dop'; did you mean 'dpo'.*known: dpo, dpo-rw, dpo_rw"):
-        get_method("dop")
+        get_group_method("dop")
+
+
+def test_methods_without_groups_are_methods_that_update_policy_does_not_know():
+    assert get_method("ppo").is_online and not get_method("best_of_n").trains
+    for name in ("ppo", "best_of_n"):
+        with pytest.raises(ConfigError, match=f"unknown policy method '{name}'"):
+            get_group_method(name)
+
+
+def test_what_a_method_says_of_others_and_of_itself_is_so():
+    names = [name for method in METHODS.values() for name in (method.name, *method.aliases)]
+    assert len(names) == len(set(names))
+    for method in METHODS.values():
+        assert {*method.rivals, *filter(None, [method.on_pairs])} <= METHODS.keys()
+        for rival in method.rivals:
+            assert METHODS[rival].supervision == method.supervision
+    for method in GROUP_METHODS.values():
+        wanted = {one.coefficient for one in method.sweepable}
+        assert wanted <= method.coefficients.model_fields.keys()
+        # The values a sweep takes by itself are values that the method takes.
+        usual = {one.coefficient: one.default for one in method.sweepable if one.default}
+        assert method.coefficients(**usual)
+
+
+def test_no_two_methods_are_drawn_alike():
+    looks = [(method.colour, method.marker) for method in METHODS.values() if method.colour]
+    assert len(looks) == len(set(looks)) > 0
 
 
 def test_unscored_groups_are_refused():
     with pytest.raises(ConfigError, match="score the responses first"):
-        get_method("rjs").select(Group(PROMPT, ("a", "b")))
+        get_group_method("rjs").select(Group(PROMPT, ("a", "b")))
 
 
 def test_coefficients_belong_to_the_method():

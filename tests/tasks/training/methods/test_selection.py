@@ -46,7 +46,10 @@ def test_fewer_responses_than_k_are_refused_with_the_numbers() -> None:
 
 @pytest.mark.parametrize(
     ("select", "names"),
-    [(best_against_worst, "dpo or exo_pref"), (all_if_scores_differ, "dpo_rw or exo_rw")],
+    [
+        (best_against_worst, "a method on pairs"),
+        (all_if_scores_differ, "a method on scored groups"),
+    ],
 )
 def test_what_cannot_be_compared_is_refused(select, names) -> None:
     with pytest.raises(ConfigError, match=f"{names} needs at least 2 scored responses"):

@@ -14,7 +14,7 @@ from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.workspace import Workspace
 from tasks.training.config import LoraConfig, PolicyConfig, TrainingConfig
 from tasks.training.data.selection import Encoder
-from tasks.training.methods.registry import METHODS
+from tasks.training.methods.registry import GROUP_METHODS
 from tasks.training.trainable import Trainee, make_ready
 from tasks.training.updates import policy as policy_updates
 from tasks.training.updates.policy import train_policy
@@ -28,7 +28,7 @@ TRAINING = TrainingConfig(
     logging_steps=1,
     precision="fp32",
 )
-DATA = {name: "demonstrations" if name == "sft" else "scored" for name in METHODS}
+DATA = {name: "demonstrations" if name == "sft" else "scored" for name in GROUP_METHODS}
 
 
 def config_of(method: str, **given) -> PolicyConfig:

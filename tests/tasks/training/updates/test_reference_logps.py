@@ -17,7 +17,7 @@ from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig, ReferenceConfig, TrainingConfig
 from tasks.training.data.selection import Encoder, Selection, keep_groups
-from tasks.training.methods.registry import METHODS
+from tasks.training.methods.registry import GROUP_METHODS
 from tasks.training.updates import reference_logps
 from tasks.training.updates.reference_logps import compute_logps, keep_reference, read_reference
 from tests.tasks.training.conftest import make_groups
@@ -76,7 +76,9 @@ def test_the_method_selects(tiny_policy, data_folders, tmp_path, recording_log):
     """DPO keeps two responses of each group, in its own order."""
     config = CONFIG.model_copy(update={"method": "dpo"})
     compute(tmp_path / "dpo", tiny_policy, data_folders["scored"], config, recording_log)
-    chosen = [g for s in GroupFolder(data_folders["scored"]) for g in METHODS["dpo"].select(s)]
+    chosen = [
+        g for s in GroupFolder(data_folders["scored"]) for g in GROUP_METHODS["dpo"].select(s)
+    ]
     write_groups(tmp_path / "selected", chosen)
     expected = one_by_one(tiny_policy, tmp_path / "selected", config)
     assert logps_of(tmp_path / "dpo").tolist() == pytest.approx(expected, rel=1e-5)
@@ -163,7 +165,7 @@ def computed(tiny_policy, data_folders, tmp_path, recording_log):
     )
     encoder = Encoder.of(tiny_policy, None, LIMITS, as_sampled=True)
     workspace = Workspace(tmp_path / "training")
-    groups = Selection([data_folders["scored"]], METHODS["rrhf"])
+    groups = Selection([data_folders["scored"]], GROUP_METHODS["rrhf"])
     encoded, _ = keep_groups(workspace, "selected", groups, encoder)
     return workspace, tmp_path / "reference" / "output", encoded, encoder
 
