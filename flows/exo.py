@@ -39,15 +39,15 @@ def exo(config: ExoConfig) -> Artifact:
     measures = Measures(config, stock.start, stock.test, judges)
     branches = config.all_branches()
     measures.enter_opponents(config.temperatures())
-    with side_by_side(current_run(), config.placement.side_by_side) as lanes:
-        trainings = Trainings(config, stock, lessons, branches, lanes)
+    with side_by_side(current_run(), config.placement.side_by_side) as workers:
+        trainings = Trainings(config, stock, lessons, branches, workers)
 
         def follow(branch: Branch) -> list[Measured]:
             if branch.method == "best_of_n":
                 return measures.best_of_n(branch, trainings.pools[branch.temperature])
             return measures.branch(branch, trainings.align(branch))
 
-        measured = [one for found in lanes.each(branches, follow) for one in found]
+        measured = [one for found in workers.map(branches, follow) for one in found]
     current_run().offer = offer_best(config, stock, lessons, measures, measured)
     contenders = [*measures.shared, *measured]
     return write_exo_report(

@@ -1,9 +1,9 @@
-"""The process of a lane: makes one stage call after the other for the run that started it.
+"""A local worker's process: makes one stage call after the other for the run that started it.
 
     python -m flows.placement.local_worker FD RUN
 
-FD is a socket on which calls come and events go, one JSON object a line. It ends with the process
-that started it.
+FD is a socket on which calls come and events go, one JSON object a line. RUN is the id of the run.
+The process ends with the one that started it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tasks.stages.runs.context import StageRecord, record_to_json
 _SET_DEATH_SIGNAL = 1  # of prctl(2)
 
 
-class _Sink:
-    """Tells the run's process what a stage says; a `ProgressSink`."""
+class _ChannelSink:
+    """Passes what a stage says on to the run's process; a `ProgressSink`."""
 
-    def __init__(self, tell: _Teller) -> None:
-        self._tell = tell
+    def __init__(self, send: _Channel) -> None:
+        self._send = send
 
     def stage_started(self, record: StageRecord) -> None:
         """Say nothing: the run's process has said it."""
@@ -37,20 +37,20 @@ class _Sink:
 
     def progress(self, title: str, done: int, total: int, unit: str) -> None:
         """Pass it on."""
-        self._tell({"event": "progress", "values": [done, total, unit]})
+        self._send({"event": "progress", "values": [done, total, unit]})
 
     def metrics(self, title: str, values: Mapping[str, float], step: int | None) -> None:
         """Pass them on; what is not finite has no JSON and is kept elsewhere."""
         finite = {name: value for name, value in values.items() if value - value == 0}
-        self._tell({"event": "metrics", "values": [finite, step]})
+        self._send({"event": "metrics", "values": [finite, step]})
 
     def note(self, title: str, text: str) -> None:
         """Pass it on."""
-        self._tell({"event": "note", "values": [text]})
+        self._send({"event": "note", "values": [text]})
 
 
-class _Teller:
-    """Writes events as lines, whole ones from whichever thread."""
+class _Channel:
+    """Writes events to the run's process, one JSON object a line, from any thread."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection, self._lock = connection, threading.Lock()
@@ -67,29 +67,29 @@ def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     if os.getppid() == 1:  # the other side died before that was set
         return
-    tell = _Teller(connection)
+    send = _Channel(connection)
     with connection.makefile("r", encoding="utf-8") as calls:
         for line in calls:
-            tell(_answer(json.loads(line), sys.argv[2], tell))
+            send(_answer(json.loads(line), sys.argv[2], send))
 
 
-def _answer(description: Mapping[str, Any], run: str, tell: _Teller) -> dict[str, Any]:
+def _answer(description: Mapping[str, Any], run: str, send: _Channel) -> dict[str, Any]:
     """Make one call and say how it ended."""
     try:
-        record = _make(description, run, tell)
+        record = _make(description, run, send)
     except BaseException as error:
         state = "failed" if isinstance(error, Exception) else "interrupted"
         message = str(error) or repr(error)
         answer = {"state": state, "error": type(error).__name__, "message": message}
         if state == "interrupted":
             # Asked to end: the run's process hears it, and no further call is taken.
-            tell({"event": "done", **answer})
+            send({"event": "done", **answer})
             raise SystemExit(130) from error
         return {"event": "done", **answer}
     return {"event": "done", **record_to_json(record)}
 
 
-def _make(description: Mapping[str, Any], run: str, tell: _Teller) -> StageRecord:
+def _make(description: Mapping[str, Any], run: str, send: _Channel) -> StageRecord:
     from flows.placement.stage_flow import recorded, stage_named
     from tasks.stages.remote.call_message import rebuild_call
     from tasks.stages.runs.context import RunContext, entered
@@ -100,7 +100,7 @@ def _make(description: Mapping[str, Any], run: str, tell: _Teller) -> StageRecor
     home, remote = current_home().ensure(), open_remote()
     call = rebuild_call(description, stage_named(str(description["stage"])).spec, home)
     with recorded(home, remote, run) as spool:
-        context = RunContext(home, run, spool=spool, remote=remote, progress=_Sink(tell))
+        context = RunContext(home, run, spool=spool, remote=remote, progress=_ChannelSink(send))
         with entered(context):
             return call_stage(call)[1]
 

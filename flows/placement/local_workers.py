@@ -1,8 +1,12 @@
-"""Independent branches of a flow side by side on this machine, each lane in a process of its own.
+"""Independent branches of a flow side by side on this machine, by worker processes of its own.
 
 Training sets the random streams and kernels of its whole process, so branches cannot share one. A
-lane's process lives as long as the block, makes one stage call after the other, and dies with the
-flow's. What is placed on a pool goes there from every lane.
+worker lives as long as the block, makes one stage call after the other, and dies with the flow's
+process. What is placed on a pool of Prefect goes there from every branch.
+
+Prefect's `ProcessPoolTaskRunner` does not serve here: a process of its pool that is killed fails
+every other branch too (`BrokenProcessPool`), where a worker is started again and its stage goes on
+from its checkpoint; and on SIGTERM it waits for its tasks instead of having them save their state.
 """
 
 from __future__ import annotations
@@ -33,32 +37,33 @@ from tasks.stages.runs.context import Dispatch, RunContext, StageRecord
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_THREADS = "local-worker"
 _ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def side_by_side(run: RunContext, count: int) -> Iterator[Lanes]:
-    """Have lanes during the block.
+def side_by_side(run: RunContext, count: int) -> Iterator[LocalWorkers]:
+    """Have local workers during the block.
 
     Args:
-        run: of this flow.
-        count: how many branches are worked on at once; 1, and a plan, take them one by one in this
-            process.
+        run: The flow's run.
+        count: How many branches are worked on at once; with 1, and in a plan, they are taken one by
+            one in this process.
     """
-    lanes = Lanes(run, count if run.mode == "execute" else 1, run.dispatch)
-    if lanes.count == 1:
-        yield lanes
+    workers = LocalWorkers(run, count if run.mode == "execute" else 1, run.dispatch)
+    if workers.count == 1:
+        yield workers
         return
-    run.dispatch = lanes
+    run.dispatch = workers
     try:
-        yield lanes
+        yield workers
     finally:
-        run.dispatch = lanes.inner
+        run.dispatch = workers.inner
 
 
 @dataclass
-class Lanes:
-    """Some processes for the stage calls of branches; a `Dispatch` for the threads of them."""
+class LocalWorkers:
+    """The worker processes of a run; a `Dispatch` for the threads in which its branches are."""
 
     run: RunContext
     """The run whose branches they are."""
@@ -67,23 +72,23 @@ class Lanes:
     inner: Dispatch | None
     """Where placed stages go."""
     _here: threading.local = field(default_factory=threading.local)
-    _all: list[_Lane] = field(default_factory=list)
+    _all: list[LocalWorker] = field(default_factory=list)
     _is_stopping: threading.Event = field(default_factory=threading.Event)
 
-    def each(self, items: Iterable[Item], do: Callable[[Item], Result]) -> list[Result]:
-        """Do something for each item and return the results in the items' order.
+    def map(self, items: Iterable[Item], do: Callable[[Item], Result]) -> list[Result]:
+        """Apply a function to each item, several at once; return the results in the items' order.
 
         After an error no further item is begun, those begun are finished, and it is raised.
 
         Args:
-            items: the branches.
-            do: calls stages; it must not change what another item reads.
+            items: The branches.
+            do: Calls stages; it must not change what another item reads.
         """
         if self.count == 1:
             return [do(item) for item in items]
         # A task run finds its flow run in the context; each thread needs a copy of its own.
         work = [(contextvars.copy_context(), item) for item in items]
-        with ThreadPoolExecutor(self.count, thread_name_prefix="lane") as threads:
+        with ThreadPoolExecutor(self.count, thread_name_prefix=_THREADS) as threads:
             futures = [threads.submit(context.run, do, item) for context, item in work]
             try:
                 with terminate_as_interrupt():
@@ -98,17 +103,17 @@ class Lanes:
         return [future.result() for future in futures]
 
     def takes(self, call: StageCall) -> bool:
-        """Tell whether a call is made elsewhere: on a pool, or by the process of this lane."""
+        """Tell whether a call is made elsewhere: on a pool, or by this branch's worker."""
         if self.inner is not None and self.inner.takes(call):
             return True
-        in_lane = threading.current_thread().name.startswith("lane")
-        return in_lane and not call.is_pending and find_done(self.run, call) is None
+        is_branch = threading.current_thread().name.startswith(_THREADS)
+        return is_branch and not call.is_pending and find_done(self.run, call) is None
 
     def __call__(self, call: StageCall, listener: Listener) -> tuple[Artifact, StageRecord]:
         """Have a call made, and wait for its end.
 
         Raises:
-            SparringError: what its body raised, or that its process died too often.
+            SparringError: What its body raised, or that its process died too often.
         """
         if self.inner is not None and self.inner.takes(call):
             return self.inner(call, listener)
@@ -117,54 +122,59 @@ class Lanes:
     def _make(self, call: StageCall, listener: Listener) -> int:
         description = describe_call(call, self.run.run_id)
         for _ in range(MOST_ATTEMPTS):
-            lane = self._lane()
-            answer = lane.make(description, self._hears(call, listener))
+            worker = self._own_worker()
+            answer = worker.make(description, self._events_of(call, listener))
             if answer is not None and answer["state"] in ("completed", "cached"):
                 return int(answer["attempt"])
             if answer is not None and answer["state"] == "failed":
                 raise error_named(answer["error"], answer["message"])
-            self._here.lane = None
+            self._here.worker = None
             if self._is_stopping.is_set():
                 raise StageError(f"{call.title} was interrupted; its finished parts are kept")
-            self.run.progress.note(call.title, f"{lane.death()}; it is begun again")
+            self.run.progress.note(call.title, f"{worker.death()}; it is begun again")
         raise StageError(
             f"{call.title} was begun {MOST_ATTEMPTS} times and its process died each time; the "
-            f"last time {lane.death()}: is there enough memory for placement.side_by_side "
+            f"last time {worker.death()}: is there enough memory for placement.side_by_side "
             f"{self.count}?"
         )
 
-    def _hears(self, call: StageCall, listener: Listener) -> Callable[[str, list[Any]], None]:
-        def hear(event: str, values: list[Any]) -> None:
+    def _events_of(self, call: StageCall, listener: Listener) -> Callable[[str, list[Any]], None]:
+        def on_event(event: str, values: list[Any]) -> None:
             if event == "progress":
                 listener(*values)
             getattr(self.run.progress, event)(call.title, *values)
 
-        return hear
+        return on_event
 
-    def _lane(self) -> _Lane:
-        """Return this thread's lane, with a process that lives."""
-        if getattr(self._here, "lane", None) is None:
-            self._here.lane = _Lane(self.run, self.count)
-            self._all.append(self._here.lane)
-        lane: _Lane = self._here.lane
-        return lane
+    def _own_worker(self) -> LocalWorker:
+        """Return this thread's worker, started if there is none."""
+        if getattr(self._here, "worker", None) is None:
+            self._here.worker = LocalWorker(self.run, self.count)
+            self._all.append(self._here.worker)
+        worker: LocalWorker = self._here.worker
+        return worker
 
     def _stop(self) -> None:
         """Ask every process to save its state and end."""
         self._is_stopping.set()
-        for lane in self._all:
-            lane.process.terminate()
+        for worker in self._all:
+            worker.process.terminate()
 
     def _hang_up(self, threads: ThreadPoolExecutor) -> None:
         """Wait for the branches that were begun, and let the processes end."""
         threads.shutdown()
-        for lane in self._all:
-            lane.close()
+        for worker in self._all:
+            worker.close()
         self._all.clear()
 
 
-class _Lane:
-    """One process, and the socket to it."""
+class LocalWorker:
+    """One worker process, and the socket to it.
+
+    Args:
+        run: The run whose stage calls it makes.
+        count: How many workers share the cores of this machine.
+    """
 
     def __init__(self, run: RunContext, count: int) -> None:
         ours, theirs = socket.socketpair()
@@ -194,9 +204,17 @@ class _Lane:
             self._lines = ours.makefile("rw", encoding="utf-8")
 
     def make(
-        self, description: dict[str, Any], hear: Callable[[str, list[Any]], None]
+        self, description: dict[str, Any], on_event: Callable[[str, list[Any]], None]
     ) -> dict[str, Any] | None:
-        """Have one call made; None when the process died."""
+        """Have one call made, and return how it ended.
+
+        Args:
+            description: What `describe_call` says of it.
+            on_event: Told the name and the values of each event meanwhile.
+
+        Returns:
+            `state` and what belongs to it, or None when the process died.
+        """
         try:
             self._lines.write(json.dumps(description) + "\n")
             self._lines.flush()
@@ -204,7 +222,7 @@ class _Lane:
                 event = json.loads(line)
                 if event["event"] == "done":
                     return dict(event)
-                hear(event["event"], event["values"])
+                on_event(event["event"], event["values"])
         except (BrokenPipeError, ConnectionResetError):
             pass
         self.process.wait()

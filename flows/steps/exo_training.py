@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from flows.configs.exo import ExoConfig
 from flows.configs.exo_sweep import Branch
-from flows.placement.local_workers import Lanes
+from flows.placement.local_workers import LocalWorkers
 from flows.steps.exo_start import Stock
 from flows.steps.ppo_search import tune_ppo
 from tasks.compute_reference_logps import compute_reference_logps
@@ -54,7 +54,7 @@ class Trainings:
         stock: Stock,
         lessons: Lessons,
         branches: list[Branch],
-        lanes: Lanes,
+        workers: LocalWorkers,
     ) -> None:
         """Make what the branches share.
 
@@ -63,7 +63,7 @@ class Trainings:
             stock: Prompts and start.
             lessons: Pairs, and who rewards.
             branches: All that will be trained.
-            lanes: Where independent stages run.
+            workers: Where independent stages run.
         """
         self._config, self._stock, self._lessons = config, stock, lessons
         self._samples = self._rewarded(branches, _GROUPWISE, stock.train)
@@ -71,9 +71,9 @@ class Trainings:
         """Samples of the start on the test prompts with their rewards, by τ, for best-of-N."""
         self._tuned: PpoConfig | None = None
         if any(branch.method == "ppo" for branch in branches):
-            self._tuned = tune_ppo(config, stock, lessons.rewarder, lanes)
+            self._tuned = tune_ppo(config, stock, lessons.rewarder, workers)
         passes = dict.fromkeys(self._pass(one) for one in branches if one.method in _COMPARED)
-        self._logps = dict(zip(passes, lanes.each(passes, self._refer), strict=True))
+        self._logps = dict(zip(passes, workers.map(passes, self._refer), strict=True))
 
     def align(self, branch: Branch) -> Artifact:
         """Step 7: update the policy, or reinforce it.

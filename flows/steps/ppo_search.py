@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from flows.configs.exo import ExoConfig
 from flows.configs.exo_sweep import Branch
-from flows.placement.local_workers import Lanes
+from flows.placement.local_workers import LocalWorkers
 from flows.steps.exo_evaluation import Measures
 from flows.steps.exo_start import Stock
 from tasks.stages.artifact import Artifact
@@ -27,7 +27,7 @@ class _Trial(NamedTuple):
 
 
 def tune_ppo(
-    config: ExoConfig, stock: Stock, rewarder: Artifact | None, lanes: Lanes
+    config: ExoConfig, stock: Stock, rewarder: Artifact | None, workers: LocalWorkers
 ) -> PpoConfig | None:
     """Return the best of the settings that the search tries; None where there is no search.
 
@@ -38,7 +38,7 @@ def tune_ppo(
         config: The run's settings.
         stock: Prompts and start.
         rewarder: The reward that policies are trained with.
-        lanes: Where the trials run side by side.
+        workers: Where the trials run side by side.
     """
     search = config.ppo_search
     if search is None:
@@ -62,7 +62,7 @@ def tune_ppo(
         )
         return measures.checkpoint(trial.name, policy, config.temperature, search.prompts)
 
-    evaluations = lanes.each(trials, run)
+    evaluations = workers.map(trials, run)
     if any(evaluation.is_pending for evaluation in evaluations):
         return trials[0].settings
     worth = [

@@ -122,7 +122,7 @@ def test_ppo_is_tuned_on_dev_prompts_first(done: Shell) -> None:
 
 @pytest.mark.slow
 def test_side_by_side_changes_no_byte(done: Shell, tmp_path: Path) -> None:
-    """A branch alone, in the flow's own process, gives the policy it gave in a lane."""
+    """A branch alone, in the flow's own process, gives the policy it gave in a local worker."""
     alone = Shell(tmp_path)
     shutil.copytree(done.folder / "data", tmp_path / "data")
     branches = "branches=[{method: ppo}, {method: dpo, beta_pi: 0.1}]"

@@ -1,4 +1,4 @@
-"""Branches side by side: results keep their order, errors end the work, a killed lane goes on."""
+"""Branches side by side: results keep order, errors end the work, a killed worker is replaced."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def test_results_stand_in_the_order_of_the_items(run: RunContext, count: int) ->
     first_may_end = threading.Event()
 
     def work(item: int) -> tuple[int, str]:
-        # With several lanes the first item ends after the second.
+        # With several workers the first item ends after the second.
         if count > 1 and item == 0:
             first_may_end.wait(60)
         first_may_end.set()
         return item * item, threading.current_thread().name
 
-    with side_by_side(run, count) as lanes:
-        found = lanes.each(range(4), work)
+    with side_by_side(run, count) as workers:
+        found = workers.map(range(4), work)
     assert [square for square, _ in found] == [0, 1, 4, 9]
-    assert all(name.startswith("lane") == (count > 1) for _, name in found)
+    assert all(name.startswith("local-worker") == (count > 1) for _, name in found)
     assert run.dispatch is None
 
 
@@ -60,16 +60,16 @@ def test_after_an_error_nothing_more_is_begun_and_what_was_begun_is_finished(
         failed.set()
         raise ValueError(f"item {item} cannot be done")
 
-    with side_by_side(run, 2) as lanes, pytest.raises(ValueError, match="item 1 cannot be done"):
-        lanes.each(range(50), work)
+    with side_by_side(run, 2) as workers, pytest.raises(ValueError, match="item 1 cannot be done"):
+        workers.map(range(50), work)
     assert ended == [0] and len(begun) < 50
 
 
 def test_a_plan_takes_branches_one_by_one(run: RunContext) -> None:
     run.mode = "plan"
-    with side_by_side(run, 4) as lanes:
+    with side_by_side(run, 4) as workers:
         assert (
-            lanes.each([1, 2], lambda _: threading.current_thread())
+            workers.map([1, 2], lambda _: threading.current_thread())
             == [threading.main_thread()] * 2
         )
 
@@ -81,7 +81,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     return shell
 
 
-def lane_processes(process: psutil.Process) -> list[psutil.Process]:
+def worker_processes(process: psutil.Process) -> list[psutil.Process]:
     return [
         child
         for child in process.children(recursive=True)
@@ -90,7 +90,7 @@ def lane_processes(process: psutil.Process) -> list[psutil.Process]:
 
 
 def start(tmp_path: Path, undisturbed: Shell) -> tuple[Shell, psutil.Process, object]:
-    """Start the run, and wait until a lane has begun to train."""
+    """Start the run, and wait until a worker has begun to train."""
     shell = Shell(tmp_path)
     shutil.copytree(undisturbed.folder / "data", tmp_path / "data")
     process = shell.start("run", "exo", "-c", str(SMALL), *TWO)
@@ -99,19 +99,19 @@ def start(tmp_path: Path, undisturbed: Shell) -> tuple[Shell, psutil.Process, ob
     def trains() -> bool:
         assert process.poll() is None, process.communicate()
         begun = [one for one in shell.events() if one["event"] == "started"]
-        return any("exo_rw" in one["label"] for one in begun) and bool(lane_processes(parent))
+        return any("exo_rw" in one["label"] for one in begun) and bool(worker_processes(parent))
 
     wait_until(trains)
     return shell, parent, process
 
 
 @pytest.mark.slow
-def test_a_killed_lane_is_begun_again_and_ends_with_the_same_bytes(
+def test_a_killed_worker_is_begun_again_and_ends_with_the_same_bytes(
     tmp_path: Path, undisturbed: Shell
 ) -> None:
     shell, parent, process = start(tmp_path, undisturbed)
-    for lane in lane_processes(parent):
-        lane.kill()
+    for worker in worker_processes(parent):
+        worker.kill()
     out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert "ended by signal 9; it is begun again" in out
@@ -119,15 +119,15 @@ def test_a_killed_lane_is_begun_again_and_ends_with_the_same_bytes(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_told_to_end_saves_its_lanes_and_resumes(
+def test_a_run_that_is_told_to_end_saves_its_workers_and_resumes(
     tmp_path: Path, undisturbed: Shell
 ) -> None:
     shell, parent, process = start(tmp_path, undisturbed)
-    lanes = lane_processes(parent)
+    workers = worker_processes(parent)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=900)
     assert process.returncode == 130
-    assert not psutil.wait_procs(lanes, timeout=30)[1], "no lane outlives its run"
+    assert not psutil.wait_procs(workers, timeout=30)[1], "no worker outlives its run"
     shell("resume", "latest")
     assert digests(shell) == digests(undisturbed)
 
