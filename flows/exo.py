@@ -86,7 +86,7 @@ def label_samples(config: ExoConfig, stock: Stock, prompts: Artifact, label: str
     samples = sample_responses(
         stock.start,
         prompts,
-        config=config.rollout(config.temperature, 2, config.max_queries),
+        config=config.rollout(config.draws(config.temperature, 2), config.max_queries),
         seed=config.seed + 1,
         label=label,
     )

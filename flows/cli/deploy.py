@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from flows.configs.recurring import RecurringConfig
+from flows.configs.base import FlowConfig
 from flows.registry import FLOWS, PROMOTION, FlowEntry, find_config, find_flow, read_config
 from flows.runs.runner import quiet_prefect, run_flow
 from flows.runs.terminal import table
@@ -177,12 +177,12 @@ def restore_champion(flow: str, console: Console, *, as_json: bool) -> None:
 
 def _wanted(
     flow: str | None, config: Path | None, overrides: Sequence[str]
-) -> list[tuple[FlowEntry, RecurringConfig]]:
+) -> list[tuple[FlowEntry, FlowConfig]]:
     """Return the flows to register with their checked configurations."""
     if flow is not None:
         entry = find_flow(flow)
         settings = read_config(entry, config, overrides)
-        assert isinstance(settings, RecurringConfig)
+        assert isinstance(settings, FlowConfig)
         return [(entry, settings)]
     if config is not None:
         raise ConfigError("--config belongs to one flow: name it, as in `sparring deploy apo -c …`")
@@ -190,7 +190,7 @@ def _wanted(
     for entry in FLOWS.values():
         tree = apply_overrides(load_config(find_config(entry, None)), overrides)
         settings = validate(entry.config_class(), tree, entry.default)
-        assert isinstance(settings, RecurringConfig)
+        assert isinstance(settings, FlowConfig)
         if settings.schedule is not None:
             found.append((entry, settings))
     if not found:
@@ -209,7 +209,7 @@ def _gate(flow: str, config: dict[str, Any], overrides: Sequence[str]) -> GateCo
     tree = apply_overrides({"gate": config["gate"]}, overrides)
     full = {**config, **tree}
     settings = validate(find_flow(flow).config_class(), full, "the candidate's config")
-    assert isinstance(settings, RecurringConfig)
+    assert isinstance(settings, FlowConfig)
     return settings.gate
 
 

@@ -6,24 +6,18 @@ Imports no torch: `sparring plan` and a dry run read it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from flows.configs.placement import Placement
-from flows.configs.recurring import ModelSource, RecurringConfig
-from tasks.data.playground.config import PlaygroundConfig
+from flows.configs.apo_evaluation import ApoEvaluation
+from flows.configs.base import FlowConfig, ModelSource
 from tasks.data.prepare import DataConfig
-from tasks.evaluation.config import EvaluationConfig
 from tasks.gold.collection import GoldConfig
-from tasks.models.base_policy import PolicyModelConfig
-from tasks.models.sample_shards import RolloutConfig
 from tasks.models.sampling.generation import SamplingConfig
 from tasks.models.scoring.score_shards import ScoringConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
-from tasks.settings.errors import did_you_mean
 from tasks.training.config import PolicyConfig, RewardConfig, coefficients_of_method
 from tasks.training.methods.registry import get_method
 from tasks.training.ppo.config import PpoConfig
@@ -140,7 +134,7 @@ class PolicyUpdates(PolicyConfig):
         return self
 
 
-class ApoConfig(RecurringConfig):
+class ApoConfig(FlowConfig):
     """One run of Adversarial Preference Optimization (arXiv 2311.08045)."""
 
     seed: int = Field(default=0, ge=0)
@@ -161,9 +155,6 @@ class ApoConfig(RecurringConfig):
     gold: GoldConfig
     """Where gold responses come from."""
 
-    model: PolicyModelConfig
-    """The base policy: a folder, a hub name, or a small architecture with its own tokenizer."""
-
     sft: PolicyConfig | None = None
     """Supervised fine-tuning of the base policy on `data.demonstrations`. Default: none, the base
     policy is the start."""
@@ -180,65 +171,37 @@ class ApoConfig(RecurringConfig):
     sampling: SamplingConfig = SamplingConfig()
     """How the policy is sampled for training, on reward-model and on policy queries."""
 
-    evaluation: EvaluationConfig = EvaluationConfig()
+    evaluation: ApoEvaluation = ApoEvaluation()
     """How policies and reward models are measured."""
 
     compare_with: dict[str, str] = {}
     """Further models that are only sampled and scored: name → folder or hub name."""
 
-    placement: Placement = Placement()
-    """Which stages run on which worker pool of Prefect; none, by default: all run here."""
-
-    def rollout(
-        self, sampling: SamplingConfig | None = None, max_queries: int | None = None
-    ) -> RolloutConfig:
-        """Return how queries are sampled.
-
-        Args:
-            sampling: Other draws than those for training.
-            max_queries: Only the first so many queries; None for all.
-        """
-        return RolloutConfig(
-            sampling=sampling or self.sampling,
-            limits=self.policy.limits,
-            template=self.model.template,
-            max_queries=max_queries,
-        )
-
-    def scoring(self) -> ScoringConfig:
-        """Return how reward models score: in the arithmetic they were trained in."""
-        return ScoringConfig(
-            limits=self.reward.limits,
-            template=self.reward.template,
-            precision=self.reward.training.precision,
-        )
+    @property
+    def sampled_limits(self) -> Limits:
+        """Longest prompt and response of the policies that are sampled and measured."""
+        return self.policy.limits
 
     def testers(self) -> tuple[str, ...]:
         """Return the names of the testing reward models, the judges of every policy."""
         return ("RM_Test", "RM_All") if self.data.resolved().extra_preferences else ("RM_Test",)
 
-    def files(self) -> list[str]:
-        """Return every file and folder of the user's that a run reads, as written here.
+    def judges(self) -> tuple[str, ...]:
+        """Return the testing reward models, and the oracle where the data have one."""
+        return (*self.testers(), *(("oracle",) if self.data.playground else ()))
 
-        A playground must have been generated before.
-        """
-        named = (self.gold.path, self.model.path, self.reward.base, *self.compare_with.values())
-        models = [name for name in named if name and Path(name).exists()]
-        return [*(str(path) for path in self.data.local_files()), *models]
-
-    def playground(self) -> PlaygroundConfig | None:
-        """Return the generated world that the data come from, if they do."""
-        return self.data.playground
+    def named_paths(self) -> tuple[str | None, ...]:
+        """Return what the configuration names beside the data; a hub name is no path."""
+        models = (self.model.path, self.reward.base, *self.compare_with.values())
+        return (self.gold.path, *models)
 
     def named_models(self) -> Iterator[ModelSource]:
         """Yield the models that a stage will load; a built architecture is none of them."""
-        template, limits = self.model.template, self.policy_limits()
-        if source := self.model.path or self.model.hub:
-            yield ModelSource(source, template, limits, self.model.revision)
+        yield from super().named_models()
         if self.reward.base:
             yield ModelSource(self.reward.base, self.reward.template, (self.reward.limits,))
         for source in self.compare_with.values():
-            yield ModelSource(source, template, (self.policy.limits,))
+            yield ModelSource(source, self.model.template, (self.policy.limits,))
 
     def policy_limits(self) -> tuple[Limits, ...]:
         """Return every pair of lengths that the base policy, or a model made of it, is fed."""
@@ -250,43 +213,11 @@ class ApoConfig(RecurringConfig):
     def _consistent(self) -> ApoConfig:
         if not self.adversarial and self.reward.ablations:
             raise ValueError("reward.ablations need adversarial: true: no samples without it")
-        self._check_samples_fit()
-        self._check_context()
-        self._check_gate()
-        return self
-
-    def _check_gate(self) -> None:
-        """Refuse a gate that asks somebody who does not judge in this run."""
-        judges = (*self.testers(), *(("oracle",) if self.data.playground else ()))
-        if self.gate.tester not in judges:
-            known = did_you_mean(self.gate.tester, judges)
-            raise ValueError(f"gate.tester is {self.gate.tester!r}, no judge of this run{known}")
-
-    def _check_samples_fit(self) -> None:
-        """Refuse samples that the limits of those who read them would refuse much later."""
-        readers = {"policy": self.policy.limits}
+        readers = {"policy.limits": self.policy.limits}
         if self.reward.base is None:  # else the reward model counts tokens of another kind
-            readers["reward"] = self.reward.limits
+            readers["reward.limits"] = self.reward.limits
         draws = {"sampling": self.sampling, "evaluation.sampling": self.evaluation.sampling}
-        for name, sampling in draws.items():
-            for reader, limits in readers.items():
-                if sampling.max_new_tokens > limits.max_response_tokens:
-                    raise ValueError(
-                        f"{name}.max_new_tokens is {sampling.max_new_tokens}, but "
-                        f"{reader}.limits.max_response_tokens is {limits.max_response_tokens}: "
-                        "raise the latter or sample shorter"
-                    )
-
-    def _check_context(self) -> None:
-        """Refuse a built architecture that is too short for what it will be fed."""
-        if self.model.architecture is None:
-            return
-        context = self.model.architecture.context
-        for limits in self.policy_limits():
-            needed = limits.max_prompt_tokens + limits.max_response_tokens
-            if needed > context:
-                raise ValueError(
-                    f"model.architecture.context is {context} tokens, but max_prompt_tokens "
-                    f"{limits.max_prompt_tokens} + max_response_tokens "
-                    f"{limits.max_response_tokens} = {needed}: lower them or raise the context"
-                )
+        self.check_samples_fit(draws, readers)
+        self.check_context()
+        self.check_gate()
+        return self

@@ -5,25 +5,19 @@ Imports no torch: `sparring plan` and a dry run read it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
+from flows.configs.base import FlowConfig
 from flows.configs.exo_evaluation import ExoEvaluation, PpoSearch
 from flows.configs.exo_sweep import REWARDED, Branch, SweepConfig, branches_of
 from flows.configs.placement import Placement
-from flows.configs.recurring import ModelSource, RecurringConfig
 from tasks.data.config import DataConfig
-from tasks.data.playground.config import PlaygroundConfig
 from tasks.data.text_config import TextsConfig
 from tasks.evaluation.config import GateConfig
-from tasks.models.base_policy import PolicyModelConfig
-from tasks.models.sample_shards import RolloutConfig
 from tasks.models.sampling.generation import SamplingConfig
 from tasks.models.scoring.labelling import LabelConfig
-from tasks.models.scoring.score_shards import ScoringConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.models.tokens.text_prompts import BeginningsConfig
 from tasks.training.config import PolicyConfig, RewardConfig, TrainingConfig
@@ -41,7 +35,7 @@ class ExoGateConfig(GateConfig):
     """Who decides what wins: RM or oracle."""
 
 
-class ExoConfig(RecurringConfig):
+class ExoConfig(FlowConfig):
     """One run of Efficient Exact Optimization (arXiv 2402.00856) and its baselines."""
 
     gate: ExoGateConfig = ExoGateConfig()
@@ -73,9 +67,6 @@ class ExoConfig(RecurringConfig):
 
     oracle: ClassifierConfig = ClassifierConfig()
     """The classifier trained on `texts.labelled`. The playground's oracle needs no setting."""
-
-    model: PolicyModelConfig
-    """The base policy: a folder, a hub name, or a small architecture with its own tokenizer."""
 
     sft: PolicyConfig | None = None
     """Supervised fine-tuning of the base policy on the demonstrations, or on the texts; the result
@@ -139,28 +130,23 @@ class ExoConfig(RecurringConfig):
         """Return the limits and the template of every branch."""
         return PolicyConfig(limits=self.limits, template=self.model.template)
 
-    def rollout(self, temperature: float, samples: int, most: int | None = None) -> RolloutConfig:
-        """Return how prompts are answered.
+    @property
+    def sampled_limits(self) -> Limits:
+        """Longest prompt and response of the policies that are sampled and measured."""
+        return self.limits
+
+    def policy_limits(self) -> tuple[Limits, ...]:
+        """Return every pair of lengths that the base policy, or a model made of it, is fed."""
+        return (self.limits, self.reward.limits)
+
+    def draws(self, temperature: float, samples: int) -> SamplingConfig:
+        """Return how responses are drawn.
 
         Args:
             temperature: τ.
-            samples: responses per prompt.
-            most: only the first so many prompts; None for all.
+            samples: Responses per prompt.
         """
-        draws = {"temperature": temperature, "samples": samples}
-        return RolloutConfig(
-            sampling=self.sampling.model_copy(update=draws),
-            limits=self.limits,
-            template=self.model.template,
-            max_queries=most,
-        )
-
-    def scoring(self) -> ScoringConfig:
-        """Return how the reward model scores: in the arithmetic it was trained in."""
-        reward = self.reward
-        return ScoringConfig(
-            limits=reward.limits, template=reward.template, precision=reward.training.precision
-        )
+        return self.sampling.model_copy(update={"temperature": temperature, "samples": samples})
 
     def ppo_of(self, branch: Branch, tuned: PpoConfig | None = None) -> PpoConfig:
         """Return PPO's settings of a branch.
@@ -202,22 +188,9 @@ class ExoConfig(RecurringConfig):
         oracle = (ORACLE,) if self.has_oracle else ()
         return oracle if self.supervision == "oracle" else (*oracle, RM)
 
-    def playground(self) -> PlaygroundConfig | None:
-        """Return the generated world that the data come from, if they do."""
-        return self.data.playground if self.data else None
-
-    def files(self) -> list[str]:
-        """Return every file and folder of the user's that a run reads, as written here."""
-        sources = self.data or self.texts
-        assert sources is not None, "checked with the configuration"
-        models = [self.model.path] if self.model.path and Path(self.model.path).exists() else []
-        return [*map(str, sources.local_files()), *models]
-
-    def named_models(self) -> Iterator[ModelSource]:
-        """Yield the models that a stage will load; a built architecture is none of them."""
-        if source := self.model.path or self.model.hub:
-            lengths = (self.limits, self.reward.limits)
-            yield ModelSource(source, self.model.template, lengths, self.model.revision)
+    def sources(self) -> DataConfig | TextsConfig:
+        """Return where the data come from: dialogues or plain texts."""
+        return self.texts or super().sources()
 
     @model_validator(mode="after")
     def _consistent(self) -> ExoConfig:
@@ -227,11 +200,8 @@ class ExoConfig(RecurringConfig):
         self._check_draws()
         self._check_branches()
         # With the oracle as the reward there is no reward model, and nothing is offered.
-        if self.supervision != "oracle" and self.gate.tester not in self.judges():
-            raise ValueError(
-                f"gate.tester is {self.gate.tester!r}, no judge of this run; judges are "
-                f"{', '.join(self.judges())}"
-            )
+        if self.supervision != "oracle":
+            self.check_gate()
         return self
 
     def _check_supervision(self) -> None:
@@ -262,13 +232,8 @@ class ExoConfig(RecurringConfig):
                 f"sampling.temperature is {draws.temperature} and temperature {self.temperature}: "
                 "one τ holds for sampling and training; set `temperature` alone"
             )
-        for name, limits in {"limits": self.limits, "reward.limits": self.reward.limits}.items():
-            if draws.max_new_tokens > limits.max_response_tokens:
-                raise ValueError(
-                    f"sampling.max_new_tokens is {draws.max_new_tokens}, but {name}."
-                    f"max_response_tokens is {limits.max_response_tokens}: raise it or sample "
-                    "shorter"
-                )
+        readers = {"limits": self.limits, "reward.limits": self.reward.limits}
+        self.check_samples_fit({"sampling": draws}, readers)
 
     def _check_branches(self) -> None:
         labels = [branch.label(self.temperature) for branch in self.all_branches()]

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from tasks.evaluation.config import EvaluationConfig
 from tasks.settings.base import FrozenConfig
 from tasks.training.ppo.config import PpoConfig
 
@@ -29,7 +30,7 @@ class DensitySettings(FrozenConfig):
     """Of the Gaussian kernel, nats; default Silverman's rule per prompt."""
 
 
-class ExoEvaluation(FrozenConfig):
+class ExoEvaluation(EvaluationConfig):
     """How every checkpoint is measured: one set of samples serves all figures."""
 
     prompts: int = Field(default=512, ge=1)
@@ -47,15 +48,6 @@ class ExoEvaluation(FrozenConfig):
     max_kl: float | None = Field(default=None, gt=0)
     """The run offers, of its last checkpoints with at most this KL (nats), the one with the highest
     reward. Default: no limit."""
-
-    bins: int = Field(default=10, ge=1)
-    """Bins of the reward model's calibration errors."""
-
-    bootstrap_samples: int = Field(default=1000, ge=1)
-    """Resamples for each 95 % interval."""
-
-    examples: int = Field(default=8, ge=0)
-    """Prompts shown with outputs. Default 8."""
 
 
 class PpoSearch(FrozenConfig):

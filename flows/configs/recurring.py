@@ -5,32 +5,16 @@ None of it is part of a stage's key; the models and data that a scheduled run fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator
 
 from flows.configs.cron import check_cron
-from tasks.data.playground.config import PlaygroundConfig
 from tasks.evaluation.config import GateConfig
-from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
 
 StartFrom = Literal["base", "previous", "champion"]
-
-
-class ModelSource(NamedTuple):
-    """A model that a configuration names and a stage will load."""
-
-    source: str
-    """Folder or hub name."""
-    template: str | None
-    """Chat template by name; None for the tokenizer's own."""
-    limits: tuple[Limits, ...]
-    """Every pair of lengths that it will be fed."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub model."""
 
 
 class ScheduleConfig(FrozenConfig):
@@ -105,18 +89,3 @@ class RecurringConfig(FrozenConfig):
 
     gate: GateConfig = GateConfig()
     """What a candidate must show to become the champion."""
-
-    def files(self) -> list[str]:
-        """Return every file and folder of the user's that a run reads; each flow's own.
-
-        A playground must have been generated before.
-        """
-        return []
-
-    def playground(self) -> PlaygroundConfig | None:
-        """Return the generated world that the data come from, if they do; each flow's own."""
-        return None
-
-    def named_models(self) -> Iterator[ModelSource]:
-        """Yield the models that a stage will load; each flow's own."""
-        yield from ()

@@ -22,7 +22,8 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPS
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.urls import url_for
 
-from flows.configs.recurring import RecurringConfig, ScheduleConfig
+from flows.configs.base import FlowConfig
+from flows.configs.recurring import ScheduleConfig
 from flows.registry import FlowEntry
 from flows.runs.dead_runs import ensure_automation
 from flows.schedule.scheduled_run import next_instants
@@ -80,7 +81,7 @@ class Deployed(NamedTuple):
     """Whether there was none of this name before."""
 
 
-def deploy_flow(entry: FlowEntry, config: RecurringConfig, wish: Wish) -> Deployed:
+def deploy_flow(entry: FlowEntry, config: FlowConfig, wish: Wish) -> Deployed:
     """Register a flow with its configuration, or change what is registered.
 
     Args:

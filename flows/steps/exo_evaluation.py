@@ -107,7 +107,8 @@ class Measures:
             most: Only the first so many prompts; None for the configured number.
         """
         evaluation = self.config.evaluation
-        rollout = self.config.rollout(temperature, evaluation.samples, most or evaluation.prompts)
+        draws = self.config.draws(temperature, evaluation.samples)
+        rollout = self.config.rollout(draws, most or evaluation.prompts)
         responses = sample_responses(
             policy, self.test, config=rollout, seed=self.config.seed, label=name
         )

@@ -36,11 +36,11 @@ def density_of(
     if wanted is None or not policies:
         return None
     judge = judges[config.judges()[0]]
-    label = "for the density ratio"
+    label, draws = "for the density ratio", config.draws(config.temperature, wanted.samples)
     samples = sample_responses(
         stock.start,
         stock.test,
-        config=config.rollout(config.temperature, wanted.samples, wanted.prompts),
+        config=config.rollout(draws, wanted.prompts),
         seed=config.seed,
         label=label,
     )

@@ -117,7 +117,7 @@ class Trainings:
             samples = sample_responses(
                 self._stock.start,
                 prompts,
-                config=config.rollout(tau, max(counts), most),
+                config=config.rollout(config.draws(tau, max(counts)), most),
                 seed=config.seed,
                 label=label,
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tasks.models.sampling.generation import SamplingConfig
 from tasks.models.scoring.score_shards import ScoringConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
@@ -99,62 +98,39 @@ class ReportConfig(FrozenConfig):
 
 
 class EvaluationConfig(FrozenConfig):
-    """How policies and reward models are measured."""
-
-    sampling: SamplingConfig = SamplingConfig(
-        temperature=0.3, top_k=5, top_p=0.85, max_new_tokens=256
-    )
-    """How the policy answers test queries. Default: APO's release (T 0.3, top-k 5,
-    top-p 0.85), with 256 new tokens, which fits the default limits, where it has 512."""
-
-    max_queries: int | None = Field(default=None, ge=1)
-    """Test queries that policies answer; default all."""
-
-    kl_queries: int = Field(default=512, ge=1)
-    """Test queries for KL(policy‖start). Default 512: EXO, appendix C."""
-
-    kl_samples: int = Field(default=4, ge=1)
-    """Completions per query for the KL, drawn at temperature 1. Default 4: EXO, appendix C."""
+    """What every flow may set about measuring policies and reward models."""
 
     bins: int = Field(default=10, ge=1)
-    """Bins of the calibration errors."""
+    """Bins of the reward models' calibration errors."""
 
     bootstrap_samples: int = Field(default=1000, ge=1)
     """Resamples of the prompts for each 95 % interval."""
 
     examples: int = Field(default=8, ge=0)
-    """Prompts shown with the outputs of start, baseline and APO."""
-
-    def draws(self, *, for_kl: bool = False) -> SamplingConfig:
-        """Return how test queries are sampled.
-
-        Args:
-            for_kl: Whether the samples estimate a KL, which needs the untruncated distribution.
-        """
-        if not for_kl or self.is_untruncated:
-            return self.sampling
-        return self.sampling.model_copy(
-            update={"samples": self.kl_samples, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
-        )
-
-    @property
-    def is_untruncated(self) -> bool:
-        """Whether the test samples follow the policy itself, so that they also estimate its KL."""
-        draws = self.sampling
-        return draws.temperature == 1.0 and not draws.top_k and draws.top_p in (None, 1.0)
+    """Prompts shown with outputs in the report. Default 8."""
 
     def of_reward_model(self, scoring: ScoringConfig) -> RewardModelEvaluation:
         """Return the settings of one reward-model evaluation."""
         return RewardModelEvaluation(scoring=scoring, bins=self.bins)
 
-    def of_policy(self, limits: Limits, template: str | None, *, chosen: bool) -> PolicyEvaluation:
-        """Return the settings of one policy evaluation."""
+    def of_policy(
+        self, limits: Limits, template: str | None, *, chosen: bool, temperature: float = 1.0
+    ) -> PolicyEvaluation:
+        """Return the settings of one policy evaluation.
+
+        Args:
+            limits: Longest prompt and response of the policy.
+            template: Its chat template by name; None for the tokenizer's own.
+            chosen: The contender is the chosen response of each test pair, not a policy.
+            temperature: What the samples for the KL are drawn at.
+        """
         return PolicyEvaluation(
             limits=limits,
             template=template,
             chosen=chosen,
             examples=self.examples,
             bootstrap_samples=self.bootstrap_samples,
+            temperature=temperature,
         )
 
 

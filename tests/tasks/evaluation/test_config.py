@@ -1,49 +1,10 @@
-"""When test samples follow the policy itself, and what is drawn where they do not."""
+"""What a user sets about evaluation reaches the stages that it concerns."""
 
 from __future__ import annotations
 
-import pytest
-
 from tasks.evaluation.config import EvaluationConfig
-from tasks.models.sampling.generation import SamplingConfig
 from tasks.models.scoring.score_shards import ScoringConfig
 from tasks.models.tokens.encoding import Limits
-
-UNTRUNCATED = SamplingConfig(samples=2, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=9)
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({}, True),
-        ({"temperature": 0.9}, False),
-        ({"top_k": 5}, False),
-        ({"top_p": 0.99}, False),
-        ({"samples": 1}, True),
-    ],
-)
-def test_untruncated_means_the_policys_own_distribution(
-    change: dict[str, float], expected: bool
-) -> None:
-    sampling = UNTRUNCATED.model_copy(update=change)
-    assert EvaluationConfig(sampling=sampling).is_untruncated is expected
-
-
-def test_the_default_is_apos_release_and_needs_draws_of_its_own_for_the_kl() -> None:
-    config = EvaluationConfig()
-    assert not config.is_untruncated
-    draws = config.draws()
-    assert (draws.temperature, draws.top_k, draws.top_p) == (0.3, 5, 0.85)
-    for_kl = config.draws(for_kl=True)
-    assert (for_kl.temperature, for_kl.top_k, for_kl.top_p) == (1.0, 0, 1.0)
-    assert for_kl.samples == config.kl_samples == 4
-    assert for_kl.max_new_tokens == draws.max_new_tokens == 256
-    assert EvaluationConfig(sampling=for_kl).is_untruncated
-
-
-def test_one_set_of_samples_serves_both_where_it_can() -> None:
-    config = EvaluationConfig(sampling=UNTRUNCATED, kl_samples=7)
-    assert config.draws(for_kl=True) == config.draws() == UNTRUNCATED
 
 
 def test_stages_are_told_what_concerns_them() -> None:
@@ -53,5 +14,6 @@ def test_stages_are_told_what_concerns_them() -> None:
         "scoring": scoring.model_dump(),
         "bins": 7,
     }
-    told = config.of_policy(Limits(), None, chosen=True)
+    told = config.of_policy(Limits(), None, chosen=True, temperature=0.8)
     assert (told.chosen, told.examples, told.bootstrap_samples) == (True, 3, 11)
+    assert told.temperature == 0.8

@@ -1,0 +1,165 @@
+"""What the configurations of all flows share: models, rewards, samples, evaluation, placement.
+
+A flow adds its own fields and says what it reads, which lengths it feeds and who judges. Imports no
+torch: `sparring plan` and a dry run read it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from flows.configs.placement import Placement
+from flows.configs.recurring import RecurringConfig
+from tasks.data.config import DataConfig
+from tasks.data.playground.config import PlaygroundConfig
+from tasks.data.text_config import TextsConfig
+from tasks.evaluation.config import EvaluationConfig
+from tasks.models.base_policy import PolicyModelConfig
+from tasks.models.sample_shards import RolloutConfig
+from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.scoring.score_shards import ScoringConfig
+from tasks.models.tokens.encoding import Limits
+from tasks.settings.errors import did_you_mean
+from tasks.training.config import PolicyConfig, RewardConfig
+
+
+class ModelSource(NamedTuple):
+    """A model that a configuration names and a stage will load."""
+
+    source: str
+    """Folder or hub name."""
+    template: str | None
+    """Chat template by name; None for the tokenizer's own."""
+    limits: tuple[Limits, ...]
+    """Every pair of lengths that it will be fed."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+
+
+class FlowConfig(RecurringConfig):
+    """One run of a flow; the fields and questions that every flow has."""
+
+    data: DataConfig | None = None
+    """Sources, split and cleaning."""
+
+    model: PolicyModelConfig
+    """The base policy: a folder, a hub name, or a small architecture with its own tokenizer."""
+
+    sft: PolicyConfig | None = None
+    """Supervised fine-tuning of the base policy; the result is the start. Default: none."""
+
+    reward: RewardConfig = RewardConfig(objective="bradley_terry")
+    """Updates of the reward model."""
+
+    sampling: SamplingConfig = SamplingConfig()
+    """How the policy is sampled for training."""
+
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """How policies and reward models are measured."""
+
+    placement: Placement = Placement()
+    """Which stages run on which worker pool of Prefect; none, by default: all run here."""
+
+    @property
+    @abstractmethod
+    def sampled_limits(self) -> Limits:
+        """Longest prompt and response of the policies that are sampled and measured."""
+
+    @abstractmethod
+    def policy_limits(self) -> tuple[Limits, ...]:
+        """Return every pair of lengths that the base policy, or a model made of it, is fed."""
+
+    @abstractmethod
+    def judges(self) -> tuple[str, ...]:
+        """Return the names of those who score every policy."""
+
+    def sources(self) -> DataConfig | TextsConfig:
+        """Return where the data come from."""
+        assert self.data is not None, "checked with the configuration"
+        return self.data
+
+    def named_paths(self) -> tuple[str | None, ...]:
+        """Return what the configuration names beside the data; a hub name is no path."""
+        return (self.model.path,)
+
+    def rollout(
+        self, sampling: SamplingConfig | None = None, max_queries: int | None = None
+    ) -> RolloutConfig:
+        """Return how a policy answers queries.
+
+        Args:
+            sampling: Other draws than those for training.
+            max_queries: Only the first so many queries; None for all.
+        """
+        return RolloutConfig(
+            sampling=sampling or self.sampling,
+            limits=self.sampled_limits,
+            template=self.model.template,
+            max_queries=max_queries,
+        )
+
+    def scoring(self) -> ScoringConfig:
+        """Return how reward models score: in the arithmetic they were trained in."""
+        reward = self.reward
+        return ScoringConfig(
+            limits=reward.limits, template=reward.template, precision=reward.training.precision
+        )
+
+    def files(self) -> list[str]:
+        """Return every file and folder of the user's that a run reads, as written here.
+
+        A playground must have been generated before.
+        """
+        named = [path for path in self.named_paths() if path and Path(path).exists()]
+        return [*(str(path) for path in self.sources().local_files()), *named]
+
+    def playground(self) -> PlaygroundConfig | None:
+        """Return the generated world that the data come from, if they do."""
+        return self.data.playground if self.data else None
+
+    def named_models(self) -> Iterator[ModelSource]:
+        """Yield the models that a stage will load; a built architecture is none of them."""
+        if source := self.model.path or self.model.hub:
+            limits = self.policy_limits()
+            yield ModelSource(source, self.model.template, limits, self.model.revision)
+
+    def check_gate(self) -> None:
+        """Refuse a gate that asks somebody who does not judge in this run."""
+        if self.gate.tester not in self.judges():
+            known = did_you_mean(self.gate.tester, self.judges())
+            raise ValueError(f"gate.tester is {self.gate.tester!r}, no judge of this run{known}")
+
+    def check_samples_fit(
+        self, draws: Mapping[str, SamplingConfig], readers: Mapping[str, Limits]
+    ) -> None:
+        """Refuse samples that the limits of those who read them would refuse much later.
+
+        Args:
+            draws: How responses are sampled, by key of the configuration.
+            readers: The lengths that are read, by key of the configuration.
+        """
+        for name, sampling in draws.items():
+            for reader, limits in readers.items():
+                if sampling.max_new_tokens > limits.max_response_tokens:
+                    raise ValueError(
+                        f"{name}.max_new_tokens is {sampling.max_new_tokens}, but "
+                        f"{reader}.max_response_tokens is {limits.max_response_tokens}: "
+                        "raise the latter or sample shorter"
+                    )
+
+    def check_context(self) -> None:
+        """Refuse a built architecture that is too short for what it will be fed."""
+        if self.model.architecture is None:
+            return
+        context = self.model.architecture.context
+        for limits in self.policy_limits():
+            needed = limits.max_prompt_tokens + limits.max_response_tokens
+            if needed > context:
+                raise ValueError(
+                    f"model.architecture.context is {context} tokens, but max_prompt_tokens "
+                    f"{limits.max_prompt_tokens} + max_response_tokens "
+                    f"{limits.max_response_tokens} = {needed}: lower them or raise the context"
+                )
