@@ -18,8 +18,6 @@ from tasks.evaluation.metrics.estimates import Estimate, Interval
 
 GRID = 50
 """How many KLs, evenly spaced, two series are compared at."""
-STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
-"""Student's 97.5 % quantile for 1 to 10 degrees of freedom, which few seeds leave."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +107,10 @@ class Frontier:
     Every resample draws prompts once for all series, so that differences are paired by prompt, and
     seeds for each series by itself. A handful of seeds knows little of its own spread, so their
     part of the deviation is widened as Student's t asks.
+
+    `scipy.stats.bootstrap` does not serve here: it draws observations on one level and weighs all
+    that it drew alike, and it would gather every checkpoint's prompts anew for each comparison,
+    where one matrix of counts is drawn for all of them.
     """
 
     def __init__(
@@ -205,8 +207,10 @@ class Frontier:
 
     def _widening(self, *all_series: str) -> float:
         """Return how much wider Student's interval is than the normal one, for these seeds."""
+        from scipy.special import ndtri, stdtrit
+
         freedom = sum(len(self._points_by_seed(series)) - 1 for series in all_series)
-        return STUDENT[freedom - 1] / 1.96 if 0 < freedom <= len(STUDENT) else 1.0
+        return float(stdtrit(freedom, 0.975) / ndtri(0.975)) if freedom else 1.0
 
     def _curve(self, series: str, grid: np.ndarray, wider: float) -> np.ndarray:
         """Return the reward of a series on a grid of KLs, the mean over its seeds, (1 + R, G)."""

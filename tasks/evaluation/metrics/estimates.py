@@ -6,17 +6,21 @@ of prompts, not of completions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from scipy.stats._result_classes import BootstrapResult
     from torch import Tensor
 
     Grouped: TypeAlias = Sequence[Sequence[float]]
     Numbers: TypeAlias = Tensor | np.ndarray | Sequence[float] | Grouped
+
+_MOST_DRAWN = 2**22
+"""Numbers that the bootstrap draws at once, which keeps it under some 100 MB for any test set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,22 +140,31 @@ def over_seeds(estimates: Sequence[Estimate]) -> Estimate:
     return Estimate(seeds.value, float(np.sqrt(seeds.standard_error**2 + own)), len(estimates))
 
 
-def bootstrap(
-    rows: np.ndarray, statistic: Callable[[np.ndarray], Any], *, seed: int, resamples: int = 2000
-) -> np.ndarray:
-    """Return a statistic of the column means over resampled rows.
+def bootstrap_means(rows: Numbers, *, seed: int, resamples: int = 2000) -> BootstrapResult:
+    """Return how the means of columns vary when prompts are drawn anew, with replacement.
 
     Args:
-        rows: one row per prompt, so that what belongs together is drawn together. Shape (P, C).
-        statistic: maps column means, (R, C), to whatever is wanted, (R, …).
-        seed: of a private generator; the same seed gives the same interval.
-        resamples: how many samples of P prompts are drawn.
+        rows: One row per prompt, so that what belongs together is drawn together. Shape (P, C), or
+            (P,) for one column.
+        seed: Seed of a private generator; the same seed gives the same intervals.
+        resamples: How many samples of P prompts are drawn (R).
 
     Returns:
-        The 2.5th and the 97.5th percentile of the statistic, stacked. Shape (2, …).
+        scipy's result: `confidence_interval`, the 2.5th and the 97.5th percentile of each mean, and
+        `bootstrap_distribution`, the means themselves, shape (C, R) or (R,).
     """
-    generator = np.random.default_rng(seed)
-    prompts = len(rows)
-    # Drawing how often each prompt occurs keeps memory at (R, P) small integers, not (R, P, C).
-    counts = generator.multinomial(prompts, np.full(prompts, 1 / prompts), size=resamples)
-    return np.nanpercentile(statistic(counts @ rows / prompts), [2.5, 97.5], axis=0)
+    from scipy.stats import bootstrap
+
+    columns = as_floats(rows).T
+    if columns.shape[-1] == 1:
+        # scipy asks for two observations; a prompt beside itself has the mean that it has alone.
+        columns = columns.repeat(2, axis=-1)
+    return bootstrap(
+        (columns,),
+        np.mean,
+        axis=-1,
+        n_resamples=resamples,
+        batch=max(1, _MOST_DRAWN // columns.size),
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )

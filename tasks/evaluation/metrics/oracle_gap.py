@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.evaluation.metrics.estimates import Interval, as_floats, bootstrap
+from tasks.evaluation.metrics.estimates import Interval, as_floats, bootstrap_means
 
 if TYPE_CHECKING:
     from tasks.evaluation.metrics.estimates import Grouped, Numbers
@@ -64,13 +64,16 @@ def gap_closed(
         ]
     )
     low_mean, mean, high_mean = (float(column) for column in rows.mean(axis=0))
-    share = _share(rows.mean(axis=0, keepdims=True))[0]
+    share = float(_share(rows.mean(axis=0)))
     interval = None
     if np.isfinite(share):
-        low, high = bootstrap(rows, _share, seed=seed, resamples=resamples)
+        means = bootstrap_means(rows, seed=seed, resamples=resamples).bootstrap_distribution
+        # Resamples without a gap have no share and are left out: scipy's own interval of the share
+        # would be nan as soon as there is one.
+        low, high = np.nanpercentile(_share(means), [2.5, 97.5])
         interval = Interval(float(low), float(high))
     return GapClosed(
-        share=float(share) if np.isfinite(share) else None,
+        share=share if np.isfinite(share) else None,
         interval=interval,
         start=low_mean,
         policy=mean,
@@ -80,7 +83,7 @@ def gap_closed(
 
 
 def _share(means: np.ndarray) -> np.ndarray:
-    """The share of each row of mean rewards (start, policy, best); nan where there is no gap."""
-    gap = means[:, 2] - means[:, 0]
-    gain = means[:, 1] - means[:, 0]
-    return np.divide(gain, gap, out=np.full_like(gap, np.nan), where=gap > 0)
+    """Return the share of mean rewards (start, policy, best); nan where there is no gap."""
+    start, policy, best = means
+    gap = np.asarray(best - start)
+    return np.divide(policy - start, gap, out=np.full_like(gap, np.nan), where=gap > 0)

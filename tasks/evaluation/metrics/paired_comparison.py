@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks.evaluation.metrics.estimates import Interval, as_floats, bootstrap
+from tasks.evaluation.metrics.estimates import Interval, as_floats, bootstrap_means
 from tasks.evaluation.metrics.win_rates import paired_difference, win_rates
 
 if TYPE_CHECKING:
@@ -80,9 +80,7 @@ def compare_prompts(
         gaps = np.array(
             [as_floats(x).mean() - as_floats(y).mean() for x, y in zip(a, b, strict=True)]
         )
-        low, high = bootstrap(
-            gaps[:, None], lambda means: means[:, 0], seed=seed, resamples=resamples
-        )
+        low, high = bootstrap_means(gaps, seed=seed, resamples=resamples).confidence_interval
         rates = win_rates(a, b, seed=seed, resamples=resamples)
         result.append(
             JudgeComparison(

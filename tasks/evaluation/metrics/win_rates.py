@@ -11,7 +11,7 @@ from tasks.evaluation.metrics.estimates import (
     Estimate,
     Interval,
     as_floats,
-    bootstrap,
+    bootstrap_means,
     mean_estimate,
 )
 
@@ -97,8 +97,8 @@ def win_rates_of_shares(shares: Grouped, *, seed: int = 0, resamples: int = 2000
     if len(rows) == 0:
         nothing = Interval(0.0, 0.0)
         return WinRates(0.0, 0.0, 0.0, nothing, nothing, nothing, 0)
-    low, high = bootstrap(rows, lambda means: means, seed=seed, resamples=resamples)
-    intervals = [Interval(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+    ends = bootstrap_means(rows, seed=seed, resamples=resamples).confidence_interval
+    intervals = [Interval(float(low), float(high)) for low, high in zip(*ends, strict=True)]
     win, lose, tie = (float(mean) for mean in rows.mean(axis=0))
     return WinRates(win, lose, tie, intervals[0], intervals[1], intervals[2], len(rows))
 

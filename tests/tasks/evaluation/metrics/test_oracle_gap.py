@@ -23,6 +23,13 @@ def test_pairing_narrows_the_interval() -> None:
     assert closed.interval.high - closed.interval.low < 1e-9
 
 
+def test_resamples_without_a_gap_are_left_out() -> None:
+    """Without a gap in one prompt of two, a quarter of the resamples has none; the rest 1/2."""
+    closed = gap_closed([[0.0], [1.0]], [[1.0], [1.0]], [2.0, 1.0])
+    assert closed.share == 0.5
+    assert (closed.interval.low, closed.interval.high) == (0.5, 0.5)
+
+
 def test_no_gap_gives_no_share() -> None:
     closed = gap_closed([[1.0]], [[1.0]], [1.0])
     assert closed.share is None and closed.interval is None
