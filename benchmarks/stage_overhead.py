@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact, external_artifact
+from tasks.stages.flow_run import open_run
 from tasks.stages.prefect_task import stage_task
-from tasks.stages.runs.run_store import open_run
 from tasks.storage.faults import fault_count
 from tasks.storage.workspace import Workspace
 

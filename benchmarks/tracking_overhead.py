@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact, external_artifact
+from tasks.stages.flow_run import open_run
 from tasks.stages.prefect_task import stage_task
 from tasks.stages.runs.context import RunContext, entered
-from tasks.stages.runs.run_store import open_run
 from tasks.storage.home import current_home
 from tasks.storage.workspace import Workspace
 from tasks.tracking.spool import Spool

@@ -26,8 +26,7 @@ from tasks.prepare_data import prepare_data
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
 from tasks.stages.artifact import Artifact
-from tasks.stages.runs.aliases import Offer
-from tasks.stages.runs.context import current_run
+from tasks.stages.runs.context import Offer, current_run
 from tasks.training.methods.reward_objectives import get_reward_objective
 from tasks.update_policy import update_policy
 from tasks.update_policy_by_ppo import update_policy_by_ppo

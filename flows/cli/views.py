@@ -16,9 +16,9 @@ from flows.runs.terminal import span, state_text, table
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.settings.loading import dump_config
 from tasks.stages.manifest import Manifest, list_manifests, matching_manifests
-from tasks.stages.plan import PlannedStage
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.runs.aliases import alias_rows
+from tasks.stages.runs.context import PlannedStage
 from tasks.stages.runs.run_store import list_runs, load_run, stage_events
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home

@@ -26,11 +26,10 @@ from tasks.settings.errors import StageError
 from tasks.stages.artifact import Artifact
 from tasks.stages.call import StageCall
 from tasks.stages.inputs import push_inputs
-from tasks.stages.log import Listener
 from tasks.stages.lookup import find_done
 from tasks.stages.remote.call_message import CallOutcome, describe_call, read_outcome, write_call
 from tasks.stages.remote.known_pushed import ArtifactLostError
-from tasks.stages.runs.context import RunContext, StageRecord
+from tasks.stages.runs.context import Listener, RunContext, StageRecord
 from tasks.stages.stage import call_stage
 from tasks.tracking.mlflow_record.places import server_on_record
 

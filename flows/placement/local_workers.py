@@ -30,10 +30,9 @@ from tasks.processes.termination import terminate_as_interrupt
 from tasks.settings.errors import StageError
 from tasks.stages.artifact import Artifact
 from tasks.stages.call import StageCall
-from tasks.stages.log import Listener
 from tasks.stages.lookup import find_done
 from tasks.stages.remote.call_message import describe_call
-from tasks.stages.runs.context import Dispatch, RunContext, StageRecord
+from tasks.stages.runs.context import Dispatch, Listener, RunContext, StageRecord
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

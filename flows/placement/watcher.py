@@ -22,9 +22,8 @@ from tasks.settings.errors import StageError
 from tasks.stages.call import StageCall
 from tasks.stages.leases.lease import lease_ttl
 from tasks.stages.leases.liveness import owner_silence
-from tasks.stages.log import Listener
 from tasks.stages.remote.call_message import read_outcome
-from tasks.stages.runs.context import RunContext
+from tasks.stages.runs.context import Listener, RunContext
 
 _START_SECONDS = 30.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0

@@ -24,10 +24,11 @@ from flows.schedule.scheduled_run import is_scheduled, run_scheduled
 from tasks.settings.base import FrozenConfig
 from tasks.settings.loading import dump_config
 from tasks.stages.artifact import Artifact
+from tasks.stages.flow_run import open_run
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.runs.aliases import offer_candidate
 from tasks.stages.runs.context import RunContext, current_run
-from tasks.stages.runs.run_store import list_runs, open_run, save_prefect_run
+from tasks.stages.runs.run_store import list_runs, save_prefect_run
 from tasks.storage.home import Home
 
 Body = Callable[[Any], Artifact]

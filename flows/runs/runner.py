@@ -23,9 +23,11 @@ from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import dump_config, load_config, validate
 from tasks.stages.artifact import Artifact
-from tasks.stages.plan import PlannedStage, planning
+from tasks.stages.flow_run import open_run
+from tasks.stages.plan import planning
 from tasks.stages.remote.transfer import fetch_artifact
-from tasks.stages.runs.run_store import Run, load_run, open_run, run_folder
+from tasks.stages.runs.context import PlannedStage
+from tasks.stages.runs.run_store import Run, load_run, run_folder
 from tasks.storage.home import Home, current_home
 
 

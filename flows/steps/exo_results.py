@@ -13,7 +13,7 @@ from tasks.evaluation.exo.config import DensityConfig, ExoReportConfig
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
 from tasks.stages.artifact import EXTERNAL, Artifact
-from tasks.stages.runs.aliases import Offer
+from tasks.stages.runs.context import Offer
 
 _USUAL_BETA_R = 0.1
 

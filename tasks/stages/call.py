@@ -11,8 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from tasks.stages.artifact import Artifact
-from tasks.stages.key import stage_key
-from tasks.stages.runs.context import stage_title
+from tasks.stages.key import stage_key, stage_title
 
 Body = Callable[..., dict[str, float] | None]
 """What a stage does; writes into `workspace.output` and returns metrics."""

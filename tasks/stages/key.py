@@ -51,3 +51,8 @@ def stage_key(
         return sha256_json(named)
     except TypeError as error:
         raise TypeError(f"stage {stage} cannot be given a key: {error}") from error
+
+
+def stage_title(stage: str, label: str) -> str:
+    """Name a call of a stage for people."""
+    return f"{stage} · {label}" if label else stage

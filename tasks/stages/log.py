@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.settings.errors import SparringError
 from tasks.stages.call import StageCall
 from tasks.stages.lineage.writing import write_lineage
 from tasks.stages.manifest import Manifest
-from tasks.stages.runs.context import RunContext
+from tasks.stages.runs.context import Listener, RunContext
 from tasks.storage.digests import FileDigest
 from tasks.storage.errors import StorageError
-
-Listener = Callable[[int, int, str], None]
-"""Told `(done, total, unit)` while a body runs."""
 
 _SHOWN = frozenset({".md", ".html", ".png", ".svg", ".csv", ".json"})
 _LARGEST_SHOWN = 2_000_000

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tasks.stages.artifact import Artifact, committed_artifact
 from tasks.stages.call import StageCall
@@ -18,37 +17,9 @@ from tasks.stages.lookup import look_up
 from tasks.stages.manifest import Manifest, artifact_folder, list_manifests
 from tasks.stages.remote.layout import work_folder
 from tasks.stages.remote.parts import part_names
-from tasks.stages.runs.context import RunContext, entered, stage_title
+from tasks.stages.runs.context import PlannedStage, PlanState, RunContext, entered
 from tasks.storage.home import Home, current_home
 from tasks.tracking.remote.base import Remote
-
-PlanState = Literal["done", "partly done", "to run", "waiting"]
-"""`waiting`: an input is not made yet, so it cannot be known whether the result exists."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedStage:
-    """What one call of a stage would do."""
-
-    stage: str
-    """The stage's name."""
-    label: str
-    """What people call this call."""
-    key: str
-    """SHA-256 of all it depends on; empty while that is not known."""
-    state: PlanState
-    """Whether there is anything to do."""
-    reason: str
-    """Why it has to run, or "on the remote" where what is done lies only there."""
-    parts: int = 0
-    """Finished shards, checkpoints and the like that it resumes from."""
-    seconds: float | None = None
-    """What it took the last time; None when it never ran here."""
-
-    @property
-    def title(self) -> str:
-        """Name it for people."""
-        return stage_title(self.stage, self.label)
 
 
 @contextmanager

@@ -17,8 +17,7 @@ from typing import Any, Literal
 
 from tasks.stages.artifact import Artifact
 from tasks.stages.call import MODEL_STAGES, Body, StageCall, StageSpec
-from tasks.stages.log import Listener
-from tasks.stages.runs.context import StageRecord, current_run
+from tasks.stages.runs.context import Listener, StageRecord, current_run
 from tasks.stages.stage import call_stage
 
 _RETRY_SECONDS: list[float] = [2, 10, 30]

@@ -20,13 +20,14 @@ from tasks.stages.commit import commit, withdraw
 from tasks.stages.inputs import fetch_inputs
 from tasks.stages.leases.lease import Lease
 from tasks.stages.leases.remote_lease import acquire_everywhere
-from tasks.stages.log import Listener, StageLog
+from tasks.stages.log import StageLog
 from tasks.stages.lookup import find_done
 from tasks.stages.manifest import Manifest, environment, manifest_path
 from tasks.stages.plan import plan_call
 from tasks.stages.remote.known_pushed import ArtifactLostError
 from tasks.stages.remote.transfer import push_artifact
 from tasks.stages.runs.context import (
+    Listener,
     RunContext,
     StageRecord,
     StageState,

@@ -14,16 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tasks.processes.identity import ProcessIdentity, current_process, machine_seconds
 from tasks.settings.errors import StageError
 from tasks.storage.fencing import Claim, holds_lease, read_lease
 from tasks.storage.files import write_json
 from tasks.storage.locks import FileLock
-
-if TYPE_CHECKING:
-    from tasks.stages.leases.remote_lease import RemoteLease
 
 _DEFAULT_TTL_SECONDS = 90.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
@@ -38,6 +35,18 @@ class LeaseLostError(StageError):
     """Another attempt took over; this one must stop and cannot commit."""
 
 
+class SharedLease(Protocol):
+    """The right to work on a key among all machines, as `Lease` needs to know it."""
+
+    token: int
+
+    def check(self) -> None:
+        """Raise `LeaseLostError` if another machine holds the key now."""
+
+    def release(self) -> None:
+        """Give the key back; fine if it was lost."""
+
+
 class Lease:
     """The right to work on one key, as long as its token is the newest.
 
@@ -49,7 +58,7 @@ class Lease:
         """Hold an acquired lease and begin to beat; use `acquire_lease` instead."""
         self.path = path
         self.token = token
-        self._shared: RemoteLease | None = None
+        self._shared: SharedLease | None = None
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
@@ -66,7 +75,7 @@ class Lease:
         if self._shared is not None:
             self._shared.check()
 
-    def share(self, shared: RemoteLease) -> None:
+    def share(self, shared: SharedLease) -> None:
         """Hold the key among all machines too; the attempt is numbered above all of theirs."""
         with FileLock(_lock_path(self.path)):
             self.check()

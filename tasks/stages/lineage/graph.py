@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tasks.settings.errors import ConfigError
+from tasks.stages.key import stage_title
 from tasks.stages.manifest import InputRecord, Manifest
-from tasks.stages.runs.context import stage_title
 from tasks.stages.runs.run_store import Run
 
 NodeKind = Literal["artifact", "external", "run"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -122,7 +123,9 @@ def _deleted(path: Path) -> Callable[[], str]:
 def _changed(folder: Path) -> float:
     """Return when something in a folder last changed; 0 when it is gone."""
     newest = 0.0
-    for path in (folder, *folder.rglob("*")):
-        with suppress(FileNotFoundError):
-            newest = max(newest, path.lstat().st_mtime)
+    # Unlike `rglob`, this goes on when a folder vanishes while it is walked.
+    for parent, _, names in os.walk(folder):
+        for name in (".", *names):
+            with suppress(FileNotFoundError):
+                newest = max(newest, os.lstat(os.path.join(parent, name)).st_mtime)
     return newest

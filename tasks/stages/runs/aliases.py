@@ -32,18 +32,6 @@ ROLES = ("policy", "reward_model")
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What a flow offers as its result."""
-
-    models: Mapping[str, Artifact]
-    """By role: policy, reward_model."""
-    basis: Mapping[str, Artifact]
-    """What they were measured with and against, by name; the gate measures others with it too."""
-    config: Mapping[str, Any]
-    """The flow's configuration as plain values."""
-
-
-@dataclass(frozen=True, slots=True)
 class AliasRecord:
     """One move of an alias."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from tasks.stages.key import stage_title
 from tasks.storage.home import Home, current_home
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.opening import open_remote
@@ -17,14 +18,17 @@ from tasks.tracking.remote.opening import open_remote
 if TYPE_CHECKING:
     from tasks.stages.artifact import Artifact
     from tasks.stages.call import StageCall
-    from tasks.stages.log import Listener
     from tasks.stages.manifest import Manifest
-    from tasks.stages.plan import PlannedStage
-    from tasks.stages.runs.aliases import Offer
     from tasks.tracking.spool import Spool
 
 StageState = Literal["running", "cached", "completed", "failed", "interrupted"]
 """`cached` was done before; `interrupted` was told to stop and resumes where it was."""
+
+Listener = Callable[[int, int, str], None]
+"""Told `(done, total, unit)` while a body runs."""
+
+PlanState = Literal["done", "partly done", "to run", "waiting"]
+"""`waiting`: an input is not made yet, so it cannot be known whether the result exists."""
 
 _log = logging.getLogger("sparring.stages")
 
@@ -56,6 +60,43 @@ class StageRecord:
     def title(self) -> str:
         """Name it for people: `update_policy · epoch 1`."""
         return stage_title(self.stage, self.label)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """What one call of a stage would do."""
+
+    stage: str
+    """The stage's name."""
+    label: str
+    """What people call this call."""
+    key: str
+    """SHA-256 of all it depends on; empty while that is not known."""
+    state: PlanState
+    """Whether there is anything to do."""
+    reason: str
+    """Why it has to run, or "on the remote" where what is done lies only there."""
+    parts: int = 0
+    """Finished shards, checkpoints and the like that it resumes from."""
+    seconds: float | None = None
+    """What it took the last time; None when it never ran here."""
+
+    @property
+    def title(self) -> str:
+        """Name it for people."""
+        return stage_title(self.stage, self.label)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a flow offers as its result."""
+
+    models: Mapping[str, Artifact]
+    """By role: policy, reward_model."""
+    basis: Mapping[str, Artifact]
+    """What they were measured with and against, by name; the gate measures others with it too."""
+    config: Mapping[str, Any]
+    """The flow's configuration as plain values."""
 
 
 class ProgressSink(Protocol):
@@ -161,11 +202,6 @@ def entered(run: RunContext) -> Iterator[RunContext]:
         yield run
     finally:
         _current.reset(token)
-
-
-def stage_title(stage: str, label: str) -> str:
-    """Name a call of a stage for people."""
-    return f"{stage} · {label}" if label else stage
 
 
 def record_to_json(record: StageRecord) -> dict[str, Any]:

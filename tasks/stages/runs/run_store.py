@@ -7,32 +7,23 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from tasks.processes.identity import ProcessIdentity, current_process
-from tasks.processes.termination import terminate_as_interrupt
-from tasks.settings.errors import ConfigError, SparringError, StageError, did_you_mean
-from tasks.stages.runs.context import ProgressSink, RunContext, current_run, entered
-from tasks.stages.runs.run_sync import share_run
-from tasks.stages.runs.tracking_events import prefect_tags, run_tags
-from tasks.storage.errors import StorageError
+from tasks.settings.errors import ConfigError, StageError, did_you_mean
+from tasks.stages.runs.context import current_run
+from tasks.stages.runs.tracking_events import prefect_tags
 from tasks.storage.files import read_json, safe_join, write_atomic, write_json
-from tasks.storage.home import Home, current_home
+from tasks.storage.home import Home
 from tasks.storage.journal import read_records
 from tasks.storage.locks import FileLock
-from tasks.storage.trees import sweep_leftovers
-from tasks.tracking.mlflow_record.background_sync import Recorder
 from tasks.tracking.spool import Spool
 
 RunStatus = Literal["running", "completed", "failed", "interrupted", "killed"]
 """`interrupted` was told to stop, `killed` died without a word; both can be resumed."""
-
-_STATUS = {"completed": "FINISHED", "failed": "FAILED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,72 +53,37 @@ class Run:
         return self.status == "running" and ProcessIdentity.from_json(self.owner).is_known_dead()
 
 
-@contextmanager
-def open_run(
-    flow: str,
-    *,
-    config: Mapping[str, Any],
-    config_text: str,
-    config_path: str = "",
-    home: Home | None = None,
-    resume: str | None = None,
-    experiment: str | None = None,
-    mlruns: Path = Path("mlruns"),
-    progress: ProgressSink | None = None,
-    verify: bool = False,
-) -> Iterator[RunContext]:
-    """Begin a flow run, or go on with one, and write down how it ends.
+def claim_run(home: Home, flow: str, resume: str | None, config_path: str, config_text: str) -> Run:
+    """Make a run's folder, or take over one that nobody works on.
 
     Args:
-        flow: the flow's name.
-        config: the whole resolved config as plain values.
-        config_text: the same as YAML, kept with the run.
-        config_path: the file it came from.
-        home: where state is; the current home by default.
-        resume: id of the run to go on with.
-        experiment: of MLflow; the flow's name by default.
-        mlruns: folder of MLflow's database, unless `MLFLOW_TRACKING_URI` names a server.
-        progress: watches the stages.
-        verify: check finished stages by reading every byte.
-
-    Yields:
-        The context that stage calls inside the block belong to.
+        home: Whose run it is.
+        flow: The flow's name.
+        resume: Id of the run to go on with; None for a new one.
+        config_path: The file the config came from; may be empty.
+        config_text: The whole resolved config as YAML, kept with the run.
 
     Raises:
-        ConfigError: when there is no run to resume.
-        StageError: when that run is still running.
+        ConfigError: There is no run to resume.
+        StageError: That run is still running.
     """
-    home = (home or current_home()).ensure()
-    reconcile_runs(home)
-    inner = (*home.manifests.iterdir(), *home.store.iterdir())
-    for folder in (home.root, home.work, home.leases, *inner):
-        sweep_leftovers(folder)
-    run = _claim(home, flow, resume, config_path, config_text)
-    folder = run_folder(home, run.id)
-    spool = Spool(home.spool, run.id)
-    context = RunContext(home, run.id, verify=verify, spool=spool, ledger=folder / "stages.journal")
-    if progress is not None:
-        context.progress = progress
-    recorder = Recorder(spool, mlruns, remote=context.remote)
-    recorder.start()
-    spool.run_started(
-        flow=flow, experiment=experiment or flow, params=config, tags=run_tags(flow, config)
-    )
-    status: RunStatus = "interrupted"
-    try:
-        with entered(context), terminate_as_interrupt():
-            yield context
-        status = "completed"
-    except Exception:
-        status = "failed"
-        raise
-    finally:
-        save_status(home, run.id, status)
-        if status != "interrupted":  # who is told to stop does not wait for a remote
-            share_run(context)
-        keep_run_lineage(context)
-        spool.run_finished(_STATUS.get(status, "KILLED"))
-        recorder.close(timeout=10.0 if status == "interrupted" else 60.0)
+    now, owner = _now(), current_process().to_json()
+    if resume is None:
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        run_id = f"{flow}-{stamp}-{secrets.token_hex(2)}"
+        run = Run(run_id, flow, "running", config_path, now, now, owner)
+        # First the config: a run that is on record can be resumed.
+        write_atomic(run_folder(home, run_id) / "config.yaml", config_text)
+        write_json(run_folder(home, run_id) / "run.json", asdict(run))
+        return run
+    with FileLock(home.runs / ".claim.lock"):
+        before = load_run(home, resume)
+        if before.status == "running":
+            by = ProcessIdentity.from_json(before.owner)
+            raise StageError(f"run {before.id} is still running in {by}; wait for it or end it")
+        run = replace(before, status="running", updated=now, owner=owner)
+        write_json(run_folder(home, run.id) / "run.json", asdict(run))
+    return run
 
 
 def run_folder(home: Home, run_id: str) -> Path:
@@ -202,42 +158,6 @@ def reconcile_runs(home: Home) -> list[str]:
         save_status(home, run.id, "killed")
         killed.append(run.id)
     return killed
-
-
-def keep_run_lineage(context: RunContext) -> None:
-    """Spool a page of all that a run made and used; that it cannot be written stops nothing."""
-    from tasks.stages.lineage.writing import write_lineage  # it reads runs, by this module
-
-    # A run in which nothing ran is not worth starting MLflow for.
-    if context.spool is None or all(record.state == "cached" for record in context.records):
-        return
-    try:
-        page = write_lineage(context.home, context.run_id, context.spool.folder / "pages")
-        context.spool.files(None, [page], links=True)
-        context.spool.files(None, [page.with_suffix(".json")])
-    except (OSError, StorageError, SparringError) as error:
-        context.progress.note(context.run_id, f"its lineage is not recorded: {error}")
-
-
-def _claim(home: Home, flow: str, resume: str | None, config_path: str, config_text: str) -> Run:
-    """Make a run's folder, or take over one that nobody works on."""
-    now, owner = _now(), current_process().to_json()
-    if resume is None:
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        run_id = f"{flow}-{stamp}-{secrets.token_hex(2)}"
-        run = Run(run_id, flow, "running", config_path, now, now, owner)
-        # First the config: a run that is on record can be resumed.
-        write_atomic(run_folder(home, run_id) / "config.yaml", config_text)
-        write_json(run_folder(home, run_id) / "run.json", asdict(run))
-        return run
-    with FileLock(home.runs / ".claim.lock"):
-        before = load_run(home, resume)
-        if before.status == "running":
-            by = ProcessIdentity.from_json(before.owner)
-            raise StageError(f"run {before.id} is still running in {by}; wait for it or end it")
-        run = replace(before, status="running", updated=now, owner=owner)
-        write_json(run_folder(home, run.id) / "run.json", asdict(run))
-    return run
 
 
 def _unfinished_stages(home: Home, run_id: str) -> list[str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tasks.stages.artifact import Artifact, external_artifact
+from tasks.stages.flow_run import open_run
 from tasks.stages.manifest import damaged_files, list_manifests
 from tasks.stages.prefect_task import stage_task
-from tasks.stages.runs.run_store import open_run
 from tasks.storage.workspace import Workspace
 from tests.flows.command import Shell
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from tasks.stages.flow_run import open_run
 from tasks.stages.manifest import damaged_files, list_manifests
 from tasks.stages.prefect_task import stage_task
-from tasks.stages.runs.run_store import open_run
 from tasks.storage.home import Home
 from tasks.storage.locks import FileLock
 from tests.flows.command import Shell
@@ -27,7 +27,7 @@ def train(*, seed: int, workspace: Any) -> dict[str, float]:
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """A home with five completed runs of one model each, made long ago."""
-    monkeypatch.setattr("tasks.stages.runs.run_store.Recorder", Silent)
+    monkeypatch.setattr("tasks.stages.flow_run.Recorder", Silent)
     shell = Shell(tmp_path)
     monkeypatch.setenv("SPARRING_HOME", str(shell.home.root))
     for seed in range(5):

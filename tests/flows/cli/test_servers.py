@@ -138,7 +138,7 @@ def test_servers_that_the_environment_names_are_used(shell: Shell) -> None:
 def test_a_run_at_work_keeps_its_servers(shell: Shell) -> None:
     sleeper = python(
         shell,
-        "import time\nfrom tasks.stages.runs.run_store import open_run\n"
+        "import time\nfrom tasks.stages.flow_run import open_run\n"
         "with open_run('apo', config={}, config_text=''):\n"
         "    print('at work', flush=True); time.sleep(600)",
         SPARRING_HOME=str(shell.home.root),

@@ -25,7 +25,8 @@ RUN = """
 import sys, time
 from rich.console import Console
 from flows.runs.runner import prefect_server, quiet_prefect
-from tasks.stages.runs.run_store import open_run, save_prefect_run
+from tasks.stages.runs.run_store import save_prefect_run
+from tasks.stages.flow_run import open_run
 from tasks.storage.home import current_home
 
 quiet_prefect()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tasks.stages.flow_run import open_run
 from tasks.stages.manifest import damaged_files, list_manifests
 from tasks.stages.retention.candidates import find_candidates
 from tasks.stages.retention.roots import Policy
 from tasks.stages.retention.sweep import Sweep, carry_out
-from tasks.stages.runs.run_store import open_run
 from tasks.storage.digests import digest_tree
 from tasks.storage.home import Home
 from tasks.storage.trees import walk_tree

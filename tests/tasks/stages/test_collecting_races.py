@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from tasks.stages.flow_run import open_run
 from tasks.stages.leases.lease import acquire_lease
 from tasks.stages.manifest import damaged_files, list_manifests
 from tasks.stages.retention.candidates import find_candidates
 from tasks.stages.retention.dropped import tombstone
-from tasks.stages.runs.run_store import open_run
 from tasks.storage.home import Home
 from tasks.tracking.store.cache_index import cached_objects
 from tests.tasks.stages.housekeeping import (
@@ -31,7 +31,7 @@ from tests.tasks.stages.housekeeping import (
 
 @pytest.fixture(autouse=True)
 def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.stages.runs.run_store.Recorder", Silent)
+    monkeypatch.setattr("tasks.stages.flow_run.Recorder", Silent)
 
 
 @pytest.fixture

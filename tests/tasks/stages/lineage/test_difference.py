@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.stages.artifact import external_artifact
+from tasks.stages.flow_run import open_run
 from tasks.stages.lineage.difference import (
     Cause,
     environment_changes,
@@ -15,7 +16,6 @@ from tasks.stages.lineage.difference import (
 from tasks.stages.lineage.graph import Graph
 from tasks.stages.lineage.reading import lineage_graph
 from tasks.stages.manifest import InputRecord, Manifest, commit_manifest, manifest_path
-from tasks.stages.runs.run_store import open_run
 
 
 def _shard(toy: Any, *, seed: int = 1, **config: Any) -> Any:

@@ -12,6 +12,7 @@ import pytest
 
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import external_artifact
+from tasks.stages.flow_run import open_run
 from tasks.stages.lineage.graph import Graph, Node
 from tasks.stages.lineage.reading import ancestry, lineage_graph, remote_reader, run_graph
 from tasks.stages.manifest import (
@@ -21,7 +22,7 @@ from tasks.stages.manifest import (
     list_manifests,
     manifest_path,
 )
-from tasks.stages.runs.run_store import list_runs, open_run
+from tasks.stages.runs.run_store import list_runs
 from tasks.storage.files import remove_tree
 from tasks.storage.home import Home
 from tasks.tracking.remote.opening import open_remote

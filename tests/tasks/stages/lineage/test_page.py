@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tasks.settings.errors import ConfigError
+from tasks.stages.flow_run import open_run
 from tasks.stages.lineage.graph import Graph, Node, output_node
 from tasks.stages.lineage.page import lineage_page
 from tasks.stages.lineage.page_layout import NODE_HEIGHT, NODE_WIDTH, lanes, lay_out, layers
@@ -19,7 +20,6 @@ from tasks.stages.lineage.page_style import SCRIPT
 from tasks.stages.lineage.reading import lineage_graph
 from tasks.stages.lineage.writing import write_lineage
 from tasks.stages.manifest import InputRecord, Manifest, commit_manifest, list_manifests
-from tasks.stages.runs.run_store import open_run
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -12,6 +12,7 @@ import pytest
 
 from tasks.settings.errors import StageError
 from tasks.stages.artifact import committed_artifact, external_artifact
+from tasks.stages.flow_run import open_run
 from tasks.stages.leases.remote_lease import acquire_everywhere
 from tasks.stages.manifest import Manifest, list_manifests
 from tasks.stages.plan import planning
@@ -22,7 +23,6 @@ from tasks.stages.retention.pins import pin
 from tasks.stages.retention.remote_sweep import collect_remote
 from tasks.stages.retention.roots import Policy
 from tasks.stages.retention.sweep import Sweep
-from tasks.stages.runs.run_store import open_run
 from tasks.storage.home import Home
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.opening import open_remote
@@ -31,7 +31,7 @@ from tests.tasks.stages.housekeeping import NOW, Silent
 
 @pytest.fixture
 def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Remote:
-    monkeypatch.setattr("tasks.stages.runs.run_store.Recorder", Silent)
+    monkeypatch.setattr("tasks.stages.flow_run.Recorder", Silent)
     monkeypatch.setenv("SPARRING_REMOTE", str(tmp_path / "remote"))
     found = open_remote()
     assert found is not None

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from tasks.stages.artifact import committed_artifact, external_artifact
+from tasks.stages.flow_run import open_run
 from tasks.stages.manifest import list_manifests
 from tasks.stages.plan import planning
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.retention.dropped import tombstone
 from tasks.stages.retention.pins import pin, unpin
 from tasks.stages.runs.aliases import AliasRecord, move_alias
-from tasks.stages.runs.run_store import open_run
 from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
 from tests.tasks.stages.housekeeping import (
@@ -32,7 +32,7 @@ from tests.tasks.stages.housekeeping import (
 
 @pytest.fixture(autouse=True)
 def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.stages.runs.run_store.Recorder", Silent)
+    monkeypatch.setattr("tasks.stages.flow_run.Recorder", Silent)
 
 
 @pytest.fixture

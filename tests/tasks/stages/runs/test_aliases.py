@@ -13,7 +13,6 @@ from tasks.stages.manifest import Manifest, commit_manifest
 from tasks.stages.runs.aliases import (
     AliasMovedError,
     AliasRecord,
-    Offer,
     alias_history,
     alias_models,
     alias_rows,
@@ -24,7 +23,7 @@ from tasks.stages.runs.aliases import (
     record_before,
     require_alias,
 )
-from tasks.stages.runs.context import RunContext
+from tasks.stages.runs.context import Offer, RunContext
 from tasks.stages.runs.references import referenced_artifact
 from tasks.storage.digests import digest_tree, directory_md5
 from tasks.storage.home import Home

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tasks.settings.errors import ConfigError, StageError
-from tasks.stages.runs.run_store import list_runs, load_run, open_run, reconcile_runs, stage_events
+from tasks.stages.flow_run import open_run
+from tasks.stages.runs.run_store import list_runs, load_run, reconcile_runs, stage_events
 from tasks.storage.home import Home
 
 
