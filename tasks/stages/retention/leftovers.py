@@ -89,15 +89,25 @@ def _calls(home: Home, policy: Policy) -> Iterator[Candidate]:
 
 def _leftovers(home: Home) -> Iterator[Candidate]:
     """Find what killed processes left half written or half removed."""
-    for pattern in ("*", "*/*", "*/*/*"):
-        for path in sorted(home.root.glob(pattern)):
-            if not path.name.startswith((TEMPORARY_PREFIX, TRASH_PREFIX)):
-                continue
-            with suppress(FileNotFoundError):
-                if path.lstat().st_mtime < time.time() - 3600:
-                    name = str(path.relative_to(home.root))
-                    yield Candidate("leftover", name, "a killed process left it", [path],
-                                    _deleted(path))  # fmt: skip
+    for path in _entries(home.root, 3):
+        if not path.name.startswith((TEMPORARY_PREFIX, TRASH_PREFIX)):
+            continue
+        with suppress(FileNotFoundError):
+            if path.lstat().st_mtime < time.time() - 3600:
+                name, why = str(path.relative_to(home.root)), "a killed process left it"
+                yield Candidate("leftover", name, why, [path], _deleted(path))
+
+
+def _entries(folder: Path, depth: int) -> Iterator[Path]:
+    """Yield what lies down to so many levels below; a folder may vanish meanwhile."""
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        yield folder / name
+        if depth > 1:
+            yield from _entries(folder / name, depth - 1)
 
 
 def _always(path: Path) -> Callable[[], str]:
