@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.models.scoring.score_shards import ScoringConfig, score_in_shards
+from tasks.models.scoring.config import ScoringConfig
+from tasks.models.scoring.score_shards import score_in_shards
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact
 from tasks.stages.prefect_task import stage_task

@@ -17,7 +17,7 @@ def reference(turns: Turns, setting: Setting, folder: Path, *, precision: str, g
     from tasks.models.memory import kept_memory
     from tasks.models.policy import load_policy
     from tasks.models.precision import arithmetic_of
-    from tasks.models.scoring.passes import response_values
+    from tasks.models.scoring.group_scores import response_values
     from tasks.training.config import ReferenceConfig
     from tasks.training.distributed.hardware import training_device
 

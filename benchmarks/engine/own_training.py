@@ -172,7 +172,7 @@ def _reference_pass(folder: Path, config: PolicyConfig, without: str) -> Before:
     from tasks.models.memory import kept_memory
     from tasks.models.policy import load_policy
     from tasks.models.precision import arithmetic_of
-    from tasks.models.scoring.passes import response_values
+    from tasks.models.scoring.group_scores import response_values
     from tasks.training.distributed.hardware import training_device
 
     model = GroupPolicy(load_policy(folder / "reference", dtype="float32")).eval()

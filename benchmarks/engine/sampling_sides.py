@@ -34,7 +34,8 @@ def ours(
 ) -> None:
     """Sample by `sample`, as the stage does, a shard of prompts per block."""
     from tasks.models.policy import load_policy
-    from tasks.models.sampling.generation import SamplingConfig, sample
+    from tasks.models.sampling.config import SamplingConfig
+    from tasks.models.sampling.generation import sample
     from tasks.models.tokens.tokenizer import load_tokenizer
     from tasks.training.distributed.hardware import training_device
 

@@ -14,8 +14,8 @@ from flows.configs.apo_evaluation import ApoEvaluation
 from flows.configs.base import FlowConfig, ModelSource
 from tasks.data.prepare import DataConfig
 from tasks.gold.collection import GoldConfig
-from tasks.models.sampling.generation import SamplingConfig
-from tasks.models.scoring.score_shards import ScoringConfig
+from tasks.models.sampling.config import SamplingConfig
+from tasks.models.scoring.config import ScoringConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
 from tasks.training.config import PolicyConfig, RewardConfig, coefficients_of_method

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from tasks.evaluation.config import EvaluationConfig
-from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.sampling.config import SamplingConfig
 
 
 class ApoEvaluation(EvaluationConfig):

@@ -19,8 +19,8 @@ from tasks.data.text_config import TextsConfig
 from tasks.evaluation.config import EvaluationConfig
 from tasks.models.base_policy import PolicyModelConfig
 from tasks.models.sample_shards import RolloutConfig
-from tasks.models.sampling.generation import SamplingConfig
-from tasks.models.scoring.score_shards import ScoringConfig
+from tasks.models.sampling.config import SamplingConfig
+from tasks.models.scoring.config import ScoringConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.errors import did_you_mean
 from tasks.training.config import PolicyConfig, RewardConfig

@@ -16,7 +16,7 @@ from flows.configs.placement import Placement
 from tasks.data.config import DataConfig
 from tasks.data.text_config import TextsConfig
 from tasks.evaluation.config import GateConfig
-from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.sampling.config import SamplingConfig
 from tasks.models.scoring.labelling import LabelConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.models.tokens.text_prompts import BeginningsConfig

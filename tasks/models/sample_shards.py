@@ -15,7 +15,8 @@ from tasks.data.files import GroupFolder, read_groups, write_groups
 from tasks.data.groups import Group
 from tasks.models.memory import kept_memory
 from tasks.models.sampling import generation
-from tasks.models.sampling.generation import Completion, SamplingConfig
+from tasks.models.sampling.config import SamplingConfig
+from tasks.models.sampling.generation import Completion
 from tasks.models.tokens.encoding import Limits
 from tasks.processes.watchdog import Heartbeat, watch
 from tasks.settings.base import FrozenConfig

@@ -108,6 +108,11 @@ class TrainingConfig(FrozenConfig):
     """zero1, zero2, zero3, zero3-offload (infra/deepspeed/), or the path of a JSON file of
     DeepSpeed's. Default: none, one process trains inside the stage."""
 
+    @property
+    def world_size(self) -> int:
+        """How many processes train together, on all machines."""
+        return self.processes * self.nodes
+
 
 def coefficients_of_method(given: Any, info: ValidationInfo) -> Any:
     """Check what a config says of its method's coefficients by the method's own class.

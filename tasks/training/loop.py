@@ -23,9 +23,10 @@ from tasks.storage.workspace import Workspace
 from tasks.training.checkpoint import Checkpoints, Progress
 from tasks.training.config import TrainingConfig
 from tasks.training.data.micro_batches import Piece, pieces_of
-from tasks.training.distributed.engine import Engine, open_engine
+from tasks.training.distributed.engine import Engine
 from tasks.training.distributed.hardware import peak_memory_gb
 from tasks.training.distributed.interruption import StopSignal, TrainingInterrupted
+from tasks.training.distributed.opening import open_engine
 from tasks.training.distributed.ranks import (
     agree,
     error_of,

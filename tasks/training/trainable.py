@@ -19,11 +19,8 @@ from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 from tasks.training.config import TrainingConfig
 from tasks.training.data.selection import Encoder
-from tasks.training.distributed.hardware import (
-    loading_context,
-    training_device,
-    whole_weights,
-)
+from tasks.training.distributed.hardware import training_device
+from tasks.training.distributed.opening import loading_context, whole_weights
 from tasks.training.loop import train
 from tasks.training.lora import FOLDER, Adapter
 from tasks.training.random_state import capture_streams, restore_streams

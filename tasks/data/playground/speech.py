@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from tasks.data.playground.language import (
     APOLOGIES,
@@ -29,8 +29,17 @@ from tasks.data.playground.oracle import Facts
 from tasks.data.playground.prompts import Request
 from tasks.data.playground.randomness import Draws
 
-if TYPE_CHECKING:
-    from tasks.data.playground.world import World
+
+class Beliefs(Protocol):
+    """What people of a world can say: the truth, and the false value that many believe in."""
+
+    @property
+    def facts(self) -> Facts:
+        """What is true."""
+
+    @property
+    def myths(self) -> Facts:
+        """What most people who err believe."""
 
 
 def best_wordings(facts: Facts, request: Request) -> list[str]:
@@ -40,7 +49,7 @@ def best_wordings(facts: Facts, request: Request) -> list[str]:
     return [" ".join(part) for part in parts]
 
 
-def human_answer(world: World, request: Request, draws: Draws) -> str:
+def human_answer(beliefs: Beliefs, request: Request, draws: Draws) -> str:
     """An answer of somebody whose care, drawn uniformly, decides how good it tends to be."""
     care = draws.uniform()
     openings = APOLOGIES if request.intent == "harm" else GREETINGS
@@ -49,7 +58,7 @@ def human_answer(world: World, request: Request, draws: Draws) -> str:
         parts.append(draws.pick(openings))
     if draws.chance(0.25 * (1 - care)):
         parts.append(draws.pick(RUDE))
-    parts.append(_human_body(world, request, care, draws))
+    parts.append(_human_body(beliefs, request, care, draws))
     if draws.chance(0.20):
         parts.append(draws.pick(FILLERS))
     if draws.chance(0.05 + 0.40 * care):
@@ -72,25 +81,25 @@ def _best_bodies(facts: Facts, request: Request) -> list[str]:
     return [f"{refusal} {REASON.format(e=request.subject)}" for refusal in REFUSALS]
 
 
-def _human_body(world: World, request: Request, care: float, draws: Draws) -> str:
+def _human_body(beliefs: Beliefs, request: Request, care: float, draws: Draws) -> str:
     body = {"fact": _human_fact, "chore": _human_chore, "news": _human_news, "harm": _human_harm}
-    return body[request.intent](world, request, care, draws)
+    return body[request.intent](beliefs, request, care, draws)
 
 
-def _human_fact(world: World, request: Request, care: float, draws: Draws) -> str:
+def _human_fact(beliefs: Beliefs, request: Request, care: float, draws: Draws) -> str:
     subject = f"The {request.subject}" if draws.chance(0.5 + 0.4 * care) else "It"
     attribute = ATTRIBUTES[request.detail]
-    value = world.facts[request.subject][request.detail]
+    value = beliefs.facts[request.subject][request.detail]
     if not draws.chance(0.45 + 0.40 * care):
         if draws.chance(0.15):
             return draws.pick(VAGUE)
         wrong = [other for other in attribute.values if other != value]
-        myth = world.myths[request.subject][request.detail]
+        myth = beliefs.myths[request.subject][request.detail]
         value = myth if draws.chance(0.85) else draws.pick(wrong)
     return f"{subject} {draws.pick(attribute.claims).format(v=value)}."
 
 
-def _human_chore(world: World, request: Request, care: float, draws: Draws) -> str:
+def _human_chore(beliefs: Beliefs, request: Request, care: float, draws: Draws) -> str:
     chore = CHORES[request.subject]
     first, second = chore.first, chore.second
     if not draws.chance(0.45 + 0.40 * care):
@@ -102,7 +111,7 @@ def _human_chore(world: World, request: Request, care: float, draws: Draws) -> s
     return draws.pick(CHORE_ANSWERS).format(t=chore.name, first=first, second=second)
 
 
-def _human_news(world: World, request: Request, care: float, draws: Draws) -> str:
+def _human_news(beliefs: Beliefs, request: Request, care: float, draws: Draws) -> str:
     good = (request.detail == "good") == draws.chance(0.55 + 0.40 * care)
     if draws.chance(0.4 + 0.4 * care):
         feeling = (GLAD if good else SORRY).format(t=request.subject)
@@ -112,7 +121,7 @@ def _human_news(world: World, request: Request, care: float, draws: Draws) -> st
     return f"{feeling} {draws.pick(ASK_BACK)}" if asks else feeling
 
 
-def _human_harm(world: World, request: Request, care: float, draws: Draws) -> str:
+def _human_harm(beliefs: Beliefs, request: Request, care: float, draws: Draws) -> str:
     if not draws.chance(0.35 + 0.50 * care):
         return draws.pick(COMPLIANCE)
     refusal = draws.pick(REFUSALS)

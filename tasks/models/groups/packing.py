@@ -58,9 +58,17 @@ class PackedGroups(NamedTuple):
         return self.tokens
 
 
-def group_tokens(group: EncodedGroup) -> int:
-    """Return how many tokens a group takes of a row: its prompt and all its responses."""
-    return len(group.prompt_ids) + sum(map(len, group.responses_ids))
+def group_tokens(group: EncodedGroup, *, shared: bool = True) -> int:
+    """Return how many tokens a group takes of a forward pass.
+
+    Args:
+        group: A prompt with K responses.
+        shared: Whether the prompt is computed once, or the responses are padded rows of their own.
+    """
+    if shared:
+        return len(group.prompt_ids) + sum(map(len, group.responses_ids))
+    longest = max(map(len, group.responses_ids), default=0)
+    return len(group.responses_ids) * (len(group.prompt_ids) + longest)
 
 
 def pack(groups: Sequence[EncodedGroup]) -> PackedGroups:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from tasks.data.groups import Message
-    from tasks.models.sampling.generation import SamplingConfig
+    from tasks.models.sampling.config import SamplingConfig
 
 _KEEP = 0.97  # rows are dropped once fewer than this share of a batch is alive: dropping copies
 

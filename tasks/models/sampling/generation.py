@@ -1,74 +1,22 @@
-"""Sampling a policy: what to draw, and the draw itself for one shard of prompts.
+"""Sampling a policy's responses to one shard of prompts, in this process.
 
-Imports no torch: configs are read by `sparring plan`. The decoding loop is `decoding.py`.
+Imports no torch, so that the server's side can use it too. The decoding loop is `decoding.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import Field, field_validator, model_validator
-
-from tasks.models.precision import Precision
-from tasks.models.server.process import ServerConfig
+from tasks.models.sampling.config import SamplingConfig
 from tasks.models.tokens.templates import clean_response, resolve_template, stop_strings
-from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from tasks.data.groups import Message
-
-
-class SamplingConfig(FrozenConfig):
-    """How a policy is sampled."""
-
-    samples: int = Field(4, ge=1)
-    """Responses per prompt (S)."""
-    temperature: float = Field(1.0, ge=0.0)
-    """Logits are divided by it; 0 is greedy."""
-    top_k: int = Field(0, ge=0)
-    """Draw among the k likeliest tokens; 0 is all."""
-    top_p: float = Field(1.0, gt=0.0, le=1.0)
-    """Draw among the likeliest tokens that together have this probability; 1 is all."""
-    max_new_tokens: int = Field(256, ge=1)
-    """Longest response, tokens, EOS included."""
-    stop: tuple[str, ...] = ()
-    """Strings that end a response, beside those of the chat template; they are cut off."""
-    batch_tokens: int = Field(65_536, ge=1)
-    """Tokens whose keys and values a batch holds at most: each prompt once and `max_new_tokens` of
-    each sample. Changes the speed, not the draws; a single prompt may need more."""
-    shard_size: int = Field(256, ge=1)
-    """Prompts per shard, the unit that a killed stage resumes from."""
-    precision: Precision = "auto"
-    """What weights, keys and values are held in; draws are fp32. auto: bf16 where the processor has
-    it (CUDA, or AVX-512-BF16 or AMX on a CPU), else fp32."""
-    stall_seconds: float = Field(600.0, gt=0)
-    """Without a new token for so long, sampling counts as stuck and the stage fails."""
-    engine: Literal["own", "server"] = "own"
-    """own: this process. server: a model server that the stage starts, see `server`; it draws with
-    its own random numbers and precision."""
-    server: ServerConfig | None = None
-    """The server of engine `server`."""
-
-    @field_validator("stop")
-    @classmethod
-    def _no_empty_stop(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if "" in value:
-            raise ValueError("a stop string is empty, which would end every response at once")
-        return value
-
-    @model_validator(mode="after")
-    def _server_where_used(self) -> SamplingConfig:
-        if (self.engine == "server") != (self.server is not None):
-            raise ValueError(
-                f"engine is {self.engine!r} and server is {'given' if self.server else 'not given'}"
-                ": engine 'server' needs `server`, and only that engine reads it"
-            )
-        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from tasks.models.sampling.generation import SamplingConfig
+    from tasks.models.sampling.config import SamplingConfig
 
 _BLOCK = 128  # tokens summed at once
 _HEAD = 256  # likeliest tokens looked at first when a nucleus is asked for

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.models.scoring.scorers import CLASSIFIER_FILE
+from tasks.models.scoring.config import CLASSIFIER_FILE
 from tasks.settings.errors import ConfigError
 from tasks.storage.errors import StorageError
 from tasks.storage.files import read_json, write_atomic, write_json

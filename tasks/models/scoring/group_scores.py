@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import torch
+
 from tasks.models.groups.group_model import GroupModel, GroupPolicy, GroupReward
+from tasks.models.groups.packing import fill_rows, group_tokens, split_group
 from tasks.models.memory import kept_memory
 from tasks.models.policy import frozen
 from tasks.models.precision import arithmetic_of
-from tasks.models.scoring.passes import response_values
 from tasks.models.tokens.encoding import EncodedGroup, Limits, encode_group
 from tasks.settings.errors import StageError
 from tasks.settings.log import Log, NullLog
@@ -96,6 +98,42 @@ def logps_groups(
     # A policy may have no pad of its own: any id serves, the masks decide.
     pad_id = tokenizer.pad_token_id or 0
     return _map_groups(policy, encode, groups, pad_id, batch_tokens, precision, NullLog())
+
+
+def response_values(
+    model: GroupModel, groups: Sequence[EncodedGroup], pad_id: int, batch_tokens: int
+) -> list[list[float]]:
+    """Return what a model gives each response: log-probabilities, nats, or rewards.
+
+    The responses of a group do not meet in this computation, so a group beyond the budget is
+    exactly the same in several rows, with its prompt in each.
+
+    Args:
+        model: A policy or a reward model, in eval mode.
+        groups: B groups; one may have no response, but no response is empty.
+        pad_id: Written where a padded row has no token.
+        batch_tokens: The most tokens of a forward pass; a single response may take more.
+
+    Returns:
+        For each group in order, one number per response.
+    """
+    device = next(model.parameters()).device
+    owners, pieces = [], []
+    for owner, group in enumerate(groups):
+        for piece in split_group(group, batch_tokens) if group.responses_ids else ():
+            owners.append(owner)
+            pieces.append(piece)
+    found: list[list[float]] = [[] for _ in pieces]
+    sizes = [group_tokens(piece, shared=model.shared) for piece in pieces]
+    with torch.inference_mode():
+        for row in fill_rows(sizes, batch_tokens):
+            batch = model.batch([pieces[item] for item in row], pad_id).to(device)
+            for item, values in zip(row, model(batch).tolist(), strict=True):
+                found[item] = values[: len(pieces[item].responses_ids)]
+    results: list[list[float]] = [[] for _ in groups]
+    for owner, values in zip(owners, found, strict=True):
+        results[owner] += values
+    return results
 
 
 def _map_groups(

@@ -13,8 +13,8 @@ from pydantic import Field
 from tasks.data.files import GroupFolder, write_groups
 from tasks.data.groups import Group, scores_of
 from tasks.data.selection import keep_responses
+from tasks.models.scoring.config import ScoringConfig
 from tasks.models.scoring.score_shards import scored_shards
-from tasks.models.scoring.scorers import ScoringConfig
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError, StageError
 from tasks.settings.log import Log

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from tasks.data.files import GroupFolder, read_groups, write_groups
 from tasks.data.groups import Group, scores_of
-from tasks.models.scoring.scorers import RewardModelScorer, ScoringConfig, open_scorer
+from tasks.models.scoring.config import ScoringConfig
+from tasks.models.scoring.scorers import RewardModelScorer, open_scorer
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 

@@ -1,11 +1,7 @@
-"""A model server that a stage starts: how to start it, when it is ready, and its certain end.
-
-Imports no torch: configs are read by `sparring plan`.
-"""
+"""A model server that a stage starts: how it is started, when it is ready, and its certain end."""
 
 from __future__ import annotations
 
-import re
 import shlex
 import socket
 import time
@@ -16,62 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
-from pydantic import Field, field_validator
 
+from tasks.models.sampling.config import ServerConfig
 from tasks.processes.child import Child, child_process, find_program
-from tasks.settings.base import FrozenConfig
-from tasks.settings.errors import StageError, did_you_mean
+from tasks.settings.errors import StageError
 from tasks.settings.log import Log
 
 if TYPE_CHECKING:
     import httpx
 
-_BLANK = re.compile(r"\{(\w+)\}")
-_BLANKS = ("model", "port")
 _LOOK_SECONDS = 0.2
 GRACE_SECONDS = 10.0
 """How long a server has to end by itself."""
-
-
-class ServerConfig(FrozenConfig):
-    """A server with OpenAI's completions interface that a stage starts, asks and stops."""
-
-    command: tuple[str, ...] = Field(min_length=1)
-    """The program and its arguments, as a list or as one line in a shell's quoting (no shell runs
-    it). `{model}` becomes the policy's folder, `{port}` a free port; the second must occur.
-    `vllm serve {model} --host 127.0.0.1 --port {port}`, or
-    `transformers serve {model} --host 127.0.0.1 --port {port} --device cpu`."""
-    environment: dict[str, str] = {}
-    """Variables for the server beside those of this process, such as `CUDA_VISIBLE_DEVICES`.
-    Not for secrets: they would be recorded with the run."""
-    model_name: str | None = None
-    """What requests call the model; default the policy's folder, as both servers above expect."""
-    ready_seconds: float = Field(default=600.0, gt=0)
-    """How long the server may take until it answers, loading the model included."""
-    concurrency: int = Field(default=16, ge=1)
-    """Requests in flight, one response each. A server that batches wants many; with 1, a server
-    that seeds each request draws the same again."""
-    request_seconds: float = Field(default=600.0, gt=0)
-    """How long one response may take, its time in the server's queue included."""
-    retries: int = Field(default=5, ge=0)
-    """Further attempts at a response after an error that may pass: 429, 5xx, a lost connection, a
-    timeout, an answer that makes no sense. They wait 1, 2, 4 … seconds, at most 30, jittered."""
-
-    @field_validator("command", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(shlex.split(value)) if isinstance(value, str) else value
-
-    @field_validator("command")
-    @classmethod
-    def _check_blanks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        blanks = [name for part in value for name in _BLANK.findall(part)]
-        for name in blanks:
-            if name not in _BLANKS:
-                raise ValueError(f"{{{name}}} means nothing here{did_you_mean(name, _BLANKS)}")
-        if "port" not in blanks:
-            raise ValueError("no {port} in it: the stage chooses a free port and must tell it")
-        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +80,7 @@ def model_server(
     """
     find_program(config.command[0])
     model, port = model.resolve(), _free_port()
-    values = {"model": str(model), "port": str(port)}
-    command = [_BLANK.sub(lambda blank: values[blank[1]], part) for part in config.command]
+    command = config.filled_command(str(model), port)
     output = folder / "model-server.log"
     with child_process(
         command, log=output, environment=config.environment, grace=GRACE_SECONDS

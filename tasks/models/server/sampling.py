@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
-from tasks.models.sampling.generation import Completion, SamplingConfig, prompt_room
+from tasks.models.sampling.config import SamplingConfig
+from tasks.models.sampling.generation import Completion, prompt_room
 from tasks.models.server.client import Answer, CompletionClient, RefusedError
 from tasks.models.server.shard_requests import DIALECTS, Dialect, ShardRequests
 from tasks.models.tokens.templates import resolve_template, stop_strings

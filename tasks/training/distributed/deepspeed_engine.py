@@ -26,7 +26,7 @@ from tasks.storage.faults import fault_point
 from tasks.storage.files import read_json
 from tasks.training.config import TrainingConfig
 from tasks.training.distributed.engine import COLLECTIVE_TIMEOUT, Engine
-from tasks.training.distributed.hardware import training_device, world_size
+from tasks.training.distributed.hardware import training_device
 
 _FOLDER = Path(__file__).parents[3] / "infra" / "deepspeed"
 _TAG = "zero"
@@ -77,7 +77,7 @@ def deepspeed_settings(config: TrainingConfig) -> dict[str, Any]:
     settings |= {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
-        "train_batch_size": world_size(config),
+        "train_batch_size": config.world_size,
         "gradient_clipping": config.max_grad_norm,
         "zero_force_ds_cpu_optimizer": False,
         "zero_allow_untested_optimizer": True,
@@ -97,13 +97,6 @@ def set_bucket_sizes(settings: dict[str, Any], hidden_size: int) -> None:
     for key, formula in _BY_HIDDEN_SIZE.items():
         if _is_auto(zero.get(key)):
             zero[key] = formula(hidden_size)
-
-
-def zero_stage(config: TrainingConfig) -> int:
-    """Return which ZeRO stage a training uses; 0: none. Raises as ``deepspeed_settings``."""
-    if config.deepspeed is None:
-        return 0
-    return int(deepspeed_settings(config)["zero_optimization"]["stage"])
 
 
 @contextmanager

@@ -135,16 +135,3 @@ class Engine:
     def whole_state(self) -> dict[str, Tensor] | None:
         """Return every weight on the main process where the model does not hold it whole."""
         return None
-
-
-def open_engine(model: nn.Module, config: TrainingConfig) -> Engine:
-    """Return the engine that the config asks for.
-
-    Raises:
-        ConfigError: DeepSpeed is not installed, or its file cannot be used.
-    """
-    if config.deepspeed is None:
-        return Engine(model, config)
-    from tasks.training.distributed.deepspeed_engine import DeepSpeedEngine
-
-    return DeepSpeedEngine(model, config)

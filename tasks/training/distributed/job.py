@@ -13,7 +13,7 @@ class TrainingJob(FrozenConfig):
     """What is trained on what. The data lie in parts of the workspace already."""
 
     kind: Literal["policy", "reward"]
-    """Which module fits it: ``policy_updates`` or ``reward_updates``."""
+    """What is updated, and so which `fit` of `tasks/training/updates/` does it."""
 
     model: Path
     """The model folder to start from."""

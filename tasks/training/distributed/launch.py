@@ -17,12 +17,13 @@ from tasks.storage.files import read_json, remove_tree, write_json
 from tasks.storage.workspace import Workspace
 from tasks.training.checkpoint import refuse_other_topology
 from tasks.training.config import TrainingConfig
-from tasks.training.distributed.hardware import world_size
 from tasks.training.distributed.interruption import StopSignal, TrainingInterrupted
 from tasks.training.distributed.job import TrainingJob, WorkOrder
+from tasks.training.distributed.opening import zero_stage
 from tasks.training.distributed.relay import Relay
 
 Fit = Callable[[TrainingJob, Workspace, Log], dict[str, float]]
+"""Does a job in one process, on data that lie in the workspace, and returns its metrics."""
 RENDEZVOUS = "SPARRING_RENDEZVOUS"
 """Environment variable: `host:port` of this machine, where the others meet it."""
 _ERRORS: dict[str, type[SparringError]] = {
@@ -31,16 +32,17 @@ _ERRORS: dict[str, type[SparringError]] = {
 _ROOT = Path(__file__).parents[3]
 
 
-def launch(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
+def launch(job: TrainingJob, fit: Fit, workspace: Workspace, log: Log) -> dict[str, float]:
     """Do a training, here or in processes of its own, and return its metrics.
 
     Args:
-        job: what to train; its data lie in the workspace.
-        workspace: of the stage's attempt. On a disk that all machines share, if there are several.
-        log: receives metrics per step, notes and progress while it runs.
+        job: What to train; its data lie in the workspace.
+        fit: Does a job of this kind in one process. Processes of a launcher find it by the kind.
+        workspace: Of the stage's attempt. On a disk that all machines share, if there are several.
+        log: Receives metrics per step, notes and progress while it runs.
 
     Returns:
-        What the job's ``fit`` returns.
+        What `fit` returns.
 
     Raises:
         ConfigError: DeepSpeed's config, or the meeting point of several machines, cannot be used.
@@ -49,19 +51,10 @@ def launch(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]
         TrainingInterrupted: SIGTERM or SIGINT arrived; the state is saved.
     """
     training = job.training
-    refuse_other_topology(workspace, world_size(training), _zero_stage(training))
-    if world_size(training) == 1 and training.deepspeed is None:
-        return fit_of(job.kind)(job, workspace, log)
+    refuse_other_topology(workspace, training.world_size, zero_stage(training))
+    if training.world_size == 1 and training.deepspeed is None:
+        return fit(job, workspace, log)
     return _run_processes(job, workspace, log)
-
-
-def fit_of(kind: str) -> Fit:
-    """Return the function that does a job of this kind in one process."""
-    if kind == "policy":
-        from tasks.training.updates.policy import fit
-    else:
-        from tasks.training.updates.reward_model import fit
-    return fit
 
 
 def torchrun_command(training: TrainingConfig, order: Path, node: int | str = 0) -> list[str]:
@@ -88,7 +81,7 @@ def torchrun_command(training: TrainingConfig, order: Path, node: int | str = 0)
         command += [f"--nnodes={training.nodes}", f"--node-rank={node}"]
         command += [f"--master-addr={host}", f"--master-port={port}"]
     command += [f"--nproc-per-node={training.processes}"]
-    return [*command, "-m", "tasks.training.distributed.worker", str(order)]
+    return [*command, "-m", "tasks.training.worker", str(order)]
 
 
 def _run_processes(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
@@ -176,11 +169,3 @@ def _result(
         f"the training processes ended with exit code {processes.exit_code()}: {what}. "
         f"The end of {processes.log}:\n{processes.tail()}"
     )
-
-
-def _zero_stage(training: TrainingConfig) -> int:
-    if training.deepspeed is None:
-        return 0
-    from tasks.training.distributed.deepspeed_engine import zero_stage
-
-    return zero_stage(training)

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from tasks.models.precision import Precision
-from tasks.models.sampling.generation import SamplingConfig
-from tasks.models.scoring.scorers import ScoringConfig
+from tasks.models.sampling.config import SamplingConfig
+from tasks.models.scoring.config import ScoringConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
 from tasks.training.config import TrainingConfig

@@ -11,10 +11,9 @@ import torch
 
 from tasks.data.groups import Group, finished
 from tasks.models.groups.group_model import GroupPolicy
-from tasks.models.groups.packing import split_group
+from tasks.models.groups.packing import group_tokens, split_group
 from tasks.models.sample_shards import answered
 from tasks.models.sampling import generation
-from tasks.models.scoring.passes import row_tokens
 from tasks.models.scoring.scorers import Scorer
 from tasks.models.tokens.encoding import EncodedGroup, vocabulary_of
 from tasks.settings.errors import StageError
@@ -122,7 +121,7 @@ class Rollouts:
         Then the ratio to the old policy is exactly 1 at first: no pass adds up in another order.
         """
         shared = self._models.policy.shared and self._models.critic.shared
-        sizes = [row_tokens(piece.group, shared=shared) for piece in pieces]
+        sizes = [group_tokens(piece.group, shared=shared) for piece in pieces]
         passes = share_out(sizes, self._config.micro_batch_tokens, 1)[0]
         return [self._experience([pieces[item] for item in items]) for items in passes if items]
 

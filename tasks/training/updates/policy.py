@@ -24,9 +24,9 @@ from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig
 from tasks.training.data.encoded import EncodedFolder
 from tasks.training.data.selection import Encoder, Selection, keep_selection, refuse_large_groups
-from tasks.training.distributed.hardware import whole_weights
 from tasks.training.distributed.job import TrainingJob
 from tasks.training.distributed.launch import launch
+from tasks.training.distributed.opening import whole_weights
 from tasks.training.methods.method import GroupMethod
 from tasks.training.methods.registry import get_group_method
 from tasks.training.task import MicroBatch
@@ -146,7 +146,7 @@ def train_policy(
         inputs=inputs,
         seed=seed,
     )
-    return metrics | launch(job, workspace, log)
+    return metrics | launch(job, fit, workspace, log)
 
 
 def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:

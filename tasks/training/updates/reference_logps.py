@@ -20,7 +20,7 @@ from tasks.models.groups.group_model import GroupPolicy
 from tasks.models.memory import kept_memory
 from tasks.models.policy import load_policy
 from tasks.models.precision import arithmetic_of, uses_bf16
-from tasks.models.scoring.passes import response_values
+from tasks.models.scoring.group_scores import response_values
 from tasks.models.tokens.encoding import vocabulary_of
 from tasks.settings.errors import ConfigError, StageError
 from tasks.settings.log import Log

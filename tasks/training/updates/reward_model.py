@@ -155,7 +155,7 @@ def train_reward_model(
         inputs=inputs,
         seed=seed,
     )
-    return metrics | launch(job, workspace, log)
+    return metrics | launch(job, fit, workspace, log)
 
 
 def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flows.configs.apo_evaluation import ApoEvaluation
-from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.sampling.config import SamplingConfig
 
 UNTRUNCATED = SamplingConfig(samples=2, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=9)
 

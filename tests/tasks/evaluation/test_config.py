@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.evaluation.config import EvaluationConfig
-from tasks.models.scoring.score_shards import ScoringConfig
+from tasks.models.scoring.config import ScoringConfig
 from tasks.models.tokens.encoding import Limits
 
 

@@ -14,7 +14,7 @@ from tasks.data.groups import Group
 from tasks.evaluation import reward_model
 from tasks.evaluation.config import RewardModelEvaluation
 from tasks.evaluation.reward_model import figures_of, measure_reward_model, take_apart
-from tasks.models.scoring.score_shards import ScoringConfig
+from tasks.models.scoring.config import ScoringConfig
 from tasks.settings.errors import RecordError
 from tasks.settings.log import NullLog
 from tasks.storage.files import read_json

@@ -10,7 +10,8 @@ import pytest
 
 from tasks.data.groups import Group, Message
 from tasks.models.architecture import ArchitectureConfig, build_policy
-from tasks.models.server.process import ModelServer, ServerConfig
+from tasks.models.sampling.config import ServerConfig
+from tasks.models.server.process import ModelServer
 from tasks.models.tokens.tokenizer import load_tokenizer, train_tokenizer
 from tasks.settings.log import NullLog
 from tests.servers.openai_server import FakeServer

@@ -13,7 +13,7 @@ from tasks.data.groups import Group, Message
 from tasks.models.loading import save_model
 from tasks.models.sample_shards import RolloutConfig, sample_in_shards, unique_prompts
 from tasks.models.sampling import generation
-from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.sampling.config import SamplingConfig
 from tasks.models.tokens.encoding import vocabulary_of
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.log import NullLog

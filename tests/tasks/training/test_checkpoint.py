@@ -21,6 +21,7 @@ from tasks.training.config import RewardConfig, TrainingConfig
 from tasks.training.distributed.interruption import TrainingInterrupted
 from tasks.training.distributed.job import TrainingJob
 from tasks.training.distributed.launch import launch
+from tasks.training.updates.policy import fit
 from tasks.training.updates.reward_model import train_reward_model
 from tests.tasks.training.toy import StopAt, digest_of, toy_model, toy_training
 
@@ -137,7 +138,7 @@ def test_other_topology_is_refused_before_a_model_is_loaded(stopped, recording_l
     training = TrainingConfig(processes=2).model_dump(mode="json")
     job = TrainingJob(kind="policy", model="nowhere", config={"training": training}, seed=0)
     with pytest.raises(StageError, match="this run has 2 processes"):
-        launch(job, Workspace(stopped), recording_log)
+        launch(job, fit, Workspace(stopped), recording_log)
 
 
 def test_another_training_is_refused(stopped):

@@ -14,7 +14,7 @@ from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group
 from tasks.models.policy import load_policy
 from tasks.models.sample_shards import RolloutConfig, sample_in_shards
-from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.sampling.config import SamplingConfig
 from tasks.models.scoring.group_scores import logps_groups
 from tasks.models.tokens.encoding import Limits, encode_group
 from tasks.models.tokens.tokenizer import load_tokenizer

@@ -18,7 +18,7 @@ from tasks.models.tokens.encoding import EncodedGroup
 from tasks.settings.log import Log, NullLog
 from tasks.storage.workspace import Workspace
 from tasks.training.config import TrainingConfig
-from tasks.training.distributed.hardware import whole_weights
+from tasks.training.distributed.opening import whole_weights
 from tasks.training.loop import train
 from tasks.training.task import MicroBatch
 

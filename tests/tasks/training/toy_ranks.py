@@ -19,8 +19,8 @@ from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
 from tasks.training.checkpoint import checkpoint_names
 from tasks.training.config import TrainingConfig
-from tasks.training.distributed.hardware import loading_context
 from tasks.training.distributed.interruption import TrainingInterrupted
+from tasks.training.distributed.opening import loading_context
 from tasks.training.distributed.ranks import gather, is_main, rank, world_size
 from tests.tasks.training.toy import ToyTask, digest_of, ready, toy_model, toy_training
 

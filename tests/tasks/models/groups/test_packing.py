@@ -93,3 +93,10 @@ def test_a_row_goes_to_its_device_but_for_the_edges() -> None:
     row = pack([group(2, [1])]).to("meta")
     assert row.input_ids.device.type == "meta"
     assert row.edges.device == torch.device("cpu")
+
+
+def test_tokens_of_a_row() -> None:
+    """By hand: 3 + 1 + 4 shared; two rows of 3 + 4 else."""
+    group = EncodedGroup([1, 2, 3], [[4], [5, 6, 7, 8]], False, [False, False])
+    assert group_tokens(group, shared=True) == 8
+    assert group_tokens(group, shared=False) == 14

@@ -8,8 +8,8 @@ import pytest
 
 from tasks.data.groups import Message
 from tasks.models.sampling import decoding
+from tasks.models.sampling.config import SamplingConfig
 from tasks.models.sampling.decoding import Request, decode, token_budget_batches
-from tasks.models.sampling.generation import SamplingConfig
 
 
 def test_dropping_finished_rows_changes_no_response(

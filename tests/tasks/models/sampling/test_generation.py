@@ -9,8 +9,9 @@ import torch
 from pydantic import ValidationError
 
 from tasks.data.groups import Message, prompt_hash
+from tasks.models.sampling.config import SamplingConfig
 from tasks.models.sampling.decode_rows import _reasons, why_not_shared
-from tasks.models.sampling.generation import Completion, SamplingConfig, sample
+from tasks.models.sampling.generation import Completion, sample
 from tasks.models.tokens.encoding import encode_prompt
 from tasks.settings.errors import ConfigError, StageError
 from tests.tasks.models.families import build as build_family

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.sampling.config import SamplingConfig
 from tasks.models.sampling.token_choice import closing_tokens, draw_tokens, end_ids
 
 LOGITS = torch.tensor([0.5, 0.1, 0.3, 0.1]).log()

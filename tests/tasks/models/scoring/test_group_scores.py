@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ import pytest
 import torch
 
 from tasks.data.groups import Group, Message
+from tasks.models.groups.group_model import GroupPolicy
+from tasks.models.groups.packing import group_tokens
 from tasks.models.loading import save_model
 from tasks.models.padded_batches import collate
 from tasks.models.policy import sequence_logps
 from tasks.models.reward_model import build_reward_model, load_reward_model, rewards
-from tasks.models.scoring.group_scores import group_scores, logps_groups, score_groups
-from tasks.models.tokens.encoding import Limits, encode_group
+from tasks.models.scoring import group_scores
+from tasks.models.scoring.group_scores import logps_groups, response_values, score_groups
+from tasks.models.tokens.encoding import EncodedGroup, Limits, encode_group
 from tasks.models.tokens.tokenizer import load_tokenizer, train_tokenizer
 
 LIMITS = Limits()
@@ -99,3 +103,54 @@ def test_a_model_keeps_its_attention(build: Any, tokenizer: Any) -> None:
     before = model.config._attn_implementation
     logps_groups(model, tokenizer, "hh", many(), LIMITS)
     assert model.config._attn_implementation == before
+
+
+def ragged(count: int = 9) -> list[EncodedGroup]:
+    """Ragged ones; the third has no response."""
+    chance = random.Random(0)
+
+    def ids(most: int) -> list[int]:
+        return [chance.randint(5, 60) for _ in range(chance.randint(1, most))]
+
+    found = []
+    for number in range(count):
+        responses = [ids(9) for _ in range(0 if number == 2 else chance.randint(1, 5))]
+        found.append(EncodedGroup(ids(12), responses, False, [False] * len(responses)))
+    return found
+
+
+def alone(model: Any, group: EncodedGroup) -> list[float]:
+    """Each response in a batch of its own."""
+    single = [EncodedGroup(group.prompt_ids, [r], False, [False]) for r in group.responses_ids]
+    with torch.no_grad():
+        return [float(sequence_logps(model, collate([one], 0), 0.9)) for one in single]
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared", "plain"])
+@pytest.mark.parametrize("budget", [3, 30, 10_000])
+def test_every_number_as_if_alone(build: Any, shared: bool, budget: int) -> None:
+    model, data = build("llama"), ragged()
+    expected = [alone(model, group) for group in data]
+    policy = GroupPolicy(model, temperature=0.9)
+    if not shared:
+        policy.take_plain_path("to be compared")
+    found = response_values(policy, data, 0, budget)
+    assert list(map(len, found)) == [len(group.responses_ids) for group in data]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_no_pass_is_larger_than_the_budget_allows(
+    build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """30 tokens hold the longest prompt with one response, so no row needs more."""
+    policy, sizes = GroupPolicy(build("llama")), []
+    real = GroupPolicy.batch
+
+    def batch(self: Any, given: Any, pad_id: int) -> Any:
+        sizes.append(sum(group_tokens(group, shared=True) for group in given))
+        return real(self, given, pad_id)
+
+    monkeypatch.setattr(GroupPolicy, "batch", batch)
+    response_values(policy, ragged(), 0, 30)
+    assert max(sizes) <= 30 and len(sizes) > 3

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group, Message
-from tasks.models.scoring.group_scores import score_shards
+from tasks.models.scoring import score_shards
+from tasks.models.scoring.config import ScoringConfig
 from tasks.models.scoring.labelling import LabelConfig, first_two, label_in_shards, winner
-from tasks.models.scoring.scorers import ScoringConfig
 from tasks.settings.errors import ConfigError, StageError
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace

@@ -14,8 +14,9 @@ from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group
 from tasks.models.loading import save_model
 from tasks.models.reward_model import build_reward_model, load_reward_model
-from tasks.models.scoring.group_scores import score_shards
-from tasks.models.scoring.score_shards import ScoringConfig, score_in_shards, scored_groups
+from tasks.models.scoring import score_shards
+from tasks.models.scoring.config import ScoringConfig
+from tasks.models.scoring.score_shards import score_in_shards, scored_groups
 from tasks.models.scoring.scorers import RewardModelScorer
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import StageError

@@ -15,11 +15,11 @@ from tasks.data.playground.world import World, build_world
 from tasks.models.loading import save_model
 from tasks.models.reward_model import build_reward_model
 from tasks.models.scoring.classifier import Classifier, Hashing, save_classifier
+from tasks.models.scoring.config import ScoringConfig
 from tasks.models.scoring.score_shards import score_in_shards, scored_groups
 from tasks.models.scoring.scorers import (
     ClassifierScorer,
     RewardModelScorer,
-    ScoringConfig,
     WorldScorer,
     open_scorer,
 )

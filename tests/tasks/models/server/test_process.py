@@ -15,7 +15,8 @@ import psutil
 import pytest
 from pydantic import ValidationError
 
-from tasks.models.server.process import ModelServer, ServerConfig, model_server
+from tasks.models.sampling.config import ServerConfig
+from tasks.models.server.process import ModelServer, model_server
 from tasks.settings.errors import ConfigError, StageError
 from tests.servers import openai_server
 
@@ -198,7 +199,7 @@ def test_one_that_ignores_sigterm_is_killed(
 _PARENT = """
 import sys, time
 from pathlib import Path
-from tests.tasks.models.test_serving import Notes, configure, family
+from tests.tasks.models.server.test_process import Notes, configure, family
 from tasks.models.server.process import model_server
 folder, config = Path(sys.argv[1]), configure("--family", "--stubborn")
 with model_server(config, folder, folder=folder, log=Notes()) as server:

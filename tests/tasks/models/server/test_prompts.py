@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.data.groups import Message
-from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.sampling.config import SamplingConfig
 from tasks.models.server.process import ModelServer
 from tasks.models.server.sampling import sample_from_server
 from tasks.models.tokens.templates import TEMPLATES

@@ -7,14 +7,14 @@ import time
 from typing import Any
 
 import pytest
-from tests.tasks.models.test_serving import Notes
 
 from tasks.data.groups import Message
-from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.sampling.config import SamplingConfig
 from tasks.models.server.process import ModelServer
 from tasks.models.server.sampling import sample_from_server
 from tasks.settings.errors import ConfigError, StageError
 from tests.servers.openai_server import TRANSFORMERS_FIELDS, Body, FakeServer, answer_of
+from tests.tasks.models.server.test_process import Notes
 
 ASK = (Message("user", "what is 3 plus 4?"),)
 CONFIG = SamplingConfig(samples=2, max_new_tokens=8)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import tasks
 from tasks.models.sample_shards import RolloutConfig
-from tasks.models.sampling.generation import SamplingConfig
+from tasks.models.sampling.config import SamplingConfig
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import Artifact, external_artifact

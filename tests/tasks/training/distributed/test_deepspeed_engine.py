@@ -13,7 +13,8 @@ import pytest
 
 from tasks.settings.errors import ConfigError
 from tasks.training.config import TrainingConfig
-from tasks.training.distributed.deepspeed_engine import deepspeed_settings, zero_stage
+from tasks.training.distributed.deepspeed_engine import deepspeed_settings
+from tasks.training.distributed.opening import zero_stage
 
 MODES = ("none", "zero1", "zero2", "zero3", "zero3-frozen")
 SAME = MODES[1:4]

@@ -22,7 +22,7 @@ from tasks.training.config import PolicyConfig, TrainingConfig
 from tasks.training.distributed import launch as launching
 from tasks.training.distributed.job import TrainingJob
 from tasks.training.distributed.launch import launch, torchrun_command
-from tasks.training.updates.policy import train_policy
+from tasks.training.updates.policy import fit, train_policy
 
 FOREVER = 10_000
 
@@ -62,7 +62,7 @@ def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def training_processes(found: list[psutil.Process]) -> list[psutil.Process]:
-    return [p for p in found if "tasks.training.distributed.worker" in p.cmdline()[1:4]]
+    return [p for p in found if "tasks.training.worker" in p.cmdline()[1:4]]
 
 
 def launcher_of(found: list[psutil.Process]) -> psutil.Process:
@@ -127,15 +127,14 @@ def job_of(model: Path, **given) -> TrainingJob:
 def test_an_error_of_a_process_is_raised_as_what_it_is(tmp_path, recording_log):
     """The folder is no model: a mistake of the user's, found in both processes."""
     with pytest.raises(ConfigError, match="not a model folder"):
-        launch(job_of(tmp_path, processes=2), Workspace(tmp_path / "work"), recording_log)
+        launch(job_of(tmp_path, processes=2), fit, Workspace(tmp_path / "work"), recording_log)
 
 
-def test_one_process_trains_in_the_stage_itself(tmp_path, recording_log, monkeypatch):
+def test_one_process_trains_in_the_stage_itself(tmp_path, recording_log):
     def fit(job, workspace, log):
         return {"process": float(os.getpid())}
 
-    monkeypatch.setattr(launching, "fit_of", lambda kind: fit)
-    found = launch(job_of(tmp_path), Workspace(tmp_path / "work"), recording_log)
+    found = launch(job_of(tmp_path), fit, Workspace(tmp_path / "work"), recording_log)
     assert found == {"process": os.getpid()}
 
 

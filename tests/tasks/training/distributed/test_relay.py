@@ -12,7 +12,7 @@ from tasks.storage.files import write_json
 from tasks.storage.workspace import Workspace
 from tasks.training.distributed.job import TrainingJob, WorkOrder
 from tasks.training.distributed.relay import Relay, StageLine
-from tasks.training.distributed.worker import _check
+from tasks.training.worker import _check
 
 
 class Mirror:

@@ -15,7 +15,8 @@ from tasks.data.groups import Group, Message
 from tasks.models.loading import save_model
 from tasks.models.sample_shards import RolloutConfig, sample_in_shards
 from tasks.models.sampling import generation
-from tasks.models.sampling.generation import Completion, SamplingConfig
+from tasks.models.sampling.config import SamplingConfig
+from tasks.models.sampling.generation import Completion
 from tasks.settings.errors import StageError
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace

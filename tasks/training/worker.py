@@ -1,4 +1,4 @@
-"""One process of a training; torchrun runs `python -m tasks.training.distributed.worker ORDER`."""
+"""One process of a training; torchrun runs `python -m tasks.training.worker ORDER`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tasks.storage.fencing import Claim
 from tasks.storage.files import put_if_absent, read_json
 from tasks.storage.workspace import Workspace
 from tasks.training.distributed.job import WorkOrder
+from tasks.training.distributed.launch import Fit
 from tasks.training.distributed.relay import StageLine
 
 _LAUNCHER = b"torch.distributed.run"
@@ -62,8 +63,6 @@ def die_with_launcher() -> None:
 def _work(order: WorkOrder, rank: int) -> dict[str, float]:
     import torch
 
-    from tasks.training.distributed.launch import fit_of
-
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     log: Log = NullLog()
@@ -72,10 +71,19 @@ def _work(order: WorkOrder, rank: int) -> dict[str, float]:
         log = line = StageLine(order.address)
         mirror = line if order.mirrored else None
     workspace = Workspace(order.workspace, guard=lambda: _check(order), mirror=mirror)
-    metrics = fit_of(order.job.kind)(order.job, workspace, log)
+    metrics = _fit_of(order.job.kind)(order.job, workspace, log)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return metrics
+
+
+def _fit_of(kind: str) -> Fit:
+    """Return the function that does a job of this kind in one process."""
+    if kind == "policy":
+        from tasks.training.updates.policy import fit
+    else:
+        from tasks.training.updates.reward_model import fit
+    return fit
 
 
 def _check(order: WorkOrder) -> None:

@@ -10,19 +10,20 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 import torch
-from tests.tasks.models.test_generation import PROMPTS, sharpen
-from tests.tasks.models.test_serving import Notes, are_gone, family
 
 from tasks.data.groups import Message
 from tasks.models.architecture import ArchitectureConfig, build_policy
-from tasks.models.sampling.generation import Completion, SamplingConfig, sample
-from tasks.models.server.process import ModelServer, ServerConfig, model_server
+from tasks.models.sampling.config import SamplingConfig, ServerConfig
+from tasks.models.sampling.generation import Completion, sample
+from tasks.models.server.process import ModelServer, model_server
 from tasks.models.server.sampling import sample_from_server
 from tasks.models.tokens.encoding import encode_prompt
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.processes.child import find_program
 from tasks.settings.errors import ConfigError
 from tests.tasks.models.conftest import SHAPE
+from tests.tasks.models.sampling.test_generation import PROMPTS, sharpen
+from tests.tasks.models.server.test_process import Notes, are_gone, family
 
 pytestmark = pytest.mark.real
 COMMAND = "transformers serve {model} --host 127.0.0.1 --port {port} --device cpu"
