@@ -24,8 +24,11 @@ data: setup ## the generated playground in data/, as data.dvc pins it
 demo: data ## the whole APO loop on the playground, on two CPU cores, in minutes
 	$(BIN)/sparring run apo -c flows/configs/apo-tiny.yaml
 
+# A process per core; a file's tests stay together, and so do those that look at one finished run.
+PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
+
 test: setup ## the tests, without those marked slow or gpu; ARGS="-k name" narrows
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 lint: setup ## ruff, the formatter's opinion, and mypy
 	$(BIN)/ruff check .
