@@ -20,7 +20,7 @@ def decide_promotion(
     workspace: Workspace,
     log: Log,
 ) -> dict[str, float]:
-    """Hold the figures of a candidate against the criteria of the gate.
+    """Compare a candidate's metrics with the criteria of the gate.
 
     Args:
         candidate: Evaluation of its policy.
@@ -39,8 +39,8 @@ def decide_promotion(
     """
     from tasks.evaluation.gate import decide
 
-    figures = decide(
+    metrics = decide(
         candidate.path, opponent.path, reward_model.path, config, seed, workspace.output
     )
-    log.note("the gate holds" if figures["holds"] else "the gate refuses")
-    return figures
+    log.note("the gate holds" if metrics["holds"] else "the gate refuses")
+    return metrics

@@ -34,7 +34,7 @@ def evaluate_policy(
         opponents: Evaluations of other contenders, by name.
         config: Limits, template, bootstrap.
         seed: Of the bootstrap.
-        workspace: `output/` receives `evaluation.json` and per-prompt figures.
+        workspace: `output/` receives `evaluation.json`, metrics per prompt included.
         log: Where progress goes.
 
     Returns:

@@ -34,7 +34,7 @@ def write_apo_report(
         log: Where notes go.
 
     Returns:
-        The headline figures.
+        The headline metrics.
     """
     from tasks.evaluation.apo.report import assemble_apo_report
 

@@ -60,7 +60,7 @@ class Entry(FrozenConfig):
     """Its name in every table."""
 
     side: str
-    """Its line in Figure 5."""
+    """The line of Figure 5 that it is a point of."""
 
     epoch: int
     """APO epoch, 0 before the game."""
@@ -70,7 +70,7 @@ class Entry(FrozenConfig):
 
 
 class ReportConfig(FrozenConfig):
-    """What the report must know beside the figures."""
+    """What the report of the flow `apo` must know beside the evaluations."""
 
     entries: tuple[Entry, ...]
     """Contenders in the order of Table 2."""
@@ -94,7 +94,7 @@ class ReportConfig(FrozenConfig):
     """Policy queries sampled per epoch; None for all."""
 
     seen_by_testers: tuple[str, ...] = ()
-    """Reward models whose dev figure is marked "seen", because dev was in their training data."""
+    """Reward models whose dev accuracy is marked "seen": dev was in their training data."""
 
 
 class EvaluationConfig(FrozenConfig):

@@ -1,9 +1,9 @@
-"""Whether a candidate may become the champion: figures of its evaluations against criteria."""
+"""Whether a candidate may become the champion: what was measured of it, against criteria."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +17,29 @@ _EVALUATION = "evaluation.json"
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """One thing that a gate asks."""
+    """One thing that a gate asks of a candidate, and whether the candidate fulfils it."""
 
     name: str
-    """In the table."""
-    figure: str
-    """What was measured, with its error."""
+    """What is measured, as the table of the evidence calls it."""
+    found: str
+    """The value that was measured, with its error."""
     asked: str
-    """What it must be."""
+    """The bound that it must keep; a dash where there is none."""
     holds: bool | None
-    """Whether it is; None for a figure that the gate does not ask about."""
+    """Whether it keeps the bound; None where the gate sets none."""
 
 
 def decide(
     candidate: Path, opponent: Path, reward_model: Path, check: GateCheck, seed: int, output: Path
 ) -> dict[str, float]:
-    """Compare a candidate with the champion and write down what speaks for it and what against.
+    """Compare a candidate with the champion, and write down which criteria it fulfils.
 
     Args:
-        candidate: Its policy's evaluation.
+        candidate: The output folder of its policy's evaluation.
         opponent: The evaluation of the champion's policy, or of the start, on the same prompts.
         reward_model: The evaluation of the candidate's reward model.
         check: The criteria.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
         output: Receives report.md and report.json.
 
     Returns:
@@ -49,27 +49,27 @@ def decide(
         ConfigError: The two share no prompt that the judge scored.
     """
     mine, theirs = read_json(candidate / _EVALUATION), read_json(opponent / _EVALUATION)
-    figures = _win_rate(mine["per_prompt"], theirs["per_prompt"], check, seed)
-    figures["ece"] = float(read_json(reward_model / _EVALUATION)["test"]["figures"]["ece"])
+    metrics = _win_rate(mine["per_prompt"], theirs["per_prompt"], check, seed)
+    metrics["ece"] = float(read_json(reward_model / _EVALUATION)["test"]["figures"]["ece"])
     if "kl" in mine:
-        figures |= {"kl": mine["kl"]["value"], "kl_se": mine["kl"]["standard_error"]}
-    criteria = list(criteria_of(figures, check))
+        metrics |= {"kl": mine["kl"]["value"], "kl_se": mine["kl"]["standard_error"]}
+    criteria = list(criteria_of(metrics, check))
     holds = all(one.holds is not False for one in criteria)
-    _write(output, criteria, figures, check, holds=holds)
-    return {"holds": float(holds), **figures}
+    _write(output, criteria, metrics, check, holds=holds)
+    return {"holds": float(holds), **metrics}
 
 
-def criteria_of(figures: Mapping[str, float], check: GateCheck) -> list[Criterion]:
-    """Return what the gate asks, each with what was found.
+def criteria_of(metrics: Mapping[str, float], check: GateCheck) -> list[Criterion]:
+    """Return the criteria of the gate, each with what was measured.
 
     Args:
-        figures: `win_rate`, `win_rate_low`, `win_rate_high`, `ece`, and `kl` with `kl_se`.
+        metrics: `win_rate`, `win_rate_low`, `win_rate_high`, `ece`, and `kl` with `kl_se`.
         check: The criteria.
     """
     gate = check.gate
-    low, high = figures["win_rate_low"], figures["win_rate_high"]
-    rate = f"{figures['win_rate']:.3f} [{low:.3f}, {high:.3f}]"
-    kl = figures.get("kl")
+    low, high = metrics["win_rate_low"], metrics["win_rate_high"]
+    rate = f"{metrics['win_rate']:.3f} [{low:.3f}, {high:.3f}]"
+    kl = metrics.get("kl")
     return [
         Criterion(
             f"win rate against {check.opponent}, by {gate.tester}",
@@ -79,13 +79,13 @@ def criteria_of(figures: Mapping[str, float], check: GateCheck) -> list[Criterio
         ),
         Criterion(
             "calibration error of the reward model",
-            f"{figures['ece']:.3f}",
+            f"{metrics['ece']:.3f}",
             _asked("at most", gate.max_ece),
-            None if gate.max_ece is None else figures["ece"] <= gate.max_ece,
+            None if gate.max_ece is None else metrics["ece"] <= gate.max_ece,
         ),
         Criterion(
             "KL to the start, nats",
-            "not measured" if kl is None else f"{kl:.3f} ± {figures['kl_se']:.3f}",
+            "not measured" if kl is None else f"{kl:.3f} ± {metrics['kl_se']:.3f}",
             _asked("at most", gate.max_kl),
             # What was not measured cannot be said to hold.
             None if gate.max_kl is None else kl is not None and kl <= gate.max_kl,
@@ -127,24 +127,27 @@ def _win_rate(
 def _write(
     output: Path,
     criteria: list[Criterion],
-    figures: Mapping[str, float],
+    metrics: Mapping[str, float],
     check: GateCheck,
     *,
     holds: bool,
 ) -> None:
     """Write the evidence for people and for programs."""
-    rows = [[one.name, one.figure, one.asked, _verdict(one.holds)] for one in criteria]
+    rows = [[one.name, one.found, one.asked, _verdict(one.holds)] for one in criteria]
     columns = ["criterion", "found", "asked", "verdict"]
     title = "The gate holds" if holds else "The gate refuses"
-    note = f"Paired over {figures['prompts']:.0f} test prompts; ties count half; 95 % interval."
+    note = f"Paired over {metrics['prompts']:.0f} test prompts; ties count half; 95 % interval."
     lines = [f"# {title}", "", "| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     write_atomic(output / "report.md", "\n".join([*lines, "", note, ""]))
     table = {"title": title, "columns": columns, "rows": rows, "note": note}
     evidence = {
         "holds": holds,
-        "criteria": [asdict(one) for one in criteria],
-        "figures": dict(figures),
+        "criteria": [
+            {"name": one.name, "figure": one.found, "asked": one.asked, "holds": one.holds}
+            for one in criteria
+        ],
+        "figures": dict(metrics),
         "gate": check.model_dump(mode="json"),
         "tables": {"criteria": table},
     }

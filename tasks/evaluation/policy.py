@@ -1,4 +1,4 @@
-"""All figures of one policy: scores, oracle, KL, habits, and how it fares against others."""
+"""All metrics of one policy: scores, oracle, KL, lengths, and how it does against others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.evaluation.config import PolicyEvaluation
 from tasks.evaluation.metrics.estimates import clustered_mean
 from tasks.evaluation.metrics.judge_scores import classifier_accuracy, mean_spread
 from tasks.evaluation.metrics.kl import kl_to_reference, sampled_logps
-from tasks.evaluation.metrics.length_drift import habits
+from tasks.evaluation.metrics.length_drift import length_drift
 from tasks.evaluation.metrics.oracle_gap import gap_closed
 from tasks.evaluation.metrics.win_rates import paired_difference, win_rates
 from tasks.settings.log import Log
@@ -27,36 +27,36 @@ START = "start"
 
 @dataclass(frozen=True, slots=True)
 class PolicyUnderTest:
-    """Where a contender's responses and models lie."""
+    """The folders of a contender's responses and models."""
 
     scores: Mapping[str, Path]
-    """Its responses as scored by each testing reward model."""
+    """Its responses, scored, by the name of the testing reward model."""
     policy: Path | None
     """Model folder; None for responses that no model here wrote."""
     reference: Path | None
-    """The SFT start."""
+    """Model folder of the SFT policy that the KL is measured to."""
     kl_samples: Path | None
-    """Untruncated samples of the policy."""
+    """Folder of untruncated samples of the policy, which estimate the KL."""
     world: Path | None
-    """world.json of the playground."""
+    """Path of the playground's world.json; None for real data, which has no oracle."""
 
 
 @dataclass(slots=True)
 class Answer:
-    """What one prompt got."""
+    """A contender's responses to one prompt, and all that was measured of them."""
 
     prompt: str
-    """The last turn, for people."""
+    """The last turn of the prompt, which the report shows."""
     responses: tuple[str, ...]
     """The contender's responses."""
     tokens: list[int]
-    """Tokens per response, or characters where nobody counted tokens."""
+    """Tokens of each response, or characters where nobody counted tokens."""
     ended: list[bool]
-    """Whether each ended with EOS."""
+    """Whether each response ended with EOS."""
     scores: dict[str, list[float]] = field(default_factory=dict)
-    """Scores per judge."""
+    """The score of each response, by judge."""
     best: float | None = None
-    """Best achievable oracle reward."""
+    """Best achievable oracle reward; None without a playground."""
 
 
 def measure_policy(
@@ -73,18 +73,18 @@ def measure_policy(
         contender: Its responses and models.
         opponents: Output folders of earlier evaluations by name.
         config: Limits, template, bootstrap.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
         output: Receives `evaluation.json`.
         log: Where notes go.
 
     Returns:
-        Flat figures.
+        The headline metrics, as flat names and floats.
     """
     answers = collect_answers(contender, chosen=config.chosen)
     result: dict[str, Any] = {
         "queries": len(answers),
         **judged(answers),
-        "habits": habits(
+        "habits": length_drift(
             [answer.tokens for answer in answers.values()],
             [answer.ended for answer in answers.values()],
             [answer.scores[min(contender.scores)] for answer in answers.values()],
@@ -108,7 +108,7 @@ def measure_policy(
         start = read_json(opponents[START] / EVALUATION)["per_prompt"]
         result["gap_closed"] = _gap(answers, start, config, seed)
     write_json(output / EVALUATION, result)
-    return flat_figures(result)
+    return flat_metrics(result)
 
 
 def collect_answers(contender: PolicyUnderTest, *, chosen: bool) -> dict[str, Answer]:
@@ -151,13 +151,13 @@ def judged(answers: Mapping[str, Answer]) -> dict[str, dict[str, Any]]:
         Per judge: `scores`, the mean in reward units; `accuracies`, the mean of σ(score); and
         `spreads`, the deviation among a prompt's responses.
     """
-    figures = {"scores": clustered_mean, "accuracies": classifier_accuracy, "spreads": mean_spread}
+    metrics = {"scores": clustered_mean, "accuracies": classifier_accuracy, "spreads": mean_spread}
     return {
         name: {
-            judge: asdict(figure([answer.scores[judge] for answer in answers.values()]))
+            judge: asdict(metric([answer.scores[judge] for answer in answers.values()]))
             for judge in judges(answers)
         }
-        for name, figure in figures.items()
+        for name, metric in metrics.items()
     }
 
 
@@ -167,10 +167,10 @@ def compare(
     """Compare with another contender on the prompts both answered.
 
     Args:
-        answers: Ours.
+        answers: The contender's answers by prompt id.
         other: `per_prompt` of the other's evaluation.
         config: Size of the bootstrap.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Returns:
         Per judge: win, lose and tie shares with intervals, and the paired difference.
@@ -192,17 +192,17 @@ def compare(
     return result
 
 
-def flat_figures(result: Mapping[str, Any]) -> dict[str, float]:
-    """Return the headline figures of an evaluation as flat names and floats."""
-    flat = {f"score/{judge}": figure["value"] for judge, figure in result["scores"].items()}
+def flat_metrics(result: Mapping[str, Any]) -> dict[str, float]:
+    """Return the headline metrics of an evaluation as flat names and floats."""
+    flat = {f"score/{judge}": metric["value"] for judge, metric in result["scores"].items()}
     flat |= {f"accuracy/{judge}": one["value"] for judge, one in result["accuracies"].items()}
     flat |= {f"spread/{judge}": one["value"] for judge, one in result["spreads"].items()}
     flat |= {f"habits/{name}": value for name, value in result["habits"].items()}
     if "kl" in result:
         flat |= {"kl": result["kl"]["value"], "kl_se": result["kl"]["standard_error"]}
     for opponent, by_judge in result["against"].items():
-        for judge, figure in by_judge.items():
-            flat[f"win_rate/{opponent}/{judge}"] = figure["win"]
+        for judge, metric in by_judge.items():
+            flat[f"win_rate/{opponent}/{judge}"] = metric["win"]
     if result.get("gap_closed", {}).get("share") is not None:
         flat["gap_closed"] = result["gap_closed"]["share"]
     return flat

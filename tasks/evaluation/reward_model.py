@@ -1,4 +1,4 @@
-"""All figures of one reward model on named sets of groups, written where the report finds them."""
+"""All metrics of one reward model on named sets of groups, written where the report finds them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVALUATION = "evaluation.json"
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Scored groups taken apart: column 0 against each further column."""
+    """Scored groups as pairs: column 0, the better response, with each further column."""
 
     margins: list[list[float]]
     """r(column 0) − r(column k) per group, reward units."""
@@ -59,21 +59,21 @@ def measure_reward_model(
         log: Where progress goes.
 
     Returns:
-        Flat figures, `SET/NAME`.
+        The metrics as flat names and floats, `SET/NAME`.
     """
     model, tokenizer = load_reward_model(reward_model), load_tokenizer(reward_model)
-    figures: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     reports = {}
     for done, (name, folder) in enumerate(sorted(pairs.items()), start=1):
         groups = scored_groups(model, tokenizer, list(read_groups(folder)), config.scoring)
-        reports[name], figures[name] = figures_of(take_apart(groups), config.bins)
+        reports[name], metrics[name] = metrics_of(take_apart(groups), config.bins)
         log.progress(done, len(pairs), "sets")
     reliability_diagram(reports, output)
-    write_json(output / EVALUATION, figures)
+    write_json(output / EVALUATION, metrics)
     return {
         f"{name}/{key}": float(value)
-        for name, figure in figures.items()
-        for key, value in figure["figures"].items()
+        for name, found in metrics.items()
+        for key, value in found["figures"].items()
     }
 
 
@@ -96,12 +96,12 @@ def take_apart(groups: list[Group]) -> Pairs:
     )
 
 
-def figures_of(pairs: Pairs, bins: int) -> tuple[CalibrationReport, dict[str, Any]]:
-    """Return the figures of one set.
+def metrics_of(pairs: Pairs, bins: int) -> tuple[CalibrationReport, dict[str, Any]]:
+    """Return the metrics of one set of pairs.
 
     Args:
-        pairs: From `take_apart`.
-        bins: Of the calibration errors.
+        pairs: The pairs of the set, from `take_apart`.
+        bins: Number of bins of the calibration errors.
 
     Returns:
         The calibration report, and as plain values: `figures` (flat numbers), `bins` (those of the
@@ -113,7 +113,7 @@ def figures_of(pairs: Pairs, bins: int) -> tuple[CalibrationReport, dict[str, An
     )
     accuracy: Estimate = clustered_mean([[gap > 0 for gap in row] for row in pairs.margins])
     margin: Estimate = clustered_mean(pairs.margins)
-    figures = {
+    metrics = {
         **report.metrics(),
         **lengths.metrics(),
         "accuracy_se": accuracy.standard_error,
@@ -122,4 +122,4 @@ def figures_of(pairs: Pairs, bins: int) -> tuple[CalibrationReport, dict[str, An
         "length_correlation": pairs.length_correlation,
     }
     bins_ = [asdict(one) for one in report.bins]
-    return report, {"figures": figures, "bins": bins_, "margins": pairs.margins}
+    return report, {"figures": metrics, "bins": bins_, "margins": pairs.margins}

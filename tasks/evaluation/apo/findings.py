@@ -67,8 +67,8 @@ def _progress(config: ReportConfig, policies: Evaluations) -> Iterator[str]:
 def _against_baseline(config: ReportConfig, policies: Evaluations) -> Iterator[str]:
     for entry in config.entries:
         rival = entry.name.removeprefix("APO-")
-        for judge, figures in policies[entry.name]["against"].get(rival, {}).items():
-            difference, error = figures["difference"], figures["difference_se"]
+        for judge, metrics in policies[entry.name]["against"].get(rival, {}).items():
+            difference, error = metrics["difference"], metrics["difference_se"]
             yield (
                 f"{entry.name} against {rival} under {judge}: {difference:+.3f} ± {error:.3f} per "
                 f"prompt, {decided(difference, error)}"
@@ -92,16 +92,16 @@ def _adaptation(states: Mapping[str, list[GameState]]) -> Iterator[str]:
 def _drift(config: ReportConfig, policies: Evaluations) -> Iterator[str]:
     start = policies["start"]["habits"]
     for entry in config.entries:
-        habits = policies[entry.name]["habits"]
+        drift = policies[entry.name]["habits"]
         if not entry.epoch:
             continue
-        if start["length"] and abs(habits["length"] / start["length"] - 1) > 0.5:
+        if start["length"] and abs(drift["length"] / start["length"] - 1) > 0.5:
             yield (
-                f"{entry.name} answers with {habits['length']:.1f} tokens on average, the start "
+                f"{entry.name} answers with {drift['length']:.1f} tokens on average, the start "
                 f"with {start['length']:.1f}: look for length hacking"
             )
-        if start["ended"] - habits["ended"] > 0.1:
+        if start["ended"] - drift["ended"] > 0.1:
             yield (
-                f"{entry.name} ends {habits['ended']:.0%} of its answers by itself, the start "
+                f"{entry.name} ends {drift['ended']:.0%} of its answers by itself, the start "
                 f"{start['ended']:.0%}: it is forgetting to stop"
             )

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 CAUGHT_UP = 0.55
+"""At this accuracy on gold against fresh samples or below, the policy has caught up."""
 TRIVIAL = 0.95
+"""From this accuracy on, the reward model tells the two apart without effort."""
 
 
 @dataclass(frozen=True, slots=True)
 class GameState:
-    """What a reward model can still tell apart after an epoch."""
+    """How well a reward model still tells gold responses from the policy's after an epoch."""
 
     epoch: int
     human_accuracy: float
@@ -22,19 +24,19 @@ class GameState:
     """Share of (gold, fresh sample) pairs in which gold has the higher reward; a tie is wrong."""
 
     gold_accuracy_se: float
-    """Clustered by query."""
+    """Standard error of that share, clustered by query."""
 
     margin: float
     """Mean reward of gold minus that of a fresh sample, reward units."""
 
     margin_se: float
-    """Clustered by query."""
+    """Standard error of the margin, clustered by query."""
 
     ece: float
     """Expected calibration error on the human pairs."""
 
     ece_drift: float
-    """The same, minus that of the reward model the game began with."""
+    """The `ece` minus that of the reward model the game began with."""
 
     length_correlation: float
     """Pearson correlation of length (characters) and reward over gold and samples together."""
@@ -47,7 +49,7 @@ class GameState:
     nothing; 0 without such pairs."""
 
     matched_pairs: int
-    """How many they are."""
+    """Number of those pairs."""
 
     verdict: str
     """The state in plain words."""
@@ -65,15 +67,15 @@ def game_state(
     *,
     start_ece: float | None = None,
 ) -> GameState:
-    """Read the state of the game off one reward model's figures, as `reward_figures` measures them.
+    """Return the state of the game from the metrics of one reward model's evaluation.
 
     Args:
-        epoch: the APO epoch; 0 is the state before the game.
-        human: figures on human pairs: `accuracy`, `accuracy_se`, `ece`.
-        fresh: figures on gold (column 0) against fresh samples, never trained on: `accuracy`,
+        epoch: The APO epoch; 0 is the state before the game.
+        human: Metrics on human pairs: `accuracy`, `accuracy_se`, `ece`.
+        fresh: Metrics on gold (column 0) against fresh samples, never trained on: `accuracy`,
             `accuracy_se`, `margin`, `margin_se`, `length_correlation`, `longer_wins`,
             `length_matched`, `length_matched_pairs`.
-        start_ece: calibration error at the start of the game; None: this is the start.
+        start_ece: Calibration error at the start of the game; None where this is the start.
 
     Returns:
         The state with its verdict.
@@ -108,8 +110,8 @@ def verdict(gold_accuracy: float, longer_is_gold: float) -> str:
     """Say in plain words what the accuracy on gold against fresh samples means.
 
     Args:
-        gold_accuracy: share of (gold, fresh sample) pairs that the reward model gets right.
-        longer_is_gold: share of these pairs in which gold is the longer.
+        gold_accuracy: Share of (gold, fresh sample) pairs that the reward model gets right.
+        longer_is_gold: Share of these pairs in which gold is the longer.
 
     Returns:
         One sentence.

@@ -1,6 +1,6 @@
 """The tables of the APO paper, with its column names, from plain numbers.
 
-A figure that nobody measured is said to be missing: without a judge its cells read "no judge".
+A metric that nobody measured is said to be missing: without a judge its cells read "no judge".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class DataCounts:
     """Cleaned training pairs: those of RM_Test."""
 
     rm_train_pairs: int
-    """D_P."""
+    """Pairs that RM_Base is trained on, D_P."""
 
     policy_train_queries: int
     dev_pairs: int
@@ -38,7 +38,7 @@ class DataCounts:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Won, lost and tied, each in [0, 1]."""
+    """Shares of comparisons won, lost and tied, each in [0, 1]."""
 
     win: float
     lose: float
@@ -72,13 +72,13 @@ class RewardModelRow:
 
     name: str
     test_accuracy: float
-    """In [0, 1]."""
+    """Share of the test pairs ranked rightly, in [0, 1]."""
 
     test_ece: float
     dev_accuracy: float
     dev_ece: float
     seen: bool = False
-    """Whether it was trained on the dev pairs, so that its dev figures say little."""
+    """Whether it was trained on the dev pairs, so that its dev metrics say little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +88,14 @@ class MatchRow:
     ours: str
     theirs: str
     verdicts: Mapping[str, Shares]
-    """By who judged: a scorer or `judge`."""
+    """The shares by who judged: a scorer or `judge`."""
 
 
 def table_1(counts: DataCounts) -> Table:
     """Lay out the run's real counts as Table 1 does.
 
     Args:
-        counts: what the data sets hold.
+        counts: What the data sets hold.
 
     Returns:
         The table.
@@ -134,9 +134,9 @@ def table_2(rows: Sequence[PolicyRow], *, scorers: Sequence[str], start: str) ->
     """Lay out the policies' average scores and win rates as Table 2 does.
 
     Args:
-        rows: the policies, in order.
-        scorers: the scorers with a column each, such as RM_All, RM_Test and oracle.
-        start: the name of the policy that the win rates are against.
+        rows: The policies, in order.
+        scorers: The scorers with a column each, such as RM_All, RM_Test and oracle.
+        start: The name of the policy that the win rates are against.
 
     Returns:
         The table; a win rate is one column per scorer and one for the judge.
@@ -169,10 +169,10 @@ def table_3(rows: Sequence[RewardModelRow]) -> Table:
     """Lay out the reward models as Table 3 does.
 
     Args:
-        rows: the reward models, in order.
+        rows: The reward models, in order.
 
     Returns:
-        The table; dev figures of a model that was trained on dev are marked "seen".
+        The table; dev metrics of a model that was trained on dev are marked "seen".
 
     Source:
         Table 3, arXiv 2311.08045 (APO).
@@ -184,7 +184,7 @@ def table_4(rows: Sequence[RewardModelRow]) -> Table:
     """Lay out the reward-model ablations as Table 4 does.
 
     Args:
-        rows: the variants, in order.
+        rows: The variants, in order.
 
     Returns:
         The table.
@@ -199,8 +199,8 @@ def match_table(rows: Sequence[MatchRow], *, scorers: Sequence[str]) -> Table:
     """Lay out who beats whom, as Figures 3 and 4 do.
 
     Args:
-        rows: the match-ups, in order.
-        scorers: the scorers with a column each; the judge has one more.
+        rows: The match-ups, in order.
+        scorers: The scorers with a column each; the judge has one more.
 
     Returns:
         The table.

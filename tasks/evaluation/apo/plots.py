@@ -32,9 +32,9 @@ def score_per_epoch(
     """Draw the average score per epoch (the paper's Figure 5), one panel per scorer.
 
     Args:
-        scores: scorer -> method -> epoch -> average score; epoch 0 is the start.
-        folder: where NAME.png, NAME.svg and NAME.csv go.
-        name: the files' stem.
+        scores: Scorer -> method -> epoch -> average score; epoch 0 is the start.
+        folder: Where NAME.png, NAME.svg and NAME.csv go.
+        name: The files' stem.
 
     Returns:
         The three paths, PNG first.
@@ -62,9 +62,9 @@ def game_plot(
     """Draw the state of the game per epoch: who still tells what apart, by what, and how surely.
 
     Args:
-        games: the states of each player (say the adapted and the fixed reward model), by name.
-        folder: where NAME.png, NAME.svg and NAME.csv go.
-        name: the files' stem.
+        games: The states of each player (say the adapted and the fixed reward model), by name.
+        folder: Where NAME.png, NAME.svg and NAME.csv go.
+        name: The files' stem.
 
     Returns:
         The three paths, PNG first.

@@ -42,8 +42,8 @@ def assemble_apo_report(
     """Write report.md, report.html, report.json, the plots and a CSV behind each.
 
     Args:
-        counts: table1.json of the prepared data.
-        gold: index.json of the gold responses that D_APO is made of.
+        counts: Path of the prepared data's table1.json.
+        gold: Path of index.json of the gold responses that D_APO is made of.
         policies: Output folders of policy evaluations by name.
         reward_models: Output folders of reward-model evaluations by name.
         games: Output folders of evaluations on held-out gold by `EPOCH/ROLE`.
@@ -52,7 +52,7 @@ def assemble_apo_report(
         log: Where the findings are noted.
 
     Returns:
-        Headline figures: score and oracle gap of every contender, accuracy of every reward model.
+        Headline metrics: score and oracle gap of every contender, accuracy of every reward model.
     """
     by_policy = {name: read_json(path / EVALUATION) for name, path in policies.items()}
     by_model = {name: read_json(path / EVALUATION) for name, path in reward_models.items()}
@@ -92,7 +92,7 @@ def game_states(games: Evaluations, reward_models: Evaluations) -> dict[str, lis
     """Turn evaluations on held-out gold into the state of the game, by player.
 
     Args:
-        games: By `EPOCH/ROLE`; roles are base, before and adapted.
+        games: Evaluations by `EPOCH/ROLE`; the roles are base, before and adapted.
         reward_models: Evaluations on human pairs by name.
 
     Returns:

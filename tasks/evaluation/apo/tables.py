@@ -190,16 +190,16 @@ def _length_table(models: Evaluations) -> Table:
     )
     rows = []
     for name, sets in models.items():
-        figures = sets["test"]["figures"]
+        metrics = sets["test"]["figures"]
         rows.append(
             (
                 name,
-                figures["accuracy"],
-                figures["accuracy_se"],
-                figures["longer_wins"],
-                figures["length_matched"],
-                figures["length_matched_pairs"],
-                figures["length_correlation"],
+                metrics["accuracy"],
+                metrics["accuracy_se"],
+                metrics["longer_wins"],
+                metrics["length_matched"],
+                metrics["length_matched_pairs"],
+                metrics["length_correlation"],
             )
         )
     note = "longer wins: the accuracy of always preferring the longer response."
@@ -208,6 +208,6 @@ def _length_table(models: Evaluations) -> Table:
 
 def _shares(by_judge: Mapping[str, Mapping[str, float]]) -> dict[str, Shares]:
     return {
-        judge: Shares(figures["win"], figures["lose"], figures["tie"])
-        for judge, figures in by_judge.items()
+        judge: Shares(metrics["win"], metrics["lose"], metrics["tie"])
+        for judge, metrics in by_judge.items()
     }

@@ -42,7 +42,7 @@ class ExoEntry(FrozenConfig):
     """One contender: a state of a trained policy, or what it is measured against."""
 
     name: str
-    """Of its evaluation among those given to the report."""
+    """Name of its evaluation among those given to the report."""
 
     kind: Kind = "policy"
     """start: the SFT policy. chosen: the chosen responses. best_of_n: picked samples of the start,
@@ -67,7 +67,7 @@ class ExoEntry(FrozenConfig):
     """τ of training and sampling."""
 
     seed: int = 0
-    """Of the branch."""
+    """Seed of the branch."""
 
     step: int = Field(default=0, ge=0)
     """Optimiser steps done; 0 where nothing was trained."""
@@ -85,7 +85,7 @@ class ExoEntry(FrozenConfig):
 
 
 class ExoReportConfig(FrozenConfig):
-    """What the report of the flow `exo` must know beside the metrics."""
+    """What the report of the flow `exo` must know beside the evaluations."""
 
     entries: tuple[ExoEntry, ...]
     """Contenders in the order of the tables; exactly one is the start, one at most is chosen."""
@@ -97,7 +97,7 @@ class ExoReportConfig(FrozenConfig):
     """The judge whose win rates make Tables 1 and 2, the training reward; None for `judge`."""
 
     title: str = "EXO and its baselines"
-    """Of the report."""
+    """Title of the report."""
 
     facts: dict[str, str] = {}
     """What was run, by name: data, supervision, …"""

@@ -97,7 +97,7 @@ def prompt_density(
 
     Args:
         group: M samples of the start with their rewards.
-        start_logps: log π_sft of each sample, nats.
+        start_logps: The log π_sft of each sample, nats.
         policy_logps: The same under each policy, by name.
         config: β and the kernel.
     """

@@ -25,11 +25,11 @@ class FrontierPoint:
     """One checkpoint: how far it went, and what it got there."""
 
     name: str
-    """Of its evaluation."""
+    """Name of its evaluation."""
     series: str
     """Name of the series it belongs to."""
     seed: int
-    """Of the branch."""
+    """Seed of the branch."""
     step: int
     """Optimiser steps, or the N of best-of-N."""
     kl: Estimate

@@ -18,13 +18,13 @@ def best_of_n_kl(n: int) -> float:
     """Return KL(best of n ‖ the sampled policy), which is exact where no two samples tie.
 
     Args:
-        n: samples the best is picked from.
+        n: Number of samples the best is picked from.
 
     Returns:
         log n − (n − 1) / n, nats; an upper bound where samples tie.
 
     Raises:
-        ValueError: if n is below 1.
+        ValueError: If n is below 1.
 
     Source:
         Beirami et al. (2024), arXiv 2401.01879, who show the usual formula to be a bound.
@@ -42,9 +42,9 @@ def best_columns(scores: tuple[float, ...], n: int, most: int) -> list[int]:
     """Return where the highest score of each block of n stands, the first one of a tie.
 
     Args:
-        scores: of one prompt's samples.
-        n: length of a block; what is left over at the end is not used.
-        most: blocks used at most.
+        scores: The scores of one prompt's samples.
+        n: Length of a block; what is left over at the end is not used.
+        most: Number of blocks used at most.
 
     Example:
         >>> best_columns((1.0, 3.0, 2.0, 2.0, 9.0), n=2, most=4)
@@ -59,9 +59,9 @@ def pick_best_groups(responses: Path, config: BestOfN, output: Path, log: Log) -
 
     Args:
         responses: Folder of scored groups.
-        config: N, and blocks used at most.
+        config: How many samples a block has, and how many blocks are used at most.
         output: Receives the groups.
-        log: Is told how many were picked.
+        log: Receives a note of how many were picked.
 
     Returns:
         `kl` (analytic, nats), `prompts`, `responses` and their `mean_score`.

@@ -67,14 +67,14 @@ def preference_accuracy(chosen: Numbers, rejected: Numbers) -> float:
     """Share of pairs in which the chosen response has the higher reward.
 
     Args:
-        chosen: reward of the chosen response. Shape (N,).
-        rejected: reward of the rejected response. Shape (N,).
+        chosen: Reward of the chosen response. Shape (N,).
+        rejected: Reward of the rejected response. Shape (N,).
 
     Returns:
         A share in [0, 1]; a tie counts as wrong; 0 without pairs.
 
     Raises:
-        ValueError: if the shapes differ or a reward is not finite.
+        ValueError: If the shapes differ or a reward is not finite.
 
     Source:
         Section 4.1, arXiv 2311.08045 (APO).
@@ -91,15 +91,15 @@ def expected_calibration_error(chosen: Numbers, rejected: Numbers, *, bins: int 
     """Gap between predicted and observed preference, averaged over bins of the prediction.
 
     Args:
-        chosen: reward of the chosen response. Shape (N,).
-        rejected: reward of the rejected response. Shape (N,).
-        bins: number of equally wide bins of the probability.
+        chosen: Reward of the chosen response. Shape (N,).
+        rejected: Reward of the rejected response. Shape (N,).
+        bins: Number of equally wide bins of the probability.
 
     Returns:
         sum_b |D_b| / N |o_b - e_b| over both orders of every pair, in [0, 1]; 0 without pairs.
 
     Raises:
-        ValueError: if the shapes differ, a reward is not finite or bins is below 1.
+        ValueError: If the shapes differ, a reward is not finite or bins is below 1.
 
     Source:
         Eq. 19, arXiv 2311.08045 (APO), with |D_b| / N where |D_b| / B is printed by mistake.
@@ -117,15 +117,15 @@ def calibration_report(chosen: Numbers, rejected: Numbers, *, bins: int = 10) ->
     """Measure accuracy and calibration of rewards on human pairs, both orders of each counted.
 
     Args:
-        chosen: reward of the chosen response. Shape (N,).
-        rejected: reward of the rejected response. Shape (N,).
-        bins: number of equally wide bins of the probability.
+        chosen: Reward of the chosen response. Shape (N,).
+        rejected: Reward of the rejected response. Shape (N,).
+        bins: Number of equally wide bins of the probability.
 
     Returns:
         The errors and the bins they come from; all zeros without pairs.
 
     Raises:
-        ValueError: if the shapes differ, a reward is not finite or bins is below 1.
+        ValueError: If the shapes differ, a reward is not finite or bins is below 1.
 
     Source:
         Eq. 2 and 19, arXiv 2311.08045 (APO).

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tasks.evaluation.metrics.estimates import Numbers
 
 OPTIMAL = "optimal"
-"""What the optimal policy is called beside the learned ones."""
+"""Name of the optimal policy among those of the learned ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def log_weights(log_ratios: Numbers) -> np.ndarray:
     """Return the logs of self-normalised importance weights.
 
     Args:
-        log_ratios: log π_θ(y|x) − log π_sft(y|x) of samples of π_sft, or r(x, y) / β for the
+        log_ratios: Of each sample of π_sft, log π_θ(y|x) − log π_sft(y|x), or r(x, y) / β for the
             optimal policy. Shape (M,).
 
     Returns:
@@ -61,7 +61,7 @@ def silverman(values: Numbers) -> float:
     """Return Silverman's bandwidth 0.9 · min(s, IQR / 1.34) · M^(−1/5).
 
     Args:
-        values: where the samples lie. Shape (M,).
+        values: Where the samples lie. Shape (M,).
 
     Returns:
         The kernel's standard deviation in the values' unit, at least 1e-3.
@@ -82,10 +82,10 @@ def kernel_density(
     """Return a weighted Gaussian kernel density.
 
     Args:
-        grid: where it is evaluated. Shape (G,).
-        values: where the samples lie. Shape (M,).
-        weights: of the samples, adding up to 1. Shape (M,).
-        bandwidth: the kernel's standard deviation.
+        grid: Where it is evaluated. Shape (G,).
+        values: Where the samples lie. Shape (M,).
+        weights: The samples' weights, adding up to 1. Shape (M,).
+        bandwidth: The kernel's standard deviation.
 
     Returns:
         The density per unit of `values`. Shape (G,).
@@ -99,9 +99,9 @@ def weight_distance(learned: np.ndarray, optimal: np.ndarray, densities: Densiti
     """Compare a learned policy with the optimal one.
 
     Args:
-        learned: log weights. Shape (M,).
-        optimal: likewise.
-        densities: of both.
+        learned: Log weights of the learned policy. Shape (M,).
+        optimal: Log weights of the optimal policy. Shape (M,).
+        densities: The kernel densities of both policies.
     """
     return Distance(
         reverse_kl=_kl(learned, optimal),
@@ -118,9 +118,9 @@ class Densities:
     grid: np.ndarray
     """Values of log π_sft(y|x), nats, evenly spaced. Shape (G,)."""
     learned: np.ndarray
-    """Shape (G,)."""
+    """The learned policy's density on the grid. Shape (G,)."""
     optimal: np.ndarray
-    """Shape (G,)."""
+    """The optimal policy's density on the grid. Shape (G,)."""
 
     def divergence(self) -> float:
         """Return KL(learned ‖ optimal) of the two, each normalised on the grid, nats."""
@@ -130,13 +130,13 @@ class Densities:
 
 
 def density_ratio(density: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Return a density over the start's; both come from the same kernel on the same samples.
+    """Return the ratio of a policy's density to the start's, from one kernel on the same samples.
 
     So the ratio is a local mean of M · weight, between the least and the largest of them.
 
     Args:
-        density: of a policy. Shape (G,).
-        start: the start's. Shape (G,).
+        density: The density of a policy. Shape (G,).
+        start: The density of the start. Shape (G,).
     """
     tiny = np.finfo(np.float64).tiny
     return np.asarray(density / np.maximum(start, tiny))

@@ -31,7 +31,7 @@ class Estimate:
     """The mean; 0 over an empty set."""
 
     standard_error: float
-    """Of the mean; 0 when there are fewer than two independent observations, where it is
+    """The standard error of the mean; 0 where fewer than two independent observations leave it
     unknown."""
 
     count: int
@@ -50,7 +50,7 @@ def as_floats(values: Numbers) -> np.ndarray:
     """Return a flat or nested sequence, an array or a tensor (any dtype, device) as float64.
 
     Args:
-        values: the numbers. Any rectangular shape.
+        values: The numbers. Any rectangular shape.
 
     Returns:
         A float64 array of the same shape; the input stays as it is.
@@ -64,14 +64,14 @@ def pair_of(first: Numbers, second: Numbers) -> tuple[np.ndarray, np.ndarray]:
     """Return two equally long columns of finite numbers as float64.
 
     Args:
-        first: one number per pair. Shape (N,), or () for one pair.
-        second: likewise.
+        first: One number per pair. Shape (N,), or () for one pair.
+        second: The other number of each pair. Shape (N,), or ().
 
     Returns:
         Both as arrays of shape (N,).
 
     Raises:
-        ValueError: if the shapes differ or are not one-dimensional, or a number is nan or infinite.
+        ValueError: If the shapes differ or are not one-dimensional, or a number is nan or infinite.
     """
     a, b = np.atleast_1d(as_floats(first)), np.atleast_1d(as_floats(second))
     if a.shape != b.shape or a.ndim != 1:
@@ -87,7 +87,7 @@ def mean_estimate(values: Numbers) -> Estimate:
     """Return the mean of independent observations.
 
     Args:
-        values: one number per observation. Shape (N,).
+        values: One number per observation. Shape (N,).
 
     Returns:
         The mean with the standard error s / sqrt(N).
@@ -100,10 +100,10 @@ def mean_estimate(values: Numbers) -> Estimate:
 
 
 def clustered_mean(groups: Grouped) -> Estimate:
-    """Return the mean over all observations, with an error that knows they come in clusters.
+    """Return the mean over all observations, with an error for clusters of them.
 
     Args:
-        groups: the observations of each prompt; groups may differ in length or be empty.
+        groups: The observations of each prompt; groups may differ in length or be empty.
 
     Returns:
         The mean over observations; `count` is the number of prompts that have any.
@@ -125,7 +125,7 @@ def over_seeds(estimates: Sequence[Estimate]) -> Estimate:
     """Return the mean over the seeds of a branch, whose test prompts are the same.
 
     Args:
-        estimates: of each seed, with its error over prompts. At least one.
+        estimates: One estimate per seed, with its error over prompts. At least one.
 
     Returns:
         The mean; its squared error is the seeds' s² / n and, as prompts in common do not average

@@ -1,4 +1,4 @@
-"""What a judge's scores say beside their mean: the share it would call good, and their spread."""
+"""Two metrics of a judge's scores beside their mean: the share it calls good, and their spread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def classifier_accuracy(scores: Grouped) -> Estimate:
     """Return the mean probability that a classifier gives its positive class.
 
     Args:
-        scores: log-odds of each completion of each prompt, nats. P lists.
+        scores: Log-odds of each completion of each prompt, nats. P lists.
 
     Returns:
         The mean of σ(score) over completions, in [0, 1], with an error clustered by prompt.
@@ -36,8 +36,8 @@ def mean_spread(scores: Grouped) -> Estimate:
     """Return the standard deviation of a prompt's scores, averaged over prompts.
 
     Args:
-        scores: of each completion of each prompt, reward units. P lists; a prompt with a single
-            completion has no spread and is left out.
+        scores: Scores of each completion of each prompt, reward units. P lists; a prompt with a
+            single completion has no spread and is left out.
 
     Returns:
         The mean over prompts of s with K − 1 in its denominator; 0 without such prompts.

@@ -20,15 +20,15 @@ def kl_to_reference(policy_logps: Grouped, reference_logps: Grouped) -> Estimate
     A single estimate can fall below 0 by chance; the divergence cannot.
 
     Args:
-        policy_logps: log pi(y|x) of each completion of each prompt, nats, at the temperature the
-            completions were sampled at. P lists.
-        reference_logps: the same completions under the reference, at the same temperature.
+        policy_logps: The log pi(y|x) of each completion of each prompt, nats, at the temperature
+            the completions were sampled at. P lists.
+        reference_logps: The same completions under the reference, at the same temperature.
 
     Returns:
         The mean of log pi - log pi_ref over completions, nats, with an error clustered by prompt.
 
     Raises:
-        ValueError: if the two sides do not hold the same completions.
+        ValueError: If the two sides do not hold the same completions.
 
     Source:
         Section 5.1, arXiv 2402.00856 (EXO).

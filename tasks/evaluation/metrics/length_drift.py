@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
-    """What a policy's completions look like, apart from what they say."""
+class LengthDrift:
+    """How long a policy's completions are, how they end, and whether reward goes with length."""
 
     length: Estimate
     """Mean tokens of a completion, with an error clustered by prompt."""
@@ -38,24 +38,25 @@ class Habits:
         }
 
 
-def habits(
+def length_drift(
     lengths: Grouped, ended: Sequence[Sequence[bool]], rewards: Grouped | None = None
-) -> Habits:
+) -> LengthDrift:
     """Measure the length, the endings and the length–reward correlation of completions.
 
     Args:
-        lengths: tokens of each completion of each prompt. P lists.
-        ended: whether that completion ended by itself.
-        rewards: the reward of that completion; None where nobody scored it (correlation 0).
+        lengths: Tokens of each completion of each prompt. P lists.
+        ended: Whether that completion ended by itself.
+        rewards: The reward of that completion; None where nobody scored it (correlation 0).
 
     Returns:
         The means over completions and the correlation.
 
     Raises:
-        ValueError: if the lists do not hold the same completions.
+        ValueError: If the lists do not hold the same completions.
 
     Example:
-        >>> habits([[2, 4], [6]], [[True, True], [False]], [[0.0, 1.0], [2.0]]).metrics()["length"]
+        >>> drift = length_drift([[2, 4], [6]], [[True, True], [False]], [[0.0, 1.0], [2.0]])
+        >>> drift.length.value
         4.0
     """
     scored = lengths if rewards is None else rewards
@@ -65,15 +66,15 @@ def habits(
         totals = ", ".join(f"{name} {sum(size)}" for name, size in sizes.items())
         raise ValueError(f"expected the same completions everywhere, got {totals}")
     correlation = 0.0 if rewards is None else pearson(_flat(lengths), _flat(rewards))
-    return Habits(clustered_mean(lengths), clustered_mean(ended), correlation)
+    return LengthDrift(clustered_mean(lengths), clustered_mean(ended), correlation)
 
 
 def pearson(first: Numbers, second: Numbers) -> float:
     """Pearson correlation of two columns.
 
     Args:
-        first: one number per observation. Shape (N,).
-        second: likewise.
+        first: One number per observation. Shape (N,).
+        second: The other number of each observation. Shape (N,).
 
     Returns:
         A number in [-1, 1]; 0 when a column is constant or has fewer than two entries.

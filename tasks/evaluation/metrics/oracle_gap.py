@@ -1,4 +1,4 @@
-"""Against a known best: how much of what could be gained has been gained."""
+"""The oracle gap: how much of the reward that could be gained over the start was gained."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ class GapClosed:
 def gap_closed(
     start: Grouped, policy: Grouped, best: Numbers, *, seed: int = 0, resamples: int = 2000
 ) -> GapClosed:
-    """Measure the policy between its start and the best achievable oracle reward.
+    """Measure how far a policy got from its start to the best achievable oracle reward.
 
     Args:
-        start: oracle rewards of the start's completions of each prompt. P lists, none empty.
-        policy: the same for the policy, prompts in the same order.
-        best: best achievable oracle reward of each prompt. Shape (P,).
-        seed: of the private generator behind the interval.
-        resamples: bootstrap samples of the prompts.
+        start: Oracle rewards of the start's completions of each prompt. P lists, none empty.
+        policy: Oracle rewards of the policy's completions, prompts in the same order.
+        best: Best achievable oracle reward of each prompt. Shape (P,).
+        seed: Seed of the private generator behind the interval.
+        resamples: Number of bootstrap samples of the prompts.
 
     Returns:
         The share with its interval, and the three mean rewards it comes from.
 
     Raises:
-        ValueError: if the three do not cover the same number of prompts, or there is none.
+        ValueError: If the three do not cover the same number of prompts, or there is none.
 
     Example:
         >>> gap_closed([[0.0], [0.0]], [[0.5], [0.5]], [1.0, 1.0]).share

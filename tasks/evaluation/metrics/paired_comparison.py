@@ -26,7 +26,7 @@ class JudgeComparison:
     ours: float
     """Our mean score, reward units."""
     theirs: float
-    """Theirs."""
+    """Their mean score, reward units."""
     difference: float
     """Mean over prompts of our mean score minus theirs."""
     interval: Interval
@@ -59,16 +59,16 @@ def compare_prompts(
 
     Args:
         ours: `per_prompt` of our evaluation: `scores` by judge, by prompt id.
-        theirs: likewise.
-        judges: those whose scores mean the same on both sides.
-        seed: of the bootstrap.
-        resamples: bootstrap samples of the prompts.
+        theirs: `per_prompt` of the other policy's evaluation.
+        judges: Those whose scores mean the same on both sides.
+        seed: Seed of the bootstrap.
+        resamples: Number of bootstrap samples of the prompts.
 
     Returns:
         One comparison per judge.
 
     Raises:
-        ValueError: if they share no prompt.
+        ValueError: If they share no prompt.
     """
     shared = [key for key in ours if key in theirs]
     if not shared:

@@ -51,18 +51,18 @@ def preference_report(
     """Compare rewards and lengths with the annotators' choices.
 
     Args:
-        chosen: reward of the chosen response. Shape (N,).
-        rejected: reward of the rejected response. Shape (N,).
-        chosen_lengths: length of the chosen response, in any unit. Shape (N,).
-        rejected_lengths: length of the rejected response, in the same unit. Shape (N,).
-        tolerance: a pair is length-matched if its lengths differ by at most this share of the
+        chosen: Reward of the chosen response. Shape (N,).
+        rejected: Reward of the rejected response. Shape (N,).
+        chosen_lengths: Length of the chosen response, in any unit. Shape (N,).
+        rejected_lengths: Length of the rejected response, in the same unit. Shape (N,).
+        tolerance: A pair is length-matched if its lengths differ by at most this share of the
             longer one.
 
     Returns:
         The three accuracies, each with its binomial standard error, and the share of ties.
 
     Raises:
-        ValueError: if the columns differ in length or hold numbers that are not finite.
+        ValueError: If the columns differ in length or hold numbers that are not finite.
 
     Example:
         >>> report = preference_report([1.0, 1.0], [0.0, 2.0], [10, 5], [10, 9])
@@ -85,7 +85,7 @@ def share(hits: Numbers) -> Estimate:
     """Return the share of true values with its binomial standard error.
 
     Args:
-        hits: one truth value per independent observation. Shape (N,).
+        hits: One truth value per independent observation. Shape (N,).
 
     Returns:
         The share and sqrt(p (1 - p) / N); zeros over an empty set.

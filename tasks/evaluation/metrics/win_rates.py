@@ -45,17 +45,17 @@ def win_rates(ours: Grouped, theirs: Grouped, *, seed: int = 0, resamples: int =
     """Compare every completion of ours with every one of theirs, prompt by prompt.
 
     Args:
-        ours: scores of our completions of each prompt. P lists, of any length above 0.
-        theirs: scores of the opponent's completions of the same prompts, in the same order.
-        seed: of the private generator behind the intervals.
-        resamples: bootstrap samples of the prompts.
+        ours: Scores of our completions of each prompt. P lists, of any length above 0.
+        theirs: Scores of the opponent's completions of the same prompts, in the same order.
+        seed: Seed of the private generator behind the intervals.
+        resamples: Number of bootstrap samples of the prompts.
 
     Returns:
         The mean over prompts of the shares won, lost and tied, which add up to 1; zeros without
         prompts.
 
     Raises:
-        ValueError: if the prompts do not match or one has no completion.
+        ValueError: If the prompts do not match or one has no completion.
 
     Source:
         Appendix C, arXiv 2402.00856 (EXO): all combinations of the two policies' completions.
@@ -79,12 +79,13 @@ def win_shares(ours: Grouped, theirs: Grouped) -> list[tuple[float, float, float
 
 
 def win_rates_of_shares(shares: Grouped, *, seed: int = 0, resamples: int = 2000) -> WinRates:
-    """Summarise shares already known per prompt, for example a judge's verdicts.
+    """Return win rates from shares that are known per prompt, for example a judge's verdicts.
 
     Args:
-        shares: won, lost and tied of each prompt, each in [0, 1]; a verdict is (1, 0, 0) and so on.
-        seed: of the private generator behind the intervals.
-        resamples: bootstrap samples of the prompts.
+        shares: Share won, lost and tied of each prompt, each in [0, 1]; a verdict is (1, 0, 0),
+            (0, 1, 0) or (0, 0, 1).
+        seed: Seed of the private generator behind the intervals.
+        resamples: Number of bootstrap samples of the prompts.
 
     Returns:
         The means over prompts with their intervals; zeros without prompts.
@@ -107,14 +108,14 @@ def paired_difference(ours: Grouped, theirs: Grouped) -> Estimate:
     """Mean over prompts of our mean score minus theirs.
 
     Args:
-        ours: scores of our completions of each prompt. P lists, of any length above 0.
-        theirs: scores of the opponent's completions of the same prompts, in the same order.
+        ours: Scores of our completions of each prompt. P lists, of any length above 0.
+        theirs: Scores of the opponent's completions of the same prompts, in the same order.
 
     Returns:
         The mean difference in score units, with the standard error over prompts.
 
     Raises:
-        ValueError: if the prompts do not match or one has no completion.
+        ValueError: If the prompts do not match or one has no completion.
 
     Example:
         >>> paired_difference([[1.0, 3.0], [5.0]], [[1.0], [4.0]])

@@ -52,7 +52,7 @@ class Example:
 
     prompt: str
     outputs: Mapping[str, str]
-    """By model, for example start, baseline and APO."""
+    """The outputs by model, for example start, baseline and APO."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +64,27 @@ class Report:
     """What was run: flow, configuration digest, seed, data version, …"""
 
     findings: Sequence[str] = ()
-    """The headline figures and warnings, a sentence each."""
+    """The headline results and warnings, a sentence each."""
 
     tables: Sequence[Table] = ()
     plots: Sequence[Plot] = ()
     examples: Sequence[Example] = ()
     numbers: Mapping[str, Any] = field(default_factory=dict)
-    """Further figures for report.json alone: plain and finite."""
+    """Further numbers for report.json alone: plain and finite."""
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
     """Write report.md, report.json and report.html, and a CSV for every table.
 
     Args:
-        report: what to say.
-        folder: where the files go; the plots already lie in it.
+        report: What to say.
+        folder: Where the files go; the plots already lie in it.
 
     Returns:
         The paths written, the three reports first.
 
     Raises:
-        TypeError: if a number is nan or infinite; JSON has no such number.
+        TypeError: If a number is nan or infinite; JSON has no such number.
     """
     folder = Path(folder)
     paths = [folder / f"report.{kind}" for kind in ("md", "json", "html")]
@@ -101,8 +101,8 @@ def to_plain(report: Report, folder: Path) -> dict[str, Any]:
     """Return the report as plain values, for report.json.
 
     Args:
-        report: what to say.
-        folder: where the report lies; plots are named relative to it.
+        report: What to say.
+        folder: Where the report lies; plots are named relative to it.
 
     Returns:
         A dict of dicts, lists, strings and numbers.
@@ -128,8 +128,8 @@ def render_markdown(report: Report, folder: Path) -> str:
     """Return the report as markdown.
 
     Args:
-        report: what to say.
-        folder: where the report lies; plots are linked relative to it.
+        report: What to say.
+        folder: Where the report lies; plots are linked relative to it.
 
     Returns:
         The text.
@@ -163,7 +163,7 @@ def render_html(report: Report) -> str:
     """Return the report as one self-contained page: no scripts, nothing loaded from elsewhere.
 
     Args:
-        report: what to say.
+        report: What to say.
 
     Returns:
         The page; every text in it is escaped, plots are embedded as images.

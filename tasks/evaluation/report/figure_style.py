@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers; markers carry the same.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""One per line, by its number; they begin again after the last."""
+"""The colour of each line of a plot, by its number; they begin again after the last."""
 MARKERS = "osD^vPX"
-"""Likewise."""
+"""The marker of each line, by its number."""
 GREY = "#6b6b6b"
 STYLE: Any = {
     "axes.axisbelow": True,
@@ -46,8 +46,8 @@ def shared_legend(figure: Figure, panels: Sequence[Axes]) -> None:
     """Draw one legend for all panels, below them, so that it never covers a line.
 
     Args:
-        figure: from `new_figure`.
-        panels: its axes; a label that several of them have is shown once.
+        figure: The figure, from `new_figure`.
+        panels: The figure's axes; a label that several of them have is shown once.
     """
     entries = {
         label: handle
@@ -70,15 +70,15 @@ def new_figure(
     """Open a figure with a panel per entry, in our style, bound to no display.
 
     Args:
-        panels: at least one; only their number counts.
-        panel: width and height of one, inches.
-        columns: panels side by side at most.
+        panels: The panels, at least one; only their number counts.
+        panel: Width and height of one panel, inches.
+        columns: How many panels stand side by side at most.
 
     Yields:
         The figure and one axes per entry.
 
     Raises:
-        ValueError: if there is nothing to draw.
+        ValueError: If there is nothing to draw.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -102,10 +102,10 @@ def save_figure(
     """Render into memory and let the store write: PNG, SVG and the numbers.
 
     Args:
-        figure: from `new_figure`, inside its block.
-        folder: where NAME.png, NAME.svg and NAME.csv go.
-        name: the files' stem.
-        rows: the numbers; all rows have the keys of the first.
+        figure: The figure, from `new_figure`, inside its block.
+        folder: Where NAME.png, NAME.svg and NAME.csv go.
+        name: The files' stem.
+        rows: The numbers; all rows have the keys of the first.
 
     Returns:
         The three paths, PNG first.

@@ -27,9 +27,9 @@ def reliability_diagram(
     """Draw predicted against observed preference, one panel per reward model.
 
     Args:
-        reports: the calibration of each reward model, by the title of its panel. At least one.
-        folder: where NAME.png, NAME.svg and NAME.csv go.
-        name: the files' stem.
+        reports: The calibration of each reward model, by the title of its panel. At least one.
+        folder: Where NAME.png, NAME.svg and NAME.csv go.
+        name: The files' stem.
 
     Returns:
         The three paths, PNG first.

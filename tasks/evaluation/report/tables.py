@@ -48,7 +48,7 @@ def shown(table: Table) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows as text, for example for a rich table.
 
     Args:
-        table: the table.
+        table: The table.
 
     Returns:
         The column names, and per row one string per column; a missing cell is a dash.
@@ -67,7 +67,7 @@ def to_markdown(table: Table) -> str:
     Cells are escaped: a name that holds HTML or a bar stays text.
 
     Args:
-        table: the table.
+        table: The table.
 
     Returns:
         The text, ending in a newline.
@@ -92,7 +92,7 @@ def to_csv(table: Table) -> str:
     """Return the table as CSV with unrounded numbers; a missing cell is empty.
 
     Args:
-        table: the table.
+        table: The table.
 
     Returns:
         The text, lines ending in a newline.
@@ -104,7 +104,7 @@ def to_json(table: Table) -> dict[str, object]:
     """Return the table as plain values.
 
     Args:
-        table: the table.
+        table: The table.
 
     Returns:
         Title, note, column names and rows of raw cells.
@@ -121,8 +121,8 @@ def csv_text(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return comma-separated text with a header line.
 
     Args:
-        header: column names.
-        rows: cells; None is written as nothing.
+        header: Column names.
+        rows: Cells; None is written as nothing.
 
     Returns:
         The text, lines ending in a newline.
@@ -138,7 +138,7 @@ def escape_markdown(text: str) -> str:
     """Make a string safe inside one markdown line or cell.
 
     Args:
-        text: anything, also model output.
+        text: Anything, also model output.
 
     Returns:
         One line that renders as the text itself: no HTML, no links, no cell borders.

@@ -37,9 +37,9 @@ def lineage_page(graph: Graph, focus: str, *, link: Link = symbolic_link) -> str
     """Draw a graph.
 
     Args:
-        graph: what to show, all of it.
-        focus: id of the node that the page is about.
-        link: where a node's page in MLflow is.
+        graph: What to show, all of it.
+        focus: Id of the node that the page is about.
+        link: Where a node's page in MLflow is.
 
     Returns:
         One HTML page without any external resource.

@@ -24,9 +24,9 @@ class Subject:
     """What a page shows; nodes are numbered, for names may hold anything.
 
     Args:
-        graph: what to show, all of it.
-        focus: id of the node that the page is about.
-        link: where a node's page in MLflow is.
+        graph: What to show, all of it.
+        focus: Id of the node that the page is about.
+        link: Where a node's page in MLflow is.
     """
 
     def __init__(self, graph: Graph, focus: str, link: Link) -> None:

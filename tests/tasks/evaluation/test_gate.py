@@ -61,7 +61,7 @@ def test_all_criteria_must_hold_and_the_evidence_says_which_does_not(tmp_path: P
 def test_what_was_not_measured_does_not_hold() -> None:
     figures = {"win_rate": 0.9, "win_rate_low": 0.8, "win_rate_high": 1.0, "ece": 0.1}
     kl = criteria_of(figures, check(max_kl=3.0))[-1]
-    assert kl.holds is False and kl.figure == "not measured"
+    assert kl.holds is False and kl.found == "not measured"
     assert criteria_of(figures, check(min_win_rate=None))[0].holds is None
 
 

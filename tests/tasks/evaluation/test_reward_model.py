@@ -13,7 +13,7 @@ from tasks.data.files import write_groups
 from tasks.data.groups import Group
 from tasks.evaluation import reward_model
 from tasks.evaluation.config import RewardModelEvaluation
-from tasks.evaluation.reward_model import figures_of, measure_reward_model, take_apart
+from tasks.evaluation.reward_model import measure_reward_model, metrics_of, take_apart
 from tasks.models.scoring.config import ScoringConfig
 from tasks.settings.errors import RecordError
 from tasks.settings.log import NullLog
@@ -40,21 +40,21 @@ def test_column_0_against_each_further_column() -> None:
 
 
 def test_figures_by_hand() -> None:
-    report, found = figures_of(take_apart(GROUPS), bins=10)
-    figures = found["figures"]
-    assert figures["pairs"] == 4
-    assert figures["accuracy"] == 0.5  # a tie is wrong
-    assert figures["ties"] == 0.25
-    assert figures["margin"] == 0.25
-    assert figures["longer_wins"] == 0.5
-    assert (figures["length_matched"], figures["length_matched_pairs"]) == (0.0, 1.0)
+    report, found = metrics_of(take_apart(GROUPS), bins=10)
+    metrics = found["figures"]
+    assert metrics["pairs"] == 4
+    assert metrics["accuracy"] == 0.5  # a tie is wrong
+    assert metrics["ties"] == 0.25
+    assert metrics["margin"] == 0.25
+    assert metrics["longer_wins"] == 0.5
+    assert (metrics["length_matched"], metrics["length_matched_pairs"]) == (0.0, 1.0)
     # By prompt: accuracy deviates by 1/2, -1/2 - 1/2, 1/2; the margin by 3/4, -5/4 - 1/4, 3/4.
-    assert figures["accuracy_se"] == pytest.approx((3 / 2 * 1.5) ** 0.5 / 4)
-    assert figures["margin_se"] == pytest.approx((3 / 2 * 3.375) ** 0.5 / 4)
+    assert metrics["accuracy_se"] == pytest.approx((3 / 2 * 1.5) ** 0.5 / 4)
+    assert metrics["margin_se"] == pytest.approx((3 / 2 * 3.375) ** 0.5 / 4)
     # Two sure ones right and one wrong at sigmoid(1), one undecided.
     sure = 1 / (1 + exp(-1))
     brier = (2 * (1 - sure) ** 2 + sure**2 + 0.25) / 4
-    assert figures["brier"] == pytest.approx(brier)
+    assert metrics["brier"] == pytest.approx(brier)
     assert found["margins"] == [[1.0], [-1.0, 0.0], [1.0]]
     assert len(found["bins"]) == len(report.bins) == 10
     assert sum(one["count"] for one in found["bins"]) == 8

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.data.groups import Group
 from tasks.evaluation.apo.game import game_state, verdict
-from tasks.evaluation.reward_model import figures_of, take_apart
+from tasks.evaluation.reward_model import metrics_of, take_apart
 
 
 def measured(*rows: tuple[tuple[float, ...], tuple[int, ...]]) -> dict[str, float]:
@@ -17,8 +17,8 @@ def measured(*rows: tuple[tuple[float, ...], tuple[int, ...]]) -> dict[str, floa
         Group((), tuple("x" * length for length in lengths), scores, id=str(number))
         for number, (scores, lengths) in enumerate(rows)
     ]
-    figures: dict[str, Any] = figures_of(take_apart(groups), 10)[1]["figures"]
-    return figures
+    metrics: dict[str, Any] = metrics_of(take_apart(groups), 10)[1]["figures"]
+    return metrics
 
 
 HUMAN = measured(((1.0, 0.0), (3, 3)), ((0.0, 1.0), (3, 3)))

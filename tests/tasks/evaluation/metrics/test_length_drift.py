@@ -1,16 +1,16 @@
-"""Habits and their drift."""
+"""Lengths, endings and the length–reward correlation."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tasks.evaluation.metrics.length_drift import habits, pearson
+from tasks.evaluation.metrics.length_drift import length_drift, pearson
 
 
 def test_habits_by_hand() -> None:
     """Lengths 2, 4, 6: mean 4; two of three ended; rewards fall as lengths grow: -1."""
-    seen = habits([[2, 4], [6]], [[True, True], [False]], [[3.0, 2.0], [1.0]])
+    seen = length_drift([[2, 4], [6]], [[True, True], [False]], [[3.0, 2.0], [1.0]])
     assert seen.length.value == 4
     assert seen.ended.value == pytest.approx(2 / 3)
     assert seen.length_reward_correlation == pytest.approx(-1)
@@ -24,4 +24,4 @@ def test_pearson_agrees_with_numpy() -> None:
 
 def test_lists_must_hold_the_same_completions() -> None:
     with pytest.raises(ValueError, match="lengths 2, ended 1"):
-        habits([[1, 2]], [[True]])
+        length_drift([[1, 2]], [[True]])
