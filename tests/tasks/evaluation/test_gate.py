@@ -1,4 +1,4 @@
-"""The gate: figures worked out by hand against its criteria."""
+"""The gate: metrics worked out by hand against its criteria."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def judged(tmp_path: Path, mine: list[list[float]], theirs: list[list[float]], *
 
 def test_ties_count_half(tmp_path: Path) -> None:
     """Won, lost, tied, won: (1 + 0 + ½ + 1) / 4 = 0.625."""
-    figures = judged(tmp_path, [[2.0], [0.0], [1.0], [3.0]], [[1.0], [1.0], [1.0], [1.0]])
-    assert figures["win_rate"] == pytest.approx(0.625)
-    assert figures["win_rate_low"] < 0.5 < figures["win_rate_high"]
-    assert (figures["holds"], figures["prompts"], figures["ece"]) == (0.0, 4.0, 0.08)
+    metrics = judged(tmp_path, [[2.0], [0.0], [1.0], [3.0]], [[1.0], [1.0], [1.0], [1.0]])
+    assert metrics["win_rate"] == pytest.approx(0.625)
+    assert metrics["win_rate_low"] < 0.5 < metrics["win_rate_high"]
+    assert (metrics["holds"], metrics["prompts"], metrics["ece"]) == (0.0, 4.0, 0.08)
 
 
 def test_the_champion_does_not_beat_itself(tmp_path: Path) -> None:
     same = [[float(n)] for n in range(20)]
-    figures = judged(tmp_path, same, same)
-    assert figures["win_rate"] == figures["win_rate_low"] == 0.5
-    assert figures["holds"] == 0.0
+    metrics = judged(tmp_path, same, same)
+    assert metrics["win_rate"] == metrics["win_rate_low"] == 0.5
+    assert metrics["holds"] == 0.0
 
 
 def test_all_criteria_must_hold_and_the_evidence_says_which_does_not(tmp_path: Path) -> None:
@@ -59,10 +59,10 @@ def test_all_criteria_must_hold_and_the_evidence_says_which_does_not(tmp_path: P
 
 
 def test_what_was_not_measured_does_not_hold() -> None:
-    figures = {"win_rate": 0.9, "win_rate_low": 0.8, "win_rate_high": 1.0, "ece": 0.1}
-    kl = criteria_of(figures, check(max_kl=3.0))[-1]
+    metrics = {"win_rate": 0.9, "win_rate_low": 0.8, "win_rate_high": 1.0, "ece": 0.1}
+    kl = criteria_of(metrics, check(max_kl=3.0))[-1]
     assert kl.holds is False and kl.found == "not measured"
-    assert criteria_of(figures, check(min_win_rate=None))[0].holds is None
+    assert criteria_of(metrics, check(min_win_rate=None))[0].holds is None
 
 
 def test_a_judge_who_scored_nothing_is_named(tmp_path: Path) -> None:
