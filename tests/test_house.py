@@ -41,10 +41,17 @@ def test_every_package_is_listed_and_nothing_else() -> None:
 
 
 def test_every_file_beside_the_code_is_package_data() -> None:
-    patterns = PROJECT["tool"]["setuptools"]["package-data"]["flows"]
-    shipped = {path for pattern in patterns for path in (ROOT / "flows").glob(pattern)}
-    others = {path for path in (ROOT / "flows").rglob("*") if path.is_file()}
-    assert shipped == {path for path in others if path.suffix not in (".py", ".pyc")}
+    listed = PROJECT["tool"]["setuptools"]["package-data"]
+    shipped = {
+        path
+        for package, patterns in listed.items()
+        for pattern in patterns
+        for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
+    files = {path for top in ("flows", "tasks") for path in (ROOT / top).rglob("*")}
+    others = {path for path in files if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert shipped == others
+    assert {path.name.partition(".")[2] for path in others} <= {"yaml", "html.j2"}
 
 
 def test_the_constraints_are_within_the_declared_bounds() -> None:

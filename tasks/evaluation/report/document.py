@@ -10,9 +10,9 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.evaluation.report.tables import (
     Table,
@@ -24,15 +24,8 @@ from tasks.evaluation.report.tables import (
 )
 from tasks.storage.files import write_atomic, write_json
 
-CSS = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#222}
-table{border-collapse:collapse;margin:.5rem 0;font-size:14px;display:block;overflow-x:auto}
-th,td{border-bottom:1px solid #ddd;padding:.25rem .7rem;text-align:left}
-td.n{text-align:right;font-variant-numeric:tabular-nums}
-th{border-bottom:2px solid #888}
-pre{background:#f6f6f6;padding:.6rem;white-space:pre-wrap;overflow-wrap:anywhere;margin:.2rem 0}
-figure{margin:1rem 0}img{max-width:100%}figcaption,.note{color:#555;font-size:13px}
-""".strip()
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,30 +161,21 @@ def render_html(report: Report) -> str:
     Returns:
         The page; every text in it is escaped, plots are embedded as images.
     """
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    parts = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        '<meta name="viewport" content="width=device-width,initial-scale=1">',
-        f"<title>{escape(report.title)}</title><style>{CSS}</style></head><body>",
-        f"<h1>{escape(report.title)}</h1>",
-        _items([f"{name}: {fact}" for name, fact in report.facts.items()]),
-    ]
-    if report.findings:
-        parts += ["<h2>Findings</h2>", _items(report.findings)]
-    if report.tables:
-        parts += ["<h2>Tables</h2>", *(_table(table) for table in report.tables)]
-    if report.plots:
-        parts += ["<h2>Plots</h2>", *(_plot(plot) for plot in report.plots)]
-    if report.examples:
-        parts.append("<h2>Examples</h2>")
-        for number, example in enumerate(report.examples, start=1):
-            parts.append(f"<h3>Prompt {number}</h3><pre>{escape(example.prompt)}</pre>")
-            parts += [
-                f"<h4>{escape(model)}</h4><pre>{escape(output)}</pre>"
-                for model, output in example.outputs.items()
-            ]
-    return "\n".join([*parts, "</body></html>", ""])
+    return _template().render(report=report, shown=shown, image=_image)
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    pages = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return pages.get_template("report.html.j2")
 
 
 def _fenced(text: str) -> list[str]:
@@ -201,35 +185,10 @@ def _fenced(text: str) -> list[str]:
     return [f"{fence}text", text, fence]
 
 
-def _items(texts: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
-
-
-def _table(table: Table) -> str:
-    header, rows = shown(table)
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    body = []
-    for raw, row in zip(table.rows, rows, strict=True):
-        cells = [
-            f'<td class="{"n" if isinstance(cell, int | float) else "t"}">{escape(text)}</td>'
-            for cell, text in zip(raw, row, strict=True)
-        ]
-        body.append(f"<tr>{''.join(cells)}</tr>")
-    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
-    return (
-        f"<h3>{escape(table.title)}</h3><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(body)}</tbody></table>{note}"
-    )
-
-
-def _plot(plot: Plot) -> str:
+def _image(plot: Plot) -> str:
+    """Return a plot's SVG as an address that holds the whole image."""
     svg = next(path for path in map(Path, plot.files) if path.suffix == ".svg")
-    data = base64.b64encode(svg.read_bytes()).decode()
-    image = f'<img alt="{escape(plot.title)}" src="data:image/svg+xml;base64,{data}">'
-    return (
-        f"<figure><h3>{escape(plot.title)}</h3>{image}"
-        f"<figcaption>{escape(plot.caption)}</figcaption></figure>"
-    )
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.read_bytes()).decode()}"
 
 
 def _relative(path: Path, folder: Path) -> str:
