@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from flows.configs.promotion import PromotionConfig
 from flows.registry import find_flow
 from flows.runs.flow_decorator import sparring_flow
 from tasks.decide_promotion import decide_promotion
 from tasks.evaluation.config import GateCheck, GateConfig
-from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import Artifact
 from tasks.stages.runs.aliases import (
@@ -30,28 +30,6 @@ from tasks.stages.runs.aliases import (
 from tasks.stages.runs.context import RunContext, current_run
 from tasks.stages.runs.references import referenced_artifact
 from tasks.storage.home import Home
-
-
-class PromotionConfig(FrozenConfig):
-    """One decision about a candidate."""
-
-    flow: str
-    """Whose models."""
-
-    run: str
-    """The run that made the candidate."""
-
-    candidate: int
-    """Number of the alias record that names it."""
-
-    champion: int = 0
-    """Number of the champion's record that it is compared with; 0 where there is none."""
-
-    gate: GateConfig
-    """What is asked of it."""
-
-    dry_run: bool = False
-    """Gather the evidence and leave the champion as it is."""
 
 
 @sparring_flow
@@ -92,6 +70,7 @@ def gather_evidence(
     }
     opponent, name = basis["start evaluation"], "start"
     if champion is not None:
+        assert entry.judge_champion is not None, "a flow without judges makes no candidates"
         policy = referenced_artifact(
             home,
             champion.models["policy"],

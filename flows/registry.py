@@ -2,58 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.settings.loading import apply_overrides, load_config, validate
 
+if TYPE_CHECKING:
+    from prefect import Flow
+
+    from tasks.stages.artifact import Artifact
+
 CONFIGS = Path(__file__).parent / "configs"
 
 
 class FlowEntry(NamedTuple):
-    """Where a flow and its configuration live; nothing is imported until it is asked for."""
+    """A flow by name; what is heavy is imported only when one of its functions is called."""
 
     name: str
     """What the user types."""
     summary: str
     """One line for `sparring ls flows`."""
-    module: str
-    """Module of the flow; the flow has the flow's name in it."""
-    config: tuple[str, str]
-    """Module and class of its configuration."""
-    preflight: tuple[str, str]
-    """Module and function of what is checked before the first stage of a run."""
-    default: str
+    config_class: Callable[[], type[FrozenConfig]]
+    """Returns the class that checks a configuration."""
+    default: str = ""
     """The config in `flows/configs` that is used when none is given."""
-    judge: tuple[str, str] = ("", "")
-    """Module and function that measures a champion's policy as a candidate's run measured."""
+    judge_champion: Callable[[Artifact, Any, Mapping[str, Artifact]], Artifact] | None = None
+    """Returns the evaluation of a champion's policy, measured as a candidate's run measured: by its
+    config, with what it offered. None: the flow makes no candidates."""
 
-    def flow(self) -> Any:
+    @property
+    def entrypoint(self) -> str:
+        """Where Prefect finds the flow, in the form of its deployments: `flows.apo.apo`."""
+        return f"flows.{self.name}.{self.name}"
+
+    def flow(self) -> Flow[..., Artifact]:
         """Return the Prefect flow."""
-        return getattr(import_module(self.module), self.name)
+        from prefect.flows import load_flow_from_entrypoint
 
-    def check(self, config: FrozenConfig) -> None:
-        """Raise ConfigError if a run with this configuration would fail for a reason known now."""
-        module, name = self.preflight
-        getattr(import_module(module), name)(config)
+        return load_flow_from_entrypoint(self.entrypoint, use_placeholder_flow=False)
 
-    def judge_champion(self, policy: Any, config: FrozenConfig, basis: Mapping[str, Any]) -> Any:
-        """Return the evaluation of a champion's policy by the means of a candidate's run.
 
-        Args:
-            policy: The champion's.
-            config: Of the run that made the candidate.
-            basis: What that run measured with and against, by name.
-        """
-        return getattr(import_module(self.judge[0]), self.judge[1])(policy, config, basis)
+def _apo_config() -> type[FrozenConfig]:
+    from flows.configs.apo import ApoConfig
 
-    def config_class(self) -> type[FrozenConfig]:
-        """Return the class that checks a configuration."""
-        return getattr(import_module(self.config[0]), self.config[1])
+    return ApoConfig
+
+
+def _exo_config() -> type[FrozenConfig]:
+    from flows.configs.exo import ExoConfig
+
+    return ExoConfig
+
+
+def _promotion_config() -> type[FrozenConfig]:
+    from flows.configs.promotion import PromotionConfig
+
+    return PromotionConfig
+
+
+def _judge_apo(policy: Artifact, config: Any, basis: Mapping[str, Artifact]) -> Artifact:
+    from flows.steps.apo_evaluation import judge_champion
+
+    return judge_champion(policy, config, basis)
+
+
+def _judge_exo(policy: Artifact, config: Any, basis: Mapping[str, Artifact]) -> Artifact:
+    from flows.steps.exo_evaluation import judge_champion
+
+    return judge_champion(policy, config, basis)
 
 
 FLOWS = {
@@ -62,20 +81,16 @@ FLOWS = {
         FlowEntry(
             "apo",
             "Adversarial Preference Optimization: the reward model and the policy spar",
-            "flows.apo",
-            ("flows.configs.apo", "ApoConfig"),
-            ("flows.runs.preflight", "check_models"),
+            _apo_config,
             "apo-tiny.yaml",
-            ("flows.steps.apo_evaluation", "judge_champion"),
+            _judge_apo,
         ),
         FlowEntry(
             "exo",
             "Efficient Exact Optimization: exo, dpo, ppo and best-of-N on one frontier",
-            "flows.exo",
-            ("flows.configs.exo", "ExoConfig"),
-            ("flows.runs.preflight", "check_models"),
+            _exo_config,
             "exo-tiny.yaml",
-            ("flows.steps.exo_evaluation", "judge_champion"),
+            _judge_exo,
         ),
     )
 }
@@ -83,16 +98,9 @@ FLOWS = {
 PROMOTION = FlowEntry(
     "promotion",
     "Compares a candidate with the champion and lets the gate decide",
-    "flows.promotion",
-    ("flows.promotion", "PromotionConfig"),
-    ("flows.registry", "nothing_to_check"),
-    "",
+    _promotion_config,
 )
 """Run by `sparring promote` only, so it is in no list; its runs can be shown and resumed."""
-
-
-def nothing_to_check(config: FrozenConfig) -> None:
-    """Find no fault: all that a promotion needs was checked when it was asked for."""
 
 
 def find_flow(name: str) -> FlowEntry:

@@ -127,7 +127,8 @@ def promote_candidate(
     """
     find_flow(flow)
     quiet_prefect()
-    from flows.promotion import PromotionConfig, find_candidate
+    from flows.configs.promotion import PromotionConfig
+    from flows.promotion import find_candidate
 
     home = current_home()
     candidate = find_candidate(home, flow, name)

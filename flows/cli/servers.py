@@ -52,7 +52,7 @@ def bring_up(
     os.environ.update(prefect_environment(home, urls["prefect"]) | mlflow_environment())
     os.environ["MLFLOW_TRACKING_URI"] = urls["mlflow"]
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    from flows.runs.dead_runs import tidy_prefect
+    from flows.servers.dead_runs import tidy_prefect
 
     tidy_prefect(home)
     told, problem = _tell_backlog(mlruns)

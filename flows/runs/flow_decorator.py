@@ -18,9 +18,9 @@ from prefect import Flow, flow
 from prefect.context import FlowRunContext
 
 from flows.placement.dispatcher import placed
-from flows.runs.dead_runs import beat_often, tidy_prefect
 from flows.runs.prefect_pages import name_flow_run, show_report
 from flows.schedule.scheduled_run import is_scheduled, run_scheduled
+from flows.servers.dead_runs import beat_often, tidy_prefect
 from tasks.settings.base import FrozenConfig
 from tasks.settings.loading import dump_config
 from tasks.stages.artifact import Artifact

@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from flows.configs.base import FlowConfig
 from flows.registry import FlowEntry, find_flow
+from flows.runs.preflight import check_models
 from flows.runs.terminal import TerminalSink
 from flows.servers.mlflow_server import mlflow_environment
 from flows.servers.prefect_server import prefect_environment
@@ -93,7 +95,8 @@ def run_flow(
         and all(stage.state == "done" for stage in planned)
     ):
         return Outcome("", result, len(planned), len(planned))
-    entry.check(config)
+    if isinstance(config, FlowConfig):
+        check_models(config)
     sink = TerminalSink(console)
     with (
         prefect_server(home, console),
@@ -150,7 +153,7 @@ def prefect_server(home: Home, console: Console) -> Iterator[str]:
         from prefect.context import refresh_global_settings_context
         from prefect.logging.handlers import APILogHandler
 
-        from flows.runs.dead_runs import tidy_prefect
+        from flows.servers.dead_runs import tidy_prefect
 
         refresh_global_settings_context()
         tidy_prefect(home)

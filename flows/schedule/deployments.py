@@ -25,9 +25,9 @@ from prefect.utilities.urls import url_for
 from flows.configs.base import FlowConfig
 from flows.configs.recurring import ScheduleConfig
 from flows.registry import FlowEntry
-from flows.runs.dead_runs import ensure_automation
 from flows.schedule.scheduled_run import next_instants
 from flows.servers.access import without_passwords
+from flows.servers.dead_runs import ensure_automation
 from flows.servers.prefect_server import HEARTBEAT_SECONDS
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.storage.home import current_home
@@ -113,7 +113,7 @@ def deploy_flow(entry: FlowEntry, config: FlowConfig, wish: Wish) -> Deployed:
                 description=flow.description,
                 tags=["sparring"],
                 # By module: a file's path would differ between the machines of the workers.
-                entrypoint=f"{entry.module}.{entry.name}",
+                entrypoint=entry.entrypoint,
                 parameters=parameters,
                 parameter_openapi_schema=parameter_schema(flow).model_dump_for_openapi(),
                 enforce_parameter_schema=True,

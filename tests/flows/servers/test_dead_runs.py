@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from flows.runs.dead_runs import AUTOMATION, ensure_automation, reconcile_prefect
+from flows.servers.dead_runs import AUTOMATION, ensure_automation, reconcile_prefect
 from tasks.stages.runs.run_store import list_runs, load_run, save_status
 from tasks.storage.home import Home
 from tests.flows.command import wait_until
@@ -183,7 +183,7 @@ def test_a_task_whose_flow_run_ended_without_it_is_closed(
     reconcile_prefect(home)
     # It ended just now: how its task ended may be on its way to the server.
     assert states(server, "task_runs") == ["RUNNING"]
-    monkeypatch.setattr("flows.runs.dead_runs._SETTLED", timedelta(0))
+    monkeypatch.setattr("flows.servers.dead_runs._SETTLED", timedelta(0))
     reconcile_prefect(home)
     assert states(server, "task_runs") == ["CRASHED"]
 
@@ -199,7 +199,7 @@ def test_a_flow_run_whose_worker_died_before_it_began_is_closed(
     reconcile_prefect(home)
     # It was taken just now: its process may be starting.
     assert states(server, "flow_runs") == ["PENDING", "PENDING"]
-    monkeypatch.setattr("flows.runs.dead_runs._BEGINS_WITHIN", timedelta(0))
+    monkeypatch.setattr("flows.servers.dead_runs._BEGINS_WITHIN", timedelta(0))
     reconcile_prefect(home)
     runs = {one["flow_id"]: one["state"] for one in ask(server, "flow_runs/filter")}
     assert (runs[flow]["type"], runs[other]["type"]) == ("CRASHED", "PENDING")

@@ -1,0 +1,37 @@
+"""Every flow by its name: the Prefect flow, its configuration, and who judges its champion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.configs.base import FlowConfig
+from flows.registry import FLOWS, PROMOTION, find_flow, read_config
+from tasks.settings.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", [*FLOWS, PROMOTION.name])
+def test_a_name_leads_to_a_flow_that_takes_its_configuration(name: str) -> None:
+    entry = find_flow(name)
+    flow = entry.flow()
+    assert flow.name == name
+    assert flow.fn.__annotations__["config"] is entry.config_class()
+    assert f"{flow.fn.__module__}.{flow.fn.__name__}" == entry.entrypoint
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_default_config_of_every_listed_flow_can_be_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = read_config(FLOWS[name], None, ["seed=7"])
+    assert isinstance(config, FlowConfig) and config.seed == 7
+    assert FLOWS[name].judge_champion is not None, "each of them can have a champion"
+
+
+def test_an_unknown_flow_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match=r"no flow 'apa'; did you mean 'apo'\? known: apo, exo"):
+        find_flow("apa")
+    with pytest.raises(ConfigError, match="promotion has no config of its own"):
+        read_config(PROMOTION, None, [])
