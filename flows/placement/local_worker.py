@@ -8,7 +8,6 @@ The process ends with the one that started it.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -18,9 +17,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.processes.reaper import die_with_parent
 from tasks.stages.runs.context import StageRecord, record_to_json
-
-_SET_DEATH_SIGNAL = 1  # of prctl(2)
 
 
 class _ChannelSink:
@@ -63,7 +61,7 @@ class _Channel:
 
 def main() -> None:
     """Serve until the other side hangs up."""
-    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)
+    die_with_parent(signal.SIGTERM)
     connection = socket.socket(fileno=int(sys.argv[1]))
     if os.getppid() == 1:  # the other side died before that was set
         return

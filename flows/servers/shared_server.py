@@ -33,7 +33,8 @@ from flows.servers.service import (
     servers_lock,
     wait,
 )
-from tasks.processes.detached import free_port, identity, is_alive, is_free
+from tasks.processes.detached import identity, is_alive
+from tasks.processes.ports import free_port, is_free
 from tasks.settings.errors import ConfigError
 from tasks.storage.home import Home
 

@@ -174,7 +174,7 @@ def _sample_shard(
         )
 
     stall = config.sampling.stall_seconds
-    answers = watch(work, stall_seconds=stall, name=f"sampling of shard {number}", log=log)
+    answers = watch(work, stall_seconds=stall, name=f"sampling of shard {number}", note=log.note)
     return [
         answered(group, found, engine.vocabulary)
         for group, found in zip(shard, answers, strict=True)

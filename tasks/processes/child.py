@@ -59,7 +59,7 @@ def find_program(name: str) -> str:
     """Return the path of a program, looked for beside this Python and then on the PATH.
 
     Raises:
-        ConfigError: there is none, or it may not be run.
+        ConfigError: There is none, or it may not be run.
     """
     if path := shutil.which(name, path=_search_path()):
         return path
@@ -82,13 +82,13 @@ def child_process(
     It and its descendants end with the block, and within a second if this process is killed.
 
     Args:
-        command: the program and its arguments.
-        log: gets all its output; readable by this user alone. What is there is added to.
-        environment: variables beside those of this process.
-        grace: seconds from SIGTERM to SIGKILL.
+        command: The program and its arguments.
+        log: Gets all the program's output; readable by this user alone. What is there is added to.
+        environment: Variables beside those of this process.
+        grace: Seconds from SIGTERM to SIGKILL.
 
     Raises:
-        ConfigError: if there is no such program.
+        ConfigError: There is no such program.
     """
     program = [find_program(command[0]), *command[1:]]
     variables = {**os.environ, "PATH": _search_path(), **(environment or {})}

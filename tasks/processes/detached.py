@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -11,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-
-from tasks.settings.errors import StageError
 
 _SAME_START = 2.0
 """Seconds by which two readings of one process's start time may differ after a clock correction."""
@@ -31,12 +28,12 @@ def start_detached(
     """Start a program in a session of its own: signals to our group do not reach it.
 
     Args:
-        command: the program and its arguments.
-        folder: its current folder.
-        environment: all of its environment.
-        log: the file its output goes to, a program's own log and not a part of the store; what an
+        command: The program and its arguments.
+        folder: The program's current folder.
+        environment: All of the program's environment.
+        log: The file its output goes to, a program's own log and not a part of the store; what an
             earlier start left there is kept beside it as NAME.before.
-        descriptors: open files that it gets, under the same numbers.
+        descriptors: Open files that the program gets, under the same numbers.
 
     Returns:
         The running child.
@@ -82,8 +79,8 @@ def kill_orphans(pid: int) -> None:
     """Kill what a server started by `start_detached` left behind when it died without a word.
 
     Args:
-        pid: the dead server; its children still are in the session that it led. A process that
-            has its number by now is left alone, and so is that process's session.
+        pid: Number of the dead server; its children still are in the session that it led. A process
+            that has the number by now is left alone, and so is that process's session.
     """
     reap(pid)
     with suppress(psutil.NoSuchProcess):
@@ -109,51 +106,19 @@ def reap(pid: int) -> None:
         del _children[pid]
 
 
-def is_free(host: str, port: int) -> bool:
-    """Whether a server could listen on a port of an address of this machine."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        # As the server does: a port whose last connections are still closing is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port(wish: int | None, host: str = "127.0.0.1") -> int:
-    """Return a free port of an address of this machine.
-
-    Args:
-        wish: the port to take if it is free.
-        host: the address; the loopback one by default.
-
-    Raises:
-        StageError: no port is free.
-    """
-    if wish and is_free(host, wish):
-        return wish
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        try:
-            probe.bind((host, 0))
-        except OSError as error:
-            raise StageError(f"no free port on {host}: {error.strerror}") from None
-        return int(probe.getsockname()[1])
-
-
 def identity(pid: int) -> dict[str, Any]:
     """Return what tells a process from a later one with the same number: `pid` and `started`."""
     return {"pid": pid, "started": psutil.Process(pid).create_time()}
 
 
 def is_alive(process: dict[str, Any]) -> bool:
-    """Whether the process of an `identity` still runs."""
+    """Whether the process of an `identity` still runs; False where nothing is on record."""
     try:
-        found = psutil.Process(process.get("pid", -1))
+        found = psutil.Process(process["pid"])
         if found.status() == psutil.STATUS_ZOMBIE:
             return False
-        return abs(found.create_time() - process["started"]) < _SAME_START
-    except (psutil.NoSuchProcess, ValueError):
+        return bool(abs(found.create_time() - process["started"]) < _SAME_START)
+    except (psutil.Error, KeyError, ValueError):
         return False
 
 

@@ -2,7 +2,7 @@
 
 Started by `child.child_process`, as a process of its own: a parent that is killed cannot clean up,
 and the kernel's signal at a parent's death reaches children, not grandchildren. Standard library
-and psutil only, so that it costs little.
+and psutil only: it runs as a file by its path, where the project cannot be imported.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def main(parent: int, grace: float, command: list[str]) -> int:
     """Run a program to its end, to ours, or to the parent's.
 
     Args:
-        parent: the process for which it runs.
-        grace: seconds it has after SIGTERM, before SIGKILL.
-        command: the program and its arguments.
+        parent: Number of the process for which the program runs.
+        grace: Seconds the program has after SIGTERM, before SIGKILL.
+        command: The program and its arguments.
 
     Returns:
         The program's exit status, 128 + n if signal n ended it.
@@ -36,7 +36,9 @@ def main(parent: int, grace: float, command: list[str]) -> int:
     # What loses its own parent becomes our child, so that nothing gets out of sight.
     ctypes.CDLL(None).prctl(_SET_SUBREAPER, 1)
     signal.pthread_sigmask(signal.SIG_BLOCK, {*_STOPS, signal.SIGCHLD})
-    program = subprocess.Popen(command, preexec_fn=_as_child).pid
+    # Kept: a Popen that is forgotten reaps its child by itself, and the status would be lost.
+    started = subprocess.Popen(command, preexec_fn=_as_child)
+    program = started.pid
     status, asked = None, False
     while status is None and not asked and os.getppid() == parent:
         got = signal.sigtimedwait({*_STOPS, signal.SIGCHLD}, _WAKE)
@@ -54,9 +56,20 @@ def main(parent: int, grace: float, command: list[str]) -> int:
     return 0 if status is None else status
 
 
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """Have the kernel send this process a signal when its parent ends, in whatever way.
+
+    The parent may have ended before the call: who calls looks at `os.getppid()` afterwards.
+
+    Args:
+        number: Which signal. SIGKILL by default.
+    """
+    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, number)
+
+
 def _as_child() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+    die_with_parent()
 
 
 def _wait(program: int, seconds: float) -> int | None:

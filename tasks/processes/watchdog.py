@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tasks.settings.errors import StageError
-from tasks.settings.log import Log
 
 T = TypeVar("T")
 
@@ -55,14 +54,16 @@ class AbandonedError(BaseException):
     """Ends work that nobody waits for; no handler of the work's own errors catches it."""
 
 
-def watch(work: Callable[[Heartbeat], T], *, stall_seconds: float, name: str, log: Log) -> T:
+def watch(
+    work: Callable[[Heartbeat], T], *, stall_seconds: float, name: str, note: Callable[[str], None]
+) -> T:
     """Run work in a thread and return what it returns, or raise what it raises.
 
     Args:
         work: Gets the heartbeat to call whenever it got on.
         stall_seconds: Longest time without a beat, seconds.
         name: What is running, for the message.
-        log: Gets the stacks of all threads if it stalls.
+        note: Is told the stacks of all threads if it stalls.
 
     Raises:
         StageError: Nothing came for so long; names the work and how many steps it had made.
@@ -88,7 +89,7 @@ def watch(work: Callable[[Heartbeat], T], *, stall_seconds: float, name: str, lo
     try:
         while not done.wait(stall_seconds / _LOOKS):
             if time.monotonic() - heartbeat.last > stall_seconds:
-                log.note(f"{name} is stuck; the stacks of all threads:\n{_stacks()}")
+                note(f"{name} is stuck; the stacks of all threads:\n{_stacks()}")
                 raise StageError(
                     f"{name} gave no token for {stall_seconds:g} s after step {heartbeat.steps}: "
                     "the stacks of all threads are in the log. Run it again, or raise "

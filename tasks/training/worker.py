@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -11,6 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from tasks.processes.reaper import die_with_parent
 from tasks.settings.errors import StageError
 from tasks.settings.log import Log, NullLog
 from tasks.storage.fencing import Claim
@@ -21,7 +21,6 @@ from tasks.training.distributed.launch import Fit
 from tasks.training.distributed.relay import StageLine
 
 _LAUNCHER = b"torch.distributed.run"
-_SET_DEATH_SIGNAL = 1  # of prctl(2)
 
 
 def main(order_file: Path) -> int:
@@ -53,8 +52,8 @@ def die_with_launcher() -> None:
 
     Torchrun gives each process a session of its own, so that killing its group leaves them alive.
     """
-    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
-    # It may have died before that; then this process has another parent by now.
+    die_with_parent()
+    # The launcher may have died before that; then this process has another parent by now.
     launcher = Path(f"/proc/{os.getppid()}/cmdline")
     if not launcher.exists() or _LAUNCHER not in launcher.read_bytes():
         os.kill(os.getpid(), signal.SIGKILL)

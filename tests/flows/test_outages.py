@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tasks.processes.detached import free_port, terminate
+from tasks.processes.detached import terminate
+from tasks.processes.ports import free_port
 from tasks.stages.manifest import list_manifests
 from tasks.stages.runs.run_store import list_runs, stage_events
 from tests.flows.command import SMALL, Shell, wait_until
@@ -32,7 +33,7 @@ def test_a_run_outlives_its_servers_and_its_records_are_complete(
     reference("run", "apo", "-c", str(SMALL))
     shell = Shell(tmp_path / "outage")
     shell.folder.mkdir()
-    port = free_port(None)
+    port = free_port()
     uri = f"http://127.0.0.1:{port}"
     remote = f"s3://{object_store.bucket()}/team"
     object_store.switch(conditional=1, fault_percent=FAULT_PERCENT)

@@ -6,13 +6,11 @@ Four swift processes and a memcached, everything in one folder, on free ports of
 
 from __future__ import annotations
 
-import ctypes
 import getpass
 import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -21,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tasks.processes.reaper import die_with_parent
 
 PYTHON = "/usr/bin/python3"
 KINDS = ("account", "container", "object", "proxy")
@@ -261,6 +261,5 @@ def _free_ports(count: int) -> list[int]:
 
 def _die_with_parent() -> None:
     """Have the kernel end this child when the test process ends, however that is."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    die_with_parent()
     os.setpgid(0, 0)

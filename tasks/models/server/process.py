@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ import psutil
 
 from tasks.models.sampling.config import ServerConfig
 from tasks.processes.child import Child, child_process, find_program
+from tasks.processes.ports import free_port
 from tasks.settings.errors import StageError
 from tasks.settings.log import Log
 
@@ -79,7 +79,7 @@ def model_server(
         StageError: it ended early, or did not answer in time; with the last lines of its log.
     """
     find_program(config.command[0])
-    model, port = model.resolve(), _free_port()
+    model, port = model.resolve(), free_port()
     command = config.filled_command(str(model), port)
     output = folder / "model-server.log"
     with child_process(
@@ -149,9 +149,3 @@ def _open_addresses(child: Child, port: int) -> list[str]:
                 if each.status == psutil.CONN_LISTEN and each.laddr.port == port:
                     found.add(each.laddr.ip)
     return sorted(found - {"127.0.0.1", "::1"})
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -6,12 +6,9 @@ A stage's process looks here before it decides where records go.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from tasks.processes.detached import is_alive
 from tasks.storage.files import read_json
-
-_SAME_START = 2.0
-"""Seconds by which two readings of one process's start time may differ after a clock correction."""
 
 
 def server_on_record(home_root: Path) -> str | None:
@@ -30,7 +27,7 @@ def server_on_record(home_root: Path) -> str | None:
     record = servers.get("mlflow", {})
     # While it is being started again its keeper lives; to write elsewhere meanwhile would tear
     # the records of one run apart.
-    if _is_alive(record) or (record.get("kept") and _is_alive(servers.get("keeper", {}))):
+    if is_alive(record) or (record.get("kept") and is_alive(servers.get("keeper", {}))):
         return str(record["url"])
     return None
 
@@ -38,16 +35,3 @@ def server_on_record(home_root: Path) -> str | None:
 def migration_lock(mlruns: Path) -> Path:
     """Return the lock that is held while MLflow's database in `mlruns` is made or migrated."""
     return Path(mlruns).absolute() / ".migrate.lock"
-
-
-def _is_alive(process: dict[str, Any]) -> bool:
-    """Whether a process on record, its number and its start in seconds of the epoch, still runs."""
-    import psutil
-
-    try:
-        found = psutil.Process(process["pid"])
-        if found.status() == psutil.STATUS_ZOMBIE:
-            return False
-        return bool(abs(found.create_time() - process["started"]) < _SAME_START)
-    except (psutil.Error, KeyError, ValueError):
-        return False

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from flows.servers.service import answers, fetch_json
-from tasks.processes.detached import free_port
+from tasks.processes.ports import free_port
 from tasks.storage.files import read_json
 from tasks.tracking.mlflow_record.places import server_on_record
 from tests.flows.command import Shell, wait_until
@@ -124,7 +124,7 @@ def test_a_taken_port_and_a_server_elsewhere_are_said(shell: Shell) -> None:
 
 
 def test_servers_that_the_environment_names_are_used(shell: Shell) -> None:
-    nowhere = f"http://127.0.0.1:{free_port(None)}"
+    nowhere = f"http://127.0.0.1:{free_port()}"
     said = shell.refusal("up", PREFECT_API_URL=f"{nowhere}/api")
     assert "PREFECT_API_URL" in said and "nothing answers" in said
     done = shell("up", "--json", MLFLOW_TRACKING_URI=nowhere)

@@ -18,7 +18,8 @@ import pytest
 
 from flows.servers.prefect_server import prefect_environment
 from flows.servers.shared_server import start_prefect_server, stop
-from tasks.processes.detached import free_port, identity, is_alive
+from tasks.processes.detached import is_alive
+from tasks.processes.ports import free_port
 from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.home import Home
 
@@ -192,7 +193,7 @@ def test_the_users_own_server_is_used_and_left_alone(
 def test_a_users_server_that_does_not_answer_is_named(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = f"http://127.0.0.1:{free_port(None)}/api"
+    url = f"http://127.0.0.1:{free_port()}/api"
     monkeypatch.setenv("PREFECT_API_URL", url)
     with pytest.raises(ConfigError, match=f"PREFECT_API_URL is {url}.*unset"):
         start_prefect_server(home)
@@ -214,13 +215,6 @@ def test_a_server_that_is_too_slow_is_ended(home: Home) -> None:
         start_prefect_server(home, timeout=0.3)
     children = psutil.Process().children()
     assert not [child for child in children if "prefect" in " ".join(child.cmdline())]
-
-
-def test_a_process_number_used_again_is_another_process() -> None:
-    me = identity(os.getpid())
-    assert is_alive(me)
-    assert not is_alive({**me, "started": me["started"] - 60})
-    assert not is_alive({})
 
 
 def test_a_server_that_is_still_starting_is_waited_for(home: Home, clean_up: None) -> None:

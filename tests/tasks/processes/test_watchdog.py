@@ -10,21 +10,11 @@ import pytest
 
 from tasks.processes.watchdog import Heartbeat, watch
 from tasks.settings.errors import StageError
-from tasks.settings.log import NullLog
 
 
-class Notes(NullLog):
-    """A log that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.texts.append(text)
-
-
-def run(work: Any, stall: float = 0.2, log: Any = None) -> Any:
-    return watch(work, stall_seconds=stall, name="counting", log=log or NullLog())
+def run(work: Any, stall: float = 0.2, notes: list[str] | None = None) -> Any:
+    note = (notes if notes is not None else []).append
+    return watch(work, stall_seconds=stall, name="counting", note=note)
 
 
 def test_slow_work_that_gets_on_returns_its_result() -> None:
@@ -59,12 +49,12 @@ def test_a_stall_leaves_the_stacks_and_ends_the_work() -> None:
         finally:
             after.append("ended")
 
-    log = Notes()
+    notes: list[str] = []
     started = time.monotonic()
     with pytest.raises(StageError, match=r"counting gave no token for 0\.2 s after step 2"):
-        run(stuck_here, log=log)
+        run(stuck_here, notes=notes)
     assert time.monotonic() - started < 10
-    assert "stuck_here" in log.texts[0] and "released.wait(30)" in log.texts[0]
+    assert "stuck_here" in notes[0] and "released.wait(30)" in notes[0]
     released.set()
     for thread in threading.enumerate():
         if thread.name == "counting":

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import stat
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -176,15 +174,6 @@ def test_one_that_dies_later_is_noticed(tmp_path: Path) -> None:
             server.check()
 
 
-def test_descendants_go_with_it_even_from_sessions_of_their_own(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="the work failed"):
-        with model_server(configure("--family"), tmp_path, folder=tmp_path, log=Notes()) as server:
-            processes = family(server)
-            assert len(processes) == 3
-            raise RuntimeError("the work failed")
-    assert are_gone(processes, 0)
-
-
 def test_one_that_ignores_sigterm_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,40 +183,3 @@ def test_one_that_ignores_sigterm_is_killed(
         before = time.monotonic()
     assert 0.5 <= time.monotonic() - before < 5
     assert are_gone(processes, 0)
-
-
-_PARENT = """
-import sys, time
-from pathlib import Path
-from tests.tasks.models.server.test_process import Notes, configure, family
-from tasks.models.server.process import model_server
-folder, config = Path(sys.argv[1]), configure("--family", "--stubborn")
-with model_server(config, folder, folder=folder, log=Notes()) as server:
-    print(*[process.pid for process in family(server)], flush=True)
-    time.sleep(600)
-"""
-
-
-@pytest.mark.parametrize("victim", ["the parent", "the reaper"])
-def test_nothing_outlives_a_killed_parent(tmp_path: Path, victim: str) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", _PARENT, str(tmp_path)],
-        cwd=Path(__file__).parents[4],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert parent.stdout is not None
-    reaper, program, *others = map(psutil.Process, map(int, parent.stdout.readline().split()))
-    try:
-        if victim == "the parent":
-            parent.kill()
-            assert are_gone([reaper, program, *others], 5)
-        else:
-            reaper.send_signal(signal.SIGKILL)
-            assert are_gone([program], 5)
-    finally:
-        parent.kill()
-        parent.wait()
-        for process in [reaper, program, *others]:
-            if process.is_running():
-                process.kill()
