@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from flows.configs.apo import PPO, ApoConfig
+from flows.configs.apo import ApoConfig
 from flows.runs.flow_decorator import sparring_flow
 from flows.steps.apo_evaluation import Contender, Contest
 from flows.steps.inputs import (
@@ -237,8 +237,8 @@ def train_policy(
     What π_ref gives the responses is a stage of its own: another learning rate finds it done. PPO
     samples and scores by itself, in each of its steps.
     """
-    method = config.policy.method
-    if method == PPO:
+    method = config.policy.traits
+    if method.is_online:
         return update_policy_by_ppo(
             policy,
             reward_model,
@@ -249,7 +249,7 @@ def train_policy(
             label=name,
         )
     groups = ring.gold.part("train")
-    if method != "sft":
+    if method.learns_from != "demonstrations":
         responses = sample_responses(
             policy,
             ring.data.part("policy_train"),
@@ -259,7 +259,7 @@ def train_policy(
         )
         groups = score_responses(reward_model, responses, config=config.scoring(), label=name)
     logps = None
-    if config.policy.needs_reference:
+    if method.needs_reference:
         passed = config.policy.reference_pass()
         logps = compute_reference_logps(reference, [groups], config=passed, label=name)
     return update_policy(

@@ -43,7 +43,7 @@ def exo(config: ExoConfig) -> Artifact:
         trainings = Trainings(config, stock, lessons, branches, workers)
 
         def follow(branch: Branch) -> list[Measured]:
-            if branch.method == "best_of_n":
+            if not branch.traits.trains:
                 return measures.best_of_n(branch, trainings.pools[branch.temperature])
             return measures.branch(branch, trainings.align(branch))
 

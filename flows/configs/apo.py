@@ -19,11 +19,11 @@ from tasks.models.scoring.config import ScoringConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
 from tasks.training.config import PolicyConfig, RewardConfig, coefficients_of_method
+from tasks.training.methods.method import Method
 from tasks.training.methods.registry import get_method
 from tasks.training.ppo.config import PpoConfig
 
 Objective = Literal["apo_rm", "wgan", "gail", "ab", "sequential"]
-PPO = "ppo"
 
 
 class RewardUpdates(RewardConfig):
@@ -60,8 +60,7 @@ class RewardUpdates(RewardConfig):
 class PolicyUpdates(PolicyConfig):
     """How the policy is updated each APO epoch.
 
-    By a method of `PolicyConfig`, or by ppo, whose
-    coefficients are PPO's settings.
+    By a method of `PolicyConfig`, or by ppo, whose coefficients are PPO's settings.
     """
 
     learning_rates: tuple[float, ...] = (5e-6, 2e-6, 9e-7)
@@ -75,9 +74,9 @@ class PolicyUpdates(PolicyConfig):
     """π_ref of DPO: the SFT start, or the policy of the epoch before."""
 
     @property
-    def needs_reference(self) -> bool:
-        """Whether the method compares the policy with a reference on given responses."""
-        return self.method != PPO and get_method(self.method).needs_reference
+    def traits(self) -> Method:
+        """What the method is."""
+        return get_method(self.method)
 
     def at_epoch(self, epoch: int) -> PolicyConfig:
         """Return the settings of one APO epoch.
@@ -97,7 +96,7 @@ class PolicyUpdates(PolicyConfig):
             draws: How long responses are, and what stops them.
             scoring: How the reward model reads them.
         """
-        assert isinstance(self.coefficients, PpoConfig), "those of the method ppo"
+        assert isinstance(self.coefficients, PpoConfig), "those of an online method"
         limits = self.limits.model_copy(update={"max_response_tokens": draws.max_new_tokens})
         return self.coefficients.model_copy(
             update={
@@ -116,12 +115,15 @@ class PolicyUpdates(PolicyConfig):
     @field_validator("method")
     @classmethod
     def _known_method(cls, name: str) -> str:
-        return PPO if name == PPO else get_method(name).name
+        if not get_method(name).trains:
+            raise ValueError(f"{name} trains no policy: choose a method that does")
+        return get_method(name).name
 
     @field_validator("coefficients", mode="before")
     @classmethod
     def _coefficients_of_method(cls, given: Any, info: ValidationInfo) -> Any:
-        if info.data.get("method") == PPO and not isinstance(given, FrozenConfig):
+        name = info.data.get("method")
+        if name and get_method(name).is_online and not isinstance(given, FrozenConfig):
             return PpoConfig(**(given or {}))
         return coefficients_of_method(given, info)
 

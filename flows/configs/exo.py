@@ -5,13 +5,14 @@ Imports no torch: `sparring plan` and a dry run read it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from flows.configs.base import FlowConfig
 from flows.configs.exo_evaluation import ExoEvaluation, PpoSearch
-from flows.configs.exo_sweep import REWARDED, Branch, SweepConfig, branches_of
+from flows.configs.exo_sweep import Branch, SweepConfig, branches_of
 from flows.configs.placement import Placement
 from tasks.data.config import DataConfig
 from tasks.data.text_config import TextsConfig
@@ -21,6 +22,7 @@ from tasks.models.scoring.labelling import LabelConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.models.tokens.text_prompts import BeginningsConfig
 from tasks.training.config import PolicyConfig, RewardConfig, TrainingConfig
+from tasks.training.methods.registry import get_method
 from tasks.training.ppo.config import PpoConfig
 from tasks.training.updates.classifier_config import ClassifierConfig
 
@@ -148,12 +150,18 @@ class ExoConfig(FlowConfig):
         """
         return self.sampling.model_copy(update={"temperature": temperature, "samples": samples})
 
-    def ppo_of(self, branch: Branch, tuned: PpoConfig | None = None) -> PpoConfig:
-        """Return PPO's settings of a branch.
+    def ppo_of(
+        self,
+        temperature: float,
+        tuned: PpoConfig | None = None,
+        coefficients: Mapping[str, float] | None = None,
+    ) -> PpoConfig:
+        """Return PPO's settings of a training.
 
         Args:
-            branch: of the method ppo.
-            tuned: the settings that a search chose; None: those of the configuration.
+            temperature: τ.
+            tuned: The settings that a search chose; None: those of the configuration.
+            coefficients: What a branch has of its own, by name.
         """
         settings = tuned or self.ppo
         limits = self.limits.model_copy(
@@ -163,11 +171,11 @@ class ExoConfig(FlowConfig):
             update={
                 "template": self.model.template,
                 "limits": limits,
-                "temperature": branch.temperature,
+                "temperature": temperature,
                 "stop": self.sampling.stop,
                 "scoring": self.scoring(),
                 "snapshots": self.training.snapshots,
-                "kl_coef": branch.kl_coef or settings.kl_coef,
+                **(coefficients or {}),
             }
         )
 
@@ -205,7 +213,8 @@ class ExoConfig(FlowConfig):
         return self
 
     def _check_supervision(self) -> None:
-        needy = sorted({sweep.method for sweep in self.branches} & REWARDED)
+        asked = {sweep.method for sweep in self.branches}
+        needy = sorted(name for name in asked if get_method(name).learns_from == "rewards")
         if self.supervision == "preferences" and needy:
             raise ValueError(
                 f"{needy[0]} needs rewards, and supervision is preferences: choose reward_model or "
@@ -241,7 +250,7 @@ class ExoConfig(FlowConfig):
             raise ValueError(f"the branch {twice[0]!r} is there twice; name each value once")
         for branch in self.all_branches():
             wanted = branch.responses or 0
-            if branch.method in ("exo_rw", "dpo_rw") and wanted > self.sampling.samples:
+            if branch.traits.trains and wanted > self.sampling.samples:
                 raise ValueError(
                     f"{branch.name} wants K = {wanted} samples per prompt, and sampling.samples is "
                     f"{self.sampling.samples}: raise it, or lower K"

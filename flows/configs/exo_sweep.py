@@ -1,5 +1,6 @@
 """The branches of the flow `exo`: every combination of method, coefficients, K, τ and seed.
 
+What a method is, and which of its coefficients may be swept, is said in tasks/training/methods.
 Imports no torch: `sparring plan` and a dry run read it.
 """
 
@@ -7,64 +8,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from tasks.evaluation.config import BestOfN
 from tasks.settings.base import FrozenConfig
 from tasks.training.config import PolicyConfig, TrainingConfig
-
-BranchMethod = Literal["exo_rw", "exo_pref", "dpo_rw", "dpo", "ppo", "sft", "best_of_n"]
-REWARDED = frozenset({"exo_rw", "dpo_rw", "ppo", "best_of_n"})
-"""Methods that need a reward for each sample; the others learn from pairs."""
-_KNOBS = {
-    "exo_rw": {"beta_pi", "beta_r", "responses"},
-    "dpo_rw": {"beta_pi", "beta_r", "responses"},
-    "exo_pref": {"beta_pi", "epsilon"},
-    "dpo": {"beta_pi"},
-    "ppo": {"kl_coef"},
-    "sft": set(),
-    "best_of_n": {"responses"},
-}
-"""Which coefficients each method has."""
-
-_EPSILON = 1e-3
+from tasks.training.methods.method import RESPONSES, GroupMethod, Method
+from tasks.training.methods.registry import get_method
+from tasks.training.ppo.config import PpoConfig
 
 
 def _as_tuple(given: Any) -> Any:
     return given if isinstance(given, (list, tuple)) or given is None else (given,)
 
 
-Positive = Annotated[float, Field(gt=0)]
-Several = Annotated[tuple[Positive, ...], BeforeValidator(_as_tuple)]
-Counts = Annotated[tuple[Annotated[int, Field(ge=2)], ...], BeforeValidator(_as_tuple)]
+Values = Annotated[tuple[int | float, ...], BeforeValidator(_as_tuple)]
+Temperatures = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_as_tuple)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_as_tuple)]
 
 
 class SweepConfig(FrozenConfig):
-    """One method with the values it is tried with; each of them may be a number or a list."""
+    """One method with the values it is tried with; each of them may be a number or a list.
 
-    method: BranchMethod
-    """exo_rw, dpo_rw (K scored samples), exo_pref, dpo, sft (pairs; sft imitates the chosen
-    response), ppo, or best_of_n, which trains nothing."""
+    Beside the keys below it takes the coefficients that the method lets be swept: beta_pi (of dpo
+    its β), beta_r, epsilon, kl_coef of PPO, and responses, the K of a method on scored samples or
+    the N of best_of_n.
+    """
 
-    beta_pi: Several = ()
-    """β_π, or β of dpo: how sharply log-ratios are read as a choice. Default 0.5; IMDB: 0.1."""
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Values] = Field(init=False)
 
-    beta_r: Several = ()
-    """β_r, reward units: how softly rewards choose. Default 0.1: arXiv 2402.00856."""
+    method: str
+    """Any policy method, by name or alias: exo_rw, dpo_rw (scored samples), exo_pref, dpo, sft
+    (pairs; sft imitates the chosen response), ppo, or best_of_n, which trains nothing."""
 
-    epsilon: Several = ()
-    """ε of exo_pref, in (0, 1/2). Default 1e-3: arXiv 2402.00856."""
-
-    kl_coef: Several = ()
-    """Weight of PPO's KL penalty, reward units per nat. Default: that of `ppo`."""
-
-    responses: Counts = ()
-    """K of exo_rw and dpo_rw: the first so many samples of each prompt; default all. N of
-    best_of_n; default 128."""
-
-    temperatures: Several = ()
+    temperatures: Temperatures = ()
     """τ of sampling, training and evaluation. Default: the run's `temperature`."""
 
     seeds: Seeds = ()
@@ -73,17 +60,30 @@ class SweepConfig(FrozenConfig):
     training: TrainingConfig | None = None
     """The optimiser's settings, whole, instead of the run's `training`."""
 
+    @property
+    def coefficients(self) -> dict[str, tuple[float, ...]]:
+        """The values of the method's coefficients, by key."""
+        return {key: values for key, values in self.__pydantic_extra__.items() if values}
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, name: str) -> str:
+        return get_method(name).name
+
     @model_validator(mode="after")
-    def _knobs_of_the_method(self) -> SweepConfig:
-        given = {
-            name for name in set().union(*_KNOBS.values()) if getattr(self, name) not in ((), None)
-        }
-        if strange := sorted(given - _KNOBS[self.method]):
-            known = ", ".join(sorted(_KNOBS[self.method])) or "none"
-            raise ValueError(f"{self.method} has no {strange[0]}; its coefficients: {known}")
-        if any(not 0 < value < 0.5 for value in self.epsilon):
-            raise ValueError(f"epsilon must be in (0, 1/2), got {self.epsilon}")
-        if self.training and self.method in ("ppo", "best_of_n"):
+    def _coefficients_of_the_method(self) -> SweepConfig:
+        method = get_method(self.method)
+        names = {one.key: one.coefficient for one in method.sweepable}
+        for key, values in self.coefficients.items():
+            if key not in names:
+                raise ValueError(
+                    f"{self.method} has no {key}; its coefficients: "
+                    f"{', '.join(sorted(names)) or 'none'}; further keys: "
+                    f"{', '.join(type(self).model_fields)}"
+                )
+            for value in values:
+                _check(method, key, names[key], value)
+        if self.training and not isinstance(method, GroupMethod):
             raise ValueError(f"{self.method} does not read `training`")
         return self
 
@@ -91,23 +91,11 @@ class SweepConfig(FrozenConfig):
 class Branch(FrozenConfig):
     """One combination of the sweep."""
 
-    method: BranchMethod
+    method: str
     """How the policy is aligned."""
 
-    beta_pi: float | None = None
-    """β_π, or β of dpo; None where the method has none."""
-
-    beta_r: float | None = None
-    """β_r; None where the method has none."""
-
-    epsilon: float | None = None
-    """ε of exo_pref."""
-
-    kl_coef: float | None = None
-    """Of PPO; None: that of `ppo`."""
-
-    responses: int | None = None
-    """K, or N of best-of-N; None: all samples."""
+    coefficients: dict[str, int | float] = {}
+    """The method's coefficients, by their keys in a sweep; those that it has."""
 
     temperature: float
     """τ."""
@@ -119,19 +107,31 @@ class Branch(FrozenConfig):
     """The optimiser's settings; None for what has none."""
 
     @property
+    def traits(self) -> Method:
+        """What the method is."""
+        return get_method(self.method)
+
+    @property
+    def is_on_samples(self) -> bool:
+        """Whether it is trained on samples of the start that somebody scored."""
+        method = self.traits
+        return isinstance(method, GroupMethod) and method.learns_from == "rewards"
+
+    @property
+    def responses(self) -> int | None:
+        """K, or N of best-of-N; None where the method has none."""
+        count = self.coefficients.get(RESPONSES)
+        return None if count is None else int(count)
+
+    @property
     def name(self) -> str:
         """What people call it, without the seed: `exo_rw K8 βπ0.5 βr0.1`."""
-        parts = [
-            self.method,
-            f"{'N' if self.method == 'best_of_n' else 'K'}{self.responses}"
-            if self.responses
-            else "",
-            f"{'β' if self.method == 'dpo' else 'βπ'}{self.beta_pi:g}" if self.beta_pi else "",
-            f"βr{self.beta_r:g}" if self.beta_r else "",
-            f"ε{self.epsilon:g}" if self.epsilon not in (None, _EPSILON) else "",
-            f"kl{self.kl_coef:g}" if self.kl_coef else "",
-        ]
-        return " ".join(filter(None, parts))
+        parts = [self.method]
+        for one in sorted(self.traits.sweepable, key=lambda one: one.key != RESPONSES):
+            value = self.coefficients.get(one.key)
+            if value is not None and (one.in_name or value != one.default):
+                parts.append(f"{one.symbol.replace('_', '')}{value:g}")
+        return " ".join(parts)
 
     def label(self, base: float) -> str:
         """Return the name with the seed, and τ where it is not the run's.
@@ -142,24 +142,21 @@ class Branch(FrozenConfig):
         tau = "" if self.temperature == base else f" τ{self.temperature:g}"
         return f"{self.name}{tau} s{self.seed}"
 
+    def settings(self) -> dict[str, int | float]:
+        """Return the coefficients as the method's own settings call them."""
+        names = {one.key: one.coefficient for one in self.traits.sweepable}
+        return {names[key]: value for key, value in self.coefficients.items()}
+
     def update(self, shared: PolicyConfig) -> PolicyConfig:
         """Return the settings of the policy update.
 
         Args:
-            shared: limits and template.
+            shared: Limits and template.
         """
         assert self.training is not None, "asked of branches that are trained on groups"
-        coefficients = {
-            "exo_rw": {"beta_pi": self.beta_pi, "beta_r": self.beta_r, "responses": self.responses},
-            "dpo_rw": {"beta_pi": self.beta_pi, "beta_r": self.beta_r, "responses": self.responses},
-            "exo_pref": {"beta_pi": self.beta_pi, "epsilon": self.epsilon},
-            "dpo": {"beta": self.beta_pi},
-            # The best of a pair is the chosen response.
-            "sft": {},
-        }[self.method]
         return PolicyConfig(
-            method="rjs" if self.method == "sft" else self.method,
-            coefficients=coefficients,  # the method's own class takes them
+            method=self.traits.on_pairs or self.method,
+            coefficients=self.settings(),  # the method's own class takes them
             training=self.training,
             limits=shared.limits,
             template=shared.template,
@@ -173,30 +170,37 @@ def branches_of(
     """Yield every combination of one method's values.
 
     Args:
-        sweep: the method with its values.
+        sweep: The method with its values.
         temperature: τ where the sweep names none.
-        seed: where the sweep names none.
-        training: the optimiser's settings where the sweep has none of its own.
+        seed: Of a branch where the sweep names none.
+        training: The optimiser's settings where the sweep has none of its own.
         samples: K where the sweep names none.
     """
-    knobs = _KNOBS[sweep.method]
-    defaults: dict[str, tuple[Any, ...]] = {
-        "beta_pi": (0.5,),
-        "beta_r": (0.1,),
-        "epsilon": (_EPSILON,),
-        "kl_coef": (None,),
-        "responses": (128 if sweep.method == "best_of_n" else samples,),
-    }
-    choices = {
-        name: (getattr(sweep, name) or default) if name in knobs else (None,)
-        for name, default in defaults.items()
-    }
-    choices["temperature"] = sweep.temperatures or (temperature,)
-    choices["seed"] = sweep.seeds or (seed,)
-    trains = sweep.method not in ("ppo", "best_of_n")
-    for values in product(*choices.values()):
+    method = get_method(sweep.method)
+    choices: dict[str, tuple[float, ...]] = {}
+    for one in method.sweepable:
+        usual = samples if one.key == RESPONSES and one.default is None else one.default
+        values = sweep.coefficients.get(one.key) or ((usual,) if usual is not None else ())
+        if values:
+            choices[one.key] = values
+    trains = isinstance(method, GroupMethod)
+    shared = (sweep.temperatures or (temperature,), sweep.seeds or (seed,))
+    for combination in product(*choices.values(), *shared):
         yield Branch(
             method=sweep.method,
+            coefficients=dict(zip(choices, combination, strict=False)),
+            temperature=combination[-2],
+            seed=int(combination[-1]),
             training=(sweep.training or training) if trains else None,
-            **dict(zip(choices, values, strict=True)),
         )
+
+
+def _check(method: Method, key: str, name: str, value: float) -> None:
+    """Raise ValueError for a value that the method would refuse."""
+    settings: type[FrozenConfig] = PpoConfig if method.is_online else BestOfN
+    if isinstance(method, GroupMethod):
+        settings = method.coefficients
+    try:
+        settings(**{name: value})
+    except ValidationError as error:
+        raise ValueError(f"{key} is {value}: {error.errors()[0]['msg']}") from None

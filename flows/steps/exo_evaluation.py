@@ -19,6 +19,7 @@ from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
 from tasks.stages.artifact import Artifact
 from tasks.stages.runs.aliases import CHAMPION
+from tasks.training.methods.method import RESPONSES
 
 START, CHOSEN = "start", "chosen"
 
@@ -171,11 +172,10 @@ def _entry(branch: Branch, name: str, supervision: str, step: int, *, is_last: b
     """Return how the report lists a checkpoint of a branch."""
     return ExoEntry(
         name=name,
-        kind="best_of_n" if branch.method == "best_of_n" else "policy",
+        kind="policy" if branch.traits.trains else "best_of_n",
         method=branch.method,
         supervision=supervision,
-        beta_pi=branch.beta_pi,
-        beta_r=branch.beta_r,
+        coefficients={key: value for key, value in branch.coefficients.items() if key != RESPONSES},
         responses=branch.responses,
         temperature=branch.temperature,
         seed=branch.seed,

@@ -9,11 +9,12 @@ from flows.steps.exo_evaluation import Measured, Measures
 from flows.steps.exo_start import Stock
 from flows.steps.exo_training import Lessons
 from tasks.estimate_density_ratios import estimate_density_ratios
-from tasks.evaluation.exo.config import DensityConfig, ExoReportConfig
+from tasks.evaluation.exo.config import DensityConfig, ExoReportConfig, MethodFacts
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
 from tasks.stages.artifact import EXTERNAL, Artifact
 from tasks.stages.runs.context import Offer
+from tasks.training.methods.registry import get_method
 
 _USUAL_BETA_R = 0.1
 
@@ -106,6 +107,10 @@ def report_config(config: ExoConfig, contenders: Sequence[Measured]) -> ExoRepor
     judges, evaluation = config.judges(), config.evaluation
     return ExoReportConfig(
         entries=tuple(one.entry for one in contenders),
+        methods={
+            name: MethodFacts.model_validate(get_method(name), from_attributes=True)
+            for name in sorted({one.entry.method for one in contenders} - {""})
+        },
         judge=judges[0],
         reward_model=RM if RM in judges else None,
         facts={
@@ -133,6 +138,7 @@ def _one_of_each(config: ExoConfig, measured: Sequence[Measured]) -> dict[str, A
 def _beta(config: ExoConfig) -> float:
     """Return β of the optimal policy that the first branch aims at."""
     for branch in config.all_branches():
-        if branch.beta_pi is not None:
-            return branch.beta_pi * (branch.beta_r or _USUAL_BETA_R)
+        values = branch.coefficients
+        if "beta_pi" in values:
+            return values["beta_pi"] * values.get("beta_r", _USUAL_BETA_R)
     return config.ppo.kl_coef

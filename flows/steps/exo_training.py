@@ -18,10 +18,6 @@ from tasks.training.ppo.config import PpoConfig
 from tasks.update_policy import update_policy
 from tasks.update_policy_by_ppo import update_policy_by_ppo
 
-_GROUPWISE = ("exo_rw", "dpo_rw")
-_COMPARED = (*_GROUPWISE, "exo_pref", "dpo")
-"""Methods that compare the policy with π_sft on the responses they learn from."""
-
 
 class Lessons(NamedTuple):
     """What the branches learn from."""
@@ -66,13 +62,18 @@ class Trainings:
             workers: Where independent stages run.
         """
         self._config, self._stock, self._lessons = config, stock, lessons
-        self._samples = self._rewarded(branches, _GROUPWISE, stock.train)
-        self.pools = self._rewarded(branches, ("best_of_n",), stock.test)
+        self._samples = self._rewarded(
+            [branch for branch in branches if branch.is_on_samples], stock.train
+        )
+        self.pools = self._rewarded(
+            [branch for branch in branches if not branch.traits.trains], stock.test
+        )
         """Samples of the start on the test prompts with their rewards, by τ, for best-of-N."""
         self._tuned: PpoConfig | None = None
-        if any(branch.method == "ppo" for branch in branches):
+        if any(branch.traits.is_online for branch in branches):
             self._tuned = tune_ppo(config, stock, lessons.rewarder, workers)
-        passes = dict.fromkeys(self._pass(one) for one in branches if one.method in _COMPARED)
+        compared = [branch for branch in branches if branch.traits.needs_reference]
+        passes = dict.fromkeys(self._pass(one) for one in compared)
         self._logps = dict(zip(passes, workers.map(passes, self._refer), strict=True))
 
     def align(self, branch: Branch) -> Artifact:
@@ -83,34 +84,35 @@ class Trainings:
         """
         config, start = self._config, self._stock.start
         label = branch.label(config.temperature)
-        if branch.method == "ppo":
+        if branch.traits.is_online:
             assert self._lessons.rewarder is not None, "the configuration was refused without one"
             return update_policy_by_ppo(
                 start,
                 self._lessons.rewarder,
                 self._stock.train,
                 start,
-                config=config.ppo_of(branch, self._tuned),
+                config=config.ppo_of(branch.temperature, self._tuned, branch.settings()),
                 seed=branch.seed,
                 label=label,
             )
         return update_policy(
             start,
             list(self._groups(branch)),
-            self._logps[self._pass(branch)] if branch.method in _COMPARED else None,
+            self._logps[self._pass(branch)] if branch.traits.needs_reference else None,
             config=branch.update(config.shared_update()),
             seed=branch.seed,
             label=label,
         )
 
-    def _rewarded(
-        self, branches: list[Branch], methods: tuple[str, ...], prompts: Artifact
-    ) -> dict[float, Artifact]:
+    def _rewarded(self, wanted: list[Branch], prompts: Artifact) -> dict[float, Artifact]:
         """Steps 5 and 6: samples of the start with their rewards, by τ; as many as one wants."""
         config, found = self._config, {}
-        wanted = [branch for branch in branches if branch.method in methods]
         for tau in dict.fromkeys(branch.temperature for branch in wanted):
-            counts = [branch.responses or 0 for branch in wanted if branch.temperature == tau]
+            counts = [
+                branch.responses or config.sampling.samples
+                for branch in wanted
+                if branch.temperature == tau
+            ]
             is_test = prompts is self._stock.test
             most = config.evaluation.prompts if is_test else config.max_queries
             label = f"{'test' if is_test else 'train'} τ{tau:g} K{max(counts)}"
@@ -129,7 +131,7 @@ class Trainings:
 
     def _groups(self, branch: Branch) -> tuple[Artifact, ...]:
         """Return what a branch learns from."""
-        if branch.method in _GROUPWISE:
+        if branch.is_on_samples:
             return (self._samples[branch.temperature],)
         return tuple(self._lessons.preferences)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from flows.configs.exo import ExoConfig
-from flows.configs.exo_sweep import Branch
 from flows.placement.local_workers import LocalWorkers
 from flows.steps.exo_evaluation import Measures
 from flows.steps.exo_start import Stock
@@ -49,8 +48,7 @@ def tune_ppo(
     trials = [_Trial(f"ppo trial {i}/{len(found)}", one) for i, one in enumerate(found, 1)]
 
     def run(trial: _Trial) -> Artifact:
-        branch = Branch(method="ppo", temperature=config.temperature, seed=config.seed)
-        settings = config.ppo_of(branch, trial.settings).model_copy(update={"snapshots": 1})
+        settings = config.ppo_of(config.temperature, trial.settings, {"snapshots": 1})
         policy = update_policy_by_ppo(
             stock.start,
             rewarder,

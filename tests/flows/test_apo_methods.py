@@ -27,7 +27,7 @@ def config(*overrides: str) -> ApoConfig:
 def test_ppos_settings_are_the_coefficients_of_its_method() -> None:
     found = config(*PPO)
     assert isinstance(found.policy.coefficients, PpoConfig)
-    assert not found.policy.needs_reference
+    assert not found.policy.traits.needs_reference
     assert ApoConfig.model_validate(found.model_dump(mode="json")) == found
     settings = found.policy.ppo_at_epoch(1, found.sampling, found.scoring())
     assert (settings.total_steps, settings.actor_learning_rate) == (3, 3e-4)

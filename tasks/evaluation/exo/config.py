@@ -38,6 +38,31 @@ class DensityConfig(FrozenConfig):
     """Points at which the density is evaluated."""
 
 
+class MethodFacts(FrozenConfig):
+    """What the report must know of a policy method: the attributes of the same names."""
+
+    title: str = ""
+    """What the report calls it; its name by default."""
+
+    learns_from: str = "rewards"
+    """What it is trained on: demonstrations, preferences or rewards."""
+
+    symbols: dict[str, str] = {}
+    """Its coefficients that a sweep may vary, K aside: key -> how the report writes it."""
+
+    rivals: tuple[str, ...] = ()
+    """Methods on the same data that it is compared with at equal KL."""
+
+    is_baseline: bool = False
+    """Whether it is compared with every other method that learns from preferences or rewards."""
+
+    colour: str = ""
+    """In plots, as #RRGGBB; the next free one by default."""
+
+    marker: str = ""
+    """In plots, a marker of matplotlib's; the next free one by default."""
+
+
 class ExoEntry(FrozenConfig):
     """One contender: a state of a trained policy, or what it is measured against."""
 
@@ -49,16 +74,13 @@ class ExoEntry(FrozenConfig):
     whose KL is analytic. policy: a checkpoint of a branch."""
 
     method: str = ""
-    """Policy method of a branch, such as exo_rw; empty for the other kinds."""
+    """Policy method of a branch, such as exo_rw; empty for the start and the chosen responses."""
 
     supervision: str = ""
     """Where the reward comes from: preferences, reward_model or oracle. Empty for none."""
 
-    beta_pi: float | None = None
-    """β_π, or β of DPO; None where the method has none."""
-
-    beta_r: float | None = None
-    """β_r, reward units; None where the method has none."""
+    coefficients: dict[str, float] = {}
+    """The values of the method's coefficients by key, such as beta_pi; K is `responses`."""
 
     responses: int | None = None
     """K of a K-wise method, N of best-of-N; None for the rest."""
@@ -77,8 +99,8 @@ class ExoEntry(FrozenConfig):
 
     @model_validator(mode="after")
     def _complete(self) -> ExoEntry:
-        if self.kind == "policy" and not self.method:
-            raise ValueError(f"the policy {self.name!r} needs the method that trained it")
+        if self.kind in ("policy", "best_of_n") and not self.method:
+            raise ValueError(f"the {self.kind} {self.name!r} needs the method that made it")
         if self.kind == "best_of_n" and not self.responses:
             raise ValueError(f"best-of-N {self.name!r} needs its N as `responses`")
         return self
@@ -89,6 +111,9 @@ class ExoReportConfig(FrozenConfig):
 
     entries: tuple[ExoEntry, ...]
     """Contenders in the order of the tables; exactly one is the start, one at most is chosen."""
+
+    methods: dict[str, MethodFacts]
+    """What every method of the entries is, by its name."""
 
     judge: str = "oracle"
     """Whose reward the frontier shows: a judge of the evaluations."""
@@ -113,6 +138,8 @@ class ExoReportConfig(FrozenConfig):
         names = [entry.name for entry in self.entries]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"entries need names of their own, got {min(twice)!r} twice")
+        if strange := {one.method for one in self.entries if one.method} - self.methods.keys():
+            raise ValueError(f"methods says nothing of {min(strange)!r}, which an entry names")
         for kind, least in (("start", 1), ("chosen", 0)):
             count = sum(entry.kind == kind for entry in self.entries)
             if not least <= count <= 1:

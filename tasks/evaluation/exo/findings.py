@@ -12,25 +12,6 @@ from tasks.evaluation.exo.frontier import EqualKl, FrontierPoint, pareto
 from tasks.evaluation.exo.series import Series
 from tasks.evaluation.metrics.estimates import mean_estimate, over_seeds
 
-WORDS = {
-    "EXO against DPO": {
-        "better": "EXO is ahead",
-        "worse": "EXO is behind",
-        "undecided": "undecided",
-    },
-    "more responses": {
-        "better": "more responses help",
-        "worse": "more responses hurt",
-        "undecided": "undecided",
-    },
-    "PPO's place": {
-        "better": "PPO is ahead",
-        "worse": "PPO is behind",
-        "undecided": "undecided",
-    },
-}
-"""What each verdict means for the question asked; best-of-N stands in the table alone."""
-
 
 def findings(
     all_series: Sequence[Series],
@@ -51,16 +32,14 @@ def findings(
     Returns:
         One sentence per finding.
     """
+    # Best-of-N is no policy that one could use: it stands in the table alone.
+    trained = {series.name for series in all_series if series.is_trained}
     return [
-        *(
-            _comparison(comparison, judge)
-            for comparison in comparisons
-            if comparison.question in WORDS
-        ),
+        *(_comparison(one, judge) for one in comparisons if one.ours in trained),
         *_frontier(all_series, points),
         *_highest(all_series, points, judge),
         *_falling(all_series, points, judge),
-        *_fits(density, [one for one in comparisons if one.question == "EXO against DPO"]),
+        *_fits(density, [one for one in comparisons if one.kind == "rival"]),
     ]
 
 
@@ -77,8 +56,17 @@ def _comparison(comparison: Comparison, judge: str) -> str:
         )
     return (
         f"{head} ({where}): {judge} reward {one.difference:+.3f} (95 %: {one.interval.low:+.3f} to "
-        f"{one.interval.high:+.3f}): {WORDS[comparison.question][one.verdict]}{_pointwise(one)}"
+        f"{one.interval.high:+.3f}): {_verdict(comparison, one.verdict)}{_pointwise(one)}"
     )
+
+
+def _verdict(comparison: Comparison, verdict: str) -> str:
+    if verdict == "undecided":
+        return verdict
+    is_better = verdict == "better"
+    if comparison.kind == "size":
+        return f"more responses {'help' if is_better else 'hurt'}"
+    return f"{comparison.subject} is {'ahead' if is_better else 'behind'}"
 
 
 def _pointwise(one: EqualKl) -> str:
@@ -112,7 +100,7 @@ def _highest(
     ends = {
         series.name: over_seeds([points[one.name].reward for one in series.last])
         for series in all_series
-        if series.first.kind == "policy"
+        if series.is_trained
     }
     ranked = sorted(ends.items(), key=lambda item: -item[1].value)
     if len(ranked) > 1:

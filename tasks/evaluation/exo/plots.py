@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.evaluation.exo.frontier import pareto
-from tasks.evaluation.exo.series import Series, display_name
+from tasks.evaluation.exo.series import Series
 from tasks.evaluation.metrics.estimates import over_seeds
 from tasks.evaluation.report.figure_style import (
     COLOURS,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     Points = Sequence[FrontierPoint]
 
-# Black is left to best-of-N, which is no trained method.
+# Black is left to best-of-N, which is no trained method. Of methods that name no colour.
 PALETTE = (*COLOURS[:-1], "#882255", "#999933", "#44AA99")
 SHAPES = MARKERS + "<>p"
 DASHES = ("-", "--", ":", "-.")
@@ -37,7 +38,7 @@ class Look:
     """How a series is drawn, in every plot alike."""
 
     colour: str
-    """The colour of its family."""
+    """The colour of its method; lighter for further families."""
     marker: str
     """The marker of its family."""
     dash: str
@@ -45,23 +46,40 @@ class Look:
 
 
 def looks(all_series: Sequence[Series]) -> dict[str, Look]:
-    """Give every series a look: a colour and a marker per family, a line style per β in it."""
-    families = list(
-        dict.fromkeys(series.family for series in all_series if series.first.kind != "best_of_n")
-    )
+    """Give every series a look: a colour per method, a marker per family, a line style per β in it.
+
+    A further family of a method, another K say, is drawn lighter.
+    """
+    families: dict[str, list[str]] = {}
+    for series in all_series:
+        known = families.setdefault(series.first.method, [])
+        if series.family not in known:
+            known.append(series.family)
+    taken = {series.facts.colour for series in all_series}
+    free = cycle([colour for colour in PALETTE if colour not in taken] or PALETTE)
+    colours = {
+        series.first.method: series.facts.colour or next(free)
+        for series in {series.first.method: series for series in all_series}.values()
+    }
     found = {}
     for series in all_series:
-        if series.first.kind == "best_of_n":
-            found[series.name] = Look("#000000", "x", "--")
-            continue
-        family = families.index(series.family)
+        method, number = series.first.method, families[series.first.method].index(series.family)
+        marker = series.facts.marker or SHAPES[list(colours).index(method) % len(SHAPES)]
+        if number:
+            marker = SHAPES[(SHAPES.find(marker) + number) % len(SHAPES)]
         variants = [other.name for other in all_series if other.family == series.family]
-        found[series.name] = Look(
-            PALETTE[family % len(PALETTE)],
-            SHAPES[family % len(SHAPES)],
-            DASHES[variants.index(series.name) % len(DASHES)],
-        )
+        # What is no trained policy is never drawn as one.
+        place = variants.index(series.name) + (not series.is_trained)
+        dash = DASHES[place % len(DASHES)]
+        found[series.name] = Look(_lighter(colours[method], number), marker, dash)
     return found
+
+
+def _lighter(colour: str, times: int) -> str:
+    """Return a colour of the form #RRGGBB mixed with white, the more the more often."""
+    parts = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    share = 0.6**times
+    return "#" + "".join(f"{round(share * part + (1 - share) * 255):02X}" for part in parts)
 
 
 def frontier_plot(
@@ -123,7 +141,7 @@ def step_plot(
     trained = [series for series in all_series if series.first.kind == "policy"]
     methods: dict[str, list[Series]] = {}
     for series in trained:
-        methods.setdefault(display_name(series.first), []).append(series)
+        methods.setdefault(series.title, []).append(series)
     rows: list[dict[str, object]] = []
     with new_figure(methods, panel=(3.5, 2.8), columns=3) as (figure, panels):
         for axes, (method, found) in zip(panels, methods.items(), strict=True):

@@ -37,7 +37,7 @@ class ExoRun:
             ConfigError: An entry has no evaluation or no KL, or a judge did not score it.
         """
         self.evaluations, self.reward_models, self.config = evaluations, reward_models, config
-        self.series = series_of(config.entries)
+        self.series = series_of(config.entries, config.methods)
         self.opponents = [one for one in config.entries if one.kind in ("start", "chosen")]
         self.opponents.sort(key=lambda one: one.kind != "start")
         self.density = density and _renamed(density, self.names)

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.evaluation.exo.config import ExoEntry
+from tasks.evaluation.exo.config import ExoEntry, MethodFacts
 
-NAMES = {
-    "exo_pref": "EXO-pref",
-    "exo_rw": "EXO-rw",
-    "dpo": "DPO-pref",
-    "dpo_rw": "DPO-rw",
-    "ppo": "PPO",
-    "sft": "SFT on chosen",
-}
-"""The paper's name of each method."""
-KINDS = {"start": "SFT", "chosen": "chosen", "best_of_n": "Best-of-N"}
-"""The paper's name of each kind of contender that is no trained policy."""
+KINDS = {"start": "SFT", "chosen": "chosen"}
+"""The paper's name of each kind of contender that no method made."""
+_SIZE = " K={}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +24,19 @@ class Series:
 
     entries: tuple[ExoEntry, ...]
     """Its checkpoints by seed, then by step."""
+
+    facts: MethodFacts
+    """What its method is."""
+
+    @property
+    def title(self) -> str:
+        """What the report calls the method."""
+        return self.facts.title or self.first.method
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether its entries are checkpoints of policies, rather than picked samples."""
+        return self.first.kind == "policy"
 
     @property
     def first(self) -> ExoEntry:
@@ -54,59 +59,49 @@ class Series:
         return tuple(entry for entry in self.entries if entry.seed == seed)
 
 
-def series_of(entries: Sequence[ExoEntry]) -> list[Series]:
+def series_of(entries: Sequence[ExoEntry], methods: Mapping[str, MethodFacts]) -> list[Series]:
     """Sort entries into series, in the order in which they first occur.
 
     Args:
         entries: All contenders; the start and the chosen responses belong to no series.
+        methods: What each method is, by name.
 
     Returns:
-        The series; names hold K, β, τ and supervision only where the series of a method differ in
-        them. Best-of-N is one series, whatever its N.
+        The series; names hold K, coefficients, τ and supervision only where the series of a method
+        differ in them. Best-of-N is one series, whatever its N.
     """
     groups: dict[tuple[object, ...], list[ExoEntry]] = {}
-    for entry in entries:
-        if entry.kind in ("policy", "best_of_n"):
-            groups.setdefault(_settings(entry), []).append(entry)
+    for entry in (one for one in entries if one.method):
+        settings = _settings(entry, methods[entry.method])
+        groups.setdefault((entry.method, *settings.values()), []).append(entry)
     found = []
-    for settings, alike in groups.items():
-        others = [other for other in groups if other[:2] == settings[:2]]
+    for alike in groups.values():
+        first, facts = alike[0], methods[alike[0].method]
+        rivals = [_settings(one, facts) for one in entries if one.method == first.method]
         ordered = sorted(alike, key=lambda entry: (entry.seed, entry.step, entry.responses or 0))
-        family = _name(alike[0], others, _OUTER)
-        found.append(Series(_name(alike[0], others, _OUTER + _BETAS), family, tuple(ordered)))
+        mine, title = _settings(first, facts), facts.title or first.method
+        parts = [_part(text, value, rivals) for text, value in mine.items()]
+        family = "".join([title, *parts[: len(parts) - len(facts.symbols)]])
+        found.append(Series("".join([title, *parts]), family, tuple(ordered), facts))
     return found
 
 
-def display_name(entry: ExoEntry) -> str:
-    """Return the paper's name of an entry's method or kind."""
-    return KINDS.get(entry.kind) or NAMES.get(entry.method, entry.method)
+def _settings(entry: ExoEntry, facts: MethodFacts) -> dict[str, object]:
+    """Return what the entries of one series share, by how a name says it: coefficients last."""
+    return {
+        # The N of best-of-N is its step.
+        _SIZE: entry.responses if entry.kind == "policy" else None,
+        " τ={:g}": entry.temperature,
+        ", {}": entry.supervision,
+        **{
+            f" {symbol}={{:g}}": entry.coefficients.get(key)
+            for key, symbol in facts.symbols.items()
+        },
+    }
 
 
-_OUTER: tuple[tuple[int, str], ...] = ((2, " K={}"), (3, " τ={:g}"), (4, ", {}"))
-_BETAS: tuple[tuple[int, str], ...] = ((5, " β_π={:g}"), (6, " β_r={:g}"))
-
-
-def _settings(entry: ExoEntry) -> tuple[object, ...]:
-    """Return what the entries of one series share; the N of best-of-N is its step."""
-    return (
-        entry.kind,
-        entry.method,
-        None if entry.kind == "best_of_n" else entry.responses,
-        entry.temperature,
-        entry.supervision,
-        entry.beta_pi,
-        entry.beta_r,
-    )
-
-
-def _name(
-    entry: ExoEntry, others: Sequence[tuple[object, ...]], parts: tuple[tuple[int, str], ...]
-) -> str:
-    name = display_name(entry)
-    mine = _settings(entry)
-    for place, text in parts:
-        differs = len({other[place] for other in others}) > 1
-        # K is part of what a K-wise method is called in the paper, even where there is only one.
-        if mine[place] is not None and (differs or place == 2):
-            name += text.format(mine[place])
-    return name
+def _part(text: str, value: object, others: Sequence[Mapping[str, object]]) -> str:
+    """Return what a name says of one setting; nothing where all others have it too."""
+    differs = len({other[text] for other in others}) > 1
+    # K is part of what a K-wise method is called in the paper, even where there is only one.
+    return text.format(value) if value is not None and (differs or text == _SIZE) else ""

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from tasks.evaluation.metrics.estimates import Estimate
 
-COEFFICIENTS = {"beta_pi": "β_π", "beta_r": "β_r"}
-"""The symbol of each coefficient that a sweep may vary, by its field of an entry."""
 Sweep = dict[float, dict[str, Shares]]
 """The coefficient's value -> opponent -> how often the last checkpoints win."""
 
@@ -48,14 +46,11 @@ def sweeps_of(
     """
     groups: dict[str, list[tuple[float, Series]]] = {}
     for series in all_series:
-        for field, symbol in COEFFICIENTS.items():
-            held = next(other for other in COEFFICIENTS if other != field)
-            value, rest = getattr(series.first, field), getattr(series.first, held)
-            if value is None:
-                continue
-            title = f"{series.family}: {symbol}"
-            if rest is not None:
-                title += f" ({COEFFICIENTS[held]} = {rest:g})"
+        symbols, values = series.facts.symbols, series.first.coefficients
+        for key, value in values.items():
+            held = [f"{symbols[other]} = {values[other]:g}" for other in values if other != key]
+            title = f"{series.family}: {symbols[key]}"
+            title += f" ({', '.join(held)})" if held else ""
             groups.setdefault(title, []).append((value, series))
     return {
         title: {value: _against(series, opponents, evaluations, judge) for value, series in found}

@@ -9,7 +9,7 @@ from tasks.evaluation.exo.comparisons import Comparison
 from tasks.evaluation.exo.config import ExoEntry
 from tasks.evaluation.exo.frontier import Frontier, FrontierPoint, pareto
 from tasks.evaluation.exo.points import Shares, shares_against
-from tasks.evaluation.exo.series import KINDS, Series, display_name
+from tasks.evaluation.exo.series import KINDS, Series
 from tasks.evaluation.metrics.estimates import Estimate, over_seeds
 from tasks.evaluation.report.tables import Cell, Column, Table
 
@@ -204,7 +204,12 @@ def density_table(density: Mapping[str, Any]) -> Table:
 
 def settings_table(all_series: Sequence[Series]) -> Table:
     """Lay out the coefficients of every series."""
-    names = ("Method", "Kind", "Supervision", "K or N", "β_π", "β_r", "τ", "Seeds")
+    symbols: dict[str, str] = {}
+    for series in all_series:
+        for key in series.first.coefficients:
+            symbols.setdefault(key, series.facts.symbols[key])
+    numbers = (*symbols.values(), "τ")
+    names = ("Method", "Kind", "Supervision", "K or N", *numbers, "Seeds")
     rows: list[tuple[Cell, ...]] = []
     for series in all_series:
         one = series.first
@@ -212,11 +217,9 @@ def settings_table(all_series: Sequence[Series]) -> Table:
         size = ", ".join(map(str, sizes)) or None
         seeds = ", ".join(map(str, series.seeds))
         supervision = one.supervision or None
-        betas = (one.beta_pi, one.beta_r)
-        rows.append(
-            (series.name, display_name(one), supervision, size, *betas, one.temperature, seeds)
-        )
-    columns = tuple(Column(name, "g" if name in ("β_π", "β_r", "τ") else "") for name in names)
+        values = (*map(one.coefficients.get, symbols), one.temperature)
+        rows.append((series.name, series.title, supervision, size, *values, seeds))
+    columns = tuple(Column(name, "g" if name in numbers else "") for name in names)
     return Table("settings", "Settings", columns, tuple(rows))
 
 

@@ -43,7 +43,7 @@ DPO = GroupMethod(
     name="dpo",
     title="DPO-pref",
     aliases=("sigmoid",),
-    supervision="preferences",
+    learns_from="preferences",
     select=best_against_worst,
     loss=pair_loss(_dpo, beta="beta"),
     needs_reference=True,

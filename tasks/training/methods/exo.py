@@ -45,7 +45,7 @@ EXO_PREF = GroupMethod(
     name="exo_pref",
     title="EXO-pref",
     aliases=("exo_pair", "exo-pref"),
-    supervision="preferences",
+    learns_from="preferences",
     select=best_against_worst,
     loss=pair_loss(_exo_pref, beta="beta_pi"),
     needs_reference=True,

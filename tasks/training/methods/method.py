@@ -62,8 +62,8 @@ class Method:
     aliases: tuple[str, ...] = ()
     """Other names accepted in configs."""
 
-    supervision: Literal["demonstrations", "preferences", "rewards"] = "rewards"
-    """What it learns from: given responses, pairs of a better and a worse one, or samples that a
+    learns_from: Literal["demonstrations", "preferences", "rewards"] = "rewards"
+    """Given responses, pairs of a better and a worse one, or samples that a
     reward model has scored."""
 
     on_pairs: str = ""
@@ -85,13 +85,18 @@ class Method:
     """Methods on the same data that the report compares it with at equal KL, by name."""
 
     is_baseline: bool = False
-    """Whether the report compares it with every method that has a rival, or is one."""
+    """Whether the report compares it with every method that learns from preferences or rewards."""
 
     colour: str = ""
     """In plots, as #RRGGBB; the next free one by default."""
 
     marker: str = ""
     """In plots, a marker of matplotlib's; the next free one by default."""
+
+    @property
+    def symbols(self) -> dict[str, str]:
+        """The symbols of what may be swept, K aside, by key."""
+        return {one.key: one.symbol for one in self.sweepable if one.key != RESPONSES}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ def _loss(
 SFT = GroupMethod(
     name="sft",
     title="SFT on chosen",
-    supervision="demonstrations",
+    learns_from="demonstrations",
     # The best of a pair is the chosen response.
     on_pairs="rjs",
     select=_select,

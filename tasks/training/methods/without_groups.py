@@ -17,7 +17,7 @@ BEST_OF_N = Method(
     name="best_of_n",
     title="Best-of-N",
     trains=False,
-    sweepable=(Sweepable(RESPONSES, "N", 128),),
+    sweepable=(Sweepable(RESPONSES, "N", 128, field="n"),),
     is_baseline=True,
     colour="#000000",
     marker="x",

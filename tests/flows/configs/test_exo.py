@@ -10,6 +10,7 @@ from flows.configs.exo import ExoConfig
 from flows.configs.exo_evaluation import PpoSearch
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import apply_overrides, load_config, validate
+from tasks.training.methods.registry import METHODS
 from tasks.training.ppo.config import PpoConfig
 
 SMALL = Path(__file__).parents[1] / "configs" / "exo-small.yaml"
@@ -49,6 +50,24 @@ def test_what_a_branch_does_not_name_is_the_runs() -> None:
     assert found.all_branches()[1].update(found.shared_update()).method == "rjs"
 
 
+def test_every_method_is_a_branch_by_any_of_its_names() -> None:
+    """What a method has to be swept is said at the method, so a new one needs no line here."""
+    for name, method in METHODS.items():
+        (branch,) = config(f"branches=[{{method: {name}}}]").all_branches()
+        assert branch.method == name
+        for alias in method.aliases:
+            assert config(f"branches=[{{method: {alias}}}]").all_branches() == [branch]
+    assert labels("branches=[{method: raft}, {method: rrhf, seeds: 1}]") == ["rjs s0", "rrhf s1"]
+
+
+def test_a_form_lets_the_coefficients_through() -> None:
+    """Prefect checks a deployment's parameters by this schema."""
+    sweep = ExoConfig.model_json_schema()["$defs"]["SweepConfig"]
+    assert sweep["additionalProperties"] is not False
+    kept = config("branches=[{method: exo_rw, beta_r: [0.1, 0.5]}]").model_dump(mode="json")
+    assert kept["branches"][0]["beta_r"] == [0.1, 0.5]
+
+
 def test_a_configuration_that_was_written_down_is_read_back() -> None:
     """As `resume`, a scheduled run and the gate do."""
     found = config("branches=[{method: ppo, kl_coef: 0.3}, {method: exo_rw, responses: [2, 4]}]")
@@ -58,7 +77,8 @@ def test_a_configuration_that_was_written_down_is_read_back() -> None:
 
 def test_ppo_reads_and_draws_as_the_run_does() -> None:
     found = config("branches=[{method: ppo, kl_coef: 0.3}]")
-    settings = found.ppo_of(found.all_branches()[0])
+    (branch,) = found.all_branches()
+    settings = found.ppo_of(branch.temperature, None, branch.settings())
     assert (settings.temperature, settings.template, settings.kl_coef) == (0.8, "plain", 0.3)
     assert settings.limits.max_response_tokens == found.sampling.max_new_tokens
     assert settings.snapshots == found.training.snapshots
@@ -70,8 +90,16 @@ def test_ppo_reads_and_draws_as_the_run_does() -> None:
         ("branches=[]", "branches"),
         ("branches=[{method: exo_rv}]", "exo_rw"),
         ("branches=[{method: dpo, beta_r: 0.1}]", "dpo has no beta_r; its coefficients: beta_pi"),
-        ("branches=[{method: exo_pref, epsilon: 0.5}]", r"epsilon must be in \(0, 1/2\), got"),
+        ("branches=[{method: exo_pref, epsilon: 0.5}]", "epsilon is 0.5: .* less than 0.5"),
         ("branches=[{method: exo_pref, epsilon: 0}]", "epsilon"),
+        (
+            "branches=[{method: exo_pref, epsilom: 0.1}]",
+            "no epsilom; its .*, epsilon",
+        ),
+        ("branches=[{method: sft, seed: 1}]", "sft has no seed; .*: none; further keys: .*, seeds"),
+        ("branches=[{method: exo_rw, responses: 2.5}]", "responses is 2.5: .* valid integer"),
+        ("branches=[{method: ppo, kl_coef: -0.1}]", "kl_coef is -0.1"),
+        ("branches=[{method: best_of_n, responses: 0}]", "responses is 0"),
         ("branches=[{method: exo_rw, beta_pi: -1}]", "beta_pi"),
         ("branches=[{method: exo_rw, beta_r: 0}]", "beta_r"),
         ("branches=[{method: exo_rw, responses: 1}]", "responses"),

@@ -9,13 +9,31 @@ from typing import Any
 
 import numpy as np
 
-from tasks.evaluation.exo.config import ExoEntry, ExoReportConfig
+from tasks.evaluation.exo.config import ExoEntry, ExoReportConfig, MethodFacts
 from tasks.evaluation.metrics.estimates import clustered_mean
 from tasks.evaluation.metrics.judge_scores import classifier_accuracy, mean_spread
 from tasks.storage.files import write_json
+from tasks.training.methods.registry import METHODS
 
 PROMPTS = 40
 SAMPLES = 4
+FACTS = {
+    name: MethodFacts.model_validate(method, from_attributes=True)
+    for name, method in METHODS.items()
+}
+"""What the flow tells the report of each method."""
+
+
+def entry_of(method: str, name: str, **settings: Any) -> ExoEntry:
+    """Return an entry of a branch; the settings named beta_* are its coefficients."""
+    coefficients = {key: value for key, value in settings.items() if key.startswith("beta_")}
+    return ExoEntry(
+        name=name,
+        kind="best_of_n" if method == "best_of_n" else "policy",
+        method=method,
+        coefficients=coefficients,
+        **{key: value for key, value in settings.items() if key not in coefficients},
+    )
 
 
 def evaluation(
@@ -86,9 +104,9 @@ class Made:
         label = "-".join([method, *(f"{key}{value}" for key, value in settings.items())])
         for seed in range(seeds):
             for number, kl in enumerate(kls, start=1):
-                entry = ExoEntry(
-                    name=f"{label}-seed{seed}-step{10 * number}",
-                    method=method,
+                entry = entry_of(
+                    method,
+                    f"{label}-seed{seed}-step{10 * number}",
                     seed=seed,
                     step=10 * number,
                     is_last=number == len(kls),
@@ -98,7 +116,9 @@ class Made:
 
     def config(self, **more: Any) -> ExoReportConfig:
         """Return the report's settings."""
-        return ExoReportConfig(entries=tuple(self.entries), reward_model="RM", **more)
+        return ExoReportConfig(
+            entries=tuple(self.entries), methods=FACTS, reward_model="RM", **more
+        )
 
     def save(self, folder: Path) -> dict[str, Path]:
         """Write every evaluation, and return the folders by name."""
@@ -131,7 +151,7 @@ def made_run() -> Made:
     made.branch("ppo", lambda kl: 1.3 * kl**0.5 - 0.05 * kl**2, (0.5, 2.0, 4.0, 6.5))
     made.branch("sft", lambda kl: 0.3, (0.1, 0.3), seeds=1)
     for n, reward in ((2, 0.5), (8, 1.4), (32, 2.3), (128, 3.1)):
-        entry = ExoEntry(name=f"best-of-{n}", kind="best_of_n", responses=n)
+        entry = entry_of("best_of_n", f"best-of-{n}", responses=n)
         made.add(entry, reward, samples=1 if n == 128 else 4)
     return made
 

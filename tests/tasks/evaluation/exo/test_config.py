@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.evaluation.config import BestOfN
-from tasks.evaluation.exo.config import DensityConfig, ExoEntry, ExoReportConfig
+from tasks.evaluation.exo.config import DensityConfig, ExoEntry, ExoReportConfig, MethodFacts
 from tasks.models.tokens.encoding import Limits
 
 START = ExoEntry(name="start", kind="start")
@@ -18,7 +18,7 @@ def test_entries_must_be_complete() -> None:
     with pytest.raises(ValidationError, match="'a' needs the method"):
         ExoEntry(name="a")
     with pytest.raises(ValidationError, match="'b' needs its N"):
-        ExoEntry(name="b", kind="best_of_n")
+        ExoEntry(name="b", kind="best_of_n", method="best_of_n")
 
 
 @pytest.mark.parametrize(
@@ -31,11 +31,12 @@ def test_entries_must_be_complete() -> None:
             "one entry of kind chosen, got 2",
         ),
         ((START, ExoEntry(name="start", method="dpo")), "'start' twice"),
+        ((START, ExoEntry(name="b", method="ipo")), "methods says nothing of 'ipo'"),
     ],
 )
 def test_a_report_has_one_start_and_no_name_twice(entries: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        ExoReportConfig(entries=entries)
+        ExoReportConfig(entries=entries, methods={"dpo": MethodFacts()})
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tasks.evaluation.exo.sweeps import sweeps_of
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
 from tasks.storage.files import read_json, write_json
-from tests.tasks.evaluation.exo.evaluations import Made, made_density, made_run, root
+from tests.tasks.evaluation.exo.evaluations import FACTS, Made, made_density, made_run, root
 
 LAST = ("exo_pref-beta_pi0.1-seed0-step40", "dpo-beta_pi0.1-seed0-step40")
 
@@ -56,9 +56,9 @@ def test_findings_say_what_the_made_frontiers_hold(report: tuple[Path, dict[str,
     kept = read_json(report[0] / "report.json")
     said = "\n".join(kept["findings"])
     for head, words in (
-        ("EXO-pref β_π=0.1 against DPO-pref", "EXO is ahead"),
-        ("EXO-rw K=4 against DPO-rw K=4", "EXO is ahead"),
-        ("EXO-rw K=8 against DPO-rw K=8", "EXO is ahead"),
+        ("EXO-pref β_π=0.1 against DPO-pref", "EXO-pref is ahead"),
+        ("EXO-rw K=4 against DPO-rw K=4", "EXO-rw is ahead"),
+        ("EXO-rw K=8 against DPO-rw K=8", "EXO-rw is ahead"),
         ("EXO-rw K=8 against EXO-rw K=4", "undecided"),
         ("DPO-rw K=8 against DPO-rw K=4", "more responses hurt"),
         ("PPO against EXO-rw K=4", "PPO is behind"),
@@ -105,14 +105,14 @@ def test_examples_show_start_chosen_and_one_of_each_family(
 
 def test_the_sweep_has_its_coefficients(made: Made) -> None:
     rivals = made.entries[:2]
-    sweeps = sweeps_of(series_of(made.entries), rivals, made.evaluations, "RM")
+    sweeps = sweeps_of(series_of(made.entries, FACTS), rivals, made.evaluations, "RM")
     assert list(sweeps) == ["EXO-pref: β_π"]
     assert sorted(sweeps["EXO-pref: β_π"]) == [0.05, 0.1, 0.5]
     assert set(sweeps["EXO-pref: β_π"][0.1]) == {"SFT", "chosen"}
 
 
 def test_main_series_are_the_first_of_each_family(made: Made) -> None:
-    names = [series.name for series in main_series(series_of(made.entries))]
+    names = [series.name for series in main_series(series_of(made.entries, FACTS))]
     assert names[:3] == ["EXO-pref β_π=0.1", "EXO-rw K=4", "EXO-rw K=8"]
 
 
@@ -182,7 +182,7 @@ def test_a_run_of_one_method_is_reported(tmp_path: Path) -> None:
 def test_points_cover_the_prompts_that_anybody_was_asked() -> None:
     made = _small()
     made.add(ExoEntry(name="few", method="dpo", step=5, is_last=False), 0.5, 0.3, prompts=10)
-    all_series = series_of(made.entries)
+    all_series = series_of(made.entries, FACTS)
     points, start = frontier_points(all_series, made.entries[0], made.evaluations, "oracle")
     assert len(start.rewards) == 40
     few = next(point for point in points if point.name == "few")

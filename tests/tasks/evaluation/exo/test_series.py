@@ -6,11 +6,11 @@ from typing import Any
 
 from tasks.evaluation.exo.config import ExoEntry
 from tasks.evaluation.exo.series import series_of
+from tests.tasks.evaluation.exo.evaluations import FACTS, entry_of
 
 
 def _entry(method: str, **settings: Any) -> ExoEntry:
-    name = f"{method}{sorted(settings.items())}"
-    return ExoEntry(name=name, method=method, **settings)
+    return entry_of(method, f"{method}{sorted(settings.items())}", **settings)
 
 
 def test_seeds_and_steps_belong_to_one_series() -> None:
@@ -19,7 +19,7 @@ def test_seeds_and_steps_belong_to_one_series() -> None:
         for seed in (1, 0)
         for step in (20, 10)
     ]
-    (series,) = series_of([ExoEntry(name="s", kind="start"), *entries])
+    (series,) = series_of([ExoEntry(name="s", kind="start"), *entries], FACTS)
     assert (series.name, series.family) == ("EXO-pref", "EXO-pref")
     assert [(entry.seed, entry.step) for entry in series.entries] == [
         (0, 10),
@@ -38,11 +38,12 @@ def test_names_hold_what_tells_series_apart() -> None:
             _entry("exo_rw", beta_pi=0.1, beta_r=0.1, responses=4, supervision="oracle"),
             _entry("exo_rw", beta_pi=0.1, beta_r=0.1, responses=8, supervision="reward_model"),
             _entry("ppo", temperature=0.8),
-        ]
+        ],
+        FACTS,
     )
     assert [series.name for series in all_series] == [
-        "DPO-pref β_π=0.1",
-        "DPO-pref β_π=0.5",
+        "DPO-pref β=0.1",
+        "DPO-pref β=0.5",
         "EXO-rw K=4, oracle",
         "EXO-rw K=8, reward_model",
         "PPO",
@@ -55,10 +56,8 @@ def test_names_hold_what_tells_series_apart() -> None:
 
 
 def test_best_of_n_is_one_series_that_ends_at_the_largest_n() -> None:
-    entries = [
-        ExoEntry(name=f"best-{n}", kind="best_of_n", responses=n, temperature=0.8) for n in (8, 2)
-    ]
-    (series,) = series_of(entries)
+    entries = [_entry("best_of_n", responses=n, temperature=0.8) for n in (8, 2)]
+    (series,) = series_of(entries, FACTS)
     assert series.name == "Best-of-N"
     assert [entry.responses for entry in series.entries] == [2, 8]
     assert [entry.responses for entry in series.last] == [8]

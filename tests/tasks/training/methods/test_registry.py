@@ -75,7 +75,7 @@ def test_what_a_method_says_of_others_and_of_itself_is_so():
     for method in METHODS.values():
         assert {*method.rivals, *filter(None, [method.on_pairs])} <= METHODS.keys()
         for rival in method.rivals:
-            assert METHODS[rival].supervision == method.supervision
+            assert METHODS[rival].learns_from == method.learns_from
     for method in GROUP_METHODS.values():
         wanted = {one.coefficient for one in method.sweepable}
         assert wanted <= method.coefficients.model_fields.keys()
