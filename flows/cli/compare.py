@@ -65,7 +65,7 @@ def show_comparison(
 
     Args:
         first: A run, an evaluation, or a policy that was evaluated once.
-        second: The one to hold against it.
+        second: The one to compare it with.
         console: Where to.
         policy: Which contender of the runs; the last one of each by default.
         as_json: Print plain values instead.

@@ -1,7 +1,7 @@
-"""What stays on disk and what goes: pins, and `sparring gc`.
+"""What `sparring pin`, `unpin` and `gc` do and print.
 
-Outputs are dropped, manifests never: lineage, `why` and `plan` still answer, and what is needed
-again comes from the remote or is made anew.
+Outputs are deleted, manifests never: lineage, `why` and `plan` still answer, and an output that is
+needed again comes from the remote or is made anew.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from tasks.tracking.remote.opening import open_remote, require_remote
 _SHOWN = 20
 
 
-def keep(name: str, note: str, console: Console) -> None:
+def pin_named(name: str, note: str, console: Console) -> None:
     """Pin an artifact or a run.
 
     Args:
         name: Key or digest of an artifact, or the beginning of one; or the id of a run.
-        note: Why.
+        note: Why, shown beside the pin.
         console: Where it is said.
 
     Raises:
@@ -50,10 +50,10 @@ def keep(name: str, note: str, console: Console) -> None:
         raise ConfigError(f"{name!r} is the beginning of {len(found)} artifacts; give more of it")
     else:
         made = pin(home, "run", load_run(home, name).id, stage="", note=note)
-    console.print(f"pinned {_title(made)}; `sparring unpin {made.name[:16]}` lets it go")
+    console.print(f"pinned {_title(made)}; `sparring unpin {made.name[:16]}` takes the pin away")
 
 
-def let_go(name: str, console: Console) -> None:
+def unpin_named(name: str, console: Console) -> None:
     """Unpin an artifact or a run.
 
     Args:
@@ -70,10 +70,10 @@ def let_go(name: str, console: Console) -> None:
         problem = f"{len(found)} pins begin" if found else "nothing that is pinned begins"
         raise ConfigError(f"{problem} with {name!r}; pinned: {known}")
     unpin(home, found[0].name)
-    console.print(f"{_title(found[0])} is pinned no more")
+    console.print(f"{_title(found[0])} is not pinned any more")
 
 
-def clean_up(
+def collect_garbage(
     policy: Policy, console: Console, *, dry_run: bool, remote: bool, yes: bool, as_json: bool
 ) -> None:
     """Drop what nobody needs, after asking where no copy would be left.

@@ -18,7 +18,7 @@ from flows.servers.service import answers
 from tasks.storage.home import current_home
 
 
-def bring_up(
+def start(
     console: Console,
     *,
     host: str,
@@ -26,19 +26,22 @@ def bring_up(
     mlflow_port: int | None,
     mlruns: Path,
 ) -> dict[str, Any]:
-    """Start or find both servers, close what is dead on them and tell what waits to be told.
+    """Start or find both servers, and bring what they show up to date.
+
+    Runs that died are closed on Prefect's pages, and records that waited for MLflow are sent to it.
 
     Args:
-        console: shows that it takes a moment.
-        host: the address to listen on.
-        prefect_port: the port of Prefect; None chooses.
-        mlflow_port: the port of MLflow; None chooses.
-        mlruns: the folder of MLflow's database.
+        console: Shows that it takes a moment.
+        host: The address to listen on.
+        prefect_port: The port of Prefect; None chooses a free one.
+        mlflow_port: The port of MLflow; None chooses a free one.
+        mlruns: The folder of MLflow's database.
 
     Returns:
-        `prefect`, `mlflow`: their addresses; `environment`: what a worker needs, without secrets;
-        `secrets`: names of variables that it needs too; `mlflow_ui`: the command that shows the
-        same records without a server of ours; `told`: records that had waited for MLflow; `notes`.
+        `prefect`, `mlflow`: their addresses; `environment`: the variables that a worker needs,
+        without secrets; `secrets`: the names of those that it needs too; `mlflow_ui`: the command
+        that shows the same records without a server of ours; `sent`: how many records had waited
+        for MLflow; `notes`: sentences about what is wrong, deployments that cannot run among them.
     """
     home = current_home()
     with console.status("starting the servers …", spinner="dots"):
@@ -52,10 +55,11 @@ def bring_up(
     os.environ.update(prefect_environment(home, urls["prefect"]) | mlflow_environment())
     os.environ["MLFLOW_TRACKING_URI"] = urls["mlflow"]
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    from flows.servers.dead_runs import tidy_prefect
+    from flows.servers.dead_runs import close_dead_runs
 
-    tidy_prefect(home)
-    told, problem = _tell_backlog(mlruns)
+    close_dead_runs(home)
+    sent, problem = _send_backlog(mlruns)
+    problem += _broken_deployments()
     store = os.environ.get("MLFLOW_BACKEND_STORE_URI") or _database(mlruns)
     urls = {name: without_passwords(url) for name, url in urls.items()}
     return {
@@ -68,13 +72,13 @@ def bring_up(
         },
         "secrets": _secrets(),
         "mlflow_ui": f"mlflow ui --backend-store-uri {shlex.quote(without_passwords(store))}",
-        "told": told,
+        "sent": sent,
         "notes": notes + problem,
     }
 
 
 def show_servers(state: dict[str, Any], console: Console, *, as_json: bool) -> None:
-    """Print what `bring_up` returned."""
+    """Print what `start` returned."""
     if as_json:
         print(json.dumps(state, indent=2))
         return
@@ -96,7 +100,7 @@ def show_servers(state: dict[str, Any], console: Console, *, as_json: bool) -> N
     say("\n`sparring down` stops both.")
 
 
-def take_down(console: Console, *, force: bool, as_json: bool) -> None:
+def stop(console: Console, *, force: bool, as_json: bool) -> None:
     """Stop the servers and say which there were."""
     stopped = stop_servers(current_home(), force=force)
     if as_json:
@@ -113,12 +117,22 @@ def _secrets() -> list[str]:
     return prefect + (login if os.environ.get(MLFLOW_PASSWORD) else [])
 
 
+def _broken_deployments() -> list[str]:
+    """Return a sentence about each deployment that the installed code cannot run."""
+    from flows.schedule.deployment_check import check_deployments
+
+    try:
+        return [one.sentence for one in check_deployments() if one.problem]
+    except Exception as error:  # the servers run, whatever is registered there
+        return [f"whether the deployments can be run is not known: {error}"]
+
+
 def _database(mlruns: Path) -> str:
     return f"sqlite:///{Path(mlruns).absolute()}/mlflow.db"
 
 
-def _tell_backlog(mlruns: Path) -> tuple[int, list[str]]:
-    """Tell MLflow what earlier runs could not; return how many records, and a note if it failed."""
+def _send_backlog(mlruns: Path) -> tuple[int, list[str]]:
+    """Send MLflow what earlier runs could not; return the number of records, and any problem."""
     from tasks.tracking.mlflow_record.cursor import is_waiting
     from tasks.tracking.spool import spooled_runs
 
@@ -131,4 +145,4 @@ def _tell_backlog(mlruns: Path) -> tuple[int, list[str]]:
         return MlflowRecord(tracking_place(mlruns)).drain(spool, wait_seconds=5.0), []
     except Exception as error:  # tracking never stops work
         why = without_passwords(str(error))
-        return 0, [f"records of earlier runs wait to be told to MLflow: {why}"]
+        return 0, [f"records of earlier runs are not in MLflow yet: {why}"]

@@ -26,7 +26,7 @@ def show_why(first: str, second: str, console: Console, *, as_json: bool) -> Non
 
     Args:
         first: An artifact or run.
-        second: The one to hold against it.
+        second: The one to compare it with.
         console: Where to.
         as_json: Print the causes as plain values instead.
 

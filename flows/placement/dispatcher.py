@@ -128,7 +128,7 @@ class Dispatcher:
                 return found
             write_call(self.run.home, self.run.remote, describe_call(call, self.run.run_id))
             variables = _environment(self.run)
-            return create(client, deployment, place, call, self.run.run_id, variables)
+            return create(deployment, place, call, self.run.run_id, variables)
 
         return PlacedRun(patiently(give, say), call, self.run, place, listener)
 

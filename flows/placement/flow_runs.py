@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 import httpx
-from prefect import Task
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import FlowRun, StateType, TaskRunResult
-from prefect.context import FlowRunContext, TaskRunContext
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelling, Pending, Scheduled
+from prefect.states import Cancelling
 
 from flows.configs.placement import Place
-from flows.placement.stage_flow import NAME
 from tasks.settings.errors import StageError
 from tasks.stages.call import StageCall
 
@@ -77,26 +75,31 @@ def find_active(client: SyncPrefectClient, deployment: UUID, key: str) -> FlowRu
 
 
 def create(
-    client: SyncPrefectClient,
-    deployment: UUID,
-    place: Place,
-    call: StageCall,
-    run_id: str,
-    environment: dict[str, str],
+    deployment: UUID, place: Place, call: StageCall, run_id: str, environment: dict[str, str]
 ) -> FlowRun:
-    """Give a call to a pool; what travels through Prefect is small and holds no secret."""
-    return client.create_flow_run_from_deployment(
+    """Give a call to a pool as a child of the flow run around us.
+
+    Args:
+        deployment: Prefect's id of the pool's `placed-stage`.
+        place: Names the queue.
+        call: Its description lies on the remote or in the home; what travels through Prefect is
+            small and holds no secret.
+        run_id: Our id of the run that waits for it.
+        environment: Variables of the worker's process.
+    """
+    created = run_deployment(
         deployment,
         parameters={"stage": call.spec.name, "key": call.key, "run": run_id},
-        state=Scheduled(),
-        name=call.title,
+        flow_run_name=call.title,
+        timeout=0,
         tags=[key_tag(call.key), call.spec.resources],
         # A request that is sent twice because the answer was lost makes one flow run.
         idempotency_key=str(uuid4()),
-        parent_task_run_id=_stand_in(client, call, place.pool),
         work_queue_name=place.queue,
         job_variables={"env": environment},
     )
+    assert isinstance(created, FlowRun), "outside an event loop it is no coroutine"
+    return created
 
 
 def cancel(flow_run: UUID) -> None:
@@ -118,23 +121,3 @@ def cancel(flow_run: UUID) -> None:
 def key_tag(key: str) -> str:
     """Return the tag by which the flow runs of a key are found."""
     return f"sparring.key:{key[:16]}"
-
-
-def _stand_in(client: SyncPrefectClient, call: StageCall, pool: str) -> UUID | None:
-    """Make the task run by which Prefect shows a flow run as the child of ours."""
-    flow_context, task_context = FlowRunContext.get(), TaskRunContext.get()
-    if flow_context is None or flow_context.flow_run is None:
-        return None
-    stand_in: Task[[], None] = Task(fn=lambda: None, name=f"{NAME}/{pool}")
-    inputs: dict[str, Any] = {}
-    if task_context is not None:
-        inputs["__parents__"] = [TaskRunResult(id=task_context.task_run.id)]
-    created = client.create_task_run(
-        task=stand_in,
-        flow_run_id=flow_context.flow_run.id,
-        dynamic_key=str(uuid4()),
-        name=f"{call.title} on {pool}",
-        task_inputs=inputs,
-        state=Pending(),
-    )
-    return created.id

@@ -20,7 +20,7 @@ from prefect.context import FlowRunContext
 from flows.placement.dispatcher import placed
 from flows.runs.prefect_pages import name_flow_run, show_report
 from flows.schedule.scheduled_run import is_scheduled, run_scheduled
-from flows.servers.dead_runs import beat_often, tidy_prefect
+from flows.servers.dead_runs import close_dead_runs, set_heartbeat
 from tasks.settings.base import FrozenConfig
 from tasks.settings.loading import dump_config
 from tasks.stages.artifact import Artifact
@@ -33,7 +33,7 @@ from tasks.storage.home import Home
 
 Body = Callable[[Any], Artifact]
 
-beat_often()
+set_heartbeat()
 
 
 def sparring_flow(body: Body) -> Flow[..., Artifact]:
@@ -53,7 +53,7 @@ def sparring_flow(body: Body) -> Flow[..., Artifact]:
             return _recorded(run, config, body=body)
         flow_run = _flow_run()
         if flow_run is not None:
-            tidy_prefect(run.home)
+            close_dead_runs(run.home)
         work = functools.partial(_recorded, body=body)
         if is_scheduled(config, flow_run):
             return run_scheduled(body.__name__, config, flow_run, opened, work)

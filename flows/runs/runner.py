@@ -20,7 +20,7 @@ from flows.runs.terminal import TerminalSink
 from flows.servers.mlflow_server import mlflow_environment
 from flows.servers.prefect_server import prefect_environment
 from flows.servers.shared_server import start_prefect_server, stop
-from flows.servers.supervisor import watching
+from flows.servers.supervisor import supervising
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import dump_config, load_config, validate
@@ -153,12 +153,12 @@ def prefect_server(home: Home, console: Console) -> Iterator[str]:
         from prefect.context import refresh_global_settings_context
         from prefect.logging.handlers import APILogHandler
 
-        from flows.servers.dead_runs import tidy_prefect
+        from flows.servers.dead_runs import close_dead_runs
 
         refresh_global_settings_context()
-        tidy_prefect(home)
+        close_dead_runs(home)
         try:
-            with watching(home) if is_ours else nullcontext():
+            with supervising(home) if is_ours else nullcontext():
                 yield handle.url
         finally:
             APILogHandler().flush()

@@ -41,7 +41,7 @@ _NEXT = 3
 _SLUG = "sparring"
 
 
-class Wish(NamedTuple):
+class DeploymentOptions(NamedTuple):
     """How a flow is to be registered."""
 
     name: str = NAME
@@ -56,7 +56,7 @@ class Wish(NamedTuple):
     """Where the flow's process starts, on the machine of the worker of a process pool."""
 
 
-class Deployed(NamedTuple):
+class Deployment(NamedTuple):
     """A deployment as it is registered."""
 
     deployment: str
@@ -81,13 +81,13 @@ class Deployed(NamedTuple):
     """Whether there was none of this name before."""
 
 
-def deploy_flow(entry: FlowEntry, config: FlowConfig, wish: Wish) -> Deployed:
+def deploy_flow(entry: FlowEntry, config: FlowConfig, options: DeploymentOptions) -> Deployment:
     """Register a flow with its configuration, or change what is registered.
 
     Args:
         entry: the flow.
         config: becomes the default of its parameter.
-        wish: name, pool, and so on.
+        options: name, pool, and so on.
 
     Raises:
         ConfigError: no such pool, a cron that never comes, a configuration that is too long.
@@ -101,14 +101,14 @@ def deploy_flow(entry: FlowEntry, config: FlowConfig, wish: Wish) -> Deployed:
         )
     dates = _next_runs(config.schedule)
     with get_client(sync_client=True) as client:
-        pool = _pool(client, wish)
-        before = _existing(client, f"{entry.name}/{wish.name}")
-        paused = _is_paused(before) if wish.paused is None else wish.paused
+        pool = _pool(client, options)
+        before = _existing(client, f"{entry.name}/{options.name}")
+        paused = _is_paused(before) if options.paused is None else options.paused
         flow = entry.flow()
-        with _refusals(wish.name):
+        with _refusals(options.name):
             found = client.create_deployment(
                 client.create_flow_from_name(entry.name),
-                name=wish.name,
+                name=options.name,
                 version=version("sparring"),
                 description=flow.description,
                 tags=["sparring"],
@@ -120,12 +120,12 @@ def deploy_flow(entry: FlowEntry, config: FlowConfig, wish: Wish) -> Deployed:
                 schedules=_schedules(config.schedule, active=not paused),
                 paused=False,
                 work_pool_name=pool.name,
-                job_variables=_job_variables(pool, wish.folder),
-                pull_steps=_pull_steps(pool, wish.folder),
+                job_variables=_job_variables(pool, options.folder),
+                pull_steps=_pull_steps(pool, options.folder),
             )
     ensure_automation()
-    return Deployed(
-        f"{entry.name}/{wish.name}",
+    return Deployment(
+        f"{entry.name}/{options.name}",
         str(found),
         url_for("deployment", obj_id=found) or "",
         pool.name,
@@ -184,21 +184,21 @@ def _is_paused(before: DeploymentResponse | None) -> bool:
     return before.paused or (bool(before.schedules) and not before.schedules[0].active)
 
 
-def _pool(client: SyncPrefectClient, wish: Wish) -> WorkPool:
+def _pool(client: SyncPrefectClient, options: DeploymentOptions) -> WorkPool:
     """Return the work pool, making one of processes where that was asked for."""
     try:
-        return client.read_work_pool(wish.pool)
+        return client.read_work_pool(options.pool)
     except ObjectNotFound:
         known = [pool.name for pool in client.read_work_pools()]
-    if not wish.create_pool:
+    if not options.create_pool:
         raise ConfigError(
-            f"there is no work pool {wish.pool!r}{did_you_mean(wish.pool, known)}; "
+            f"there is no work pool {options.pool!r}{did_you_mean(options.pool, known)}; "
             "--create-pool makes one of processes on the machines of its workers"
         )
     try:
-        return client.create_work_pool(WorkPoolCreate(name=wish.pool, type="process"))
+        return client.create_work_pool(WorkPoolCreate(name=options.pool, type="process"))
     except ObjectAlreadyExists:  # somebody else was faster
-        return client.read_work_pool(wish.pool)
+        return client.read_work_pool(options.pool)
 
 
 def _job_variables(pool: WorkPool, folder: Path) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The Prefect and MLflow servers: started, shared by runs, kept, supervised."""
+"""The Prefect and MLflow servers: started, shared by runs, and supervised."""

@@ -32,7 +32,7 @@ _PAGE = 200
 _log = logging.getLogger("sparring.flows")
 
 
-def tidy_prefect(home: Home) -> list[str]:
+def close_dead_runs(home: Home) -> list[str]:
     """Close dead runs on the Prefect server that is used now, and let it close later ones itself.
 
     A server that refuses never stops the work; it is said in the log.
@@ -104,7 +104,7 @@ def ensure_automation() -> None:
             client.delete_automation(double.id)
 
 
-def beat_often() -> None:
+def set_heartbeat() -> None:
     """Let this process's flow runs give a sign of life as often as the automation expects.
 
     A worker that was started without our settings runs the flow with Prefect's own, three minutes,

@@ -1,4 +1,4 @@
-"""The Prefect and the MLflow server for as long as one wants: what `sparring up` and `down` do."""
+"""Servers that stay until they are stopped: what `sparring up` and `down` do."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from flows.servers.shared_server import (
     prefect_maker,
     require_answer,
 )
-from flows.servers.supervisor import end_keeper, start_keeper
+from flows.servers.supervisor import start_supervisor, stop_supervisor
 from tasks.processes.detached import is_alive
 from tasks.settings.errors import ConfigError
 from tasks.stages.runs.run_store import list_runs
@@ -47,7 +47,7 @@ def start_servers(
     progress: Progress | None = None,
     timeout: float = 120.0,
 ) -> dict[str, str]:
-    """Start one Prefect and one MLflow server, or find them, and keep them until `stop_servers`.
+    """Start one Prefect and one MLflow server, or find them; they stay until `stop_servers`.
 
     One that PREFECT_API_URL or MLFLOW_TRACKING_URI names is the user's: none is started for it.
 
@@ -88,13 +88,13 @@ def start_servers(
             # Whoever else makes or migrates the database waits until the server has done it.
             undo.enter_context(FileLock(migration_lock(mlruns), timeout=timeout))
         for name, service in new.items():
-            undo.callback(_end_if_not_kept, home, name)
+            undo.callback(_end_unless_persistent, home, name)
             begin(home, service)
         for name, service in new.items():
             wait(home, service, read_record(home, name), tell, timeout)
         for name in wanted:
-            save_record(home, name, {**read_record(home, name), "kept": True})
-        start_keeper(home)
+            save_record(home, name, {**read_record(home, name), "persistent": True})
+        start_supervisor(home)
     return {**{name: read_record(home, name)["url"] for name in wanted}, **theirs}
 
 
@@ -121,7 +121,7 @@ def stop_servers(home: Home, *, force: bool = False) -> list[str]:
     if not home.root.is_dir():
         return []
     with servers_lock(home):
-        end_keeper(home)
+        stop_supervisor(home)
         return [name for name in SERVERS if end(home, name)]
 
 
@@ -154,6 +154,6 @@ def _users_own(home: Home) -> dict[str, str]:
     return theirs
 
 
-def _end_if_not_kept(home: Home, name: str) -> None:
-    if not read_record(home, name).get("kept") and is_alive(read_record(home, name)):
+def _end_unless_persistent(home: Home, name: str) -> None:
+    if not read_record(home, name).get("persistent") and is_alive(read_record(home, name)):
         end(home, name)

@@ -3,6 +3,10 @@
 Whoever started it holds the socket too. When this process dies, those who call wait in the
 socket's queue until it is started again; with a socket of its own they would be refused, and
 Prefect's client gives up at a first call that is refused.
+
+Prefect's own `prefect server start --background` does not serve: it binds a socket of its own,
+writes its log into a pipe that nobody reads, and its `server.pid` outlives a server that was killed
+and forbids the next start; `prefect server stop` does not wait for the end.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import asyncio
 import socket
 import sys
 
-from flows.servers.sqlite_retry import asking_again
+from flows.servers.sqlite_retry import retrying
 
 
 def main() -> None:
@@ -22,7 +26,7 @@ def main() -> None:
 
     server = get_current_settings().server
     config = uvicorn.Config(
-        asking_again(create_app(final=True)),
+        retrying(create_app(final=True)),
         timeout_keep_alive=server.api.keepalive_timeout,
         log_level=server.logging_level.lower(),
     )

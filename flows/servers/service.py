@@ -37,7 +37,7 @@ SERVERS = ("prefect", "mlflow")
 """The names under which `servers.json` holds servers."""
 held_ports: dict[int, socket.socket] = {}
 """Listening sockets of servers that this process started, or was given, by port."""
-_OF_USERS = ("users", "kept")
+_OF_USERS = ("users", "persistent")
 _OURS = ("http://127.", "http://[::1]", "http://localhost:")
 
 
@@ -98,7 +98,7 @@ def begin(home: Home, service: Service, **more: Any) -> dict[str, Any]:
     Args:
         home: the state folder; the caller holds its `servers_lock`.
         service: what to start.
-        more: further fields of the record: `users`, `kept`.
+        more: further fields of the record: `users`, `persistent`.
 
     Returns:
         The record.

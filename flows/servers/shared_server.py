@@ -3,7 +3,7 @@
 `start_prefect_server` finds or starts Prefect's before Prefect is imported: its settings are read
 from the environment at import, so the caller puts `prefect_environment` into `os.environ` first.
 Runs that overlap share one server; the last one to leave stops it, and the next run takes over
-one whose run was killed. `flows.servers.persistent` keeps one beyond its runs.
+one whose run was killed. `flows.servers.persistent` has one stay beyond its runs.
 """
 
 from __future__ import annotations
@@ -97,13 +97,13 @@ def start_prefect_server(
             )
         others = other_users(record)
         save_record(home, "prefect", {**record, "users": _joined(home, me)})
-        alone = not others and not record.get("kept")
+        alone = not others and not record.get("persistent")
         _require_entry(record["url"])
         return ServerHandle(record["url"], record["pid"], alone, home)
 
 
 def stop(handle: ServerHandle) -> None:
-    """Give the server back, and end it when no other live run uses it and nobody keeps it.
+    """Give the server back, and end it when no other live run uses it and it is not to stay.
 
     Args:
         handle: what `start_prefect_server` returned; a server that is not ours is left alone.
@@ -116,7 +116,7 @@ def stop(handle: ServerHandle) -> None:
         if os.getpid() not in [user["pid"] for user in record.get("users", [])]:
             return
         others = other_users(record)
-        if others or record.get("kept"):
+        if others or record.get("persistent"):
             save_record(handle.home, "prefect", {**record, "users": others})
             return
         end(handle.home, "prefect")
@@ -132,7 +132,7 @@ def _await_restart(home: Home, patience: float = 20.0) -> None:
     while time.monotonic() < until:
         record = read_record(home, "prefect")
         is_dead = "pid" in record and not is_alive(record)
-        if not is_dead or not (other_users(record) or is_alive(read_record(home, "keeper"))):
+        if not is_dead or not (other_users(record) or is_alive(read_record(home, "supervisor"))):
             return
         time.sleep(0.2)
 

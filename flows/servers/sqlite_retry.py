@@ -21,7 +21,7 @@ PAUSES = (0.02, 0.05, 0.1, 0.2)
 _UNAVAILABLE = 503
 
 
-def asking_again(app: App) -> App:
+def retrying(app: App) -> App:
     """Return an ASGI application that repeats a request which `app` answers with 503.
 
     Args:

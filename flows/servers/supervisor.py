@@ -1,8 +1,8 @@
 """Starts servers again that died, on the same port and database.
 
-It is a thread of every run that uses one, and a process while `sparring up` keeps them.
-Prefect's client tries again for a minute, so a flow goes on where it was; MLflow's records wait in
-the spool.
+It is a thread of every run that uses a server, and a process of its own from `sparring up` until
+`sparring down`. Prefect's client tries again for a minute, so a flow goes on where it was; MLflow's
+records wait in the spool.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _log = logging.getLogger("sparring.flows")
 
 
-class Watch:
+class Supervisor:
     """Looks after the servers of a home.
 
     Args:
-        home: the state folder.
+        home: The state folder.
     """
 
     def __init__(self, home: Home) -> None:
@@ -53,15 +53,15 @@ class Watch:
         self._pauses: dict[str, float] = {}
         self._not_before: dict[str, float] = {}
 
-    def look(self) -> bool:
-        """Start again what died and is wanted; return whether any server is kept."""
+    def restart_dead(self) -> bool:
+        """Start again what died and is wanted; return whether any server is to stay."""
         records = all_records(self._home)
         for name in SERVERS:
             record = records.get(name, {})
             is_due = time.monotonic() >= self._not_before.get(name, 0.0)
             if _is_wanted(record) and not is_alive(record) and is_due:
                 self._restart(name)
-        return any(records.get(name, {}).get("kept") for name in SERVERS)
+        return any(records.get(name, {}).get("persistent") for name in SERVERS)
 
     def _restart(self, name: str) -> None:
         """Start a dead server on its old port, unless somebody else just did."""
@@ -84,19 +84,19 @@ class Watch:
 
 
 @contextmanager
-def watching(home: Home) -> Iterator[None]:
+def supervising(home: Home) -> Iterator[None]:
     """Look after the servers of a home from a thread during the block."""
     closing = threading.Event()
-    watch = Watch(home)
+    supervisor = Supervisor(home)
 
     def work() -> None:
         while not closing.wait(_EVERY_SECONDS):
             try:
-                watch.look()
+                supervisor.restart_dead()
             except Exception as error:  # the work goes on, watched or not
                 _log.warning("cannot look after the servers: %s", error)
 
-    thread = threading.Thread(target=work, name="server-keeper", daemon=True)
+    thread = threading.Thread(target=work, name="server-supervisor", daemon=True)
     thread.start()
     try:
         yield
@@ -105,9 +105,9 @@ def watching(home: Home) -> Iterator[None]:
         thread.join(timeout=10.0)
 
 
-def start_keeper(home: Home) -> None:
+def start_supervisor(home: Home) -> None:
     """Start the process that looks after a home's servers, if there is none; needs the lock."""
-    if is_alive(read_record(home, "keeper")):
+    if is_alive(read_record(home, "supervisor")):
         return
     # In its own folder, as the servers: a `tasks.py` of the caller's would hide ours.
     environment = {**os.environ, "SPARRING_HOME": str(home.root)}
@@ -116,17 +116,17 @@ def start_keeper(home: Home) -> None:
         [sys.executable, "-m", "flows.servers.supervisor", *map(str, descriptors)],
         folder=home.prefect,
         environment=environment,
-        log=home.root / "keeper.log",
+        log=home.root / "supervisor.log",
         descriptors=descriptors,
     )
-    save_record(home, "keeper", identity(child.pid))
+    save_record(home, "supervisor", identity(child.pid))
 
 
-def end_keeper(home: Home) -> None:
-    """End that process; the caller holds the lock."""
-    record = read_record(home, "keeper")
+def stop_supervisor(home: Home) -> None:
+    """End the process that looks after a home's servers; the caller holds the lock."""
+    record = read_record(home, "supervisor")
     if record:
-        save_record(home, "keeper", {})
+        save_record(home, "supervisor", {})
     if is_alive(record):
         # The servers that it started again are its children.
         terminate(record["pid"], with_children=False)
@@ -140,7 +140,7 @@ def service_on_record(home: Home, name: str, record: dict[str, Any]) -> Service:
 
 
 def main() -> None:
-    """Look after the servers of the current home until nobody keeps them any more.
+    """Look after the servers of the current home until none is to stay.
 
     The arguments are descriptors of their listening sockets.
     """
@@ -148,14 +148,14 @@ def main() -> None:
         listening = socket.socket(fileno=int(descriptor))
         held_ports[listening.getsockname()[1]] = listening
     logging.basicConfig(format="%(asctime)s %(message)s")
-    watch = Watch(current_home())
-    while watch.look():
+    supervisor = Supervisor(current_home())
+    while supervisor.restart_dead():
         time.sleep(_EVERY_SECONDS)
 
 
 def _is_wanted(record: dict[str, Any]) -> bool:
     users = record.get("users", [])
-    is_used = record.get("kept") or any(is_alive(user) for user in users)
+    is_used = record.get("persistent") or any(is_alive(user) for user in users)
     return bool(record.get("pid") and is_used)
 
 

@@ -57,7 +57,7 @@ def alive(shell: Shell) -> list[str]:
 
 def ask(url: str, what: str) -> Any:
     """Return what Prefect answers to a search without conditions."""
-    return _post(f"{url}/{what}", {})
+    return post(f"{url}/{what}", {})
 
 
 def task_states(url: str) -> list[str]:
@@ -68,20 +68,21 @@ def task_states(url: str) -> list[str]:
 def runs_of(url: str, experiment: str) -> list[dict[str, Any]]:
     """Return MLflow's runs of an experiment."""
     search = f"{url}/api/2.0/mlflow/runs/search"
-    return _post(search, {"experiment_ids": [experiment]})["runs"]
+    return post(search, {"experiment_ids": [experiment]})["runs"]
 
 
 def end_servers(shell: Shell) -> None:
     """End whatever servers a failed test leaves."""
     records = read_json(shell.home.servers) if shell.home.servers.exists() else {}
-    for name in ("keeper", "prefect", "mlflow"):
+    for name in ("supervisor", "prefect", "mlflow"):
         if is_alive(record := records.get(name, {})):
             tree = psutil.Process(record["pid"])
             for process in (*tree.children(recursive=True), tree):
                 process.kill()
 
 
-def _post(url: str, query: dict[str, Any]) -> Any:
+def post(url: str, query: dict[str, Any]) -> Any:
+    """Send JSON to a server and return its answer."""
     body = json.dumps(query).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=20) as answer:

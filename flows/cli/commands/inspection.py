@@ -65,7 +65,7 @@ def doctor(
     max_response_tokens: Annotated[int, typer.Option(help="Limit for the truncation rate.")] = 256,
     as_json: AsJson = False,
 ) -> None:
-    """Check this machine and the store, or look a data set over before training on it."""
+    """Check this machine and the store, or a data set before training on it."""
     from flows.cli.doctor import show_data_report, show_machine_report
 
     if not data:

@@ -1,4 +1,4 @@
-"""The verbs that follow artifacts to where they come from: lineage, why, compare."""
+"""The verbs that trace artifacts to what they were made from: lineage, why, compare."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Thing = Annotated[
     ),
 ]
 First = Annotated[str, typer.Argument(help="An artifact or a run, as `lineage` takes it.")]
-Second = Annotated[str, typer.Argument(help="What to hold against it.")]
+Second = Annotated[str, typer.Argument(help="The artifact or run to compare it with.")]
 
 
 @app.command()

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from flows.cli.commands.app import AsJson, ConfigFile, Overrides, app, console
+from tasks.settings.errors import ConfigError
 
-OfFlow = Annotated[str, typer.Option("--flow", help="Whose models.")]
+OfFlow = Annotated[str, typer.Option("--flow", help="The flow whose models are meant.")]
 
 
 @app.command()
@@ -20,16 +21,33 @@ def deploy(
     ] = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every flow; the same as to name none.")
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Register nothing; name the deployments that the installed code cannot run, and "
+            "the commands that mend them. Exit code 3 if there are any.",
+        ),
+    ] = False,
     name: Annotated[str, typer.Option(help="Name of the deployment.")] = "recurring",
     pool: Annotated[str, typer.Option(help="Work pool that runs it.")] = "sparring",
     create_pool: Annotated[
         bool, typer.Option("--create-pool", help="Make a process pool if there is none.")
     ] = False,
-    cron: Annotated[str | None, typer.Option(help="When, instead of schedule.cron.")] = None,
-    timezone: Annotated[str | None, typer.Option(help="Instead of schedule.timezone.")] = None,
+    cron: Annotated[
+        str | None, typer.Option(help="Cron expression, instead of schedule.cron.")
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="Time zone of the cron, instead of schedule.timezone.")
+    ] = None,
     pause: Annotated[
         bool | None,
-        typer.Option("--pause/--no-pause", help="Let the schedule rest. Default: as it is."),
+        typer.Option(
+            "--pause/--no-pause", help="Pause or resume the schedule. Default: leave it as it is."
+        ),
     ] = None,
     working_dir: Annotated[
         Path | None,
@@ -38,14 +56,19 @@ def deploy(
     as_json: AsJson = False,
 ) -> None:
     """Register a flow with the Prefect server, so that it runs by its schedule."""
-    from flows.cli.deploy import deploy_flows
+    from flows.cli.deploy import deploy_flows, show_deployment_check
 
+    if every and flow is not None:
+        raise ConfigError(f"give --all or the flow {flow!r}, not both")
+    if check:
+        show_deployment_check(flow, console, as_json=as_json)
+        return
     words = list(overrides or [])
     words += [f"schedule.cron={cron!r}"] if cron is not None else []
     words += [f"schedule.timezone={timezone!r}"] if timezone is not None else []
     folder = working_dir or Path.cwd()
-    wish = (name, pool, create_pool, pause, folder)
-    deploy_flows(flow, config, words, wish, console, as_json=as_json)
+    options = (name, pool, create_pool, pause, folder)
+    deploy_flows(flow, config, words, options, console, as_json=as_json)
 
 
 @app.command()
@@ -57,19 +80,20 @@ def promote(
         typer.Option("--set", "-S", help="Replace one value of the gate: gate.a=b."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only gather the evidence and say what it says.")
+        bool,
+        typer.Option("--dry-run", help="Show the evidence and what the gate says; move nothing."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a candidate the champion if the gate of its config holds; exit code 3 if not."""
-    from flows.cli.deploy import promote_candidate
+    from flows.cli.promote import promote_candidate
 
     promote_candidate(name, flow, overrides or [], console, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
 def demote(flow: OfFlow = "apo", as_json: AsJson = False) -> None:
-    """Give `champion` back to the one before; the history stays."""
-    from flows.cli.deploy import restore_champion
+    """Make the previous champion the champion again; the history is kept."""
+    from flows.cli.promote import restore_champion
 
     restore_champion(flow, console, as_json=as_json)

@@ -1,4 +1,4 @@
-"""The verbs that keep and stop the servers: up, down."""
+"""The verbs that start and stop the servers: up, down."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def up(
     mlruns: Annotated[Path, typer.Option(help="Folder of MLflow's database.")] = Path("mlruns"),
     as_json: AsJson = False,
 ) -> None:
-    """Start the Prefect and MLflow servers, and keep them until `sparring down`."""
-    from flows.cli.servers import bring_up, show_servers
+    """Start the Prefect and MLflow servers; they run until `sparring down`."""
+    from flows.cli.servers import show_servers, start
 
-    state = bring_up(
+    state = start(
         console, host=host, prefect_port=prefect_port, mlflow_port=mlflow_port, mlruns=mlruns
     )
     show_servers(state, console, as_json=as_json)
@@ -41,6 +41,6 @@ def down(
     as_json: AsJson = False,
 ) -> None:
     """Stop the servers of this state folder."""
-    from flows.cli.servers import take_down
+    from flows.cli.servers import stop
 
-    take_down(console, force=force, as_json=as_json)
+    stop(console, force=force, as_json=as_json)

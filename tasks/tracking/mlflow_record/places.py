@@ -25,9 +25,9 @@ def server_on_record(home_root: Path) -> str | None:
     except FileNotFoundError:
         return None
     record = servers.get("mlflow", {})
-    # While it is being started again its keeper lives; to write elsewhere meanwhile would tear
+    # While it is being started again its supervisor lives; to write elsewhere meanwhile would tear
     # the records of one run apart.
-    if is_alive(record) or (record.get("kept") and is_alive(servers.get("keeper", {}))):
+    if is_alive(record) or (record.get("persistent") and is_alive(servers.get("supervisor", {}))):
         return str(record["url"])
     return None
 

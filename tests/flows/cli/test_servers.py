@@ -23,6 +23,7 @@ from tests.flows.serving import (
     alive,
     ask,
     end_servers,
+    post,
     python,
     runs_of,
     task_states,
@@ -59,6 +60,13 @@ def test_one_pair_is_kept_until_down_and_its_pages_show_the_records(
     assert len([line for line in alive(shell) if "prefect_process" in line]) == 1
     assert len([line for line in alive(shell) if "mlflow server" in line]) == 1
     assert server_on_record(shell.home.root) == state["mlflow"]
+
+    flow = post(f"{state['prefect']}/flows/", {"name": "placed-stage"})["id"]
+    old = {"name": "gpu", "flow_id": flow, "entrypoint": "flows.placed_stage.placed_stage"}
+    post(f"{state['prefect']}/deployments/", old)
+    (note,) = shell.json("up")["notes"]
+    assert note.startswith("placed-stage/gpu cannot be run: its entry point flows.placed_stage.")
+    assert note.endswith("`prefect deployment delete placed-stage/gpu` mends it")
 
     variables = {**state["environment"], "PREFECT_HOME": str(shell.home.prefect)}
     assert python(shell, PROGRAM.replace("SECONDS", "0"), **variables).wait() == 0

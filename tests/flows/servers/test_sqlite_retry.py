@@ -13,8 +13,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
-from flows.servers.shared_server import sqlite_retry
-from flows.servers.sqlite_retry import PAUSES, asking_again
+from flows.servers import sqlite_retry
+from flows.servers.sqlite_retry import PAUSES, retrying
 
 
 class Busy(Exception):
@@ -43,7 +43,7 @@ class Server:
 
     @property
     def client(self) -> TestClient:
-        """A client of the server behind `asking_again`."""
+        """A client of the server behind `retrying`."""
 
         # As Prefect's own: Starlette answers with it, and raises the error all the same.
         async def told(request: Request, error: Exception) -> Response:
@@ -57,7 +57,7 @@ class Server:
             ],
             exception_handlers={Exception: told},
         )
-        return TestClient(asking_again(app), raise_server_exceptions=False)
+        return TestClient(retrying(app), raise_server_exceptions=False)
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +109,7 @@ def test_a_body_in_pieces_is_whole_and_one_that_breaks_off_is_not_passed_on() ->
         async def send(message: Any) -> None:
             raise AssertionError(message)
 
-        asyncio.run(asking_again(app)({"type": "http"}, receive, send))
+        asyncio.run(retrying(app)({"type": "http"}, receive, send))
 
     first = {"type": "http.request", "body": b"sl", "more_body": True}
     ask(first, {"type": "http.request", "body": b"ots"})

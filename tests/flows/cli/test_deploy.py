@@ -88,6 +88,54 @@ def test_what_cannot_be_deployed_is_refused(
     assert problem in server.refusal("deploy", "apo", "-c", str(RECURRING), *words)
 
 
+def register(shell: Shell, flow: str, name: str, **values: Any) -> None:
+    """Register a deployment as an earlier release, or somebody else, would have."""
+    flow_id = ask(shell, "flows/", {"name": flow})["id"]
+    ask(shell, "deployments/", {"name": name, "flow_id": flow_id, **values})
+
+
+def test_what_the_installed_code_cannot_run_is_named_with_the_command_that_mends_it(
+    server: Shell,
+) -> None:
+    deploy(server, "--create-pool", "--name", "good")
+    assert {one["problem"] for one in server.json("deploy", "--all", "--check")} == {""}
+    config = ask(server, "deployments/name/apo/good")["parameters"]["config"]
+    register(server, "placed-stage", "gpu", entrypoint="flows.placed_stage.placed_stage")
+    renamed = {"config": {**config, "adversary": True}}
+    register(server, "apo", "key", entrypoint="flows.apo.apo", parameters=renamed)
+    register(server, "apo", "argument", entrypoint="flows.apo.apo", parameters={"settings": {}})
+    register(server, "apo", "function", entrypoint="flows.apo.run", parameters=renamed)
+    register(server, "theirs", "other", entrypoint="theirs.flow.run", parameters={"x": 1})
+
+    done = server("deploy", "--all", "--check", "--json", code=3)
+    checked = {one["deployment"]: one for one in json.loads(done.stdout)}
+    broken = {name: (one["problem"], one["remedy"]) for name, one in checked.items()}
+    assert broken["apo/good"] == ("", "") and "theirs/other" not in checked
+    problem, remedy = broken["placed-stage/gpu"]
+    assert "entry point flows.placed_stage.placed_stage is gone (No module named" in problem
+    assert remedy == "prefect deployment delete placed-stage/gpu"
+    problem, remedy = broken["apo/key"]
+    assert "config.adversary" in problem or "'adversary'" in problem, problem
+    assert "did you mean 'adversarial'" in problem
+    assert remedy == "sparring deploy apo -c FILE --name key"
+    assert broken["apo/argument"][0] == "the flow has no parameter settings"
+    assert "is gone (module 'flows.apo' has no attribute 'run')" in broken["apo/function"][0]
+    assert "cannot run 4 of " in done.stderr and "placed-stage/gpu" in done.stderr
+
+    said = server("deploy", "apo", "--check", code=3).stdout
+    assert "apo/good can be run\n" in said and "placed-stage" not in said
+    assert "apo/key cannot be run: " in said
+    # Done as it says, it is mended.
+    deploy(server, "--name", "key")
+    assert "apo/key can be run\n" in server("deploy", "apo", "--check", code=3).stdout
+
+
+def test_a_check_of_all_or_of_one(fresh: Shell) -> None:
+    assert "not both" in fresh.refusal("deploy", "apo", "--all")
+    assert "there is no flow 'apoo'" in fresh.refusal("deploy", "apoo", "--check")
+    assert "`sparring up`" in fresh.refusal("deploy", "--all", "--check")
+
+
 def test_without_a_server_it_says_how_to_start_one(fresh: Shell) -> None:
     assert "`sparring up`" in fresh.refusal("deploy", "apo", "-c", str(RECURRING))
     nowhere = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
