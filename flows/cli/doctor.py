@@ -37,7 +37,7 @@ class Finding:
     """One thing that was looked at."""
 
     subject: str
-    """What."""
+    """What was checked."""
     ok: bool
     """Whether nothing needs to be done."""
     detail: str

@@ -45,12 +45,12 @@ def push(name: str, *, verify: bool = False) -> Transfer:
     What is there already is looked at and not copied again.
 
     Args:
-        name: key or digest of an artifact, or id of a run; the beginning is enough.
-        verify: read every object there, and replace those that are damaged.
+        name: Key or digest of an artifact, or id of a run; the beginning is enough.
+        verify: Read every object there, and replace those that are damaged.
 
     Raises:
-        ConfigError: when nothing, or more than one thing, is called so, or there is no remote.
-        ArtifactLostError: when files are neither here nor there.
+        ConfigError: When nothing, or more than one thing, is called so, or there is no remote.
+        ArtifactLostError: When files are neither here nor there.
     """
     home, remote = current_home(), require_remote()
     run_id, manifests = _here(home, name)

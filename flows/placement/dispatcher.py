@@ -70,7 +70,7 @@ class Dispatcher:
     run: RunContext
     """The run whose calls they are."""
     places: Mapping[str, Place]
-    """By what a stage wants to run on."""
+    """The pool and queue of each kind of stage, `cpu` or `gpu`."""
 
     def takes(self, call: StageCall) -> bool:
         """Tell whether a call belongs on a pool and is not done."""

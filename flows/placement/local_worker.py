@@ -28,22 +28,22 @@ class _ChannelSink:
         self._send = send
 
     def stage_started(self, record: StageRecord) -> None:
-        """Say nothing: the run's process has said it."""
+        """Do nothing: the run's process shows it."""
 
     def stage_finished(self, record: StageRecord) -> None:
-        """Say nothing: the answer to the call says it."""
+        """Do nothing: the answer to the call contains it."""
 
     def progress(self, title: str, done: int, total: int, unit: str) -> None:
-        """Pass it on."""
+        """Pass the progress of a stage on."""
         self._send({"event": "progress", "values": [done, total, unit]})
 
     def metrics(self, title: str, values: Mapping[str, float], step: int | None) -> None:
-        """Pass them on; what is not finite has no JSON and is kept elsewhere."""
+        """Pass finite metrics on; JSON has no others, and the stage's own log keeps those."""
         finite = {name: value for name, value in values.items() if value - value == 0}
         self._send({"event": "metrics", "values": [finite, step]})
 
     def note(self, title: str, text: str) -> None:
-        """Pass it on."""
+        """Pass a sentence about a stage on."""
         self._send({"event": "note", "values": [text]})
 
 

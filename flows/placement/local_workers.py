@@ -69,7 +69,7 @@ class LocalWorkers:
     count: int
     """How many branches are worked on at once."""
     inner: Dispatch | None
-    """Where placed stages go."""
+    """Gives placed stages to pools; None where no stage is placed."""
     _here: threading.local = field(default_factory=threading.local)
     _all: list[LocalWorker] = field(default_factory=list)
     _is_stopping: threading.Event = field(default_factory=threading.Event)

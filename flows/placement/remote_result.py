@@ -26,14 +26,14 @@ def made_elsewhere(
     """Have a call made by another process, which tells MLflow of it, and write down how it ended.
 
     Args:
-        run: the run whose call it is.
-        call: the call.
-        make: waits until it is made; returns the number of the attempt, 0 when it had been done
+        run: The run whose call it is.
+        call: The call.
+        make: Waits until it is made; returns the number of the attempt, 0 when it had been done
             before, None when nobody knows.
 
     Raises:
-        StageError: the other process says that it is made, and its result is not there.
-        BaseException: whatever `make` raises.
+        StageError: The other process says that it is made, and its result is not there.
+        BaseException: Whatever `make` raises.
     """
     started = time.monotonic()
     record = StageRecord(call.spec.name, call.label, call.key, "running")
@@ -65,8 +65,8 @@ def error_named(name: str, message: str) -> SparringError:
     """Return the error that another process raised, as one of ours.
 
     Args:
-        name: of its class.
-        message: what it says.
+        name: The name of its class.
+        message: What it says.
     """
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, SparringError):

@@ -37,9 +37,9 @@ class End(NamedTuple):
     """How a placed flow run ended."""
 
     state: StateType
-    """Prefect's."""
+    """The type of Prefect's final state."""
     sentence: str
-    """What Prefect, or we, say about it."""
+    """How it ended, for messages."""
 
     @property
     def is_completed(self) -> bool:

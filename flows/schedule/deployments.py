@@ -45,13 +45,13 @@ class DeploymentOptions(NamedTuple):
     """How a flow is to be registered."""
 
     name: str = NAME
-    """Of the deployment: Prefect shows it as FLOW/NAME."""
+    """The deployment's name; Prefect shows it as FLOW/NAME."""
     pool: str = POOL
     """The work pool that runs it."""
     create_pool: bool = False
     """Make a pool of processes of that name if there is none."""
     paused: bool | None = None
-    """Whether the schedule rests; None leaves it as it is, a new one runs."""
+    """Whether the schedule is paused; None leaves it as it is, and a new one runs."""
     folder: Path = Path()
     """Where the flow's process starts, on the machine of the worker of a process pool."""
 
@@ -60,37 +60,37 @@ class Deployment(NamedTuple):
     """A deployment as it is registered."""
 
     deployment: str
-    """FLOW/NAME."""
+    """The deployment's name as Prefect shows it, FLOW/NAME."""
     id: str
-    """Prefect's."""
+    """Prefect's id of it."""
     url: str
-    """Its page."""
+    """The address of its page."""
     pool: str
     """The work pool that runs it."""
     pool_type: str
-    """process, docker, kubernetes …"""
+    """The pool's type: process, docker, kubernetes …"""
     cron: str
     """When it runs; empty for only when asked."""
     timezone: str
-    """In which the cron counts."""
+    """The time zone in which the cron counts."""
     paused: bool
-    """Whether the schedule rests."""
+    """Whether the schedule is paused."""
     next: list[str]
     """The instants of the next runs, ISO 8601, UTC."""
     created: bool
-    """Whether there was none of this name before."""
+    """Whether there was no deployment of this name before."""
 
 
 def deploy_flow(entry: FlowEntry, config: FlowConfig, options: DeploymentOptions) -> Deployment:
     """Register a flow with its configuration, or change what is registered.
 
     Args:
-        entry: the flow.
-        config: becomes the default of its parameter.
-        options: name, pool, and so on.
+        entry: The flow.
+        config: Becomes the default of its parameter.
+        options: The deployment's name, its pool, and so on.
 
     Raises:
-        ConfigError: no such pool, a cron that never comes, a configuration that is too long.
+        ConfigError: No such pool, a cron that never comes, a configuration that is too long.
     """
     parameters = {"config": config.model_dump(mode="json")}
     size = len(json.dumps(parameters))

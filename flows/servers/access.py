@@ -21,7 +21,7 @@ def is_loopback(host: str) -> bool:
     """Whether only this machine reaches a server that listens on `host`.
 
     Raises:
-        ConfigError: it is neither an address nor `localhost`.
+        ConfigError: It is neither an address nor `localhost`.
     """
     if host == "localhost":
         return True
@@ -37,9 +37,9 @@ def require_authentication(host: str, *, prefect: bool, mlflow: bool) -> None:
     """Refuse to open a server to others without a password.
 
     Args:
-        host: where it would listen.
-        prefect: whether a Prefect server is to be started.
-        mlflow: whether an MLflow server is to be started.
+        host: Where it would listen.
+        prefect: Whether a Prefect server is to be started.
+        mlflow: Whether an MLflow server is to be started.
 
     Raises:
         ConfigError: `host` is not loopback, and a variable that closes the server is unset; all

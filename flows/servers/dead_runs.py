@@ -38,7 +38,7 @@ def close_dead_runs(home: Home) -> list[str]:
     A server that refuses never stops the work; it is said in the log.
 
     Args:
-        home: the state folder.
+        home: The state folder.
 
     Returns:
         Ids of our runs that were closed.
@@ -60,7 +60,7 @@ def reconcile_prefect(home: Home) -> list[str]:
     a newer flow run is. Prefect frees the slots of what ends.
 
     Args:
-        home: the state folder; runs of other homes are not touched.
+        home: The state folder; runs of other homes are not touched.
 
     Returns:
         Ids of our runs that were closed.

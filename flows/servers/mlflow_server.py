@@ -23,10 +23,10 @@ def mlflow_service(home: Home, host: str, port: int, mlruns: Path) -> Service:
     hold with and without the server; those of other machines send them to the server.
 
     Args:
-        home: the state folder; the server's log and list of users are in it.
-        host: the address to listen on.
-        port: the port to listen on.
-        mlruns: the folder of MLflow's database.
+        home: The state folder; the server's log and list of users are in it.
+        host: The address to listen on.
+        port: The port to listen on.
+        mlruns: The folder of MLflow's database.
     """
     folder = Path(mlruns).absolute()
     environment = {

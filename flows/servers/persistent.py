@@ -52,21 +52,21 @@ def start_servers(
     One that PREFECT_API_URL or MLFLOW_TRACKING_URI names is the user's: none is started for it.
 
     Args:
-        home: the state folder; `servers.json` remembers the ports.
-        mlruns: the folder of MLflow's database.
-        host: the address to listen on; others than loopback need passwords.
-        prefect_port: the port of Prefect; by default the one of last time, else a free one.
-        mlflow_port: the same of MLflow.
-        progress: called while they start, with the seconds so far.
-        timeout: seconds until they must answer.
+        home: The state folder; `servers.json` remembers the ports.
+        mlruns: The folder of MLflow's database.
+        host: The address to listen on; others than loopback need passwords.
+        prefect_port: The port of Prefect; by default the one of last time, else a free one.
+        mlflow_port: The port of MLflow, chosen likewise.
+        progress: Called while they start, with the seconds so far.
+        timeout: Seconds until they must answer.
 
     Returns:
         Address by name: `prefect` (its API) and `mlflow`.
 
     Raises:
-        ConfigError: a port is taken; a server already runs elsewhere; no password for a `host`
+        ConfigError: A port is taken; a server already runs elsewhere; no password for a `host`
             that others reach; the user's own Prefect server does not answer.
-        StageError: a server ended or did not answer; none that this call began is left.
+        StageError: A server ended or did not answer; none that this call began is left.
     """
     theirs = _users_own(home)
     makers = {"prefect": prefect_maker(home), "mlflow": _mlflow(home, mlruns)}
@@ -102,14 +102,14 @@ def stop_servers(home: Home, *, force: bool = False) -> list[str]:
     """Stop the servers of a home and all their processes.
 
     Args:
-        home: the state folder.
-        force: stop them even under a run that uses them.
+        home: The state folder.
+        force: Stop them even under a run that uses them.
 
     Returns:
         The names of those that were running.
 
     Raises:
-        ConfigError: a run is at work, and `force` is False.
+        ConfigError: A run is at work, and `force` is False.
     """
     busy = [run for run in list_runs(home) if run.status == "running"] if home.runs.is_dir() else []
     if busy and not force:

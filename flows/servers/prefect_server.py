@@ -19,8 +19,8 @@ def prefect_environment(home: Home, url: str) -> dict[str, str]:
     """Return the variables a process needs before it imports Prefect.
 
     Args:
-        home: the state folder of the run.
-        url: the API's address, `ServerHandle.url`.
+        home: The state folder of the run.
+        url: The API's address, `ServerHandle.url`.
 
     Returns:
         The API's address, how often a run says that it lives, and no telemetry; and Prefect's home
@@ -46,9 +46,9 @@ def prefect_service(home: Home, host: str, port: int) -> Service:
     Its database is `home.prefect/prefect.db`, or what PREFECT_SERVER_DATABASE_CONNECTION_URL says.
 
     Args:
-        home: the state folder.
-        host: the address to listen on.
-        port: the port to listen on.
+        home: The state folder.
+        host: The address to listen on.
+        port: The port to listen on.
     """
     base = address(host, port)
     environment = {**os.environ, **prefect_environment(home, f"{base}/api")}

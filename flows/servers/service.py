@@ -1,4 +1,4 @@
-"""What the Prefect and the MLflow server have in common: a process, an address, a line on record.
+"""What the Prefect and the MLflow server have in common: a process, an address, a record.
 
 Which servers run, for whom and until when stands in the home's `servers.json`; whoever changes it
 holds `servers_lock`. It never holds a password.
@@ -46,17 +46,17 @@ class Service:
     """How to start one server, and how to recognise it."""
 
     name: str
-    """Of `SERVERS`."""
+    """The name by which `servers.json` knows it, one of `SERVERS`."""
     title: str
-    """For messages."""
+    """The name that people read, in messages."""
     command: list[str]
     """The program and its arguments; no secret is among them."""
     takes_socket: bool
-    """Whether its last argument is to be the descriptor of a listening socket, which we keep."""
+    """Whether it is given the descriptor of a listening socket as its last argument."""
     environment: dict[str, str]
     """All of its environment; secrets go this way."""
     log: Path
-    """Its output; its folder is the program's current folder."""
+    """The file that its output goes to; the program starts in the folder of that file."""
     health: str
     """Answers as soon as the server serves."""
     record: dict[str, Any]
@@ -96,9 +96,9 @@ def begin(home: Home, service: Service, **more: Any) -> dict[str, Any]:
     """Start a server in a session of its own and put it on record; it does not answer yet.
 
     Args:
-        home: the state folder; the caller holds its `servers_lock`.
-        service: what to start.
-        more: further fields of the record: `users`, `persistent`.
+        home: The state folder; the caller holds its `servers_lock`.
+        service: What to start.
+        more: Further fields of the record: `users`, `persistent`.
 
     Returns:
         The record.
@@ -154,7 +154,7 @@ def wait(
         Its record.
 
     Raises:
-        StageError: it ended or did not answer in time; it is stopped and off the record, and the
+        StageError: It ended or did not answer in time; it is stopped and off the record, and the
             end of its log is quoted, without passwords.
     """
     began = time.monotonic()

@@ -67,16 +67,16 @@ def start_prefect_server(
     free loopback port, in a session of its own, so that it outlives a killed run.
 
     Args:
-        home: the state folder; the server keeps its database in `home.prefect`.
-        progress: called ten times a second while a new server starts, with the seconds so far.
-        timeout: seconds until a new server must answer.
+        home: The state folder; the server keeps its database in `home.prefect`.
+        progress: Called ten times a second while a new server starts, with the seconds so far.
+        timeout: Seconds until a new server must answer.
 
     Returns:
         The hold on the server; every one must be given back with `stop`.
 
     Raises:
         ConfigError: `PREFECT_API_URL` names a server that does not answer.
-        StageError: the new server ended or did not answer in time; the end of its log is quoted.
+        StageError: The new server ended or did not answer in time; the end of its log is quoted.
     """
     url = os.environ.get("PREFECT_API_URL", "")
     if is_users_own(home, url):
@@ -106,7 +106,7 @@ def stop(handle: ServerHandle) -> None:
     """Give the server back, and end it when no other live run uses it and it is not to stay.
 
     Args:
-        handle: what `start_prefect_server` returned; a server that is not ours is left alone.
+        handle: What `start_prefect_server` returned; a server that is not ours is left alone.
     """
     if handle.pid is None:
         return

@@ -25,7 +25,7 @@ def retrying(app: App) -> App:
     """Return an ASGI application that repeats a request which `app` answers with 503.
 
     Args:
-        app: whose every 503 says that the whole request may be repeated.
+        app: Whose every 503 says that the whole request may be repeated.
     """
 
     async def answer(scope: Message, receive: Receive, send: Send) -> None:
