@@ -23,10 +23,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tasks.storage.digests import digest_tree
 from tasks.tracking.remote.opening import open_remote
+from tasks.tracking.remote.s3_transfer import PART_BYTES
 from tasks.tracking.store.dvc_store import DvcStore
 from tests.servers.swift import SwiftServer, swift_server
 
-PART_BYTES = 50 * 1024 * 1024
 SMALL_ROUNDS = 10
 
 
@@ -37,12 +37,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, swift_server(Path(name) / "swift") as server:
-        server.switch(conditional=1)
         os.environ.update(server.environment)
         big(Path(name), server, options.megabytes, options.rounds)
-        for conditional in (1, 0):
-            server.switch(conditional=conditional)
-            small(Path(name), server, "conditional writes" if conditional else "claims")
+        small(Path(name), server)
 
 
 def big(folder: Path, server: SwiftServer, megabytes: int, rounds: int) -> None:
@@ -79,12 +76,12 @@ def big(folder: Path, server: SwiftServer, megabytes: int, rounds: int) -> None:
     print(f"{megabytes} MB: ours at {100 * ratio:.0f} % of boto3's speed (at least 70 wanted)")
 
 
-def small(folder: Path, server: SwiftServer, way: str) -> None:
+def small(folder: Path, server: SwiftServer) -> None:
     """Print what a stage with small outputs does with the remote, step by step."""
     url = f"s3://{server.bucket()}"
     remote = open_remote(url)
     assert remote is not None
-    store, taken = DvcStore(folder / f"small-{way}"), []
+    store, taken = DvcStore(folder / "small"), []
     for turn in range(SMALL_ROUNDS):
         output = store.root / "train" / f"key-{turn}"
         output.mkdir(parents=True)
@@ -105,7 +102,7 @@ def small(folder: Path, server: SwiftServer, way: str) -> None:
     steps = {step: median(turn[step] for turn in taken) for step in taken[0]}
     told = ", ".join(f"{step} {1000 * seconds:.0f} ms" for step, seconds in steps.items())
     needed = sum(seconds for step, seconds in steps.items() if step != "verify")
-    print(f"small output by {way}: {told}; without verify {needed:.2f} s (at most 1 s wanted)")
+    print(f"small output: {told}; without verify {needed:.2f} s (at most 1 s wanted)")
 
 
 def timed(action: Callable[[], object]) -> float:

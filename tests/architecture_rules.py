@@ -39,6 +39,7 @@ ONLY_IN = {
     "dvc_data": "tasks.tracking.store.dvc_store",
     "boto3": "tasks.tracking",
     "botocore": "tasks.tracking",
+    "s3transfer": "tasks.tracking",
     "accelerate": "tasks.training",
     "deepspeed": "tasks.training.distributed.deepspeed_engine",
     "transformers.integrations.HfDeepSpeedConfig": "tasks.training.distributed.deepspeed_engine",

@@ -224,11 +224,10 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def s3(object_store: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The object store with its address and credentials set, writing on condition as AWS does."""
+    """The object store with its address and credentials set."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
     for name, value in object_store.environment.items():
         monkeypatch.setenv(name, value)
-    object_store.switch(conditional=1)
     yield object_store
-    object_store.switch(conditional=1)
+    object_store.switch()

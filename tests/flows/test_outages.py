@@ -36,7 +36,7 @@ def test_a_run_outlives_its_servers_and_its_records_are_complete(
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     remote = f"s3://{object_store.bucket()}/team"
-    object_store.switch(conditional=1, fault_percent=FAULT_PERCENT)
+    object_store.switch(fault_percent=FAULT_PERCENT)
     mlflow = start_mlflow(tmp_path, port)
     try:
         process = shell.start(
@@ -52,11 +52,11 @@ def test_a_run_outlives_its_servers_and_its_records_are_complete(
         out, err = process.communicate(timeout=900)
         assert process.returncode == 0, f"{out[-2000:]}\n{err[-3000:]}"
         assert meanwhile > 0, "the work went on without MLflow"
-        object_store.switch(conditional=1)
+        object_store.switch()
         assert shell.finished_keys() == reference.finished_keys()
         faults = check_records(shell, uri)
     finally:
-        object_store.switch(conditional=1)
+        object_store.switch()
         terminate(mlflow.pid)
     names = [line.split(" ")[1] for line in object_store.requests()]
     published = [name for name in names if "/manifests/" in name]

@@ -150,7 +150,7 @@ class SwiftServer:
         return name
 
     def switch(self, **values: float) -> None:
-        """Set `fault_percent`, `delay` (seconds) or `conditional`; what is not named goes off."""
+        """Set `fault_percent` or `delay` (seconds); what is not named goes off."""
         temporary = self.folder / f"switches-{secrets.token_hex(4)}"
         temporary.write_text(json.dumps(values))
         temporary.replace(self.folder / "switches.json")

@@ -2,8 +2,8 @@
 
 Loaded by swift's own Python, not by ours. The file `switches.json` in the folder given by the
 configuration is read for every request: `fault_percent` of the requests fail, half of them after
-they were carried out; `delay` seconds pass before each; `conditional` makes PUT honour
-`If-None-Match: *`, as AWS does and swift does not.
+they were carried out; `delay` seconds pass before each. PUT honours `If-None-Match: *`, as AWS
+does: swift can, but its s3api refuses to pass that on.
 """
 
 import json
@@ -41,16 +41,14 @@ class Filter:
         if chosen and random.random() < 0.5:
             return self.fail(environ, start_response)
         if environ["REQUEST_METHOD"] != "HEAD":
-            return self.answer(environ, start_response, switches.get("conditional"), chosen)
+            return self.answer(environ, start_response, chosen)
         # Swift sends a body, or the end of one, with the answer to HEAD when it is an error. That
         # confuses aiohttp, which DVC's S3 client is made of.
-        list(self.answer(environ, without_body(start_response), 0, chosen))
+        list(self.answer(environ, without_body(start_response), chosen))
         return []
 
-    def answer(self, environ, start_response, conditional, lose):
-        if conditional:
-            environ["sparring.conditional"] = True
-        if not lose and not (conditional and "HTTP_IF_NONE_MATCH" in environ):
+    def answer(self, environ, start_response, lose):
+        if not lose and "HTTP_IF_NONE_MATCH" not in environ:
             return self.app(environ, start_response)
         # Swift's object server looks first and writes later; two at once must not both look.
         lock = self.locks.setdefault(environ["PATH_INFO"], eventlet.semaphore.Semaphore())
@@ -97,9 +95,7 @@ def factory(global_conf, **conf):
     refuse = S3Request._validate_headers
 
     def validate(self):
-        hidden = None
-        if self.environ.get("sparring.conditional"):
-            hidden = self.environ.pop("HTTP_IF_NONE_MATCH", None)
+        hidden = self.environ.pop("HTTP_IF_NONE_MATCH", None)
         try:
             refuse(self)
         finally:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from tasks.settings.errors import ConfigError
 from tasks.storage.errors import CorruptError, StorageError
 
 
@@ -124,4 +125,13 @@ def damaged_file(path: Path, expected: str, found: str) -> DamagedError:
     return DamagedError(
         f"{path} is damaged: its MD5 is {found} and should be {expected}; nothing of it was pushed."
         " Remove it; it is made again, or fetched from the remote if that has a good copy"
+    )
+
+
+def no_conditional_writes(place: str) -> ConfigError:
+    """Return the error about a place where two writers of one name can both believe they won."""
+    return ConfigError(
+        f"{place} lets a name be written twice where it was asked not to (If-None-Match: *), so two"
+        " machines could do the same work and overwrite each other: use a store that honours it,"
+        " such as Amazon S3 or SeaweedFS 4.18, or a shared folder"
     )

@@ -17,7 +17,13 @@ from tasks.storage.durable import TEMPORARY_PREFIX, TRASH_PREFIX
 from tasks.storage.errors import DiskError
 from tasks.storage.files import open_output, put_if_absent, safe_join, write_atomic
 from tasks.storage.trees import sweep_leftovers
-from tasks.tracking.remote.base import Content, Finding, RemoteError, damaged_file
+from tasks.tracking.remote.base import (
+    Content,
+    Finding,
+    RemoteError,
+    damaged_file,
+    no_conditional_writes,
+)
 
 _CHUNK = 1 << 20
 _CLOCK = ".clock"
@@ -152,9 +158,14 @@ class FolderRemote:
         found = [Finding("reachable", "ok", self.url)]
         try:
             probe = f"probe-{os.getpid()}"
-            self.put(probe, b"")
-            self.delete(probe)
-            found.append(Finding("writable", "ok", "a probe was written and removed"))
+            try:
+                written = [self.put_if_absent(probe, b"") for _ in range(2)]
+            finally:
+                self.delete(probe)
+            if written != [True, False]:
+                raise no_conditional_writes(self.url)
+            done = "a probe was written once, not twice, and removed"
+            found.append(Finding("writable", "ok", done))
         except (ConfigError, RemoteError) as error:
             found.append(Finding("writable", "bad", str(error)))
         for subject in ("encrypted", "versioned"):

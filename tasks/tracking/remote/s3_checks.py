@@ -3,80 +3,78 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from tasks.settings.errors import ConfigError
-from tasks.tracking.remote.base import Finding, RemoteError
-from tasks.tracking.remote.s3_retries import NotSupportedError, NotThereError
+from tasks.tracking.remote.base import Finding, RemoteError, no_conditional_writes
+from tasks.tracking.remote.s3_bucket import Bucket
+from tasks.tracking.remote.s3_retries import NotSupportedError, NotThereError, RefusedError
 
-_T = TypeVar("_T")
+PROBES = ".probe/"
+"""Begins the names of what is written to try a bucket out; it is removed at once."""
+
 _EVERYBODY = ("AllUsers", "AuthenticatedUsers")
 _GUARDS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 
-class Bucket(Protocol):
-    """What an examination needs of the remote."""
-
-    bucket: str
-    url: str
-
-    @property
-    def client(self) -> Any:
-        """boto3's client."""
-        ...
-
-    def call(self, action: str, name: str, request: Callable[[], _T]) -> _T:
-        """Carry a request out through the retries."""
-        ...
-
-    def put(self, name: str, data: bytes) -> None:
-        """Write an object."""
-        ...
-
-    def delete(self, name: str) -> None:
-        """Remove an object."""
-        ...
-
-
-def examine(remote: Bucket) -> list[Finding]:
+def examine(bucket: Bucket) -> list[Finding]:
     """Look whether a bucket is reachable, writable, encrypted, not public and versioned."""
     try:
-        remote.call(
-            "list", "", lambda: remote.client.list_objects_v2(Bucket=remote.bucket, MaxKeys=1)
-        )
+        with bucket.asking("list", "") as client:
+            client.list_objects_v2(Bucket=bucket.name, MaxKeys=1)
     except (ConfigError, RemoteError) as error:
         return [Finding("reachable", "bad", str(error))]
-    found = [Finding("reachable", "ok", remote.url), _writable(remote), _encrypted(remote)]
-    return [*found, _not_public(remote), _versioned(remote)]
+    found = [Finding("reachable", "ok", bucket.url), _writable(bucket), _encrypted(bucket)]
+    return [*found, _not_public(bucket), _versioned(bucket)]
 
 
-def write_encryption(remote: Bucket) -> dict[str, str]:
+def write_encryption(bucket: Bucket) -> dict[str, str]:
     """Return the arguments of a write that the bucket's default encryption asks for.
 
     The default holds without them, but a bucket's policy may refuse writes that do not say it.
     """
-    rule = _default_encryption(remote) or {}
+    rule = _default_encryption(bucket) or {}
     if rule.get("SSEAlgorithm") == "aws:kms":
         key = {"SSEKMSKeyId": rule["KMSMasterKeyID"]} if rule.get("KMSMasterKeyID") else {}
         return {"ServerSideEncryption": "aws:kms", **key}
     return {"ServerSideEncryption": "AES256"} if rule.get("SSEAlgorithm") == "AES256" else {}
 
 
-def _writable(remote: Bucket) -> Finding:
-    """Write and remove a probe."""
-    probe = f".probe/{secrets.token_hex(8)}"
+def prove_conditional_writes(bucket: Bucket, options: dict[str, str]) -> None:
+    """Write one name twice, the second time in vain: who may do a stage is decided that way.
+
+    Args:
+        bucket: It holds nothing of the probe afterwards.
+        options: What each write to the bucket must say.
+
+    Raises:
+        ConfigError: The store does not honour `If-None-Match: *`, or cannot be written.
+    """
+    probe, refused = f"{PROBES}{secrets.token_hex(8)}", False
     try:
-        remote.put(probe, b"")
-        remote.delete(probe)
+        for _ in range(2):
+            bucket.put(probe, b"", IfNoneMatch="*", **options)
+    except RefusedError:
+        refused = True
+    except NotSupportedError as error:
+        raise no_conditional_writes(bucket.client.meta.endpoint_url) from error
+    bucket.delete(probe)
+    if not refused:
+        raise no_conditional_writes(bucket.client.meta.endpoint_url)
+
+
+def _writable(bucket: Bucket) -> Finding:
+    """Write a probe as every writer does."""
+    try:
+        prove_conditional_writes(bucket, write_encryption(bucket))
     except (ConfigError, RemoteError) as error:
         return Finding("writable", "bad", str(error))
-    return Finding("writable", "ok", "a probe was written and removed")
+    return Finding("writable", "ok", "a probe was written once, not twice, and removed")
 
 
-def _encrypted(remote: Bucket) -> Finding:
+def _encrypted(bucket: Bucket) -> Finding:
     """Look at the default encryption."""
-    rule = _default_encryption(remote)
+    rule = _default_encryption(bucket)
     if rule is None:
         return Finding("encrypted", "unknown", "the server does not say")
     if algorithm := rule.get("SSEAlgorithm"):
@@ -84,10 +82,10 @@ def _encrypted(remote: Bucket) -> Finding:
     return Finding("encrypted", "bad", "no default encryption: turn it on for the bucket")
 
 
-def _default_encryption(remote: Bucket) -> dict[str, Any] | None:
+def _default_encryption(bucket: Bucket) -> dict[str, Any] | None:
     """Return the bucket's rule, empty where it has none, None where the server does not say."""
     settings = _settings(
-        remote, "get_bucket_encryption", none="ServerSideEncryptionConfigurationNotFoundError"
+        bucket, "get_bucket_encryption", none="ServerSideEncryptionConfigurationNotFoundError"
     )
     if not settings:
         return settings
@@ -95,17 +93,17 @@ def _default_encryption(remote: Bucket) -> dict[str, Any] | None:
     return rules[0].get("ApplyServerSideEncryptionByDefault", {}) if rules else None
 
 
-def _not_public(remote: Bucket) -> Finding:
+def _not_public(bucket: Bucket) -> Finding:
     """Look whether strangers may read or write: by the guard, the policy, the access list."""
     guard = _settings(
-        remote, "get_public_access_block", none="NoSuchPublicAccessBlockConfiguration"
+        bucket, "get_public_access_block", none="NoSuchPublicAccessBlockConfiguration"
     )
     if guard and all(guard.get("PublicAccessBlockConfiguration", {}).get(key) for key in _GUARDS):
         return Finding("not public", "ok", "public access is blocked")
-    policy = _settings(remote, "get_bucket_policy_status", none="NoSuchBucketPolicy")
+    policy = _settings(bucket, "get_bucket_policy_status", none="NoSuchBucketPolicy")
     if policy and policy.get("PolicyStatus", {}).get("IsPublic"):
         return Finding("not public", "bad", "its policy lets everybody in: block public access")
-    access = _settings(remote, "get_bucket_acl")
+    access = _settings(bucket, "get_bucket_acl")
     if access is None:
         return Finding("not public", "unknown", "the server does not say")
     for grant in access.get("Grants", []):
@@ -115,9 +113,9 @@ def _not_public(remote: Bucket) -> Finding:
     return Finding("not public", "ok", "its access list names no strangers")
 
 
-def _versioned(remote: Bucket) -> Finding:
+def _versioned(bucket: Bucket) -> Finding:
     """Look whether what is overwritten or deleted can be got back."""
-    settings = _settings(remote, "get_bucket_versioning")
+    settings = _settings(bucket, "get_bucket_versioning")
     if settings is None:
         return Finding("versioned", "unknown", "the server does not say")
     if settings.get("Status") == "Enabled":
@@ -126,11 +124,11 @@ def _versioned(remote: Bucket) -> Finding:
     return Finding("versioned", "bad", f"not versioned: {advice}")
 
 
-def _settings(remote: Bucket, operation: str, none: str = "") -> dict[str, Any] | None:
+def _settings(bucket: Bucket, operation: str, none: str = "") -> dict[str, Any] | None:
     """Ask for settings of the bucket; {} where it has none, None where nobody says."""
-    method = getattr(remote.client, operation)
     try:
-        answer = remote.call("examine", operation, lambda: method(Bucket=remote.bucket))
+        with bucket.asking("examine", operation) as client:
+            answer = getattr(client, operation)(Bucket=bucket.name)
     except (ConfigError, NotSupportedError, NotThereError):
         return None
     except RemoteError as error:

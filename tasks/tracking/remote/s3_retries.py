@@ -1,4 +1,10 @@
-"""What an object store's refusals mean: wait, tell the user, or go another way."""
+"""What an object store's refusals mean: wait, tell the user, or go another way.
+
+Requests are repeated by botocore's own loop. Its `standard` mode counts attempts, and takes each
+from a quota that all requests of a client share: an outage ends them after seconds, and soonest
+where many workers ask (`test_botocore_alone_gives_up` in tests/tasks/tracking/remote). So `Retries`
+is asked by that loop too, and lets it go on for `SPARRING_REMOTE_PATIENCE` seconds.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +12,20 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from tasks.settings.errors import ConfigError
 from tasks.tracking.remote.base import RemoteError
 
 _log = logging.getLogger("sparring.tracking")
-_T = TypeVar("_T")
 
 PATIENCE = "SPARRING_REMOTE_PATIENCE"
 """The environment variable with the seconds of outage to wait out; ten minutes by default."""
+
+QUICK_ATTEMPTS = 4
+"""How often botocore's `standard` mode asks before ours decides; these are not worth a warning."""
 
 _PATIENCE_SECONDS = 600.0
 _STRANGER_SECONDS = 20.0
@@ -53,6 +62,17 @@ class UploadGoneError(Exception):
     """There is no such multipart upload; a completed one is gone too."""
 
 
+_GO_ANOTHER_WAY: dict[str, type[Exception]] = {
+    "NoSuchKey": NotThereError,
+    "404": NotThereError,
+    "PreconditionFailed": RefusedError,
+    "412": RefusedError,
+    "NotImplemented": NotSupportedError,
+    "501": NotSupportedError,
+    "NoSuchUpload": UploadGoneError,
+}
+
+
 def patience() -> float:
     """Return how many seconds of outage are waited out; raises `ConfigError` for no number."""
     text = os.environ.get(PATIENCE, "")
@@ -65,12 +85,12 @@ def patience() -> float:
     return seconds
 
 
-class Caller:
-    """Carries out requests to one bucket, waiting faults out and naming what does not pass.
+class Retries:
+    """Waits out what passes, and names what does not, for the requests of one client.
 
     Args:
-        bucket: its name, for the sentences.
-        endpoint: where it is, for the sentences.
+        bucket: The bucket's name, for the sentences.
+        endpoint: Where the bucket is, for the sentences.
     """
 
     def __init__(self, bucket: str, endpoint: str) -> None:
@@ -78,62 +98,73 @@ class Caller:
         self._endpoint = endpoint
         self._reached = False
 
-    def call(self, action: str, name: str, request: Callable[[], _T]) -> _T:
-        """Return what `request` returns, asked again with growing pauses while faults may pass.
+    def pause(
+        self,
+        *,
+        response: tuple[Any, Any] | None,
+        caught_exception: Exception | None,
+        operation: Any,
+        attempts: int,
+        request_dict: dict[str, Any],
+        **_: Any,
+    ) -> float | None:
+        """Answer botocore's event `needs-retry`: seconds to wait before another try, None to end.
 
-        A server that never answered this process gets less time: its address may be wrong.
+        Where botocore's `standard` mode answers too, its pause counts.
+        """
+        from botocore.exceptions import ClientError
+
+        error = caught_exception
+        if response is not None:
+            self._reached = True
+            if response[0].status_code < 300:
+                return None
+            error = ClientError(response[1], operation.name)
+        # What an abort leaves, `sweep` finds later.
+        if error is None or operation.name == "AbortMultipartUpload" or not _may_pass(error):
+            return None
+        now = time.monotonic()
+        failing_since = request_dict["context"].setdefault("sparring_failing_since", now)
+        pause = min(_FIRST_PAUSE * 2.0 ** min(attempts - 1, 20), _LONGEST_PAUSE)
+        if now - failing_since + pause > self._limit:
+            return None
+        if attempts >= QUICK_ATTEMPTS:
+            where = request_dict["url_path"]
+            _log.warning("%s of %s does not succeed yet: %s", operation.name, where, error)
+        # Many workers that failed together must not come back together.
+        return pause * random.uniform(0.5, 1.0)
+
+    @contextmanager
+    def naming(self, action: str, name: str) -> Iterator[None]:
+        """Turn errors of botocore and s3transfer into ours.
 
         Args:
-            action: a verb for the sentences, such as "write".
-            name: the object.
-            request: sends it; must be safe to repeat.
+            action: A verb for the sentences, such as "write".
+            name: The object that the requests of the block are about.
 
         Raises:
-            ConfigError: the bucket, the address, the credentials or the rights are wrong.
-            RemoteError: the fault did not pass, or is of no known kind.
-            NotThereError: no such object. RefusedError, NotSupportedError and UploadGoneError
-                likewise for what their names say.
+            ConfigError: The bucket, the address, the credentials or the rights are wrong.
+            RemoteError: The fault did not pass, or is of no known kind.
+            NotThereError: There is no such object. RefusedError, NotSupportedError and
+                UploadGoneError are likewise raised for what their names say.
         """
-        failing_since, pause = None, _FIRST_PAUSE
-        while True:
-            try:
-                answer = request()
-            except (ConfigError, RemoteError):
+        try:
+            yield
+        except Exception as error:
+            named = self._name(action, name, error)
+            if named is error:
                 raise
-            except Exception as error:
-                known = self._judge(action, name, error)
-                if known is error:
-                    raise
-                if known is not None:
-                    raise known from error
-                now = time.monotonic()
-                failing_since = failing_since or now
-                limit = patience() if self._reached else min(patience(), _STRANGER_SECONDS)
-                if now - failing_since + pause > limit:
-                    raise self._lasting(action, name, error, limit) from error
-                _log.warning("cannot %s %s in %s yet: %s", action, name, self._bucket, error)
-                # Many workers that failed together must not come back together.
-                time.sleep(pause * random.uniform(0.5, 1.0))
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            else:
-                self._reached = True
-                return answer
+            raise named from error
 
-    def _lasting(self, action: str, name: str, error: Exception, waited: float) -> Exception:
-        """Say that a fault did not pass."""
-        if not self._reached:
-            return ConfigError(
-                f"the object store {self._endpoint} does not answer ({error}): check"
-                " AWS_ENDPOINT_URL and that the server runs"
-            )
-        return RemoteError(
-            f"cannot {action} {name} in bucket {self._bucket}: {error}. It did not pass in"
-            f" {waited:.0f} s ({PATIENCE}); run again when the object store is well"
-        )
+    @property
+    def _limit(self) -> float:
+        """The seconds to wait; fewer for a server that never answered: its address may be wrong."""
+        return patience() if self._reached else min(patience(), _STRANGER_SECONDS)
 
-    def _judge(self, action: str, name: str, error: Exception) -> Exception | None:
-        """Return what an error of botocore means; None when it may pass."""
+    def _name(self, action: str, name: str, error: Exception) -> Exception:
+        """Return what an error means to whoever asked; the same error if it is not of the store."""
         from botocore import exceptions as found
+        from s3transfer import exceptions as transfer
 
         if isinstance(error, found.NoCredentialsError | found.PartialCredentialsError):
             return ConfigError(
@@ -144,36 +175,42 @@ class Caller:
             return ConfigError(
                 f"{self._endpoint} does not speak TLS as expected ({error}): check AWS_ENDPOINT_URL"
             )
+        if isinstance(error, transfer.S3DownloadFailedError):
+            return RemoteError(
+                f"{name} in bucket {self._bucket} was replaced while it was being read; run again"
+            )
+        if _may_pass(error) or isinstance(error, transfer.RetriesExceededError):
+            return self._name_lasting(action, name, error)
         if isinstance(error, found.ClientError):
-            self._reached = True
-            return self._judge_answer(action, name, error.response)
-        passing = (found.HTTPClientError, found.ConnectionError, found.IncompleteReadError)
-        if isinstance(error, (*passing, ConnectionError, TimeoutError)):
-            return None
-        if isinstance(error, found.BotoCoreError):
+            return self._name_answer(action, name, error.response)
+        if isinstance(error, found.BotoCoreError | transfer.S3ValidationError):
             return ConfigError(f"boto3 cannot {action} {name} in bucket {self._bucket}: {error}")
         return error
 
-    def _judge_answer(self, action: str, name: str, answer: Any) -> Exception | None:
-        """Return what an error that the server sent means; None when it may pass."""
+    def _name_lasting(self, action: str, name: str, error: Exception) -> Exception:
+        """Say that a fault did not pass."""
+        if not self._reached:
+            return ConfigError(
+                f"the object store {self._endpoint} does not answer ({error}): check"
+                " AWS_ENDPOINT_URL and that the server runs"
+            )
+        return RemoteError(
+            f"cannot {action} {name} in bucket {self._bucket}: {error}. It did not pass in"
+            f" {self._limit:.0f} s ({PATIENCE}); run again when the object store is well"
+        )
+
+    def _name_answer(self, action: str, name: str, answer: Any) -> Exception:
+        """Say what an error that the server sent means."""
         code = str(answer.get("Error", {}).get("Code", ""))
-        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        known: dict[str, Exception] = {
-            "NoSuchKey": NotThereError(name),
-            "404": NotThereError(name),
-            "PreconditionFailed": RefusedError(name),
-            "412": RefusedError(name),
-            "NotImplemented": NotSupportedError(action),
-            "501": NotSupportedError(action),
-            "NoSuchUpload": UploadGoneError(name),
-            "NoSuchBucket": ConfigError(
+        if code in _GO_ANOTHER_WAY:
+            return _GO_ANOTHER_WAY[code](name)
+        if code == "NoSuchBucket":
+            return ConfigError(
                 f"there is no bucket {self._bucket} at {self._endpoint}, or not for this user: make"
                 " it, or correct SPARRING_REMOTE"
-            ),
-            "RequestTimeTooSkewed": ConfigError("this machine's clock is wrong: set it (NTP)"),
-        }
-        if code in known:
-            return known[code]
+            )
+        if code == "RequestTimeTooSkewed":
+            return ConfigError("this machine's clock is wrong: set it (NTP)")
         if code in _CREDENTIALS:
             return ConfigError(
                 f"{self._endpoint} does not accept the credentials ({code}): check"
@@ -188,9 +225,24 @@ class Caller:
             return ConfigError(
                 f"bucket {self._bucket} is in another region ({code}): set AWS_DEFAULT_REGION"
             )
-        if code in _PASSING or status >= 500 or status == 429:
-            return None
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         message = answer.get("Error", {}).get("Message", "")
         return RemoteError(
             f"cannot {action} {name} in bucket {self._bucket}: {code or status} {message}".strip()
         )
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether a fault may be over at the next try."""
+    from botocore import exceptions as found
+
+    if isinstance(error, found.ClientError):
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code in _GO_ANOTHER_WAY:
+            return False
+        return code in _PASSING or status >= 500 or status == 429
+    passing = (found.HTTPClientError, found.ConnectionError, found.IncompleteReadError)
+    return isinstance(error, (*passing, ConnectionError, TimeoutError)) and not isinstance(
+        error, found.SSLError
+    )

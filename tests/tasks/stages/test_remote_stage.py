@@ -174,7 +174,7 @@ def test_on_an_object_store(
     faults: int,
 ) -> None:
     """A machine is killed in the middle, another goes on; so many of 100 requests fail."""
-    s3.switch(conditional=1, fault_percent=faults)
+    s3.switch(fault_percent=faults)
     source = external_artifact(toy.source)
     config = toy.config(shards=4)
     scope = toy.shard.spec.body.__globals__
