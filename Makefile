@@ -9,7 +9,7 @@ TORCH := torch==2.13.0
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo test check lint bench clean
+.PHONY: help setup data demo test check lint docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -37,13 +37,18 @@ lint: setup ## ruff, the formatter's opinion, and mypy
 
 check: lint test ## what a change must pass: lint and test
 
+# The variable silences an advertisement of the theme's makers.
+docs: setup ## the documentation in site/, which needs no network to be read
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -f infra/mkdocs.yml
+	@echo "open site/index.html"
+
 # TRL is wanted by this target alone. An hour on two cores; quiet ones, or the ratios spread.
 bench: setup ## the engine against TRL, generate and padding; SPARRING_DATA names the pairs' folder
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.engine $(ARGS)
 
 clean: ## remove caches and .venv; runs (.sparring, mlruns) and data stay
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find flows tasks tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # torch goes first and alone: asked for by this exact version it stays the build that the machine
@@ -56,5 +61,5 @@ $(STAMP): pyproject.toml constraints.txt
 		echo "$(PYTHON) has no venv module: install it (Debian, Ubuntu: the package python3-venv)." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt '$(TORCH)'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	@touch $(STAMP)

@@ -29,7 +29,9 @@ PRODUCT = _read("flows") + _read("tasks")
 ELSEWHERE = _read("tests") + _read("benchmarks")
 TASK_FILES = {source.name for source in PRODUCT if source.is_task_file}
 PINNED = re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+# mkdocs brings the library watchdog; nothing of ours is installed beside it or imports it.
 LIBRARIES = {name.replace("-", "_").lower() for name in PINNED} | {"yaml", "git", "attr"}
+LIBRARIES -= {"watchdog"}
 
 RULES = {
     "floors": lambda source: rules.floors(source, TASK_FILES),

@@ -16,7 +16,6 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-README = (ROOT / "README.md").read_text()
 
 
 def call(*command: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -120,7 +119,7 @@ def test_setup_installs_torch_first_and_runs_once(tmp_path: Path) -> None:
     done = call("make", "setup", f"PYTHON={python}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     installs = [line for line in log.read_text().splitlines() if "pip install" in line]
-    assert [line.split()[-1] for line in installs] == ["torch==2.13.0", ".[dev]"]
+    assert [line.split()[-1] for line in installs] == ["torch==2.13.0", ".[dev,docs]"]
     assert all("-c constraints.txt" in line for line in installs)
 
     log.write_text("")
@@ -145,7 +144,7 @@ def test_setup_says_that_python_is_too_old(tmp_path: Path) -> None:
 
 def test_help_is_the_default_and_lists_the_targets() -> None:
     shown = call("make", cwd=ROOT).stdout
-    for target in ("help", "setup", "demo", "test", "check", "lint", "bench", "clean"):
+    for target in ("help", "setup", "demo", "test", "check", "lint", "docs", "bench", "clean"):
         assert re.search(rf"make {target} +\S", shown), shown
 
 
@@ -167,37 +166,6 @@ def test_install_test_servers_without_apt_says_so(tmp_path: Path) -> None:
 
 
 # Texts
-
-
-def test_readme_says_the_most_important_before_line_40() -> None:
-    first = "\n".join(README.splitlines()[:39])
-    for needed in (
-        "make test",
-        "make demo",
-        "Prefect",
-        "DVC",
-        "MLflow",
-        "dvc status",
-        "mlflow ui",
-    ):
-        assert needed in first
-    folders = ("pyproject.toml", "flows/", "tasks/", "data.dvc", "mlruns/", "infra/", "tests/")
-    for folder in folders:
-        assert re.search(rf"^\| `{folder}` \| \S", first, re.MULTILINE), folder
-
-
-def test_readme_names_no_command_that_is_absent() -> None:
-    code = "import sys; sys.argv = ['sparring', '--help']; from flows.cli.main import main; main()"
-    shown = call(sys.executable, "-c", code, cwd=ROOT, COLUMNS="120").stdout
-    verbs = set(re.findall(r"(?:`|^)sparring ([a-z-]+)", README, re.MULTILINE))
-    assert verbs >= {"run", "plan", "status", "resume", "ls", "show", "doctor", "report"}
-    assert not [verb for verb in verbs if not re.search(rf"\b{verb}\b", shown)]
-
-
-def test_files_that_readme_names_exist() -> None:
-    named = set(re.findall(r"`((?:flows|infra|tests)/[\w./-]+)`", README))
-    named |= {f"flows/configs/{name}.yaml" for name in ("apo-tiny", "apo-hh", "apo-hh-cpu")}
-    assert not [name for name in named if not (ROOT / name).exists()]
 
 
 def test_a_configuration_begins_with_what_it_needs_and_its_command() -> None:
