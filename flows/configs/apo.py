@@ -14,6 +14,7 @@ from flows.configs.apo_evaluation import ApoEvaluation
 from flows.configs.base import FlowConfig, ModelSource
 from tasks.data.prepare import DataConfig
 from tasks.gold.collection import GoldConfig
+from tasks.models.sample_shards import RolloutConfig
 from tasks.models.sampling.config import SamplingConfig
 from tasks.models.scoring.config import ScoringConfig
 from tasks.models.tokens.encoding import Limits
@@ -179,6 +180,12 @@ class ApoConfig(FlowConfig):
     compare_with: dict[str, str] = {}
     """Further models that are only sampled and scored: name → folder or hub name."""
 
+    def games(self) -> tuple[bool, ...]:
+        """Return, for each game of the run in its order, whether its reward model is adapted."""
+        if not self.adversarial:
+            return (False,)
+        return (False, True) if self.baseline else (True,)
+
     @property
     def sampled_limits(self) -> Limits:
         """Longest prompt and response of the policies that are sampled and measured."""
@@ -204,6 +211,17 @@ class ApoConfig(FlowConfig):
             yield ModelSource(self.reward.base, self.reward.template, (self.reward.limits,))
         for source in self.compare_with.values():
             yield ModelSource(source, self.model.template, (self.policy.limits,))
+
+    def test_rollout(self, *, for_kl: bool = False) -> RolloutConfig:
+        """Return how test queries are answered.
+
+        Args:
+            for_kl: Whether the samples estimate a KL, which needs the untruncated distribution.
+        """
+        evaluation = self.evaluation
+        has_own_draws = for_kl and not evaluation.is_untruncated
+        most = evaluation.kl_queries if has_own_draws else evaluation.max_queries
+        return self.rollout(evaluation.draws(for_kl=for_kl), most)
 
     def policy_limits(self) -> tuple[Limits, ...]:
         """Return every pair of lengths that the base policy, or a model made of it, is fed."""

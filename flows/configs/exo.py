@@ -17,6 +17,7 @@ from flows.configs.placement import Placement
 from tasks.data.config import DataConfig
 from tasks.data.text_config import TextsConfig
 from tasks.evaluation.config import GateConfig
+from tasks.models.sample_shards import RolloutConfig
 from tasks.models.sampling.config import SamplingConfig
 from tasks.models.scoring.labelling import LabelConfig
 from tasks.models.tokens.encoding import Limits
@@ -149,6 +150,16 @@ class ExoConfig(FlowConfig):
             samples: Responses per prompt.
         """
         return self.sampling.model_copy(update={"temperature": temperature, "samples": samples})
+
+    def test_rollout(self, temperature: float, prompts: int | None = None) -> RolloutConfig:
+        """Return how a checkpoint answers the prompts that it is measured on.
+
+        Args:
+            temperature: τ.
+            prompts: Only the first so many; `evaluation.prompts` by default.
+        """
+        draws = self.draws(temperature, self.evaluation.samples)
+        return self.rollout(draws, prompts or self.evaluation.prompts)
 
     def ppo_of(
         self,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flows.configs.exo import RM, ExoConfig
-from flows.steps.exo_evaluation import Measured, Measures
-from flows.steps.exo_start import Stock
-from flows.steps.exo_training import Lessons
+from flows.steps.evaluation import START
+from flows.steps.exo_evaluation import Evaluated
+from flows.steps.exo_inputs import SharedInputs
+from flows.steps.exo_reward import Supervision
 from tasks.estimate_density_ratios import estimate_density_ratios
 from tasks.evaluation.exo.config import DensityConfig, ExoReportConfig, MethodFacts
 from tasks.sample_responses import sample_responses
@@ -19,28 +20,31 @@ from tasks.training.methods.registry import get_method
 _USUAL_BETA_R = 0.1
 
 
-def density_of(
-    config: ExoConfig, stock: Stock, judges: Mapping[str, Artifact], measured: Sequence[Measured]
+def weigh_samples(
+    config: ExoConfig,
+    inputs: SharedInputs,
+    supervision: Supervision,
+    evaluated: Sequence[Evaluated],
 ) -> Artifact | None:
     """Weigh samples of the start by the last policy of each method, and by the optimal one.
 
     Args:
         config: The run's settings.
-        stock: Start and test prompts.
-        judges: The first one's reward defines the optimal policy.
-        measured: Every checkpoint.
+        inputs: Start and test prompts.
+        supervision: The first judge's reward defines the optimal policy.
+        evaluated: Every checkpoint.
 
     Returns:
         None where it is not wanted or no policy was trained.
     """
-    wanted, policies = config.evaluation.density, _one_of_each(config, measured)
+    wanted, policies = config.evaluation.density, _one_of_each(config, evaluated)
     if wanted is None or not policies:
         return None
-    judge = judges[config.judges()[0]]
+    judge = supervision.judges[config.judges()[0]]
     label, draws = "for the density ratio", config.draws(config.temperature, wanted.samples)
     samples = sample_responses(
-        stock.start,
-        stock.test,
+        inputs.start,
+        inputs.test,
         config=config.rollout(draws, wanted.prompts),
         seed=config.seed,
         label=label,
@@ -54,62 +58,69 @@ def density_of(
         prompts=wanted.prompts,
         bandwidth=wanted.bandwidth,
     )
-    return estimate_density_ratios(stock.start, policies, scored, config=settings)
+    return estimate_density_ratios(inputs.start, policies, scored, config=settings)
 
 
 def offer_best(
     config: ExoConfig,
-    stock: Stock,
-    lessons: Lessons,
-    measures: Measures,
-    measured: Sequence[Measured],
+    inputs: SharedInputs,
+    supervision: Supervision,
+    opponents: Mapping[str, Artifact],
+    evaluated: Sequence[Evaluated],
 ) -> Offer | None:
     """Return the best last checkpoint with what the gate needs to judge it.
 
     The best has the highest reward by the first judge, of those within `evaluation.max_kl`. There
     is none where the oracle is the reward: such a run is an experiment.
+
+    Args:
+        config: The run's settings.
+        inputs: Start and test prompts.
+        supervision: The reward model, and the judges.
+        opponents: Evaluations at the run's own τ of what checkpoints are compared with.
+        evaluated: Every checkpoint.
     """
     most = config.evaluation.max_kl
     within = [
         one
-        for one in measured
+        for one in evaluated
         if one.policy is not None
         and one.entry.is_last
         and (most is None or one.evaluation.metrics.get("kl", 0.0) <= most)
     ]
-    if lessons.reward_model is None or not within:
+    if supervision.reward_model is None or not within:
         return None
     score = f"score/{config.judges()[0]}"
     best = max(within, key=lambda one: one.evaluation.metrics.get(score, 0.0))
     assert best.policy is not None, "best-of-N is no model"
     return Offer(
-        {"policy": best.policy, "reward_model": lessons.reward_model},
+        {"policy": best.policy, "reward_model": supervision.reward_model},
         {
-            "test": stock.test,
-            "start": stock.start,
+            "test": inputs.test,
+            "start": inputs.start,
             # The playground's world is no stage's output; the gate finds it by the configuration.
-            **{name: one for name, one in measures.judges.items() if one.stage != EXTERNAL},
-            "start evaluation": measures.opponents[config.temperature]["start"],
+            **{name: one for name, one in supervision.judges.items() if one.stage != EXTERNAL},
+            "start evaluation": opponents[START],
             "policy evaluation": best.evaluation,
-            "reward model evaluation": lessons.weighed[RM],
+            "reward model evaluation": supervision.evaluations[RM],
         },
         config.model_dump(mode="json"),
     )
 
 
-def report_config(config: ExoConfig, contenders: Sequence[Measured]) -> ExoReportConfig:
-    """Return what the report must know about the contenders.
+def report_config(config: ExoConfig, evaluated: Sequence[Evaluated]) -> ExoReportConfig:
+    """Return what the report must know about the checkpoints.
 
     Args:
         config: The run's settings.
-        contenders: In the order of the tables.
+        evaluated: In the order of the tables.
     """
     judges, evaluation = config.judges(), config.evaluation
     return ExoReportConfig(
-        entries=tuple(one.entry for one in contenders),
+        entries=tuple(one.entry for one in evaluated),
         methods={
             name: MethodFacts.model_validate(get_method(name), from_attributes=True)
-            for name in sorted({one.entry.method for one in contenders} - {""})
+            for name in sorted({one.entry.method for one in evaluated} - {""})
         },
         judge=judges[0],
         reward_model=RM if RM in judges else None,
@@ -125,10 +136,10 @@ def report_config(config: ExoConfig, contenders: Sequence[Measured]) -> ExoRepor
     )
 
 
-def _one_of_each(config: ExoConfig, measured: Sequence[Measured]) -> dict[str, Artifact]:
+def _one_of_each(config: ExoConfig, evaluated: Sequence[Evaluated]) -> dict[str, Artifact]:
     """Return the last policy of the first branch of each method and K, by its name."""
-    found: dict[tuple[str, int | None], Measured] = {}
-    for one in measured:
+    found: dict[tuple[str, int | None], Evaluated] = {}
+    for one in evaluated:
         entry = one.entry
         if one.policy and entry.is_last and entry.temperature == config.temperature:
             found.setdefault((entry.method, entry.responses), one)

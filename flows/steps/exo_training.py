@@ -7,7 +7,8 @@ from typing import NamedTuple
 from flows.configs.exo import ExoConfig
 from flows.configs.exo_sweep import Branch
 from flows.placement.local_workers import LocalWorkers
-from flows.steps.exo_start import Stock
+from flows.steps.exo_inputs import SharedInputs
+from flows.steps.exo_reward import Supervision
 from flows.steps.ppo_search import tune_ppo
 from tasks.compute_reference_logps import compute_reference_logps
 from tasks.sample_responses import sample_responses
@@ -19,77 +20,112 @@ from tasks.update_policy import update_policy
 from tasks.update_policy_by_ppo import update_policy_by_ppo
 
 
-class Lessons(NamedTuple):
-    """What the branches learn from."""
-
-    preferences: list[Artifact]
-    """D_pref."""
-    reward_model: Artifact | None
-    """Estimated from D_pref; None where the oracle is the reward."""
-    weighed: dict[str, Artifact]
-    """Evaluations of the reward model."""
-    rewarder: Artifact | None
-    """What scores samples: the reward model or the oracle; None with preferences alone."""
-
-
 class _Pass(NamedTuple):
     """One pass of π_sft over responses that several branches may learn from."""
 
     groups: tuple[Artifact, ...]
     """The responses."""
     config: ReferenceConfig
-    """What decides its figures."""
+    """What decides its log-probabilities."""
 
 
-class Trainings:
-    """Aligns the start by one branch after the other; what branches share is made once, before."""
+class ScoredSamples(NamedTuple):
+    """Samples of the start with their rewards, by τ; as many per prompt as one branch wants."""
+
+    train: dict[float, Artifact]
+    """D_rw, on the training prompts."""
+    test: dict[float, Artifact]
+    """On the test prompts, which best-of-N picks from."""
+
+
+def sample_and_score(
+    config: ExoConfig, inputs: SharedInputs, supervision: Supervision
+) -> ScoredSamples:
+    """Steps 5 and 6: sample the start where a branch learns from samples, and score them.
+
+    Args:
+        config: The run's settings.
+        inputs: Prompts and start.
+        supervision: What scores.
+    """
+    branches = config.all_branches()
+
+    def scored(
+        wanted: list[Branch], part: str, prompts: Artifact, most: int | None
+    ) -> dict[float, Artifact]:
+        found = {}
+        for tau in dict.fromkeys(branch.temperature for branch in wanted):
+            count = max(
+                branch.responses or config.sampling.samples
+                for branch in wanted
+                if branch.temperature == tau
+            )
+            label = f"{part} τ{tau:g} K{count}"
+            samples = sample_responses(
+                inputs.start,
+                prompts,
+                config=config.rollout(config.draws(tau, count), most),
+                seed=config.seed,
+                label=label,
+            )
+            assert supervision.reward_source is not None, "refused without one"
+            found[tau] = score_responses(
+                supervision.reward_source, samples, config=config.scoring(), label=label
+            )
+        return found
+
+    groupwise = [branch for branch in branches if branch.is_on_samples]
+    picking = [branch for branch in branches if not branch.traits.trains]
+    return ScoredSamples(
+        scored(groupwise, "train", inputs.train, config.max_queries),
+        scored(picking, "test", inputs.test, config.evaluation.prompts),
+    )
+
+
+class BranchTrainer:
+    """Updates the start's policy by one branch after the other."""
 
     def __init__(
         self,
         config: ExoConfig,
-        stock: Stock,
-        lessons: Lessons,
-        branches: list[Branch],
+        inputs: SharedInputs,
+        supervision: Supervision,
+        samples: ScoredSamples,
         workers: LocalWorkers,
     ) -> None:
-        """Make what the branches share.
+        """Make what branches share: PPO's settings, and what π_sft gives the responses.
 
         Args:
             config: The run's settings.
-            stock: Prompts and start.
-            lessons: Pairs, and who rewards.
-            branches: All that will be trained.
+            inputs: Prompts and start.
+            supervision: Pairs, and what rewards.
+            samples: What the branches with rewards learn from.
             workers: Where independent stages run.
         """
-        self._config, self._stock, self._lessons = config, stock, lessons
-        self._samples = self._rewarded(
-            [branch for branch in branches if branch.is_on_samples], stock.train
-        )
-        self.pools = self._rewarded(
-            [branch for branch in branches if not branch.traits.trains], stock.test
-        )
-        """Samples of the start on the test prompts with their rewards, by τ, for best-of-N."""
+        self._config, self._inputs, self._supervision = config, inputs, supervision
+        self._samples, branches = samples, config.all_branches()
         self._tuned: PpoConfig | None = None
         if any(branch.traits.is_online for branch in branches):
-            self._tuned = tune_ppo(config, stock, lessons.rewarder, workers)
+            self._tuned = tune_ppo(config, inputs, supervision.reward_source, workers)
         compared = [branch for branch in branches if branch.traits.needs_reference]
         passes = dict.fromkeys(self._pass(one) for one in compared)
-        self._logps = dict(zip(passes, workers.map(passes, self._refer), strict=True))
+        self._logps = dict(zip(passes, workers.map(passes, self._reference_logps), strict=True))
 
-    def align(self, branch: Branch) -> Artifact:
+    def update_policy(self, branch: Branch) -> Artifact:
         """Step 7: update the policy, or reinforce it.
 
         Args:
             branch: One that trains.
         """
-        config, start = self._config, self._stock.start
+        config, start = self._config, self._inputs.start
         label = branch.label(config.temperature)
         if branch.traits.is_online:
-            assert self._lessons.rewarder is not None, "the configuration was refused without one"
+            reward_source = self._supervision.reward_source
+            assert reward_source is not None, "the configuration was refused without one"
             return update_policy_by_ppo(
                 start,
-                self._lessons.rewarder,
-                self._stock.train,
+                reward_source,
+                self._inputs.train,
                 start,
                 config=config.ppo_of(branch.temperature, self._tuned, branch.settings()),
                 seed=branch.seed,
@@ -104,47 +140,22 @@ class Trainings:
             label=label,
         )
 
-    def _rewarded(self, wanted: list[Branch], prompts: Artifact) -> dict[float, Artifact]:
-        """Steps 5 and 6: samples of the start with their rewards, by τ; as many as one wants."""
-        config, found = self._config, {}
-        for tau in dict.fromkeys(branch.temperature for branch in wanted):
-            counts = [
-                branch.responses or config.sampling.samples
-                for branch in wanted
-                if branch.temperature == tau
-            ]
-            is_test = prompts is self._stock.test
-            most = config.evaluation.prompts if is_test else config.max_queries
-            label = f"{'test' if is_test else 'train'} τ{tau:g} K{max(counts)}"
-            samples = sample_responses(
-                self._stock.start,
-                prompts,
-                config=config.rollout(config.draws(tau, max(counts)), most),
-                seed=config.seed,
-                label=label,
-            )
-            assert self._lessons.rewarder is not None, "the configuration was refused without one"
-            found[tau] = score_responses(
-                self._lessons.rewarder, samples, config=config.scoring(), label=label
-            )
-        return found
-
     def _groups(self, branch: Branch) -> tuple[Artifact, ...]:
         """Return what a branch learns from."""
         if branch.is_on_samples:
-            return (self._samples[branch.temperature],)
-        return tuple(self._lessons.preferences)
+            return (self._samples.train[branch.temperature],)
+        return tuple(self._supervision.preferences)
 
     def _pass(self, branch: Branch) -> _Pass:
         """Return the reference pass that a branch needs."""
         update = branch.update(self._config.shared_update())
         return _Pass(self._groups(branch), update.reference_pass())
 
-    def _refer(self, one: _Pass) -> Artifact:
-        """Step 7, before the updates: what π_sft gives the responses."""
+    def _reference_logps(self, one: _Pass) -> Artifact:
+        """Compute what π_sft gives the responses."""
         count = f" K{one.config.responses}" if one.config.responses else ""
         return compute_reference_logps(
-            self._stock.start,
+            self._inputs.start,
             list(one.groups),
             config=one.config,
             label=f"π_sft {'samples' if count else 'pairs'}{count} τ{one.config.temperature:g}",

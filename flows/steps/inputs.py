@@ -118,9 +118,9 @@ def source_artifacts(config: DataConfig | TextsConfig) -> list[Artifact]:
     return [external_artifact(path) for path in config.local_files()]
 
 
-def oracle_artifact(config: DataConfig) -> Artifact | None:
+def oracle_artifact(config: DataConfig | None) -> Artifact | None:
     """Return the world that knows the true reward, where the data comes from the playground."""
-    if config.playground is None:
+    if config is None or config.playground is None:
         return None
     return external_artifact(Path(config.playground.folder) / "world.json")
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from flows.configs.exo import ExoConfig
 from flows.placement.local_workers import LocalWorkers
-from flows.steps.exo_evaluation import Measures
-from flows.steps.exo_start import Stock
+from flows.steps.evaluation import PolicyEvaluator
+from flows.steps.exo_inputs import SharedInputs
+from flows.steps.inputs import oracle_artifact
 from tasks.stages.artifact import Artifact
 from tasks.stages.runs.context import current_run
 from tasks.training.ppo.config import PpoConfig
@@ -26,7 +27,7 @@ class _Trial(NamedTuple):
 
 
 def tune_ppo(
-    config: ExoConfig, stock: Stock, rewarder: Artifact | None, workers: LocalWorkers
+    config: ExoConfig, inputs: SharedInputs, reward_source: Artifact | None, workers: LocalWorkers
 ) -> PpoConfig | None:
     """Return the best of the settings that the search tries; None where there is no search.
 
@@ -35,30 +36,32 @@ def tune_ppo(
 
     Args:
         config: The run's settings.
-        stock: Prompts and start.
-        rewarder: The reward that policies are trained with.
+        inputs: Prompts and start.
+        reward_source: The reward that policies are trained with.
         workers: Where the trials run side by side.
     """
     search = config.ppo_search
     if search is None:
         return None
-    assert rewarder is not None, "the configuration was refused without one"
-    measures = Measures(config, stock.start, stock.dev, {_JUDGE: rewarder})
+    assert reward_source is not None, "the configuration was refused without one"
+    judges, world = {_JUDGE: reward_source}, oracle_artifact(config.data)
+    evaluator = PolicyEvaluator(config, inputs.start, inputs.dev, judges, world)
+    rollout = config.test_rollout(config.temperature, search.prompts)
     found = search.settings(config.ppo, config.seed)
     trials = [_Trial(f"ppo trial {i}/{len(found)}", one) for i, one in enumerate(found, 1)]
 
     def run(trial: _Trial) -> Artifact:
         settings = config.ppo_of(config.temperature, trial.settings, {"snapshots": 1})
         policy = update_policy_by_ppo(
-            stock.start,
-            rewarder,
-            stock.train,
-            stock.start,
+            inputs.start,
+            reward_source,
+            inputs.train,
+            inputs.start,
             config=settings,
             seed=config.seed,
             label=trial.name,
         )
-        return measures.checkpoint(trial.name, policy, config.temperature, search.prompts)
+        return evaluator.evaluate_policy(trial.name, policy, rollout, rollout, {})
 
     evaluations = workers.map(trials, run)
     if any(evaluation.is_pending for evaluation in evaluations):

@@ -22,7 +22,7 @@ from tasks.train_classifier import train_classifier
 from tasks.update_policy import update_policy
 
 
-class Stock(NamedTuple):
+class SharedInputs(NamedTuple):
     """What every branch of a run shares."""
 
     start: Artifact
@@ -41,7 +41,7 @@ class Stock(NamedTuple):
     """Who knows the true reward: a classifier, or the playground's world."""
 
 
-def prepare_stock(config: ExoConfig) -> Stock:
+def prepare_inputs(config: ExoConfig) -> SharedInputs:
     """Prepare data and prompts, and make the start.
 
     Args:
@@ -54,7 +54,7 @@ def prepare_stock(config: ExoConfig) -> Stock:
     return _from_texts(config) if config.texts else _from_dialogues(config)
 
 
-def _from_dialogues(config: ExoConfig) -> Stock:
+def _from_dialogues(config: ExoConfig) -> SharedInputs:
     assert config.data is not None, "a configuration has data or texts"
     data = prepare_data(source_artifacts(config.data), config=config.data)
     demonstrations = data.part("demonstrations")
@@ -64,10 +64,11 @@ def _from_dialogues(config: ExoConfig) -> Stock:
     pairs = {"test": data.part("test"), "dev": data.part("dev")}
     oracle = oracle_artifact(config.data)
     train = data.part("policy_train")
-    return Stock(start, train, data.part("dev"), data.part("test"), everything, pairs, oracle)
+    dev, test = data.part("dev"), data.part("test")
+    return SharedInputs(start, train, dev, test, everything, pairs, oracle)
 
 
-def _from_texts(config: ExoConfig) -> Stock:
+def _from_texts(config: ExoConfig) -> SharedInputs:
     assert config.texts is not None, "asked where there are texts"
     texts = prepare_texts(source_artifacts(config.texts), config=config.texts)
     corpus = texts.part("corpus")
@@ -80,7 +81,7 @@ def _from_texts(config: ExoConfig) -> Stock:
         )
     start = _start(config, base, corpus)
     train, dev, test = (prompts.part(name) for name in ("train", "dev", "test"))
-    return Stock(start, train, dev, test, [], {}, oracle)
+    return SharedInputs(start, train, dev, test, [], {}, oracle)
 
 
 def _base(config: ExoConfig, corpora: Sequence[Artifact]) -> Artifact:

@@ -1,0 +1,158 @@
+"""Measuring policies: the same prompts, the same judges, and KL to the same start for all of them.
+
+It only orders stages; the metrics are computed in `tasks/evaluation`. Each flow says how it draws,
+against whom it compares, and what its report lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+from flows.configs.base import FlowConfig
+from tasks.evaluate_policy import evaluate_policy
+from tasks.evaluate_reward_model import evaluate_reward_model
+from tasks.models.sample_shards import RolloutConfig
+from tasks.sample_responses import sample_responses
+from tasks.score_responses import score_responses
+from tasks.stages.artifact import Artifact
+
+START, CHOSEN = "start", "chosen"
+"""What every flow calls the policy it starts from, and the chosen responses of the test set."""
+
+Entry = TypeVar("Entry")
+
+
+class EvaluatedPolicy(NamedTuple, Generic[Entry]):
+    """A policy, or responses that no model here wrote alone, with what was measured of it."""
+
+    entry: Entry
+    """How the flow's report lists it."""
+    evaluation: Artifact
+    """What `evaluate_policy` left."""
+    policy: Artifact | None
+    """The model; None for given responses and for the best of several samples."""
+
+
+class PolicyEvaluator:
+    """Evaluates one policy after the other by what all of them share."""
+
+    def __init__(
+        self,
+        config: FlowConfig,
+        start: Artifact,
+        prompts: Artifact,
+        judges: Mapping[str, Artifact],
+        world: Artifact | None,
+    ) -> None:
+        """Hold what every evaluation shares.
+
+        Args:
+            config: The run's settings.
+            start: The policy after SFT, the reference of every KL.
+            prompts: What every policy answers; of dialogues, pairs with the chosen response first.
+            judges: Who scores the answers, by name.
+            world: The playground's world, which knows the true rewards; None for other data.
+        """
+        self.config, self.start, self.prompts = config, start, prompts
+        self.judges, self.world = judges, world
+
+    def evaluate_policy(
+        self,
+        name: str,
+        policy: Artifact,
+        rollout: RolloutConfig,
+        kl_rollout: RolloutConfig | None,
+        opponents: Mapping[str, Artifact],
+    ) -> Artifact:
+        """Sample a policy on the test prompts, score the samples, and evaluate it.
+
+        Args:
+            name: What people call it.
+            policy: Model folder.
+            rollout: How the answers are drawn that judges score.
+            kl_rollout: How the answers are drawn that estimate KL(policy‖start): untruncated. Where
+                it is `rollout`, one set serves both; None for a policy that is no descendant of
+                the start.
+            opponents: Evaluations that it is compared with, by name.
+        """
+        responses = self._sample(name, policy, rollout)
+        kl_samples, temperature = None, 1.0
+        if kl_rollout is not None:
+            temperature = kl_rollout.sampling.temperature
+            kl_samples = responses
+            if kl_rollout != rollout:
+                kl_samples = self._sample(f"{name}, for KL", policy, kl_rollout)
+        return self.evaluate_responses(
+            name,
+            responses,
+            opponents,
+            policy=policy,
+            kl_samples=kl_samples,
+            temperature=temperature,
+        )
+
+    def evaluate_responses(
+        self,
+        name: str,
+        responses: Artifact,
+        opponents: Mapping[str, Artifact],
+        *,
+        policy: Artifact | None = None,
+        kl_samples: Artifact | None = None,
+        temperature: float = 1.0,
+    ) -> Artifact:
+        """Score responses by every judge, and evaluate whoever wrote them.
+
+        Args:
+            name: What people call their author; `chosen` means the chosen one of each test pair.
+            responses: Folder of groups.
+            opponents: Evaluations that they are compared with, by name.
+            policy: Who wrote them; None for nobody here.
+            kl_samples: Answers of the policy that estimate its KL to the start.
+            temperature: What those are drawn at.
+        """
+        config = self.config
+        scores = {
+            judge: score_responses(
+                model, responses, config=config.scoring(), label=f"{name} by {judge}"
+            )
+            for judge, model in self.judges.items()
+        }
+        settings = config.evaluation.of_policy(
+            config.sampled_limits,
+            config.model.template,
+            chosen=policy is None and name == CHOSEN,
+            temperature=temperature,
+        )
+        return evaluate_policy(
+            scores,
+            policy,
+            self.start if kl_samples is not None else None,
+            kl_samples,
+            self.world,
+            dict(opponents),
+            config=settings,
+            seed=config.seed,
+            label=name,
+        )
+
+    def _sample(self, label: str, policy: Artifact, rollout: RolloutConfig) -> Artifact:
+        return sample_responses(
+            policy, self.prompts, config=rollout, seed=self.config.seed, label=label
+        )
+
+
+def evaluate_on_pairs(
+    config: FlowConfig, name: str, reward_model: Artifact, pairs: dict[str, Artifact]
+) -> Artifact:
+    """Measure how well a reward model ranks, on sets of groups whose column 0 is the better one.
+
+    Args:
+        config: The run's settings.
+        name: What people call the model.
+        reward_model: Model folder.
+        pairs: Folders of groups by name.
+    """
+    settings = config.evaluation.of_reward_model(config.scoring())
+    return evaluate_reward_model(reward_model, pairs, config=settings, label=name)
