@@ -18,7 +18,6 @@ from typing import Any
 
 from flows.servers.access import PREFECT_PASSWORD
 from flows.servers.prefect_server import BY_HAND, is_users_own, prefect_service, serves_home
-from flows.servers.prefect_server import prefect_environment as prefect_environment
 from flows.servers.service import (
     Progress,
     Service,

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.servers.shared_server import prefect_environment, start_prefect_server, stop
+from flows.servers.prefect_server import prefect_environment
+from flows.servers.shared_server import start_prefect_server, stop
 from tasks.processes.detached import terminate
 from tasks.stages.runs.run_store import list_runs
 from tasks.storage.home import Home

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from flows.registry import find_flow
-from flows.servers.shared_server import prefect_environment, start_prefect_server, stop
+from flows.servers.prefect_server import prefect_environment
+from flows.servers.shared_server import start_prefect_server, stop
 from tasks.settings.loading import validate
 from tasks.storage.home import Home
 from tests.infra.reading import INFRA, ROOT, documents
