@@ -65,7 +65,12 @@ def _ours(client: SyncPrefectClient) -> list[DeploymentResponse]:
     found: list[DeploymentResponse] = []
     while page := client.read_deployments(limit=_PAGE, offset=len(found)):
         found += page
-    return [one for one in found if (one.entrypoint or "").startswith("flows.")]
+    return [one for one in found if _module_path(one).startswith("flows.")]
+
+
+def _module_path(deployment: DeploymentResponse) -> str:
+    """Return the entry point by module; `prefect deploy` also takes one by file, `a/b.py:flow`."""
+    return (deployment.entrypoint or "").replace(".py:", ".").replace("/", ".")
 
 
 def _check(deployment: DeploymentResponse, flow: str) -> CheckedDeployment:
@@ -77,7 +82,7 @@ def _check(deployment: DeploymentResponse, flow: str) -> CheckedDeployment:
 
 def _problem(deployment: DeploymentResponse, flow: str) -> str:
     """Say why a worker could not run a deployment, or return an empty text."""
-    module, _, name = (deployment.entrypoint or "").rpartition(".")
+    module, _, name = _module_path(deployment).rpartition(".")
     try:
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
