@@ -93,10 +93,10 @@ def _problem(deployment: DeploymentResponse, flow: str) -> str:
     registered = (deployment.parameter_openapi_schema or {}).get("properties", {})
     if unknown := sorted({*deployment.parameters, *registered} - set(known)):
         return f"the flow has no parameter {', '.join(unknown)}"
-    if flow not in FLOWS:
-        return ""
+    if flow not in FLOWS or "config" not in deployment.parameters:
+        return ""  # each run is given its own
     try:
-        validate(FLOWS[flow].config_class(), deployment.parameters.get("config", {}), "config")
+        validate(FLOWS[flow].config_class(), deployment.parameters["config"], "config")
     except ConfigError as error:
         first, *others = str(error).splitlines()
         return f"{first} (and {len(others)} more)" if others else first

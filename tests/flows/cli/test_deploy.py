@@ -106,6 +106,7 @@ def test_what_the_installed_code_cannot_run_is_named_with_the_command_that_mends
     register(server, "apo", "argument", entrypoint="flows.apo.apo", parameters={"settings": {}})
     register(server, "apo", "function", entrypoint="flows.apo.run", parameters=renamed)
     register(server, "apo", "file", entrypoint="flows/apo.py:apo", parameters=renamed)
+    register(server, "apo", "by-hand", entrypoint="flows/apo.py:apo")
     register(server, "theirs", "other", entrypoint="theirs.flow.run", parameters={"x": 1})
 
     done = server("deploy", "--all", "--check", "--json", code=3)
@@ -119,6 +120,7 @@ def test_what_the_installed_code_cannot_run_is_named_with_the_command_that_mends
     assert "config.adversary" in problem or "'adversary'" in problem, problem
     assert "did you mean 'adversarial'" in problem
     assert remedy == "sparring deploy apo -c FILE --name key"
+    assert broken["apo/by-hand"] == ("", ""), "each run is given its configuration"
     assert broken["apo/file"][0] == broken["apo/key"][0]
     assert broken["apo/argument"][0] == "the flow has no parameter settings"
     assert "is gone (module 'flows.apo' has no attribute 'run')" in broken["apo/function"][0]
