@@ -1,0 +1,122 @@
+"""The two updates of an APO epoch: what each is called, and what it learns from."""
+
+from __future__ import annotations
+
+import pytest
+
+from flows.apo import apo
+from flows.configs.apo import ApoConfig
+from flows.steps.apo_inputs import ApoInputs
+from flows.steps.apo_updates import (
+    Epoch,
+    epochs_of,
+    sample_and_score,
+    train_policy,
+    update_reward_models,
+)
+from tasks.settings.loading import apply_overrides, load_config, validate
+from tasks.stages.call import StageCall
+from tests.flows.command import SMALL
+from tests.flows.steps.noted_calls import made, titles
+
+INPUTS = ApoInputs(
+    made("data"), made("gold"), made("start"), made("init"), made("base"), {"RM_Test": made("t")}
+)
+EPOCH = Epoch(2, "APO-DPO", "RM_APO-v2")
+
+
+def config(*overrides: str) -> ApoConfig:
+    return validate(ApoConfig, apply_overrides(load_config(SMALL), overrides), "small.yaml")
+
+
+def test_epochs_are_called_as_in_the_report() -> None:
+    two = config("apo_epochs=2")
+    assert [epoch.policy for epoch in epochs_of(two, adversarial=True)] == [
+        "APO-DPO-v1",
+        "APO-DPO-v2",
+    ]
+    names = [(one.policy, one.reward_model) for one in epochs_of(two, adversarial=False)]
+    assert names == [("DPO-v1", "RM_Base"), ("DPO-v2", "RM_Base")]
+
+
+def test_the_baseline_is_played_first_and_may_be_left_out() -> None:
+    assert config().games() == (False, True)
+    assert config("baseline=false").games() == (True,)
+    alone = config("adversarial=false", "baseline=false", "reward.ablations=[]")
+    assert alone.games() == (False,)
+
+
+def test_ablations_belong_to_the_first_epoch(calls: list[StageCall]) -> None:
+    settings = config("reward.ablations=[ab, sequential, apo_rm]")
+    pairs, before = made("pairs"), made("before")
+    later = update_reward_models(settings, INPUTS, before, pairs, EPOCH)
+    assert list(later) == ["RM_APO-v2"]
+    first = EPOCH._replace(number=1, reward_model="RM_APO-v1")
+    models = update_reward_models(settings, INPUTS, before, pairs, first)
+    assert list(models) == ["RM_APO-v1", "RM_AB-v1", "RM_SEQUENTIAL-v1"], "each of them once"
+    bases = [call.inputs["base"].digest for call in calls]
+    assert bases == ["init", "init", "before", "before"], "the last two go on from before"
+    learns = ["apo" in call.inputs for call in calls]
+    assert learns == [True, True, False, True], "ab never sees gold against samples"
+
+
+@pytest.mark.parametrize(
+    ("method", "stages"),
+    [
+        ("dpo", ["sample_responses", "score_responses", "compute_reference_logps"]),
+        ("rrhf", ["sample_responses", "score_responses"]),
+        ("sft", []),
+        ("ppo", []),
+    ],
+)
+def test_each_method_asks_for_what_it_learns_from(
+    calls: list[StageCall], method: str, stages: list[str]
+) -> None:
+    settings = config(f"policy.method={method}")
+    policy, judge = made("policy"), made("judge")
+    scored = sample_and_score(settings, INPUTS, policy, judge, EPOCH)
+    train_policy(settings, INPUTS, policy, judge, scored, EPOCH)
+    update = "update_policy_by_ppo" if method == "ppo" else "update_policy"
+    assert [call.spec.name for call in calls] == [*stages, update]
+    if method == "sft":
+        assert calls[-1].inputs["groups.0"].digest == "gold/train"
+    if method == "ppo":
+        assert calls[-1].inputs["reward_model"].digest == "judge"
+
+
+@pytest.mark.parametrize(("wanted", "used"), [("start", "start"), ("previous", "policy")])
+def test_the_reference_is_the_start_or_the_policy_before(
+    calls: list[StageCall], wanted: str, used: str
+) -> None:
+    settings = config(f"policy.reference={wanted}")
+    train_policy(settings, INPUTS, made("policy"), made("judge"), made("scored"), EPOCH)
+    assert titles(calls) == ["compute_reference_logps · APO-DPO-v2", "update_policy · APO-DPO-v2"]
+    assert calls[0].inputs["reference"].digest == used
+
+
+def test_an_epoch_is_the_papers_steps_in_their_order(calls: list[StageCall]) -> None:
+    apo.fn(config("baseline=false", "reward.ablations=[]", "apo_epochs=2"))
+    shown = titles(calls)
+    begin = shown.index("sample_responses · RM_APO-v2 queries")
+    game = [f"evaluate_reward_model · game 2/{role}" for role in ("base", "before", "adapted")]
+    epoch = shown[begin : shown.index("evaluate_policy · APO-DPO-v2") + 1]
+    assert [title for title in epoch if "for KL" not in title] == [
+        "sample_responses · RM_APO-v2 queries",
+        "pair_with_gold · RM_APO-v2",
+        "update_reward_model · RM_APO-v2",
+        "evaluate_reward_model · RM_APO-v2",
+        "sample_responses · held-out gold, epoch 2",
+        "pair_with_gold · held-out gold, epoch 2",
+        *game,
+        "sample_responses · APO-DPO-v2 queries",
+        "score_responses · APO-DPO-v2",
+        "compute_reference_logps · APO-DPO-v2",
+        "update_policy · APO-DPO-v2",
+        "sample_responses · APO-DPO-v2",
+        "score_responses · APO-DPO-v2 by RM_Test",
+        "score_responses · APO-DPO-v2 by RM_All",
+        "evaluate_policy · APO-DPO-v2",
+    ]
+    made_by = {call.title: call for call in calls}
+    answered = made_by["sample_responses · RM_APO-v2 queries"].inputs["policy"]
+    assert answered.label == "APO-DPO-v1", "the reward model learns from what it made of the policy"

@@ -1,0 +1,87 @@
+"""What the branches of a sweep share, and what each of them is trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.configs.exo import ExoConfig
+from flows.exo import exo
+from flows.placement.local_workers import LocalWorkers
+from flows.steps.exo_inputs import SharedInputs
+from flows.steps.exo_reward import Supervision
+from flows.steps.exo_training import BranchTrainer, sample_and_score
+from tasks.settings.loading import apply_overrides, load_config, validate
+from tasks.stages.call import StageCall
+from tasks.stages.runs.context import current_run
+from tests.flows.steps.noted_calls import made, titles
+
+SMALL = Path(__file__).parents[1] / "configs" / "exo-small.yaml"
+INPUTS = SharedInputs(
+    made("start"), made("train"), made("dev"), made("test"), [made("pairs")], {}, None
+)
+SUPERVISION = Supervision([made("pairs")], made("RM"), {}, made("RM"), {"RM": made("RM")})
+
+
+def config(branches: str, *overrides: str) -> ExoConfig:
+    wanted = (f"branches=[{branches}]", "ppo_search=null", *overrides)
+    return validate(ExoConfig, apply_overrides(load_config(SMALL), wanted), "exo-small.yaml")
+
+
+def test_samples_are_drawn_once_for_each_temperature(calls: list[StageCall]) -> None:
+    settings = config(
+        "{method: exo_rw, responses: [2, 4]}, {method: dpo_rw, responses: 3, temperatures: 0.5},"
+        "{method: best_of_n, responses: [2, 8]}, {method: sft}"
+    )
+    samples = sample_and_score(settings, INPUTS, SUPERVISION)
+    drawn = [call for call in calls if call.spec.name == "sample_responses"]
+    assert [call.label for call in drawn] == ["train τ0.8 K4", "train τ0.5 K3", "test τ0.8 K8"]
+    assert [call.inputs["queries"].digest for call in drawn] == ["train", "train", "test"]
+    assert (list(samples.train), list(samples.test)) == ([0.8, 0.5], [0.8])
+
+
+def test_pairs_alone_need_no_samples(calls: list[StageCall]) -> None:
+    samples = sample_and_score(config("{method: dpo}, {method: sft}"), INPUTS, SUPERVISION)
+    assert samples == ({}, {}) and calls == []
+
+
+@pytest.mark.parametrize(
+    ("branch", "groups", "has_reference"),
+    [("exo_rw", "samples", True), ("dpo", "pairs", True), ("sft", "pairs", False)],
+)
+def test_a_branch_learns_from_samples_or_pairs(
+    calls: list[StageCall], branch: str, groups: str, has_reference: bool
+) -> None:
+    settings = config(f"{{method: {branch}}}")
+    samples = sample_and_score(settings, INPUTS, SUPERVISION)
+    run = current_run()
+    trainer = BranchTrainer(settings, INPUTS, SUPERVISION, samples, LocalWorkers(run, 1, None))
+    trainer.update_policy(settings.all_branches()[0])
+    learnt = samples.train[0.8] if groups == "samples" else made("pairs")
+    assert calls[-1].inputs["groups.0"].digest == learnt.digest
+    assert ("reference_logps" in calls[-1].inputs) == has_reference
+
+
+def test_the_sweep_is_the_papers_steps_in_their_order(calls: list[StageCall]) -> None:
+    exo.fn(config("{method: exo_rw, responses: 2}", "evaluation.density.samples=4"))
+    first = list(dict.fromkeys(call.spec.name for call in calls))
+    assert first == [
+        "prepare_data",
+        "initialise_policy",
+        "update_policy",
+        "update_reward_model",
+        "evaluate_reward_model",
+        "score_responses",
+        "evaluate_policy",
+        "sample_responses",
+        "compute_reference_logps",
+        "estimate_density_ratios",
+        "write_exo_report",
+    ]
+    branch = [title for title in titles(calls) if title.endswith("exo_rw K2 βπ0.5 βr0.1 s0")]
+    assert [title.partition(" ")[0] for title in branch] == [
+        "update_policy",
+        "sample_responses",
+        "evaluate_policy",
+    ]
