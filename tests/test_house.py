@@ -50,7 +50,7 @@ def test_every_file_beside_the_code_is_package_data() -> None:
     files = {path for top in ("flows", "tasks") for path in (ROOT / top).rglob("*")}
     others = {path for path in files if path.is_file() and path.suffix not in (".py", ".pyc")}
     assert shipped == others
-    assert {path.name.partition(".")[2] for path in others} <= {"yaml", "html.j2"}
+    assert {path.name.partition(".")[2] for path in others} <= {"yaml", "html.j2", "css", "js"}
 
 
 def test_the_constraints_are_within_the_declared_bounds() -> None:

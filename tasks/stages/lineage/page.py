@@ -1,16 +1,21 @@
 """The lineage graph as one page that needs nothing else: a drawing whose nodes can be clicked.
 
-Names and figures in it come from users, files and models: everything is escaped, and the page's
-own policy lets no script run but the one it was written with.
+Names and metrics in it come from users, files and models: the template escapes all of them, and the
+page's own policy lets no script run but the one it was written with.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator
-from html import escape
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasks.stages.lineage.graph import Graph, Node
-from tasks.stages.lineage.page_details import Link, Subject, outward, role_text
+from tasks.stages.lineage.page_details import PLACES, Link, Subject, role_text, settings
 from tasks.stages.lineage.page_layout import (
     EVALUATION,
     LANES,
@@ -20,10 +25,30 @@ from tasks.stages.lineage.page_layout import (
     Spot,
     lay_out,
 )
-from tasks.stages.lineage.page_style import CSS, POLICY, SCRIPT
+from tasks.tracking.mlflow_record.links import SCRIPT as MLFLOW_SCRIPT
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _HUB = 8
 """Edges of what was used more often than this are drawn faintly."""
+_MOST_METRICS, _MOST_SETTINGS = 60, 120
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """An edge of the graph as it is drawn."""
+
+    classes: str
+    """CSS classes, each with a space before it."""
+    source: str
+    """Number of the node that it leaves."""
+    target: str
+    """Number of the node that it leads to."""
+    path: str
+    """The curve, in SVG's words."""
+    roles: str
+    """The roles of the source in the target's inputs."""
 
 
 def symbolic_link(node: Node) -> str | None:
@@ -38,117 +63,86 @@ def lineage_page(graph: Graph, focus: str, *, link: Link = symbolic_link) -> str
 
     Args:
         graph: What to show, all of it.
-        focus: Id of the node that the page is about.
-        link: Where a node's page in MLflow is.
+        focus: The id of the node that the page is about.
+        link: Returns where a node's page in MLflow is.
 
     Returns:
         One HTML page without any external resource.
     """
-    subject = Subject(graph, focus, link)
-    drawing = _Drawing(subject)
-    title = escape(f"Lineage of {subject.name_of(focus)}")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{title}</title><style>{CSS}</style></head><body>\n"
-        f"<header><h1>{title}</h1>{drawing.header()}</header>\n"
-        f'<main><div class="graph">{drawing.svg()}</div>\n'
-        f"<aside>{subject.details()}</aside></main>\n"
-        f"<script>{SCRIPT}</script></body></html>\n"
+    from markupsafe import Markup
+
+    subject, layout, script = Subject(graph, focus, link), lay_out(graph), _beside("page.js")
+    files = sum(node.kind == "external" for node in subject.drawn)
+    return _template().render(
+        title=f"Lineage of {subject.name_of(focus)}",
+        policy=_policy(script),
+        style=Markup(_beside("page.css")),
+        script=Markup(script),
+        graph=graph,
+        subject=subject,
+        layout=layout,
+        arrows=_arrows(subject, layout),
+        files=files,
+        stages=len(subject.drawn) - files,
+        linked=any(map(link, graph.nodes.values())),
     )
 
 
-class _Drawing:
-    """Writes the header and the drawing of one page."""
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject, self.graph = subject, subject.graph
+    pages = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    constants = {
+        "lanes": LANES,
+        "places": PLACES,
+        "node_width": NODE_WIDTH,
+        "node_height": NODE_HEIGHT,
+        "most_metrics": _MOST_METRICS,
+        "most_settings": _MOST_SETTINGS,
+    }
+    functions = {"captions": _captions, "hint": _hint, "settings": settings}
+    return pages.get_template("page.html.j2", globals={**constants, **functions})
 
-    def header(self) -> str:
-        """Say what is shown, and name the flow runs."""
-        files = sum(node.kind == "external" for node in self.subject.drawn)
-        counted = f"{len(self.subject.drawn) - files} stages, {files} input files"
-        if self.graph.cut:
-            counted += (
-                f"; {len(self.graph.cut)} earlier stages and what they come from are left out"
+
+@cache
+def _beside(name: str) -> str:
+    """Return the text of a file beside this one."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8").strip()
+
+
+def _policy(script: str) -> str:
+    """Return what the page may do: load nothing, run its own script and the recorder's alone."""
+    recorders = MLFLOW_SCRIPT.partition("<script>")[2].partition("</script>")[0]
+    allowed = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for text in (script, recorders)
+    )
+    return f"default-src 'none'; style-src 'unsafe-inline'; script-src {allowed}"
+
+
+def _arrows(subject: Subject, layout: Layout) -> Iterator[Arrow]:
+    graph = subject.graph
+    for target in graph.into:
+        roles: dict[str, list[str]] = {}
+        for edge in graph.inputs(target):
+            roles.setdefault(edge.source, []).append(role_text(edge))
+        for source, names in roles.items():
+            start, end = layout.spots[source], layout.spots[target]
+            lane = " e5" if EVALUATION in (start.lane, end.lane) else ""
+            wide = " wide" if len(graph.outputs(source)) > _HUB else ""
+            yield Arrow(
+                classes=lane + wide,
+                source=subject.ids[source],
+                target=subject.ids[target],
+                path=_curve(start, end),
+                roles=", ".join(names),
             )
-        chips = "".join(
-            f'<a class="chip" {self.subject.inward(node.id)}>run {escape(node.title)}'
-            f"{f' · {escape(node.run.status)}' if node.run else ''}</a>"
-            for node in self.subject.runs.values()
-        )
-        links = any(map(self.subject.link, self.graph.nodes.values()))
-        outside = (
-            "; Ctrl-click (⌘-click) a box, or click ↗, for its page in MLflow" if links else ""
-        )
-        return (
-            f'<p class="dim">{counted}. Time goes down. Click a box for what it is, what it comes '
-            f"from and what was made of it{outside}. "
-            '<label><input type="checkbox" id="hide">hide evaluation</label></p>'
-            f'<p id="sparring-hint"></p><div class="chips">{chips}</div>'
-        )
-
-    def svg(self) -> str:
-        """Draw the graph as SVG."""
-        layout = lay_out(self.graph)
-        width, height = round(layout.width), round(layout.height)
-        parts = [
-            f'<svg role="group" aria-label="lineage" width="{width}" height="{height}" '
-            f'viewBox="0 0 {width} {height}">',
-            *self._bands(layout),
-            *self._edges(layout),
-            *(self._node(node, layout.spots[node.id]) for node in self.subject.drawn),
-            "</svg>",
-        ]
-        return "\n".join(parts)
-
-    def _bands(self, layout: Layout) -> Iterator[str]:
-        for place, (lane, (left, width)) in enumerate(layout.lanes.items()):
-            odd = " odd" if place % 2 else ""
-            yield (
-                f'<g class="band{lane}"><rect class="band{odd}" x="{left:.0f}" y="0" '
-                f'width="{width:.0f}" height="{layout.height:.0f}"/>'
-                f'<text class="lane" x="{left + 15:.0f}" y="20">{LANES[lane]}</text></g>'
-            )
-
-    def _edges(self, layout: Layout) -> Iterator[str]:
-        for target in self.graph.into:
-            roles: dict[str, list[str]] = {}
-            for edge in self.graph.inputs(target):
-                roles.setdefault(edge.source, []).append(role_text(edge))
-            for source, names in roles.items():
-                start, end = layout.spots[source], layout.spots[target]
-                lane = " e5" if EVALUATION in (start.lane, end.lane) else ""
-                wide = " wide" if len(self.graph.outputs(source)) > _HUB else ""
-                yield (
-                    f'<path class="edge{lane}{wide}" data-from="{self.subject.ids[source]}" '
-                    f'data-to="{self.subject.ids[target]}" d="{_curve(start, end)}">'
-                    f"<title>{escape(', '.join(names))}</title></path>"
-                )
-
-    def _node(self, node: Node, spot: Spot) -> str:
-        number = self.subject.ids[node.id]
-        states = [f"l{spot.lane}", node.place]
-        states += ["focus"] if node.id == self.subject.focus else []
-        run = self.subject.ids.get(f"run/{node.made_by}", "")
-        small, large = _captions(node)
-        href, x, y = self.subject.link(node), spot.x, spot.y
-        outside = (
-            f'<a {outward(href)}><text class="out" x="{x + NODE_WIDTH - 15:.0f}" '
-            f'y="{y + 14:.0f}">↗<title>its page in MLflow</title></text></a>'
-            if href
-            else ""
-        )
-        inside = outward(href) if href else f'href="#d{number}"'
-        return (
-            f'<g class="node {" ".join(filter(None, states))}" id="g{number}" data-run="{run}">'
-            f'<a {inside} data-d="{number}"><rect x="{x:.0f}" y="{y:.0f}" width="{NODE_WIDTH}" '
-            f'height="{NODE_HEIGHT}" rx="4"/><rect class="bar" x="{x:.0f}" y="{y:.0f}" width="4" '
-            f'height="{NODE_HEIGHT}" rx="2"/><text class="s" x="{x + 11:.0f}" y="{y + 14:.0f}">'
-            f'{escape(small)}</text><text x="{x + 11:.0f}" y="{y + 28:.0f}">{escape(large)}</text>'
-            f"<title>{escape(_hint(node))}</title></a>{outside}</g>"
-        )
 
 
 def _curve(start: Spot, end: Spot) -> str:
@@ -174,5 +168,5 @@ def _cut(text: str, most: int) -> str:
 def _hint(node: Node) -> str:
     """Return what a node shows while the mouse is over it."""
     lines = [node.title, f"key {node.key[:16]}", f"digest {node.digest}"]
-    figures = list(node.manifest.metrics.items())[:6] if node.manifest else []
-    return "\n".join([*lines, *(f"{name} {value:.4g}" for name, value in figures)])
+    metrics = list(node.manifest.metrics.items())[:6] if node.manifest else []
+    return "\n".join([*lines, *(f"{name} {value:.4g}" for name, value in metrics)])

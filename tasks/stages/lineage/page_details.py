@@ -1,23 +1,25 @@
-"""What a lineage page tells about each node: digests, figures, settings, where it came from."""
+"""What a lineage page says about each node: digests, settings, where it came from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from html import escape
 from typing import Any
 
 from tasks.stages.lineage.graph import Edge, Graph, Node
+from tasks.stages.manifest import Manifest
+from tasks.stages.runs.run_store import Run
 
 Link = Callable[[Node], str | None]
 """Returns the address of a node's page in MLflow, or None where there is none."""
 
-_MOST_FIGURES, _MOST_SETTINGS = 60, 120
-_PLACES = {
+PLACES = {
+    "": "",
     "here": "",
     "remote": "its files lie on the remote",
     "removed": "its files were removed",
     "gone": "removed; only those who used it still know it",
 }
+"""What the page says about where an output is."""
 
 
 class Subject:
@@ -25,8 +27,8 @@ class Subject:
 
     Args:
         graph: What to show, all of it.
-        focus: Id of the node that the page is about.
-        link: Where a node's page in MLflow is.
+        focus: The id of the node that the page is about.
+        link: Returns where a node's page in MLflow is.
     """
 
     def __init__(self, graph: Graph, focus: str, link: Link) -> None:
@@ -44,85 +46,50 @@ class Subject:
         node = self.graph.nodes.get(name)
         return node.title if node else name
 
-    def inward(self, name: str) -> str:
-        """Return the attributes of a link to a node's details on the page."""
-        return f'href="#d{self.ids[name]}" data-d="{self.ids[name]}"'
-
-    def details(self) -> str:
-        """Describe every node and every run; only the one that was clicked is seen."""
-        described = [self._detail(node) for node in self.drawn]
-        return "\n".join([*described, *(self._run_detail(node) for node in self.runs.values())])
-
-    def _detail(self, node: Node) -> str:
-        made = node.manifest
-        lines = [f"<h2>{escape(node.title)}</h2>"]
-        if href := self.link(node):
-            lines.append(f"<p><a {outward(href)}>its page in MLflow ↗</a></p>")
-        if note := _PLACES.get(node.place):
-            lines.append(f'<p class="dim">{note}</p>')
-        if node.id in self.graph.cut:
-            lines.append('<p class="dim">what it comes from is left out here</p>')
+    def facts(self, node: Node) -> list[tuple[str, Any]]:
+        """Return the names and values that identify an output or a file."""
         name = "key" if node.kind == "artifact" else "file"
         facts: list[tuple[str, Any]] = [(name, node.key), ("digest", node.digest)]
-        if made:
+        if made := node.manifest:
             past = made.provenance
             facts += [("seed", made.seed), ("version", made.version), ("bytes", f"{made.size:,}")]
             facts += [("created", past.get("created", "")), ("seconds", past.get("seconds", ""))]
             facts += [("git commit", past.get("git_commit", ""))]
-        lines.append(_facts(facts))
-        lines += [self._runs(node), self._links("comes from", self.graph.inputs(node.id), "source")]
-        lines.append(self._links("was used for", self.graph.outputs(node.id), "target"))
-        if made:
-            lines += [_figures(made.metrics), _settings({**made.arguments, "config": made.config})]
-        focus = " focus" if node.id == self.focus else ""
-        return (
-            f'<section class="detail{focus}" id="d{self.ids[node.id]}">{"".join(lines)}</section>'
+        return _known(facts)
+
+    def run_facts(self, run: Run) -> list[tuple[str, Any]]:
+        """Return the names and values that describe a flow run."""
+        return _known(
+            [(name, getattr(run, name)) for name in ("flow", "status", "started", "updated")]
         )
 
-    def _run_detail(self, node: Node) -> str:
-        lines = [f"<h2>run {escape(node.title)}</h2>"]
-        if href := self.link(node):
-            lines.append(f"<p><a {outward(href)}>its page in MLflow ↗</a></p>")
-        if run := node.run:
-            facts = (("flow", run.flow), ("status", run.status), ("started", run.started))
-            lines.append(_facts([*facts, ("updated", run.updated)]))
+    def callers(self, node: Node) -> dict[str, str]:
+        """Return how each run dealt with an output, by the run's node id: it made or used it."""
+        roles = {edge.source: edge.role for edge in self.graph.callers.get(node.id, [])}
+        return {**roles, f"run/{node.made_by}": "made"} if node.made_by else roles
+
+    def calls(self, node: Node) -> dict[str, list[Edge]]:
+        """Return the edges to what a run made, and to what it used."""
         edges = self.graph.calls.get(node.id) or [
             Edge(node.id, one.id, "made") for one in self.drawn if one.made_by == node.key
         ]
-        for role in ("made", "used"):
-            some = [edge for edge in edges if edge.role == role and edge.target in self.ids]
-            lines.append(self._links(f"{role} {len(some)}", some, "target"))
-        focus = " focus" if node.id == self.focus else ""
-        return (
-            f'<section class="detail{focus}" id="d{self.ids[node.id]}">{"".join(lines)}</section>'
-        )
+        return {
+            role: [edge for edge in edges if edge.role == role and edge.target in self.ids]
+            for role in ("made", "used")
+        }
 
-    def _runs(self, node: Node) -> str:
-        """Name the runs that made or used an output."""
-        roles = {edge.source: edge.role for edge in self.graph.callers.get(node.id, [])}
-        if node.made_by:
-            roles[f"run/{node.made_by}"] = "made"
-        named = [
-            f"{role} by run <a {self.inward(name)}>{escape(name.partition('/')[2])}</a>"
-            for name, role in roles.items()
+    def linked(self, edges: list[Edge], end: str) -> list[tuple[str, str]]:
+        """Return the nodes at one end of edges that the page shows, each with its role.
+
+        Args:
+            edges: The edges, of one node.
+            end: The end that is wanted, `source` or `target`.
+        """
+        return [
+            (getattr(edge, end), "" if edge.role in ("made", "used") else role_text(edge))
+            for edge in edges
+            if getattr(edge, end) in self.ids
         ]
-        return f"<p>{'<br>'.join(named)}</p>" if named else ""
-
-    def _links(self, title: str, edges: list[Edge], end: str) -> str:
-        """List the nodes at one end of edges."""
-        rows = []
-        for edge in edges:
-            name = getattr(edge, end)
-            if name in self.ids:
-                link = f"<a {self.inward(name)}>{escape(self.name_of(name))}</a>"
-                role = "" if edge.role in ("made", "used") else escape(role_text(edge))
-                rows.append(f'<tr><td>{link}</td><td class="dim">{role}</td></tr>')
-        return f"<h3>{title}</h3><table>{''.join(rows)}</table>" if rows else ""
-
-
-def outward(address: str) -> str:
-    """Return the attributes of a link to another page."""
-    return f'href="{escape(address)}" target="_blank" rel="noopener"'
 
 
 def role_text(edge: Edge) -> str:
@@ -130,36 +97,13 @@ def role_text(edge: Edge) -> str:
     return f"{edge.role} ({edge.part})" if edge.part else edge.role
 
 
-def _facts(facts: list[tuple[str, Any]]) -> str:
-    rows = "".join(
-        f'<tr><td class="dim">{escape(name)}</td><td><code>{escape(str(value))}</code></td></tr>'
-        for name, value in facts
-        if value not in ("", None)
-    )
-    return f"<table>{rows}</table>"
+def settings(made: Manifest | None) -> list[str]:
+    """Return an output's arguments and configuration, one value per line."""
+    return list(_flat({**made.arguments, "config": made.config}, "")) if made else []
 
 
-def _figures(metrics: dict[str, float]) -> str:
-    rows = "".join(
-        f'<tr><td>{escape(name)}</td><td class="n">{value:.6g}</td></tr>'
-        for name, value in list(metrics.items())[:_MOST_FIGURES]
-    )
-    more = len(metrics) - _MOST_FIGURES
-    rest = f'<p class="dim">and {more} more in its manifest</p>' if more > 0 else ""
-    return f"<h3>figures</h3><table>{rows}</table>{rest}" if metrics else ""
-
-
-def _settings(values: Any) -> str:
-    """List a configuration, one value per line."""
-    lines = list(_flat(values, ""))
-    if not lines:
-        return ""
-    text = escape("\n".join(lines[:_MOST_SETTINGS]))
-    more = "\n…" if len(lines) > _MOST_SETTINGS else ""
-    return (
-        f"<details><summary>configuration, {len(lines)} values</summary>"
-        f"<pre>{text}{more}</pre></details>"
-    )
+def _known(facts: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in facts if value not in ("", None)]
 
 
 def _flat(value: Any, where: str) -> Iterator[str]:
