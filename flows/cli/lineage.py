@@ -192,14 +192,14 @@ def _line(node: Node, roles: str = "", *, again: bool = False) -> Text:
 
 def _mlflow_link(home: Home) -> Link:
     """Return where things are in MLflow, as far as its address is known and it was told of them."""
-    from tasks.tracking.mlflow_record.links import told_pages
-    from tasks.tracking.mlflow_record.places import server_on_record
+    from tasks.tracking.mlflow_record.connection import server_on_record
+    from tasks.tracking.mlflow_record.links import logged_pages
 
     place = urlsplit(server_on_record(home.root) or os.environ.get("MLFLOW_TRACKING_URI", ""))
     if place.scheme not in ("http", "https"):
         return lambda node: None
     host = place.netloc.rpartition("@")[2]  # a password does not go into a page
-    pages = told_pages(home.spool)
+    pages = logged_pages(home.spool)
 
     def link(node: Node) -> str | None:
         found = pages.get(("run" if node.kind == "run" else "stage", node.key))

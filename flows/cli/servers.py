@@ -139,10 +139,10 @@ def _send_backlog(mlruns: Path) -> tuple[int, list[str]]:
     spool = current_home().spool
     if not any(is_waiting(folder) for folder in spooled_runs(spool)):
         return 0, []
-    from tasks.tracking.mlflow_record import MlflowRecord, tracking_place
+    from tasks.tracking.event_sink import open_sink
 
     try:
-        return MlflowRecord(tracking_place(mlruns)).drain(spool, wait_seconds=5.0), []
+        return open_sink(mlruns).drain(spool, wait_seconds=5.0), []
     except Exception as error:  # tracking never stops work
         why = without_passwords(str(error))
         return 0, [f"records of earlier runs are not in MLflow yet: {why}"]

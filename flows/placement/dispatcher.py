@@ -31,7 +31,7 @@ from tasks.stages.remote.call_message import CallOutcome, describe_call, read_ou
 from tasks.stages.remote.known_pushed import ArtifactLostError
 from tasks.stages.runs.context import Listener, RunContext, StageRecord
 from tasks.stages.stage import call_stage
-from tasks.tracking.mlflow_record.places import server_on_record
+from tasks.tracking.mlflow_record.connection import server_on_record
 
 _ANOTHER_WORKED = frozenset({"LeaseLostError", "ArtifactLostError"})
 """Errors after which the same call may end well."""

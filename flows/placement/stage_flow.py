@@ -26,8 +26,8 @@ from tasks.stages.runs.context import LoggingSink, RunContext, StageRecord, ente
 from tasks.storage.errors import StorageError
 from tasks.storage.home import Home, current_home
 from tasks.tracking.mlflow_record.background_sync import Recorder
+from tasks.tracking.mlflow_record.connection import server_on_record
 from tasks.tracking.mlflow_record.helper_events import push_leftovers
-from tasks.tracking.mlflow_record.places import server_on_record
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.opening import open_remote
 from tasks.tracking.spool import Spool

@@ -34,7 +34,7 @@ from tasks.settings.errors import ConfigError
 from tasks.stages.runs.run_store import list_runs
 from tasks.storage.home import Home
 from tasks.storage.locks import FileLock
-from tasks.tracking.mlflow_record.places import migration_lock
+from tasks.tracking.mlflow_record.connection import migration_lock
 
 
 def start_servers(

@@ -1,8 +1,8 @@
-"""What happened in a run, written down at once and told to MLflow later.
+"""What happened in a run, written down at once and sent to a tracking backend later.
 
 An event is one record of a journal on the local disk, so recording costs well under two
 milliseconds and works with every server down. Each run has a folder; each process that works on
-the run appends to segments of its own, which are removed once they have been told.
+the run appends to segments of its own, which are removed once a backend has them (`EventSink`).
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ Event = dict[str, Any]
 """`event` names what happened, `time` is in milliseconds since 1970, `stage` is a stage's key."""
 
 SEGMENT_EVENTS = 500
-"""Events per segment: what has to be read again each time new ones are told."""
+"""Events per segment: what has to be read again each time new ones are sent."""
 
-TOLD_LATER = frozenset({"run_started", "run_finished", "stage_skipped"})
-"""Events that are not worth starting MLflow for; they are told with the next others."""
+LOGGED_LATER = frozenset({"run_started", "run_finished", "stage_skipped"})
+"""Events that are not worth opening a backend for; they are sent with the next others."""
 
 
 class Spool:
     """The events of one run, as this process adds them.
 
     Args:
-        root: the home's spool folder.
-        run: the run's id.
+        root: The home's spool folder.
+        run: The run's id.
     """
 
     def __init__(self, root: Path, run: str) -> None:
         self.folder = safe_join(Path(root), run)
         self.has_news = False
-        """Whether an event was added that should be told soon; the reader sets it back."""
+        """Whether an event was added that should be sent soon; the reader sets it back."""
         self._lock = threading.Lock()
         self._segment = self._next_segment()
         self._count = 0
@@ -62,10 +62,10 @@ class Spool:
         Only the process that owns the run says so; others add stages to a run that they look up.
 
         Args:
-            flow: the flow's name.
-            experiment: under which MLflow experiment it is kept.
-            params: the whole config as plain values.
-            tags: code, environment, seed, and whatever else names the run.
+            flow: The flow's name.
+            experiment: The group of runs under which it is kept.
+            params: The whole config as plain values.
+            tags: Code, environment, seed, and whatever else names the run.
         """
         self._add(
             "run_started", flow=flow, experiment=experiment, params=dict(params),
@@ -94,12 +94,12 @@ class Spool:
         """Record that an attempt at a stage began.
 
         Args:
-            stage: the stage's key.
-            name: what people call it, as in `update_policy · epoch 1`.
-            attempt: its number; a higher one is later.
-            params: the stage's config as plain values.
-            tags: whatever names it.
-            inputs: each with `role`, `digest`, `stage`, `key`, `part`, `label`, `source` (a path
+            stage: The stage's key.
+            name: What people call it, as in `update_policy · epoch 1`.
+            attempt: Its number; a higher one is later.
+            params: The stage's config as plain values.
+            tags: Whatever names it.
+            inputs: Each with `role`, `digest`, `stage`, `key`, `part`, `label`, `source` (a path
                 or URL) and `produces`, as in `stage_finished`, where a model was made.
             produces: "policy" or "reward_model" when a model comes out.
         """
@@ -125,9 +125,9 @@ class Spool:
         """Record that small files should lie beside the run's numbers; None: the flow's run.
 
         Args:
-            stage: the stage's key.
-            paths: read when they are told.
-            links: they are HTML whose links `sparring:stage/KEY` lead to MLflow's pages.
+            stage: The stage's key.
+            paths: Read when they are sent.
+            links: They are HTML whose links `sparring:stage/KEY` lead to the backend's pages.
         """
         places = [str(Path(path).absolute()) for path in paths]
         self._add("files", stage, paths=places, links=links)
@@ -143,9 +143,9 @@ class Spool:
         """Record how an attempt ended.
 
         Args:
-            stage: the stage's key.
+            stage: The stage's key.
             status: FINISHED, FAILED or KILLED.
-            tags: whatever is known now.
+            tags: Whatever is known now.
             output: `digest`, `key`, `stage`, `path`, `size` (bytes) and `produces` ("policy",
                 "reward_model" or None) of what a finished one made.
         """
@@ -163,11 +163,11 @@ class Spool:
         """Record that an alias means other models now.
 
         Args:
-            flow: whose models.
-            alias: as in `champion`.
-            models: the key of the stage that made it, by kind ("policy", "reward_model"); a kind
+            flow: Whose models.
+            alias: The alias, such as `champion`.
+            models: The key of the stage that made it, by kind ("policy", "reward_model"); a kind
                 with "" has no such model any more.
-            evidence: why, as plain values.
+            evidence: Why, as plain values.
         """
         self._add(
             "alias_moved", flow=flow, alias=alias, models=dict(models),
@@ -180,10 +180,10 @@ class Spool:
         with self._lock:
             if self._count == SEGMENT_EVENTS:
                 self._segment, self._count = self._next_segment(), 0
-            # Figures come often, and the next other event takes them to the disk.
+            # Metrics come often, and the next other event takes them to the disk.
             append_record(self._segment, record, sync=event != "metrics")
             self._count += 1
-        if event not in TOLD_LATER:
+        if event not in LOGGED_LATER:
             self.has_news = True
 
     def _next_segment(self) -> Path:
@@ -210,8 +210,8 @@ def read_segments(folder: Path, after: str = "") -> Iterator[Segment]:
     """Yield a run's segments in the order they were begun.
 
     Args:
-        folder: the run's spool folder.
-        after: leave out the segments before this name.
+        folder: The run's spool folder.
+        after: Leave out the segments before this name.
     """
     for path in sorted(Path(folder).glob("*.journal")):
         if path.name < after:
@@ -219,7 +219,7 @@ def read_segments(folder: Path, after: str = "") -> Iterator[Segment]:
         try:
             yield Segment(path, read_records(path))
         except CorruptError as error:
-            _log.warning("these records cannot be told to MLflow: %s", error)
+            _log.warning("these records cannot be logged: %s", error)
 
 
 def spooled_runs(root: Path) -> list[Path]:

@@ -1,7 +1,7 @@
-"""A thread that tells MLflow what the spool holds while a flow runs.
+"""A thread that sends what the spool holds to the tracking backend while a flow runs.
 
-MLflow is slow to import and may be down; neither ever delays or fails a stage. Nothing is imported
-while there is nothing to tell.
+A backend is slow to import and may be down; neither ever delays or fails a stage. Nothing is
+imported while there is nothing to send.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tasks.tracking.mlflow_record.helper_events import (
 from tasks.tracking.spool import Spool, spooled_runs
 
 if TYPE_CHECKING:
-    from tasks.tracking.mlflow_record import MlflowRecord
+    from tasks.tracking.event_sink import EventSink
     from tasks.tracking.remote.base import Remote
 
 INTERVAL_SECONDS = 2.0
@@ -37,29 +37,29 @@ _LONG_GONE_SECONDS = 300.0
 
 
 class Recorder:
-    """Drains a home's spool into MLflow in the background.
+    """Drains a home's spool into the tracking backend in the background.
 
     Args:
-        spool: the events of the run of this process.
-        mlruns: folder of MLflow's database, where neither `MLFLOW_TRACKING_URI` nor the home names
+        spool: The events of the run of this process.
+        mlruns: Folder of MLflow's database, where neither `MLFLOW_TRACKING_URI` nor the home names
             a server.
-        owns_run: whether this process began the flow run; a helper only looks it up.
-        remote: on which helpers leave what they could not tell.
+        owns_run: Whether this process began the flow run; a helper only looks it up.
+        remote: The remote on which helpers leave the events that they could not send.
     """
 
     def __init__(
         self, spool: Spool, mlruns: Path, *, owns_run: bool = True, remote: Remote | None = None
     ) -> None:
-        """Look at what is spooled; `start` begins to tell it."""
+        """Look at what is spooled; `start` begins to send it."""
         self._spool = spool
         self._root = spool.folder.parent
         self._mlruns = Path(mlruns).absolute()
         self._owns_run, self._remote = owns_run, remote
-        self._record: MlflowRecord | None = None
+        self._sink: EventSink | None = None
         self._backlog = any(is_waiting(folder) for folder in spooled_runs(self._root))
         self._closing = threading.Event()
         self._end = float("inf")
-        self._last_told = float("-inf")
+        self._last_synced = float("-inf")
         self._pause = INTERVAL_SECONDS
         self._has_warned = False
         self._thread = threading.Thread(target=self._work, name="mlflow-recorder", daemon=True)
@@ -69,50 +69,50 @@ class Recorder:
         self._thread.start()
 
     def close(self, timeout: float = 60.0) -> bool:
-        """Tell the rest and end the thread.
+        """Send the rest and end the thread.
 
-        Where MLflow answered a while ago and does not now, it is waited for; where it was not there
-        all the time, it is not.
+        A backend that answered a while ago and does not now is waited for; one that was not there
+        all the time is not.
 
         Args:
-            timeout: seconds to wait at the most; what is not told by then waits for the next
+            timeout: Seconds to wait at the most; what is not sent by then waits for the next
                 command, and a helper leaves it on the remote too.
 
         Returns:
-            Whether everything was told.
+            Whether everything was sent.
         """
         self._end = time.monotonic() + timeout
         self._closing.set()
         self._thread.join(timeout)
-        is_told = not self._thread.is_alive() and not self._backlog and not self._spool.has_news
+        is_sent = not self._thread.is_alive() and not self._backlog and not self._spool.has_news
         if not self._owns_run and self._remote is not None:
             try:
                 push_leftovers(self._remote, self._root, self._spool.folder.name)
             except (SparringError, StorageError) as error:
                 _log.warning("records wait here for the next command: %s", error)
-        return is_told
+        return is_sent
 
     def _work(self) -> None:
-        """Look at the spool until closed, then tell the rest."""
+        """Look at the spool until closed, then send the rest."""
         while not self._closing.wait(self._pause):
             self._drain()
-        # The end of this run itself is news only for a run that MLflow has heard of.
+        # The end of this run itself is news only for a run that the backend knows.
         self._backlog = self._backlog or is_waiting(self._spool.folder)
         began = time.monotonic()
         while not self._drain(wait_seconds=5.0) and self._may_recover(began):
             time.sleep(_AGAIN_SECONDS)
-        if self._owns_run and self._remote is not None and self._record is not None:
-            self._tell_helpers(self._remote)
+        if self._owns_run and self._remote is not None and self._sink is not None:
+            self._sync_helpers(self._remote)
 
     def _may_recover(self, began: float) -> bool:
         """Tell whether another try at the end is worth the wait."""
         now = time.monotonic()
         if not self._owns_run and now - began > _HELPERS_PATIENCE_SECONDS:
             return False
-        return now < self._end and now - self._last_told < _LONG_GONE_SECONDS
+        return now < self._end and now - self._last_synced < _LONG_GONE_SECONDS
 
-    def _tell_helpers(self, remote: Remote) -> None:
-        """Tell what helpers left on the remote."""
+    def _sync_helpers(self, remote: Remote) -> None:
+        """Send what helpers left on the remote."""
         run = self._spool.folder.name
         try:
             names = pull_leftovers(remote, self._root, run)
@@ -121,42 +121,38 @@ class Recorder:
                 self._drain(wait_seconds=5.0)
                 drop_leftovers(remote, self._root, run, names)
         except (SparringError, StorageError) as error:
-            _log.warning("what helpers left to be told stays on the remote: %s", error)
+            _log.warning("what helpers left to be logged stays on the remote: %s", error)
 
     def _drain(self, wait_seconds: float = 0.0) -> bool:
-        """Tell what is new; a failure is said once and tried again after a longer pause.
+        """Send what is new; a failure is said once and tried again after a longer pause.
 
         Returns:
-            Whether nothing is left to be told now.
+            Whether nothing is left to be sent now.
         """
         if not (self._spool.has_news or self._backlog):
             return True
         self._spool.has_news = False
         self._backlog = True
         try:
-            self._tell(wait_seconds)
+            self._send(wait_seconds)
         except LockTimeoutError:
             return False
-        except Exception as error:  # whatever MLflow does, the work goes on
+        except Exception as error:  # whatever the backend does, the work goes on
             self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
             if not self._has_warned:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
-                _log.warning("mlflow cannot be told now, will try again later: %s", reason)
+                _log.warning("cannot log to mlflow now, will try again later: %s", reason)
                 self._has_warned = True
             return False
         self._pause = INTERVAL_SECONDS
-        self._last_told = time.monotonic()
-        # A helper is not done before MLflow knows the run that it helps.
+        self._last_synced = time.monotonic()
+        # A helper is not done before the backend knows the run that it helps.
         self._backlog = not self._owns_run and is_waiting(self._spool.folder)
         return not self._backlog
 
-    def _tell(self, wait_seconds: float) -> None:
-        """Connect to the MLflow that is the right one now, and tell it everything."""
-        from tasks.tracking.mlflow_record import MlflowRecord, tracking_place
+    def _send(self, wait_seconds: float) -> None:
+        """Connect to the backend that is the right one now, and send it everything."""
+        from tasks.tracking.event_sink import open_sink
 
-        place = tracking_place(self._mlruns, self._root.parent)
-        if self._record is None or self._record.place != place:
-            self._record = MlflowRecord(place)
-        else:
-            place.knock()
-        self._record.drain(self._root, wait_seconds=wait_seconds)
+        self._sink = open_sink(self._mlruns, self._root.parent, self._sink)
+        self._sink.drain(self._root, wait_seconds=wait_seconds)

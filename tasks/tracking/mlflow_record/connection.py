@@ -1,4 +1,7 @@
-"""Which MLflow the records go to, and the connection to it."""
+"""Which MLflow the records go to, and the connection to it.
+
+A stage's process looks here before it decides where records go; mlflow is imported by `connect`.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from tasks.processes.detached import is_alive
+from tasks.storage.files import read_json
 from tasks.storage.locks import FileLock
-from tasks.tracking.mlflow_record.places import migration_lock, server_on_record
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -54,7 +58,7 @@ class TrackingPlace:
         """Find out at once whether a server listens.
 
         Raises:
-            OSError: nobody does.
+            OSError: Nobody does.
         """
         if self.is_server:
             parts = urlsplit(self.uri)
@@ -62,12 +66,38 @@ class TrackingPlace:
             socket.create_connection((parts.hostname, port), _KNOCK_SECONDS).close()
 
 
+def server_on_record(home_root: Path) -> str | None:
+    """Return the address of the MLflow server that `sparring up` keeps for a state folder.
+
+    Args:
+        home_root: The state folder, `Home.root`.
+
+    Returns:
+        Its URL without a password; None when there is none, or nobody would start it again.
+    """
+    try:
+        servers = read_json(Path(home_root) / "servers.json")
+    except FileNotFoundError:
+        return None
+    record = servers.get("mlflow", {})
+    # While it is being started again its supervisor lives; to write elsewhere meanwhile would tear
+    # the records of one run apart.
+    if is_alive(record) or (record.get("persistent") and is_alive(servers.get("supervisor", {}))):
+        return str(record["url"])
+    return None
+
+
+def migration_lock(mlruns: Path) -> Path:
+    """Return the lock that is held while MLflow's database in `mlruns` is made or migrated."""
+    return Path(mlruns).absolute() / ".migrate.lock"
+
+
 def tracking_place(mlruns: Path, home_root: Path | None = None) -> TrackingPlace:
     """Return the MLflow of `MLFLOW_TRACKING_URI`, else the kept server, else a database.
 
     Args:
-        mlruns: folder of the database that is used without a server.
-        home_root: the state folder, which may have a server that `sparring up` keeps.
+        mlruns: Folder of the database that is used without a server.
+        home_root: The state folder, which may have a server that `sparring up` keeps.
     """
     folder = Path(mlruns).absolute()
     lock = migration_lock(folder)
@@ -95,7 +125,7 @@ def connect(place: TrackingPlace) -> MlflowClient:
 
 @contextmanager
 def as_global(place: TrackingPlace) -> Iterator[None]:
-    """Make a database the one that MLflow's own code finds without being told.
+    """Make a database the one that MLflow's own code finds by itself.
 
     Its registry looks a model up that way. A server does so by itself.
     """

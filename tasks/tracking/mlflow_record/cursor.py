@@ -1,8 +1,8 @@
-"""How far a run's events have been told, and what MLflow calls the run and its stages.
+"""How far a run's events have been logged, and what MLflow calls the run and its stages.
 
 The cursor lies in the run's spool folder. It is written after MLflow took the events, so a kill in
-between tells a few of them twice, which MLflow does not notice: runs are looked up by our own ids
-before they are made, and equal metric points are one point.
+between logs a few of them twice, which does no harm: runs are looked up by our own ids before they
+are made, and equal metric points are one point.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from tasks.storage.files import read_json, write_json
-from tasks.tracking.spool import TOLD_LATER, read_segments
+from tasks.tracking.spool import LOGGED_LATER, read_segments
 
 
 @dataclass(slots=True)
 class Cursor:
-    """The state of telling one run."""
+    """How far one run is logged."""
 
-    told: dict[str, int] = field(default_factory=dict)
-    """How many events of each segment are told; segments that are gone are not listed."""
+    logged: dict[str, int] = field(default_factory=dict)
+    """How many events of each segment are logged; segments that are gone are not listed."""
     place: str = ""
     """The MLflow that the ids below are of."""
     flow: str = ""
@@ -30,17 +30,17 @@ class Cursor:
     runs: dict[str, str] = field(default_factory=dict)
     """MLflow's run id by stage key; the flow's own run has the key ""."""
     shared: list[str] = field(default_factory=list)
-    """Stages whose MLflow run another home had made: it may have told figures of them."""
+    """Stages whose MLflow run another home had made: it may have logged metrics of them."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Titles of the stages that had been done before, by key."""
     subjects: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By stage: what its figures are about, `model` and `datasets`; see `StageFigures`."""
+    """By stage: what its metrics are about, `model` and `datasets`; see `MetricSubject`."""
     attempts: dict[str, int] = field(default_factory=dict)
     """The newest attempt at each stage."""
     floors: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By stage and metric: the last step that earlier attempts told."""
+    """By stage and metric: the last step that earlier attempts logged."""
     steps: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By stage and metric: the last step told so far."""
+    """By stage and metric: the last step logged so far."""
 
     @classmethod
     def load(cls, folder: Path) -> Cursor:
@@ -49,14 +49,7 @@ class Cursor:
             values = read_json(folder / "cursor.json")
         except FileNotFoundError:
             return cls()
-        segment, index = values.pop("segment", ""), values.pop("index", 0)
-        cursor = cls(**values)
-        if segment:
-            # As it was written before 2026-11-21: all segments before this one were told.
-            names = [path.name for path in folder.glob("*.journal")]
-            cursor.told = {name: 1 << 30 for name in names if name < segment}
-            cursor.told[segment] = index
-        return cursor
+        return cls(**values)
 
     def save(self, folder: Path) -> None:
         """Write the cursor into a run's spool folder."""
@@ -75,7 +68,7 @@ class Cursor:
         self.subjects.clear()
 
     def begin_attempt(self, stage: str, attempt: int) -> None:
-        """Note that a stage starts again: steps told before must not be told twice.
+        """Note that a stage starts again: steps logged before must not be logged again.
 
         An attempt that resumes from a checkpoint repeats the steps after it.
         """
@@ -84,21 +77,23 @@ class Cursor:
             self.floors[stage] = dict(self.steps.get(stage, {}))
 
     def is_new_step(self, stage: str, metric: str, step: int) -> bool:
-        """Tell whether no earlier attempt told this step of a metric, and remember the step."""
+        """Whether no earlier attempt logged this step of a metric; the step is remembered."""
         steps = self.steps.setdefault(stage, {})
         steps[metric] = max(step, steps.get(metric, step))
         return step > self.floors.get(stage, {}).get(metric, step - 1)
 
 
 def is_waiting(folder: Path) -> bool:
-    """Tell whether a run has something that MLflow should hear now.
+    """Whether a run has events that should be logged now.
 
     A run in which every stage had been done before is not worth starting MLflow for: its events
-    wait until something else is told.
+    wait until something else is logged.
     """
     cursor = Cursor.load(folder)
     for segment in read_segments(folder):
-        untold = segment.events[cursor.told.get(segment.path.name, 0) :]
-        if untold and (cursor.runs or any(event["event"] not in TOLD_LATER for event in untold)):
+        waiting = segment.events[cursor.logged.get(segment.path.name, 0) :]
+        if waiting and (
+            cursor.runs or any(event["event"] not in LOGGED_LATER for event in waiting)
+        ):
             return True
     return False

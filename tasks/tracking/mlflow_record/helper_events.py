@@ -1,8 +1,9 @@
-"""What a helper could not tell MLflow travels to the run's own home through the remote.
+"""What a helper could not log travels to the run's own home through the remote.
 
 A helper works on stages of a run that another home began. At its end it puts the events that it
-could not tell under `spool/RUN/HOME/`; the run's own process fetches them into a spool folder
-`RUN@HOME` and tells them at its end. The helper may tell them too when it can: told twice is once.
+could not log under `spool/RUN/HOME/`; the run's own process fetches them into a spool folder
+`RUN@HOME` and logs them at its end. The helper may log them too when it can: an event that is
+logged twice changes nothing.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ _MARK = "@"
 
 
 def push_leftovers(remote: Remote, spool_root: Path, run: str) -> int:
-    """Put what this home could not tell of a run on the remote.
+    """Put the events of a run that this home could not log on the remote.
 
     Args:
-        remote: that the run's own home reads too.
-        spool_root: this home's spool folder.
-        run: our id of the flow run.
+        remote: That the run's own home reads too.
+        spool_root: This home's spool folder.
+        run: Our id of the flow run.
 
     Returns:
         How many files of events were put there.
 
     Raises:
-        StorageError: the remote does not take them.
+        StorageError: The remote does not take them.
     """
     folder = safe_join(Path(spool_root), run)
     if not is_waiting(folder):
@@ -46,18 +47,18 @@ def push_leftovers(remote: Remote, spool_root: Path, run: str) -> int:
 
 
 def pull_leftovers(remote: Remote, spool_root: Path, run: str) -> list[str]:
-    """Fetch what helpers could not tell of a run, to be told from here.
+    """Fetch the events of a run that helpers could not log, to log them from here.
 
     Args:
-        remote: that they share with this home.
-        spool_root: this home's spool folder.
-        run: our id of the flow run.
+        remote: That they share with this home.
+        spool_root: This home's spool folder.
+        run: Our id of the flow run.
 
     Returns:
-        Names on the remote, to be given to `drop_leftovers` once all is told.
+        Names on the remote, to be given to `drop_leftovers` once all is logged.
 
     Raises:
-        StorageError: the remote does not answer.
+        StorageError: The remote does not answer.
     """
     names = remote.names(f"spool/{run}/")
     whole = {name.rpartition("/")[0] for name in names if name.endswith("/cursor.json")}
@@ -70,7 +71,7 @@ def pull_leftovers(remote: Remote, spool_root: Path, run: str) -> list[str]:
         for name in (name for name in names if name.startswith(f"{place}/")):
             data = remote.get(name)
             target = safe_join(folder, name.rpartition("/")[2])
-            # A journal only grows. What was told of it since then is counted in our own cursor.
+            # A journal only grows. What was logged of it since then is counted in our own cursor.
             known = target.stat().st_size if target.exists() else -1
             is_new = known < 0 or (target.suffix == ".journal" and len(data or b"") > known)
             if data is not None and is_new:
@@ -80,13 +81,13 @@ def pull_leftovers(remote: Remote, spool_root: Path, run: str) -> list[str]:
 
 
 def drop_leftovers(remote: Remote, spool_root: Path, run: str, names: list[str]) -> None:
-    """Remove from the remote, and from here, what helpers left and is told now.
+    """Remove from the remote, and from here, what helpers left and is logged now.
 
     Args:
-        remote: that it came from.
-        spool_root: this home's spool folder.
-        run: our id of the flow run.
-        names: as `pull_leftovers` returned them.
+        remote: That it came from.
+        spool_root: This home's spool folder.
+        run: Our id of the flow run.
+        names: The names that `pull_leftovers` returned.
     """
     for folder in Path(spool_root).glob(f"{run}{_MARK}*"):
         if not is_waiting(folder):
@@ -98,7 +99,7 @@ def drop_leftovers(remote: Remote, spool_root: Path, run: str, names: list[str])
 
 
 def is_foreign(folder: Path) -> bool:
-    """Tell whether a spool folder holds what a helper left: nobody here adds to it."""
+    """Whether a spool folder holds what a helper left: nobody here adds to it."""
     return _MARK in folder.name
 
 

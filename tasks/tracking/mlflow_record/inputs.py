@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tasks.tracking.mlflow_record.metrics import StageFigures
-from tasks.tracking.mlflow_record.models import ModelShelf
-from tasks.tracking.mlflow_record.registry_client import Book
+from tasks.tracking.mlflow_record.metrics import MetricSubject
+from tasks.tracking.mlflow_record.models import ModelRegistry
+from tasks.tracking.mlflow_record.registry_client import RegistryClient
 from tasks.tracking.mlflow_record.tags import FROM_TAG
 
 if TYPE_CHECKING:
@@ -21,44 +21,48 @@ Input = Mapping[str, str]
 """As `Spool.stage_started` takes it."""
 
 
-def tell_inputs(
-    book: Book, shelf: ModelShelf, experiment: str, run: str, inputs: Sequence[Input]
-) -> tuple[StageFigures, dict[str, str]]:
+def log_inputs(
+    registry: RegistryClient,
+    models: ModelRegistry,
+    experiment: str,
+    run: str,
+    inputs: Sequence[Input],
+) -> tuple[MetricSubject, dict[str, str]]:
     """Link what a stage reads to its run.
 
     Args:
-        book: of MLflow.
-        shelf: of its models.
-        experiment: of the run.
+        registry: The MLflow that is logged to.
+        models: The models of that MLflow.
+        experiment: The run's experiment.
         run: MLflow's id of the stage's run.
-        inputs: what the stage reads.
+        inputs: What the stage reads.
 
     Returns:
-        What its figures are about (a model only where one is read), and tags that name the runs
+        What its metrics are about (a model only where one is read), and tags that name the runs
         which made the inputs.
     """
     from mlflow.entities import LoggedModelInput
 
-    models: dict[str, str] = {}
+    read: dict[str, str] = {}
     data: list[Input] = []
     makers = {}
     for item in inputs:
-        model = shelf.find_or_add(experiment, item) if item["key"] else None
+        model = models.find_or_add(experiment, item) if item["key"] else None
         if model is None:
             data.append(item)
         else:
-            models[item["role"]] = model.model_id
-        maker = book.maker(item["key"]) if item["key"] else None
+            read[item["role"]] = model.model_id
+        maker = registry.maker(item["key"]) if item["key"] else None
         if maker is not None:
             makers[f"{FROM_TAG}{item['role']}"] = str(maker)
-    links = [LoggedModelInput(model) for model in dict.fromkeys(models.values())]
+    links = [LoggedModelInput(model) for model in dict.fromkeys(read.values())]
     if data or links:
-        book.client.log_inputs(run, _dataset_inputs(data), links)
-    measured = next(iter(models.values()), "")
+        registry.client.log_inputs(run, _dataset_inputs(data), links)
+    measured = next(iter(read.values()), "")
     datasets: dict[str, Sequence[str]] = {
         item["role"]: (dataset_name(item), item["digest"]) for item in data
     }
-    return StageFigures(measured, datasets), makers
+    return MetricSubject(measured, datasets), makers
 
 
 def dataset_name(item: Input) -> str:

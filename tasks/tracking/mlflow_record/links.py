@@ -46,8 +46,9 @@ def link_page(html: str, address: Address, site: str = "") -> str:
     """Turn a page's names of stages and runs into links to MLflow.
 
     Args:
-        html: the page.
-        address: where things are; None for what MLflow does not know, which is no link then.
+        html: The page.
+        address: Finds the page of a thing; None for what MLflow does not know, which is then no
+            link.
         site: MLflow's address as far as the #, where it is known.
     """
 
@@ -55,7 +56,7 @@ def link_page(html: str, address: Address, site: str = "") -> str:
         kind, name = match.groups()
         found = address(kind, name)
         if found is None:
-            return f'data-untold="{kind}/{name}"'
+            return f'data-unknown="{kind}/{name}"'
         return f'href="{site + "/" if site else ""}{found}"'
 
     linked = _LINK.sub(lead, html)
@@ -63,12 +64,12 @@ def link_page(html: str, address: Address, site: str = "") -> str:
     return f"{head}{SCRIPT}{end}{tail}" if end else linked + SCRIPT
 
 
-def told_pages(spool_root: Path, place: str = "") -> dict[tuple[str, str], str]:
-    """Return the pages of all that this home told MLflow, by "stage" or "run" and its name.
+def logged_pages(spool_root: Path, place: str = "") -> dict[tuple[str, str], str]:
+    """Return the pages of all that this home logged to MLflow, by "stage" or "run" and its name.
 
     Args:
-        spool_root: the home's spool folder.
-        place: only what was told to this MLflow.
+        spool_root: The home's spool folder.
+        place: Only what was logged to this MLflow.
     """
     found: dict[tuple[str, str], str] = {}
     for path in sorted(Path(spool_root).glob("*/cursor.json")):

@@ -1,4 +1,4 @@
-"""A stage's figures as metric points against its model and its data sets."""
+"""A stage's metrics as points against its model and its data sets."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _MOST_METRICS = 1000
 
 
 @dataclass(frozen=True)
-class StageFigures:
-    """What the figures of a stage are about."""
+class MetricSubject:
+    """What the metrics of a stage are about."""
 
     model: str = ""
     """MLflow's id of the model that was made, or else measured."""
@@ -42,8 +42,8 @@ class StageFigures:
         return next(iter(self.datasets.values()), ("", ""))
 
 
-class PointBook:
-    """Tells metric points, each step once.
+class MetricWriter:
+    """Logs metric points, each step once.
 
     Args:
         client: MLflow's own client.
@@ -55,24 +55,24 @@ class PointBook:
         self._known: dict[tuple[str, str], set[int]] = {}
 
     def points(self, cursor: Cursor, event: Event, run: str) -> list[Metric]:
-        """Return an event's points, without the steps an earlier attempt told.
+        """Return an event's points, without the steps an earlier attempt logged.
 
         Args:
-            cursor: knows what this home told.
-            event: of metrics.
+            cursor: Knows what this home logged.
+            event: An event of metrics.
             run: MLflow's id of the stage's run.
         """
         from mlflow.entities import Metric
 
         stage = event["stage"]
-        about = StageFigures(**cursor.subjects.get(stage, {}))
+        about = MetricSubject(**cursor.subjects.get(stage, {}))
         points = []
         for name, value in event["values"].items():
             step = event["step"] or 0
             if event["step"] is not None:
                 is_new = cursor.is_new_step(stage, name, step)
                 if is_new and stage in cursor.shared:
-                    is_new = step not in self._told_elsewhere(run, clean_name(name))
+                    is_new = step not in self._steps_logged_elsewhere(run, clean_name(name))
                 if not is_new:
                     continue
             dataset, digest = about.dataset_of(name) if about.model else ("", "")
@@ -85,14 +85,14 @@ class PointBook:
             )  # fmt: skip
         return points
 
-    def tell(self, points: Mapping[str, list[Metric]]) -> None:
-        """Tell points by MLflow's id of the run."""
+    def log(self, points: Mapping[str, list[Metric]]) -> None:
+        """Log points by MLflow's id of the run."""
         for run, metrics in points.items():
             for begin in range(0, len(metrics), _MOST_METRICS):
                 self._client.log_batch(run, metrics=metrics[begin : begin + _MOST_METRICS])
 
-    def _told_elsewhere(self, run: str, metric: str) -> set[int]:
-        """Return the steps that another home told of a run that was not made here."""
+    def _steps_logged_elsewhere(self, run: str, metric: str) -> set[int]:
+        """Return the steps that another home logged of a run that was not made here."""
         if (run, metric) not in self._known:
             history = self._client.get_metric_history(run, metric)
             self._known[run, metric] = {point.step for point in history}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.tracking.mlflow_record.connection import as_global
-from tasks.tracking.mlflow_record.registry_client import Book
+from tasks.tracking.mlflow_record.registry_client import RegistryClient
 from tasks.tracking.mlflow_record.tags import RUN_TAG, STAGE_TAG, where
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ _TAKEN = ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")
 _LONGEST_EVIDENCE = 5000
 
 
-class ModelShelf:
+class ModelRegistry:
     """The models of one MLflow.
 
     Args:
-        book: of the same MLflow.
+        registry: The MLflow whose models they are.
     """
 
-    def __init__(self, book: Book) -> None:
-        """Look at a MLflow's models."""
-        self._book = book
-        self._client = book.client
+    def __init__(self, registry: RegistryClient) -> None:
+        """Prepare to look at the models of an MLflow."""
+        self._registry = registry
+        self._client = registry.client
 
     def begin(
         self, experiment: str, run: str, stage: str, event: Mapping[str, Any], flow_run: str
@@ -44,11 +44,11 @@ class ModelShelf:
         """Return the model that a stage is about to make, still pending.
 
         Args:
-            experiment: of the stage's run.
+            experiment: MLflow's id of the experiment of the stage's run.
             run: MLflow's id of that run.
-            stage: the stage's key.
+            stage: The stage's key.
             event: `stage_started`, or another with `name` and `produces`.
-            flow_run: our id of the flow run.
+            flow_run: Our id of the flow run.
         """
         tags = {
             STAGE_TAG: stage,
@@ -62,14 +62,14 @@ class ModelShelf:
                 experiment, _clean(event["name"]), run, tags, {"key": stage}, event["produces"]
             )
 
-        return self._book.open_model(stage, make)[0]
+        return self._registry.open_model(stage, make)[0]
 
     def find_or_add(self, experiment: str, item: Mapping[str, str]) -> LoggedModel | None:
         """Return the model that an input is; None when the input is no model.
 
-        One that this MLflow was never told of is noted now, without a run that made it.
+        One that this MLflow does not know is noted now, without a run that made it.
         """
-        found = self._book.model(item["key"])
+        found = self._registry.model(item["key"])
         if found is not None or not item.get("produces"):
             return found
         return self.note(experiment, item["key"], item)
@@ -78,8 +78,8 @@ class ModelShelf:
         """Make a model known that was made where this MLflow could not see it.
 
         Args:
-            experiment: in which it is shown.
-            stage: key of the stage that made it.
+            experiment: In which it is shown.
+            stage: Key of the stage that made it.
             item: `stage`, `label`, `digest`, `source` and `produces`, as far as known.
         """
         kind = item["produces"]
@@ -92,7 +92,7 @@ class ModelShelf:
                 experiment, _clean(name), None, tags, {"key": stage}, kind
             )
 
-        model, was_there = self._book.open_model(stage, make)
+        model, was_there = self._registry.open_model(stage, make)
         if not was_there:
             pointer = {name: item.get(name, "") for name in ("digest", "source")}
             self._point(model.model_id, pointer["digest"], pointer["source"], None)
@@ -102,9 +102,9 @@ class ModelShelf:
         """Say that a model is there, where, and which run it came out of.
 
         Args:
-            model: of the stage.
+            model: The model that the stage made.
             run: MLflow's id of the stage's run; "" when it is not known.
-            output: as in `Spool.stage_finished`.
+            output: What came out, as `Spool.stage_finished` takes it.
         """
         from mlflow.entities import LoggedModelOutput
 
@@ -120,17 +120,17 @@ class ModelShelf:
         """Return the version of a model among its flow's registered models, adding it once.
 
         Args:
-            flow: the flow's name.
-            model: which.
+            flow: The flow's name.
+            model: The model that becomes a version.
             run: MLflow's id of the run that made it; "" when that is not known.
-            tags: of a new version.
+            tags: The tags of a new version.
         """
         name = registered_name(flow, model.model_type or "policy")
         stage = model.tags[STAGE_TAG]
         if (found := self._version(name, stage)) is not None:
             return self._link(model.model_id, name, found)
         self._open_registered(name, flow, model.model_type or "policy")
-        with as_global(self._book.place):
+        with as_global(self._registry.place):
             made = self._client.create_model_version(
                 name, f"models:/{model.model_id}", run or None, tags={**tags, STAGE_TAG: stage},
                 model_id=model.model_id,
@@ -141,11 +141,11 @@ class ModelShelf:
         return self._link(model.model_id, name, first)
 
     def move_alias(self, event: Mapping[str, Any], experiment: str) -> None:
-        """Let an alias mean the models of an event, unless a later move was told already.
+        """Let an alias mean the models of an event, unless a later move was logged already.
 
         Args:
-            event: as `Spool.alias_moved` writes it.
-            experiment: in which a model is shown that was never told of.
+            event: The move, as `Spool.alias_moved` writes it.
+            experiment: In which a model is shown that was unknown so far.
         """
         flow, alias = event["flow"], _clean_alias(event["alias"])
         for kind, stage in event["models"].items():
@@ -154,7 +154,7 @@ class ModelShelf:
             version = ""
             if stage:
                 item = {"produces": kind, "stage": kind}
-                model = self._book.model(stage) or self.note(experiment, stage, item)
+                model = self._registry.model(stage) or self.note(experiment, stage, item)
                 version = self.register(flow, model, model.source_run_id or "", {})
             else:
                 self._open_registered(name, flow, kind)

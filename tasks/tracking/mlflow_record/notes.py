@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tasks.tracking.mlflow_record.cursor import Cursor
 from tasks.tracking.mlflow_record.links import run_address
-from tasks.tracking.mlflow_record.registry_client import Book
+from tasks.tracking.mlflow_record.registry_client import RegistryClient
 from tasks.tracking.mlflow_record.tags import (
     FROM_TAG,
     INPUT_TAG,
@@ -52,9 +52,9 @@ def flow_note(
     """Write the description of a flow's run, as markdown.
 
     Args:
-        tags: of the run.
-        stages: pages of the stages that ran in it, in order.
-        skipped: pages, or titles, of those that had been done before.
+        tags: The tags of the flow's run.
+        stages: Pages of the stages that ran in it, in order.
+        skipped: Pages, or titles, of those that had been done before.
     """
     lines = [f"Flow run `{tags.get(RUN_TAG, '')}`."]
     if url := tags.get(_PREFECT_TAG):
@@ -65,16 +65,16 @@ def flow_note(
     return "\n".join(lines)[:_LONGEST]
 
 
-def write_flow_note(book: Book, run: str, cursor: Cursor) -> None:
+def write_flow_note(registry: RegistryClient, run: str, cursor: Cursor) -> None:
     """Write the description of a flow's run: its stages, and where the skipped ones ran.
 
     Args:
-        book: of MLflow.
+        registry: The MLflow that is written to.
         run: MLflow's id of the flow's run.
-        cursor: knows which stages were skipped.
+        cursor: Knows which stages were skipped.
     """
-    tags = book.client.get_run(run).data.tags
-    found = book.client.search_runs(
+    tags = registry.client.get_run(run).data.tags
+    found = registry.client.search_runs(
         [cursor.experiment], where({RUN_TAG: tags[RUN_TAG]}), order_by=["attributes.start_time"]
     )
     ran = {
@@ -87,9 +87,9 @@ def write_flow_note(book: Book, run: str, cursor: Cursor) -> None:
     before: dict[str, Page | str] = {}
     for stage, title in cursor.skipped.items():
         if stage not in ran:
-            maker = book.maker(stage)
+            maker = registry.maker(stage)
             before[stage] = Page(title, maker.address) if maker else title
-    book.client.set_tag(run, NOTE_TAG, flow_note(tags, ran, before))
+    registry.client.set_tag(run, NOTE_TAG, flow_note(tags, ran, before))
 
 
 def add_to_note(client: MlflowClient, run: str, added: Mapping[str, str]) -> None:

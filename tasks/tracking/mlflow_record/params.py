@@ -8,7 +8,11 @@ from typing import Any
 
 from tasks.storage.digests import canonical_json, sha256_json
 
+LONGEST_KEY = 250
+"""Characters of a name that every MLflow takes."""
+
 _LONGEST_VALUE = 500
+_LONGEST_TAG = 5000
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -36,3 +40,10 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def clean_name(name: str) -> str:
     """Return a name with MLflow's letters only."""
     return re.sub(r"[^\w.\-:/ ]", "_", name)
+
+
+def clean_tags(tags: Mapping[str, Any]) -> dict[str, str]:
+    """Return tags with names and values that MLflow takes."""
+    return {
+        clean_name(name)[:LONGEST_KEY]: str(value)[:_LONGEST_TAG] for name, value in tags.items()
+    }

@@ -24,15 +24,15 @@ class UnknownRunError(LookupError):
     """The flow's run is not in MLflow yet; the process that owns it will put it there."""
 
 
-class Book:
-    """One MLflow.
+class RegistryClient:
+    """The experiments, runs and models of one MLflow, found by our own names.
 
     Args:
-        place: which.
+        place: The MLflow to connect to.
 
     Attributes:
         client: MLflow's own client.
-        place: which MLflow it is.
+        place: The MLflow it is connected to.
     """
 
     def __init__(self, place: TrackingPlace) -> None:
@@ -82,9 +82,9 @@ class Book:
 
         Args:
             experiment: MLflow's id of it.
-            name: what people call the run.
-            started: milliseconds since 1970.
-            tags: of a new run, `sparring.run` and `sparring.stage` among them.
+            name: What people call the run.
+            started: Milliseconds since 1970.
+            tags: The tags of a new run, `sparring.run` and `sparring.stage` among them.
         """
         ours = {RUN_TAG: tags[RUN_TAG], STAGE_TAG: tags[STAGE_TAG]}
         found = self._first_run(ours, [experiment])
@@ -99,10 +99,10 @@ class Book:
         return str(first.info.run_id), True
 
     def maker(self, stage: str) -> Page | None:
-        """Return the page of the run that made the output of a stage, if MLflow was ever told.
+        """Return the page of the run that made the output of a stage, if MLflow knows one.
 
         Args:
-            stage: the stage's key.
+            stage: The stage's key.
         """
         if stage not in self._makers:
             tags = where({STAGE_TAG: stage})
@@ -122,7 +122,7 @@ class Book:
         """Return the model that a stage made, if MLflow knows it.
 
         Args:
-            stage: the stage's key.
+            stage: The stage's key.
         """
         if stage not in self._models:
             found = self._first_model(stage)
@@ -135,8 +135,8 @@ class Book:
         """Return the model that a stage made, and whether it was there before.
 
         Args:
-            stage: the stage's key.
-            make: creates the model with the tag `sparring.stage`.
+            stage: The stage's key.
+            make: Creates the model with the tag `sparring.stage`.
         """
         if (found := self.model(stage)) is not None:
             return found, True

@@ -1,20 +1,19 @@
-"""Tells MLflow the events of one run."""
+"""Writes the events of one flow run to MLflow."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tasks.storage.digests import canonical_json
 from tasks.tracking.mlflow_record.cursor import Cursor
-from tasks.tracking.mlflow_record.inputs import tell_inputs
-from tasks.tracking.mlflow_record.links import link_page, model_address, run_address, told_pages
-from tasks.tracking.mlflow_record.metrics import StageFigures
-from tasks.tracking.mlflow_record.models import ModelShelf
+from tasks.tracking.mlflow_record.inputs import log_inputs
+from tasks.tracking.mlflow_record.links import link_page, logged_pages, model_address, run_address
+from tasks.tracking.mlflow_record.metrics import MetricSubject
+from tasks.tracking.mlflow_record.models import ModelRegistry
 from tasks.tracking.mlflow_record.notes import add_to_note, stage_note, write_flow_note
-from tasks.tracking.mlflow_record.params import clean_name, flatten
-from tasks.tracking.mlflow_record.registry_client import Book, UnknownRunError
+from tasks.tracking.mlflow_record.params import LONGEST_KEY, clean_name, clean_tags, flatten
+from tasks.tracking.mlflow_record.registry_client import RegistryClient, UnknownRunError
 from tasks.tracking.mlflow_record.tags import (
     FLOW_TAG,
     MODEL_TAG,
@@ -28,30 +27,29 @@ from tasks.tracking.mlflow_record.tags import (
 )
 from tasks.tracking.spool import Event
 
-_LONGEST_TAG = 5000
-_LONGEST_KEY = 250
 
-
-class Teller:
-    """Tells the events of one flow run, but for its figures.
+class RunWriter:
+    """Writes the events of one flow run, but for its metrics.
 
     Args:
-        book: of MLflow.
-        run: our id of the flow run.
-        cursor: what was told of it; changed as more is told.
-        spool_root: where the cursors of other runs lie.
+        registry: The MLflow that is written to.
+        run: Our id of the flow run.
+        cursor: What was logged of it; changed as more is logged.
+        spool_root: Where the cursors of other runs lie.
     """
 
-    def __init__(self, book: Book, run: str, cursor: Cursor, spool_root: Path) -> None:
-        """Prepare to tell; asks MLflow nothing."""
-        self._book, self._client = book, book.client
+    def __init__(
+        self, registry: RegistryClient, run: str, cursor: Cursor, spool_root: Path
+    ) -> None:
+        """Prepare to write; asks MLflow nothing."""
+        self._registry, self._client = registry, registry.client
         self._run, self._cursor = run, cursor
         self._root = spool_root
-        self._shelf = ModelShelf(book)
+        self._models = ModelRegistry(registry)
         self._made: set[str] = set()
 
     def is_known(self) -> bool:
-        """Tell whether MLflow still has the run that the cursor says it was told of."""
+        """Whether MLflow still has the run that the cursor knows."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -62,11 +60,11 @@ class Teller:
             raise
         return True
 
-    def tell(self, event: Event) -> None:
-        """Tell one event that is not of figures; an unknown kind is from a newer Sparring.
+    def log(self, event: Event) -> None:
+        """Log one event that is not of metrics; an unknown kind is from a newer Sparring.
 
         Raises:
-            UnknownRunError: the flow's run is another home's, and not in MLflow yet.
+            UnknownRunError: The flow's run is another home's, and not in MLflow yet.
         """
         known = {
             "run_started": self._run_started,
@@ -92,7 +90,7 @@ class Teller:
         parent = self.run_id("", event)
         tags["mlflow.parentRunId"] = parent
         name = str(event.get("name", stage[:16]))
-        found, was_there = self._book.open_run(cursor.experiment, name, event["time"], tags)
+        found, was_there = self._registry.open_run(cursor.experiment, name, event["time"], tags)
         if not was_there:
             self._made.add(stage)
         elif stage not in cursor.shared:
@@ -104,17 +102,18 @@ class Teller:
         """Return MLflow's id of the flow's run; only the home that began it makes it."""
         cursor = self._cursor
         if not cursor.flow:
-            found = self._book.flow_run(self._run)
+            found = self._registry.flow_run(self._run)
             if found is None:
-                raise UnknownRunError(f"{self._run}: its flow has not told MLflow of it yet")
+                raise UnknownRunError(f"{self._run}: its flow has not logged it to MLflow yet")
             cursor.experiment = str(found.info.experiment_id)
             cursor.runs[""] = str(found.info.run_id)
             return cursor.runs[""]
         if not cursor.experiment:
-            cursor.experiment = self._book.experiment(event.get("experiment") or cursor.flow)
+            cursor.experiment = self._registry.experiment(event.get("experiment") or cursor.flow)
         tags[FLOW_TAG] = cursor.flow
-        cursor.runs[""], _ = self._book.open_run(cursor.experiment, self._run, event["time"], tags)
-        return cursor.runs[""]
+        run, _ = self._registry.open_run(cursor.experiment, self._run, event["time"], tags)
+        cursor.runs[""] = run
+        return run
 
     def _run_started(self, event: Event) -> None:
         self._cursor.flow = event["flow"]
@@ -122,32 +121,32 @@ class Teller:
 
     def _run_finished(self, event: Event) -> None:
         run = self.run_id("", event)
-        write_flow_note(self._book, run, self._cursor)
+        write_flow_note(self._registry, run, self._cursor)
         self._client.set_terminated(run, event["status"], end_time=event["time"])
 
     def _stage_started(self, event: Event) -> None:
         stage, cursor = event["stage"], self._cursor
         cursor.begin_attempt(stage, event["attempt"])
         run, inputs = self.run_id(stage, event), event.get("inputs", [])
-        about, links = tell_inputs(self._book, self._shelf, cursor.experiment, run, inputs)
+        about, links = log_inputs(self._registry, self._models, cursor.experiment, run, inputs)
         if event.get("produces"):
-            model = self._shelf.begin(cursor.experiment, run, stage, event, self._run)
-            about = StageFigures(model.model_id, about.datasets)
+            model = self._models.begin(cursor.experiment, run, stage, event, self._run)
+            about = MetricSubject(model.model_id, about.datasets)
         cursor.subjects[stage] = about.to_json()
         self._start(stage, event, links)
         own = Page(event["name"], run_address(cursor.experiment, run))
         for key in dict.fromkeys(item["key"] for item in inputs if item["key"]):
-            self._tell_maker(key, {f"{USER_TAG}{stage[:16]}.{self._run}": str(own)})
+            self._log_user(key, {f"{USER_TAG}{stage[:16]}.{self._run}": str(own)})
 
-    def _tell_maker(self, stage: str, tags: Mapping[str, str]) -> None:
+    def _log_user(self, stage: str, tags: Mapping[str, str]) -> None:
         """Let the run that made an input say who uses it; one that was deleted cannot."""
         from mlflow.exceptions import MlflowException
 
-        maker = self._book.maker(stage)
+        maker = self._registry.maker(stage)
         if maker is None:
             return
         try:
-            add_to_note(self._client, maker.run, _clean_tags(tags))
+            add_to_note(self._client, maker.run, clean_tags(tags))
         except MlflowException as error:
             if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
                 raise
@@ -160,10 +159,10 @@ class Teller:
         if stage in self._cursor.runs:
             # It was killed after its commit, before it could say so.
             self._close_stage(self._cursor.runs[stage], event, "FINISHED", {})
-        elif event.get("output", {}).get("produces") and (model := self._book.model(stage)):
+        elif event.get("output", {}).get("produces") and (model := self._registry.model(stage)):
             if str(model.status) != "READY":  # the same, in another run
                 run = model.source_run_id or ""
-                self._shelf.finish(model, run, event["output"])
+                self._models.finish(model, run, event["output"])
 
     def _stage_finished(self, event: Event) -> None:
         run = self.run_id(event["stage"], event)
@@ -178,19 +177,19 @@ class Teller:
         if status == "FINISHED" and output.get("produces"):
             started = {"name": event.get("name", stage[:16]), "produces": output["produces"]}
             experiment = self._cursor.experiment
-            model = self._shelf.begin(experiment, run, stage, started, self._run)
-            self._shelf.finish(model, run, output)
+            model = self._models.begin(experiment, run, stage, started, self._run)
+            self._models.finish(model, run, output)
             names = {
                 RUN_TAG: self._run,
                 "sparring.digest": output["digest"],
                 "sparring.label": output.get("label", ""),
                 "sparring.source": output["path"],
             }
-            version = self._shelf.register(self._flow(), model, run, names)
+            version = self._models.register(self._flow(), model, run, names)
             added["sparring.output.version"] = version
             address = model_address(str(model.experiment_id), model.model_id)
             added[MODEL_TAG] = str(Page(str(model.name), address))
-        add_to_note(self._client, run, _clean_tags(added))
+        add_to_note(self._client, run, clean_tags(added))
         self._client.set_terminated(run, status, end_time=event["time"])
 
     def _flow(self) -> str:
@@ -202,7 +201,7 @@ class Teller:
 
     def _tags(self, event: Event) -> None:
         run = self.run_id(event["stage"] or "", event)
-        for name, value in _clean_tags(event["tags"]).items():
+        for name, value in clean_tags(event["tags"]).items():
             self._client.set_tag(run, name, value)
 
     def _files(self, event: Event) -> None:
@@ -211,40 +210,38 @@ class Teller:
             if not path.exists():
                 continue
             if event.get("links") and path.suffix == ".html":
-                page = link_page(path.read_text(encoding="utf-8"), self._address, self._site)
+                page = link_page(
+                    path.read_text(encoding="utf-8"), self._address, self._registry.place.pages
+                )
                 self._client.log_text(run, page, f"{OUTPUT}/{path.name}")
             else:
                 self._client.log_artifact(run, str(path), OUTPUT)
 
-    @property
-    def _site(self) -> str:
-        return self._book.place.pages
-
     def _address(self, kind: str, name: str) -> str | None:
-        """Return the page of a stage or a flow run, from what this home told or from MLflow."""
-        if address := told_pages(self._root, self._book.place.uri).get((kind, name)):
+        """Return the page of a stage or a flow run, from what this home logged or from MLflow."""
+        if address := logged_pages(self._root, self._registry.place.uri).get((kind, name)):
             return address
         if kind == "run":
-            found = self._book.flow_run(name)
+            found = self._registry.flow_run(name)
             return run_address(found.info.experiment_id, found.info.run_id) if found else None
-        maker = self._book.maker(name)
+        maker = self._registry.maker(name)
         return maker.address if maker else None
 
     def _alias_moved(self, event: Event) -> None:
-        experiment = self._cursor.experiment or self._book.experiment(event["flow"])
-        self._shelf.move_alias(event, experiment)
+        experiment = self._cursor.experiment or self._registry.experiment(event["flow"])
+        self._models.move_alias(event, experiment)
 
     def _start(self, stage: str, event: Event, more: Mapping[str, str] | None = None) -> None:
         """Begin, or begin again, the MLflow run of a flow run or of a stage."""
         from mlflow.entities import Param, RunTag
 
         run, is_new = self.run_id(stage, event), stage in self._made
-        tags = _clean_tags({**event.get("tags", {}), **(more or {})})
+        tags = clean_tags({**event.get("tags", {}), **(more or {})})
         if stage and is_new:
             names = {RUN_TAG: self._run, STAGE_TAG: stage, **tags}
             tags[NOTE_TAG] = stage_note(names)
         flat = flatten(event["params"])
-        params = [Param(clean_name(key)[:_LONGEST_KEY], value) for key, value in flat.items()]
+        params = [Param(clean_name(key)[:LONGEST_KEY], value) for key, value in flat.items()]
         pairs = [RunTag(name, value) for name, value in tags.items()]
         self._client.log_batch(run, tags=pairs, params=params)
         if not is_new:
@@ -252,10 +249,3 @@ class Teller:
         self._made.discard(stage)
         config = canonical_json(event["params"]).decode()
         self._client.log_text(run, config, "config.json")
-
-
-def _clean_tags(tags: Mapping[str, Any]) -> dict[str, str]:
-    """Return tags as MLflow takes them."""
-    return {
-        clean_name(name)[:_LONGEST_KEY]: str(value)[:_LONGEST_TAG] for name, value in tags.items()
-    }

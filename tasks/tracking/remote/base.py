@@ -81,12 +81,12 @@ class Remote(Protocol):
         """Copy a file of any size there; it is visible only when it is whole.
 
         Args:
-            name: the object.
-            path: the file.
-            md5: what the file should be, checked while it is read (hex).
+            name: The object.
+            path: The file.
+            md5: What the file should be, checked while it is read (hex).
 
         Raises:
-            DamagedError: the file is not what `md5` says; nothing is visible then.
+            DamagedError: The file is not what `md5` says; nothing is visible then.
         """
         ...
 
@@ -94,8 +94,8 @@ class Remote(Protocol):
         """Copy an object into a file, which appears only when it is whole.
 
         Raises:
-            DamagedError: its bytes are not what the remote noted when it was written.
-            RemoteError: also when there is no such object.
+            DamagedError: Its bytes are not what the remote noted when it was written.
+            RemoteError: The remote failed, or there is no such object.
         """
         ...
 

@@ -34,7 +34,7 @@ class FolderRemote:
     """Objects as files below one folder.
 
     Args:
-        root: absolute; made at the first write if its parent is there.
+        root: Absolute; made at the first write if its parent is there.
     """
 
     def __init__(self, root: Path) -> None:

@@ -26,10 +26,10 @@ def open_remote(url: str | None = None) -> Remote | None:
     Nothing is contacted yet.
 
     Args:
-        url: an absolute folder or `s3://bucket[/prefix]`; `SPARRING_REMOTE` by default.
+        url: An absolute folder or `s3://bucket[/prefix]`; `SPARRING_REMOTE` by default.
 
     Raises:
-        ConfigError: for anything else.
+        ConfigError: For anything else.
     """
     url = os.environ.get(VARIABLE, "") if url is None else str(url)
     return _open(url.rstrip("/") or url) if url else None

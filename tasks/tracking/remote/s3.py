@@ -22,8 +22,8 @@ class S3Remote:
     """Objects below a prefix of one bucket.
 
     Args:
-        bucket: its name.
-        prefix: begins every object's name there, without slashes at its ends; "" for none.
+        bucket: Its name.
+        prefix: Begins every object's name there, without slashes at its ends; "" for none.
     """
 
     def __init__(self, bucket: str, prefix: str = "") -> None:
@@ -76,7 +76,8 @@ class S3Remote:
         """Copy a file there, in parts when it is big; visible only when whole and as it was read.
 
         Raises:
-            RemoteError: also when `md5` is given and the file is not what it says.
+            DamagedError: The file is not what `md5` says.
+            RemoteError: The remote failed.
         """
         s3_transfer.upload(self.bucket, name, Path(path), md5, self._options())
 

@@ -39,7 +39,7 @@ def upload(
     """Copy a file to the remote; each request carries an MD5 that the server checks.
 
     Args:
-        bucket: Where to.
+        bucket: The bucket that gets it.
         name: The object.
         path: The file, read once.
         md5: What the file should be (hex).
@@ -72,9 +72,9 @@ def read(bucket: Bucket, name: str, sink: Sink, *, check: bool = True) -> None:
     The last piece comes before a check can fail: keep nothing of it until this returns.
 
     Args:
-        bucket: Where from.
+        bucket: The bucket that has it.
         name: The object.
-        sink: Where to.
+        sink: Takes the pieces.
         check: Compare with the MD5 that the object carries or is named by, where it has one.
 
     Raises:

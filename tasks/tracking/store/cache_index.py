@@ -41,12 +41,12 @@ def referenced(store: Path, kept: Iterable[Path], known: Container[str] = ()) ->
     """Return the MD5s that `.dvc` files refer to, directly or through a folder.
 
     Args:
-        store: the DVC repository.
-        kept: the `.dvc` files that stay.
+        store: The DVC repository.
+        kept: The `.dvc` files that stay.
         known: MD5s whose contents the caller accounts for.
 
     Raises:
-        StorageError: when one cannot be read, so that nobody can tell what it needs.
+        StorageError: A `.dvc` file cannot be read, so that nobody can tell what it needs.
     """
     found: set[str] = set()
     for pointer in kept:

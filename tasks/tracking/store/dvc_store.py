@@ -42,7 +42,7 @@ class DvcStore:
     """A DVC repository without git that holds the artifacts, one `.dvc` file each.
 
     Args:
-        root: the store folder; it becomes a DVC repository at the first use.
+        root: The store folder; it becomes a DVC repository at the first use.
     """
 
     def __init__(self, root: Path) -> None:
@@ -61,14 +61,15 @@ class DvcStore:
         Call it while holding `writing()`.
 
         Args:
-            path: what to version, below the store's root.
-            digests: of every file in it, with paths relative to it (a file's own name for a file).
+            path: What to version, below the store's root.
+            digests: The digest of every file in it, with paths relative to it; a file's own name
+                for a file.
 
         Returns:
             DVC's md5 of it: 32 hex digits, with ".dir" behind them for a folder.
 
         Raises:
-            StorageError: when `path` lies outside the store, or DVC refuses.
+            StorageError: `path` lies outside the store, or DVC refuses.
         """
         path = Path(os.path.realpath(path))
         if not path.is_relative_to(self.root):
@@ -95,16 +96,16 @@ class DvcStore:
         """Copy to a remote what it lacks of an artifact that was added here.
 
         Args:
-            files: of the artifact, as given to `add`.
-            digest: what `add` returned.
-            remote_url: as in `open_remote`.
+            files: The artifact's files, as given to `add`.
+            digest: What `add` returned.
+            remote_url: The remote, as `open_remote` takes it.
 
         Returns:
             How many objects were missing there.
 
         Raises:
-            DamagedError: a file here is not what its digest says; it was not pushed.
-            StorageError: a file is missing here, or the remote failed.
+            DamagedError: A file here is not what its digest says; it was not pushed.
+            StorageError: A file is missing here, or the remote failed.
         """
         self._know_remote(remote_url)
         return push_objects(self._cache, files, digest, _remote(remote_url))
@@ -115,16 +116,16 @@ class DvcStore:
         What is in `folder` with its size stays; what DVC's cache has is linked.
 
         Args:
-            files: paths relative to `folder`.
-            folder: where they belong, below the store's root.
-            remote_url: as in `open_remote`.
+            files: Paths relative to `folder`.
+            folder: The folder they belong into, below the store's root.
+            remote_url: The remote, as `open_remote` takes it.
 
         Returns:
             How many objects came from the remote.
 
         Raises:
-            CorruptError: objects are damaged or gone there; all are named.
-            RemoteError: the remote cannot be read now.
+            CorruptError: Objects are damaged or gone there; all are named.
+            RemoteError: The remote cannot be read now.
         """
         self._know_remote(remote_url)
         return pull_objects(self._cache, files, folder, _remote(remote_url))
@@ -140,7 +141,7 @@ class DvcStore:
             The files whose objects were replaced.
 
         Raises:
-            CorruptError: some have no good copy here; all of them are named.
+            CorruptError: Some have no good copy here; all of them are named.
         """
         return repair_objects(self._cache, files, _remote(remote_url))
 

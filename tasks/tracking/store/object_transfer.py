@@ -36,17 +36,17 @@ def push_objects(cache: Path, files: Sequence[FileDigest], digest: str, remote: 
     What is there with the right size is not looked into, nor is the local copy of it.
 
     Args:
-        cache: the folder of a DVC cache that holds the files by MD5.
-        files: of the artifact.
-        digest: its own name, ending in `.dir` for a folder.
-        remote: where to.
+        cache: The folder of a DVC cache that holds the files by MD5.
+        files: The artifact's files.
+        digest: Its own name, ending in `.dir` for a folder.
+        remote: The remote that gets them.
 
     Returns:
         How many objects were missing.
 
     Raises:
-        DamagedError: a local copy is not what its name says; it was not pushed.
-        StorageError: a local copy is missing, or the files do not add up to `digest`.
+        DamagedError: A local copy is not what its name says; it was not pushed.
+        StorageError: A local copy is missing, or the files do not add up to `digest`.
     """
     unique = {file.md5: file for file in files}.values()
     missing = [file for file, is_there in _each(lambda f: _is_there(remote, f), unique)
@@ -65,18 +65,18 @@ def pull_objects(cache: Path, files: Sequence[FileDigest], folder: Path, remote:
     """Bring files of an artifact here; those that are there with their size stay untouched.
 
     Args:
-        cache: the folder of a DVC cache; what comes is kept there, and linked.
-        files: paths relative to `folder`.
-        folder: where they belong.
-        remote: where from.
+        cache: The folder of a DVC cache; what comes is kept there, and linked.
+        files: Paths relative to `folder`.
+        folder: The folder they belong into.
+        remote: The remote that has them.
 
     Returns:
         How many objects came from the remote.
 
     Raises:
-        CorruptError: objects are damaged or gone on the remote: all of them are named. What was
+        CorruptError: Objects are damaged or gone on the remote: all of them are named. What was
             whole is there nevertheless.
-        RemoteError: the remote cannot be read now.
+        RemoteError: The remote cannot be read now.
     """
     wanted = [file for file in files if _local_size(safe_join(folder, file.path)) != file.size]
     # Two files of one artifact may have the same bytes.
@@ -106,15 +106,15 @@ def repair_objects(cache: Path, files: Iterable[FileDigest], remote: Remote) -> 
     """Replace objects that are damaged or gone on the remote by the good copies in a cache.
 
     Args:
-        cache: the folder of a DVC cache.
-        files: whose objects to read through.
-        remote: where they are.
+        cache: The folder of a DVC cache.
+        files: Whose objects to read through.
+        remote: The remote that has them.
 
     Returns:
         The files whose objects were replaced.
 
     Raises:
-        CorruptError: some have no good copy here; all of them are named, the others replaced.
+        CorruptError: Some have no good copy here; all of them are named, the others replaced.
     """
     damaged, lost = damaged_objects(files, remote), []
     for file in damaged:

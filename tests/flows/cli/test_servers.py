@@ -15,7 +15,7 @@ import pytest
 from flows.servers.service import answers, fetch_json
 from tasks.processes.ports import free_port
 from tasks.storage.files import read_json
-from tasks.tracking.mlflow_record.places import server_on_record
+from tasks.tracking.mlflow_record.connection import server_on_record
 from tests.flows.command import Shell, wait_until
 from tests.flows.serving import (
     PROGRAM,

@@ -55,7 +55,7 @@ def test_a_run_of_skipped_stages_waits_for_others(tmp_path: Path) -> None:
 
 
 def test_repeated_steps_are_known() -> None:
-    """Attempt 1 tells steps 0..5; attempt 2 resumes at 3: its steps 3..5 are old, 6 is new."""
+    """Attempt 1 logs steps 0..5; attempt 2 resumes at 3: its steps 3..5 are old, 6 is new."""
     cursor = Cursor()
     cursor.begin_attempt("k", 1)
     assert all(cursor.is_new_step("k", "loss", step) for step in range(6))

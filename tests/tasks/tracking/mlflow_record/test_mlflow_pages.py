@@ -12,23 +12,25 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tasks.tracking.mlflow_record import MlflowRecord, tracking_place
-from tasks.tracking.mlflow_record.links import link_page, run_address, told_pages
+from tasks.tracking.mlflow_record.links import link_page, logged_pages, run_address
 from tasks.tracking.spool import Spool
 from tests.servers.browser import Browser, browse
 from tests.servers.tracking_server import MlflowServer
-from tests.tasks.tracking import story
-from tests.tasks.tracking.story import TITLES, digest
+from tests.tasks.tracking.mlflow_record import story
+from tests.tasks.tracking.mlflow_record.story import TITLES, digest
 
 pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MlflowServer, dict[str, str]]]:
-    """A server that was told the story, and the addresses of its runs by title."""
+def shown(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[MlflowServer, dict[str, str]]]:
+    """A server that the story was logged to, and the addresses of its runs by title."""
     folder = tmp_path_factory.mktemp("pages")
     with MlflowServer(folder / "mlflow") as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", server.url)
-        story.tell_all(Spool(folder / "home" / "spool", "apo-1"), folder)
+        story.spool_all(Spool(folder / "home" / "spool", "apo-1"), folder)
         MlflowRecord(tracking_place(folder / "mlruns")).drain(folder / "home" / "spool")
         from mlflow.tracking import MlflowClient
 
@@ -39,18 +41,18 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MlflowServe
             run.info.run_name: f"{server.url}/{run_address(experiment, run.info.run_id)}"
             for run in runs
         }
-        told = told_pages(folder / "home/spool")
+        pages = logged_pages(folder / "home/spool")
         page = story.lineage_page(folder).read_text()
-        resolved = link_page(page, lambda kind, name: told.get((kind, name)), "")
+        resolved = link_page(page, lambda kind, name: pages.get((kind, name)), "")
         assert addresses[TITLES["a"]].partition("/#")[2] in resolved
         yield server, addresses
 
 
 def test_from_a_metric_to_all_it_rests_on(
-    told: tuple[MlflowServer, dict[str, str]], chromium: str, tmp_path: Path
+    shown: tuple[MlflowServer, dict[str, str]], chromium: str, tmp_path: Path
 ) -> None:
     """Metric → model → the run that made it → its data, its maker, and who used it."""
-    _, addresses = told
+    _, addresses = shown
     with browse(chromium, tmp_path, (1500, 1700)) as browser:
         browser.open(addresses[TITLES["e"]])
         text = browser.wait_for("human/accuracy")
@@ -85,10 +87,10 @@ def test_from_a_metric_to_all_it_rests_on(
 
 
 def test_registered_models(
-    told: tuple[MlflowServer, dict[str, str]], chromium: str, tmp_path: Path
+    shown: tuple[MlflowServer, dict[str, str]], chromium: str, tmp_path: Path
 ) -> None:
     """A version leads to its run and its model, and has its alias."""
-    server, _ = told
+    server, _ = shown
     with browse(chromium, tmp_path, (1500, 1200)) as browser:
         browser.open(f"{server.url}/#/models/apo-policy/versions/2")
         text = browser.wait_for("candidate")
@@ -97,10 +99,10 @@ def test_registered_models(
 
 
 def test_lineage_page_inside_mlflow(
-    told: tuple[MlflowServer, dict[str, str]], chromium: str, tmp_path: Path
+    shown: tuple[MlflowServer, dict[str, str]], chromium: str, tmp_path: Path
 ) -> None:
     """Ctrl-click in MLflow's sandboxed frame opens the stage's page; a plain one breaks nothing."""
-    _, addresses = told
+    _, addresses = shown
     page, _, mode = addresses["apo-1"].partition("?")
     with browse(chromium, tmp_path) as browser:
         browser.open(f"{page}/artifacts/output/lineage.html?{mode}")

@@ -24,7 +24,7 @@ _INPUTS = {
     "e": [("reward_model", "c", ""), ("pairs.human", "a", "test"), ("pairs.gold", "a", "gold")],
     "f": [("scores.rm", "a", "test"), ("policy", "d", "")],
 }
-_FIGURES = {
+_METRICS = {
     "a": {"groups": 20.0},
     "b": {"parameters": 1000.0},
     "c": {"accuracy": 0.7},
@@ -76,7 +76,7 @@ def begin(spool: Spool, stage: str, attempt: int = 1) -> None:
     )  # fmt: skip
 
 
-def figures(spool: Spool, stage: str, steps: range = range(STEPS), attempt: int = 1) -> None:
+def metrics(spool: Spool, stage: str, steps: range = range(STEPS), attempt: int = 1) -> None:
     """Spool what a stage measures on its way."""
     for step in steps:
         values = {"loss": 1.0 / (step + 1)}
@@ -93,8 +93,8 @@ def output(stage: str) -> dict[str, Any]:
 
 
 def end(spool: Spool, stage: str, attempt: int = 1) -> None:
-    """Spool the figures of the whole stage, and that it ended well."""
-    spool.metrics(key(stage), _FIGURES[stage], step=None, attempt=attempt)
+    """Spool the metrics of the whole stage, and that it ended well."""
+    spool.metrics(key(stage), _METRICS[stage], step=None, attempt=attempt)
     tags = {"sparring.output.output": digest(stage)}
     spool.stage_finished(key(stage), "FINISHED", tags=tags, output=output(stage))
 
@@ -103,7 +103,7 @@ def whole_stage(spool: Spool, stage: str) -> None:
     """Spool a stage from its beginning to its end."""
     begin(spool, stage)
     if stage in "cd":
-        figures(spool, stage)
+        metrics(spool, stage)
     end(spool, stage)
 
 
@@ -131,7 +131,7 @@ def lineage_page(folder: Path) -> Path:
     return page
 
 
-def tell_all(spool: Spool, folder: Path) -> None:
+def spool_all(spool: Spool, folder: Path) -> None:
     """Spool a whole run whose models become candidates."""
     begin_run(spool)
     for stage in _STAGES:

@@ -1,4 +1,4 @@
-"""MLflow hears everything once: with killed tellers, a server that is away, other homes."""
+"""Everything is logged once: by killed processes, to a server that is away, from other homes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tasks.tracking.mlflow_record.helper_events import pull_leftovers, push_left
 from tasks.tracking.remote.folder import FolderRemote
 from tasks.tracking.spool import Spool
 from tests.servers.tracking_server import MlflowServer
-from tests.tasks.tracking import story
-from tests.tasks.tracking.story import TITLES, key
-from tests.tasks.tracking.told import check_story, client_of, history
+from tests.tasks.tracking.mlflow_record import story
+from tests.tasks.tracking.mlflow_record.checks import check_story, client_of, history
+from tests.tasks.tracking.mlflow_record.story import TITLES, key
 
 pytestmark = pytest.mark.real
 
 
 def test_once_whoever_is_killed(server_place: TrackingPlace, tmp_path: Path) -> None:
-    """The teller is killed after every few of its changes; in the end all is there once."""
+    """Who logs is killed after every few of its changes; in the end all is there once."""
     import mlflow.tracking  # noqa: F401
 
     spool = Spool(tmp_path / "spool", "kills-1")
@@ -56,7 +56,7 @@ def test_once_whoever_is_killed(server_place: TrackingPlace, tmp_path: Path) -> 
 
 
 def _drain_and_die(place: TrackingPlace, spool: Path, number: int) -> int:
-    """Tell in a child that is killed after its N-th change; return how the child ended."""
+    """Log in a child that is killed after its N-th change; return how the child ended."""
     import requests
 
     pid = os.fork()
@@ -90,11 +90,11 @@ def test_a_server_that_is_away_for_a_while(tmp_path: Path, monkeypatch: pytest.M
         for stage in "abc":
             story.whole_stage(spool, stage)
         story.begin(spool, "d")
-        story.figures(spool, "d", range(2))
+        story.metrics(spool, "d", range(2))
         time.sleep(5)
         server.kill()
         began = time.monotonic()
-        story.figures(spool, "d", range(2, story.STEPS))
+        story.metrics(spool, "d", range(2, story.STEPS))
         story.end(spool, "d")
         for stage in "ef":
             story.whole_stage(spool, stage)
@@ -106,13 +106,13 @@ def test_a_server_that_is_away_for_a_while(tmp_path: Path, monkeypatch: pytest.M
         check_story(tracking_place(tmp_path / "mlruns"))
 
 
-def test_what_a_helper_could_not_tell(server_place: TrackingPlace, tmp_path: Path) -> None:
+def test_what_a_helper_could_not_log(server_place: TrackingPlace, tmp_path: Path) -> None:
     """It reaches MLflow by way of the remote, under the one run of the flow, and only once."""
     (tmp_path / "remote").mkdir()
     remote = FolderRemote(tmp_path / "remote")
     helper, own = (Spool(tmp_path / name / "spool", "help-1") for name in ("helper", "own"))
     story.begin(helper, "d")
-    story.figures(helper, "d")
+    story.metrics(helper, "d")
     story.end(helper, "d")
     record = MlflowRecord(server_place)
     assert record.drain(tmp_path / "helper" / "spool") == 0  # its flow is not known yet
@@ -125,7 +125,7 @@ def test_what_a_helper_could_not_tell(server_place: TrackingPlace, tmp_path: Pat
     assert recorder.close()
     assert remote.names("spool/") == []
     assert pull_leftovers(remote, tmp_path / "own" / "spool", "help-1") == []
-    assert record.drain(tmp_path / "helper" / "spool") == story.STEPS + 3  # told again
+    assert record.drain(tmp_path / "helper" / "spool") == story.STEPS + 3  # logged again
     client = client_of(server_place)
     experiment = client.get_experiment_by_name("help").experiment_id
     runs = {run.info.run_name: run for run in client.search_runs([experiment])}

@@ -10,21 +10,21 @@ import pytest
 from tasks.tracking.mlflow_record import MlflowRecord, TrackingPlace
 from tasks.tracking.mlflow_record.links import run_address
 from tasks.tracking.spool import Spool
-from tests.tasks.tracking import story
-from tests.tasks.tracking.story import TITLES, digest, key
-from tests.tasks.tracking.told import all_told, check_story, client_of
+from tests.tasks.tracking.mlflow_record import story
+from tests.tasks.tracking.mlflow_record.checks import all_logged, check_story, client_of
+from tests.tasks.tracking.mlflow_record.story import TITLES, digest, key
 
 pytestmark = pytest.mark.real
 
 
 def test_lineage_both_ways(server_place: TrackingPlace, tmp_path: Path) -> None:
     """From a metric to model, data sets and digests, and from a run to who made and who uses."""
-    story.tell_all(Spool(tmp_path / "spool", "apo-1"), tmp_path)
+    story.spool_all(Spool(tmp_path / "spool", "apo-1"), tmp_path)
     record = MlflowRecord(server_place)
     assert record.drain(tmp_path / "spool") == 6 * 3 + 8 + 2 + 4
-    told = check_story(server_place)
+    logged = check_story(server_place)
     assert record.drain(tmp_path / "spool") == 0
-    runs, models, client = told["runs"], told["models"], client_of(server_place)
+    runs, models, client = logged["runs"], logged["models"], client_of(server_place)
     data = {
         item.dataset.name: (item.dataset.digest, item.tags[0].value)
         for item in runs[TITLES["e"]].inputs.dataset_inputs
@@ -58,11 +58,11 @@ def test_lineage_both_ways(server_place: TrackingPlace, tmp_path: Path) -> None:
     page = Path(client.download_artifacts(runs["apo-1"].info.run_id, "output/lineage.html"))
     address = f"{server_place.uri}/{run_address(made.info.experiment_id, made.info.run_id)}"
     assert f'<a id="b" href="{address}">' in page.read_text()
-    assert f'<a id="unknown" data-untold="stage/{key("0")}">' in page.read_text()
+    assert f'<a id="unknown" data-unknown="stage/{key("0")}">' in page.read_text()
 
 
 def test_inputs_of_earlier_runs(server_place: TrackingPlace, tmp_path: Path) -> None:
-    """Another home's process finds what was told; what was never told is noted at its first use."""
+    """Another home's process finds what was logged; the rest is noted at its first use."""
     spool = Spool(tmp_path / "other" / "spool", "apo-2")
     spool.run_started(flow="apo", experiment="apo", params={})
     spool.stage_skipped(key("d"), name=TITLES["d"], output=story.output("d"))
@@ -74,8 +74,8 @@ def test_inputs_of_earlier_runs(server_place: TrackingPlace, tmp_path: Path) -> 
     spool.stage_finished(key("7"), "FINISHED", tags={}, output={**story.output("a"), "digest": "d"})
     spool.run_finished("FINISHED")
     MlflowRecord(server_place).drain(tmp_path / "other" / "spool")
-    told = all_told(server_place)
-    models, runs = told["models"], told["runs"]
+    logged = all_logged(server_place)
+    models, runs = logged["models"], logged["runs"]
     noted = models["update_policy · epoch 9"]
     assert not noted.source_run_id and "first use" in noted.tags["sparring.noted"]
     assert noted.tags["sparring.digest"] == digest("d") and str(noted.status) == "READY"
@@ -88,7 +88,7 @@ def test_inputs_of_earlier_runs(server_place: TrackingPlace, tmp_path: Path) -> 
 
 
 def test_aliases_follow_the_latest_move(server_place: TrackingPlace, tmp_path: Path) -> None:
-    """An older move that arrives late changes nothing; a model nobody told of is registered."""
+    """An older move that arrives late changes nothing; an unknown model is registered."""
     older = Spool(tmp_path / "late" / "spool", "promote-0")
     older.alias_moved("apo", "champion", {"policy": key("d")})
     time.sleep(0.01)

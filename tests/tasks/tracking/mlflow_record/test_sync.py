@@ -1,4 +1,4 @@
-"""MLflow hears everything once, whoever is killed in between."""
+"""Everything is logged once, whoever is killed in between."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _in_child(work: Callable[[], Any], fault: str = "") -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _tell_a_run(spool: Spool) -> None:
+def _spool_a_run(spool: Spool) -> None:
     spool.run_started(flow="apo", experiment="apo", params={"seed": 1, "policy": {"lr": 0.1}})
     spool.stage_started(
         "k" * 64, name="sft · epoch 1", attempt=1, params={"lr": 0.1, "long": "x" * 20_000},
@@ -70,7 +70,7 @@ def _tell_a_run(spool: Spool) -> None:
 
 def test_a_run_as_mlflow_shows_it(tmp_path: Path, place: Any) -> None:
     spool = Spool(tmp_path / "spool", "apo-1")
-    _tell_a_run(spool)
+    _spool_a_run(spool)
     spool.stage_skipped("j" * 64, name="prepare_data")
     (tmp_path / "report.md").write_text("# who won")
     spool.files("k" * 64, [tmp_path / "report.md", tmp_path / "gone.png"])
@@ -105,18 +105,18 @@ def test_a_run_as_mlflow_shows_it(tmp_path: Path, place: Any) -> None:
 
 
 def test_once_across_kills(tmp_path: Path, place: Any) -> None:
-    """The teller is killed at each durable operation in turn, the run's process once in between."""
+    """Who logs is killed at each durable operation in turn, the run's process once in between."""
     root = tmp_path / "spool"
     # Only children open the database: an open one must not cross a fork.
     import mlflow.tracking  # noqa: F401
 
     assert _in_child(lambda: MlflowRecord(place)) == 0
-    _tell_a_run(Spool(root, "apo-1"))
+    _spool_a_run(Spool(root, "apo-1"))
     number, kills = 0, 0
     while True:
         number += 1
         code = _in_child(lambda: MlflowRecord(place).drain(root), f"kill@{number}")
-        if number == 2:  # a second attempt resumes at step 3 while the first is not all told
+        if number == 2:  # a second attempt resumes at step 3 while the first is not all logged
             spool = Spool(root, "apo-1")
             spool.stage_started("k" * 64, name="sft · epoch 1", attempt=2, params={}, tags={})
             for step in range(3, 8):
@@ -163,13 +163,13 @@ def test_the_recorder_imports_nothing_without_news(tmp_path: Path) -> None:
 
 
 def test_mlflow_down_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end comes without an error, and the next recorder tells what was left."""
+    """The end comes without an error, and the next recorder logs what was left."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     spool = Spool(tmp_path / "spool", "apo-1")
     recorder = Recorder(spool, tmp_path / "mlruns")
     recorder.start()
-    _tell_a_run(spool)
+    _spool_a_run(spool)
     spool.run_finished("FINISHED")
     assert not recorder.close()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")

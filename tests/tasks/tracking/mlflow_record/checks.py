@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.tracking.mlflow_record import TrackingPlace
-from tests.tasks.tracking import story
-from tests.tasks.tracking.story import TITLES, digest, key
+from tests.tasks.tracking.mlflow_record import story
+from tests.tasks.tracking.mlflow_record.story import TITLES, digest, key
 
 
 def client_of(place: TrackingPlace) -> Any:
@@ -16,7 +16,7 @@ def client_of(place: TrackingPlace) -> Any:
     return MlflowClient(place.uri)
 
 
-def all_told(place: TrackingPlace) -> dict[str, Any]:
+def all_logged(place: TrackingPlace) -> dict[str, Any]:
     """All that MLflow knows: runs and models by name, none of them twice."""
     client = client_of(place)
     experiments = [item.experiment_id for item in client.search_experiments()]
@@ -25,14 +25,14 @@ def all_told(place: TrackingPlace) -> dict[str, Any]:
     runs = [client.get_run(run.info.run_id) for run in found]
     models = client.search_logged_models(experiments, max_results=100)
     versions = client.search_model_versions()
-    told = {
+    logged = {
         "runs": {run.data.tags["mlflow.runName"]: run for run in runs},
         "models": {model.name: model for model in models},
         "versions": {(item.name, item.tags["sparring.stage"]): item for item in versions},
     }
     counts = {"runs": len(runs), "models": len(models), "versions": len(versions)}
-    assert {name: len(found) for name, found in told.items()} == counts, "told twice"
-    return told
+    assert {name: len(by_name) for name, by_name in logged.items()} == counts, "logged twice"
+    return logged
 
 
 def history(place: TrackingPlace, run: Any, metric: str) -> list[tuple[int, float]]:
@@ -43,8 +43,8 @@ def history(place: TrackingPlace, run: Any, metric: str) -> list[tuple[int, floa
 
 def check_story(place: TrackingPlace) -> dict[str, Any]:
     """The story is in MLflow, whole and once."""
-    told = all_told(place)
-    runs, models = told["runs"], told["models"]
+    found = all_logged(place)
+    runs, models = found["runs"], found["models"]
     assert set(runs) == {"apo-1", *TITLES.values()}
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     parent = runs["apo-1"].info.run_id
@@ -66,10 +66,10 @@ def check_story(place: TrackingPlace) -> dict[str, Any]:
         "a": [], "b": [], "c": [policy], "d": [policy], "e": [ids[TITLES["c"]]],
         "f": [ids[TITLES["d"]]],
     }  # fmt: skip
-    assert set(told["versions"]) == {
+    assert set(found["versions"]) == {
         ("apo-policy", key("b")), ("apo-policy", key("d")), ("apo-reward-model", key("c")),
     }  # fmt: skip
     for title in (TITLES["c"], TITLES["d"]):
         steps = [(step, 1.0 / (step + 1)) for step in range(story.STEPS)]
         assert history(place, runs[title], "loss") == steps
-    return told
+    return found
