@@ -133,5 +133,5 @@ def no_conditional_writes(place: str) -> ConfigError:
     return ConfigError(
         f"{place} lets a name be written twice where it was asked not to (If-None-Match: *), so two"
         " machines could do the same work and overwrite each other: use a store that honours it,"
-        " such as Amazon S3 or SeaweedFS 4.18, or a shared folder"
+        " such as Amazon S3 or SeaweedFS 4.18, or a folder on a disk that all of them mount"
     )

@@ -42,9 +42,7 @@ def test_listings_longer_than_a_page(remote: S3Remote, monkeypatch: pytest.Monke
     assert remote.names("n/") == names
 
 
-def test_age_is_told_by_the_servers_clock(
-    remote: S3Remote, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_age_follows_the_servers_clock(remote: S3Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     remote.put("beat", b"")
     time.sleep(2.1)
     monkeypatch.setattr(time, "time", lambda: 0.0)

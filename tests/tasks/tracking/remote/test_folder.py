@@ -13,32 +13,11 @@ from tasks.settings.errors import ConfigError
 from tasks.storage.errors import UnsafePathError
 from tasks.tracking.remote.base import RemoteError
 from tasks.tracking.remote.folder import FolderRemote
-from tasks.tracking.remote.opening import open_remote, require_remote
 
 
 @pytest.fixture
 def remote(tmp_path: Path) -> FolderRemote:
     return FolderRemote(tmp_path / "shared")
-
-
-def test_the_variable_names_the_remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SPARRING_REMOTE", raising=False)
-    assert open_remote() is None
-    with pytest.raises(ConfigError, match="set SPARRING_REMOTE to"):
-        require_remote()
-    monkeypatch.setenv("SPARRING_REMOTE", f"{tmp_path}/")
-    assert require_remote() is open_remote(str(tmp_path))
-    assert require_remote().url == str(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["shared", "~/shared", "gs://bucket", "file:///tmp", "s3://", "s3://B", "s3://a:b@host/x",
-     "s3://bucket/a/../b", "s3://bucket/a//b"],
-)  # fmt: skip
-def test_a_bad_address_is_refused(url: str) -> None:
-    with pytest.raises(ConfigError, match="s3://"):
-        open_remote(url)
 
 
 def test_objects_come_back(remote: FolderRemote) -> None:
@@ -66,9 +45,7 @@ def test_exactly_one_of_many_puts_if_absent(remote: FolderRemote) -> None:
     assert remote.sweep(0) == 0
 
 
-def test_age_is_told_by_the_disks_clock(
-    remote: FolderRemote, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_age_follows_the_disks_clock(remote: FolderRemote, monkeypatch: pytest.MonkeyPatch) -> None:
     remote.put("beat", b"")
     monkeypatch.setattr(time, "time", lambda: 0.0)
     age = remote.age("beat")
@@ -135,3 +112,13 @@ def test_findings(remote: FolderRemote) -> None:
         "not public": "bad",
     }
     assert remote.names("") == ["x"]
+
+
+def test_a_disk_where_two_can_win_is_said(
+    remote: FolderRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sparring doctor` finds a disk on which a hard link to a taken name succeeds."""
+    monkeypatch.setattr("tasks.tracking.remote.folder.put_if_absent", lambda path, data: True)
+    states = {finding.subject: finding for finding in remote.findings()}
+    assert states["writable"].state == "bad"
+    assert "lets a name be written twice" in states["writable"].detail
