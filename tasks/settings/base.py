@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self, get_args
+from typing import Any, Final, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,13 @@ from pydantic_core.core_schema import ErrorType
 from tasks.settings.errors import closest
 
 _STANDARD = frozenset(get_args(ErrorType))
+
+NOT_IN_KEY: Final = "not in the key"
+"""Marks a field that cannot change a result, as in `save_every: Annotated[int, NOT_IN_KEY]`.
+
+What is done stays done when such a field changes. A field that can only stop a run belongs to the
+key all the same where a finished result would hide that it was to be stopped.
+"""
 
 
 class FrozenConfig(BaseModel):
@@ -44,6 +51,29 @@ class FrozenConfig(BaseModel):
             raise ValidationError.from_exception_data(
                 cls.__name__, [_rewritten(problem, cls) for problem in problems]
             ) from None
+
+
+def key_settings(value: Any) -> Any:
+    """Return a config as plain values, without the fields that cannot change a result.
+
+    Args:
+        value: A config, or any value that pydantic can dump as JSON.
+    """
+    return _pruned(value, value.model_dump(mode="json")) if isinstance(value, BaseModel) else value
+
+
+def _pruned(value: Any, plain: Any) -> Any:
+    """Return the plain form of a value without the marked fields of the models inside."""
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        kept = {name for name in plain if NOT_IN_KEY not in fields[name].metadata}
+        return {name: _pruned(getattr(value, name), plain[name]) for name in plain if name in kept}
+    if isinstance(value, (list, tuple)):
+        return [_pruned(*pair) for pair in zip(value, plain, strict=True)]
+    if isinstance(value, dict):
+        items = zip(value.values(), plain.items(), strict=True)
+        return {name: _pruned(inner, item) for inner, (name, item) in items}
+    return plain
 
 
 def unknown_key_text(key: str, model: type[BaseModel]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from tasks.settings.base import key_settings
 from tasks.stages.artifact import Artifact
 from tasks.stages.key import stage_key, stage_title
 
@@ -104,6 +105,11 @@ class StageCall:
         config = self.arguments.get("config")
         return config.model_dump(mode="json") if isinstance(config, BaseModel) else config
 
+    @cached_property
+    def key_config(self) -> Any:
+        """The config without what cannot change the result."""
+        return key_settings(self.arguments.get("config"))
+
     @property
     def seed(self) -> int | None:
         """Of the stage's random choices."""
@@ -124,7 +130,7 @@ class StageCall:
         return stage_key(
             self.spec.name,
             self.spec.version,
-            config=self.config,
+            config=self.key_config,
             inputs={role: artifact.digest for role, artifact in self.inputs.items()},
             seed=self.seed,
             arguments=self.plain,

@@ -24,7 +24,7 @@ def stage_key(
     Args:
         stage: the stage's name.
         version: raised by hand whenever its body changes meaning.
-        config: the whole config as plain values, or None.
+        config: what of the config can change the result, as plain values, or None.
         inputs: digest by role.
         seed: of its random choices, or None.
         arguments: further plain arguments by name.

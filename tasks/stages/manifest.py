@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tasks.storage.code_digest import code_digest
 from tasks.storage.digests import FileDigest, digest_file, sha256_json
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import put_if_absent, read_json
@@ -48,7 +49,7 @@ class Manifest:
     version: int
     """Of the stage."""
     config: Any
-    """Its whole config as plain values, or None."""
+    """What of its config is in the key, as plain values; None for no config."""
     seed: int | None
     """Of its random choices."""
     inputs: dict[str, InputRecord]
@@ -64,7 +65,7 @@ class Manifest:
     arguments: dict[str, Any] = field(default_factory=dict)
     """Further plain arguments."""
     provenance: dict[str, Any] = field(default_factory=dict)
-    """When, by whom, in which attempt, how long, with which libraries and git commit."""
+    """When, by whom, in which attempt, how long, with which libraries, git commit and code."""
 
     @property
     def size(self) -> int:
@@ -199,8 +200,9 @@ def plain_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
 
 @lru_cache(maxsize=1)
 def environment() -> dict[str, Any]:
-    """Return versions of the libraries and the code, as this process uses them."""
-    return {"libraries": dict(_versions(_LIBRARIES)), "git_commit": _git_commit()}
+    """Return the libraries and the code that this process uses: versions, commit and digest."""
+    libraries = dict(_versions(_LIBRARIES))
+    return {"libraries": libraries, "git_commit": _git_commit(), "code": code_digest()}
 
 
 def _versions(names: Iterable[str]) -> Iterable[tuple[str, str]]:

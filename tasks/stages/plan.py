@@ -34,7 +34,7 @@ def planning(home: Home | None = None, *, verify: bool = False) -> Iterator[RunC
         A context whose `planned` fills up, one entry per call, in order.
 
     Raises:
-        StorageError: when a newer version wrote the home.
+        StorageError: when another version wrote the home.
     """
     home = home or current_home()
     home.check_layout()
@@ -91,7 +91,7 @@ def _difference(call: StageCall, past: Manifest) -> str:
     before = {role: record.digest for role, record in past.inputs.items()}
     now = {role: artifact.digest for role, artifact in call.inputs.items()}
     changes += [f"input {role} changed" for role in _changed_keys(before, now)]
-    changes += _value_changes(past.config, call.config, "config")
+    changes += _value_changes(past.config, call.key_config, "config")
     changes += _value_changes(past.arguments, call.plain, "")
     if past.seed != call.seed:
         changes.append(f"seed {past.seed} → {call.seed}")

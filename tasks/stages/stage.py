@@ -165,7 +165,7 @@ def _draft(
         key=call.key,
         stage=call.spec.name,
         version=call.spec.version,
-        config=call.config,
+        config=call.key_config,
         seed=call.seed,
         inputs={role: artifact.record() for role, artifact in call.inputs.items()},
         digest="",

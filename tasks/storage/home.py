@@ -11,8 +11,8 @@ from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.files import put_if_absent, read_json
 from tasks.storage.plain import json_text
 
-LAYOUT = 1
-"""The arrangement of folders and files that this version reads and writes."""
+LAYOUT = 2
+"""The arrangement of folders, files and keys that this version reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Home:
         """Make the folders and the layout's version, and return this home.
 
         Raises:
-            StorageError: when a newer version wrote it; nothing is touched then.
+            StorageError: when another version wrote it; nothing is touched then.
             DiskError: when the disk refuses.
         """
         self.check_layout()
@@ -78,7 +78,7 @@ class Home:
         return self
 
     def check_layout(self) -> None:
-        """Raise `StorageError` if a newer version wrote this home; a missing one is fine."""
+        """Raise `StorageError` if another version wrote this home; a missing one is fine."""
         if self.root.exists() and not self.root.is_dir():
             raise StorageError(f"{self.root} is not a folder; remove it or set SPARRING_HOME")
         try:
@@ -88,12 +88,18 @@ class Home:
         layout = version.get("layout") if isinstance(version, dict) else None
         if not isinstance(layout, int):
             raise CorruptError(
-                f'{self._version} has no layout number; it should be {{"layout": 1}}'
+                f'{self._version} has no layout number; it should be {{"layout": {LAYOUT}}}'
             )
         if layout > LAYOUT:
             raise StorageError(
                 f"{self.root} was written by a newer version of sparring (layout {layout}, "
                 f"this one knows {LAYOUT}): upgrade sparring"
+            )
+        if layout < LAYOUT:
+            raise StorageError(
+                f"{self.root} was written by an older version of sparring (layout {layout}, this "
+                f"one knows {LAYOUT}), whose results cannot be used here: remove {self.root}, or "
+                "keep the older release"
             )
 
     @property
@@ -103,5 +109,11 @@ class Home:
 
 
 def current_home() -> Home:
-    """Return the home of this process: `SPARRING_HOME`, or `.sparring` in the current folder."""
-    return Home(Path(os.environ.get("SPARRING_HOME") or ".sparring").absolute())
+    """Return the home of this process: `SPARRING_HOME`, or `.sparring` in the current folder.
+
+    Raises:
+        StorageError: when another version wrote it.
+    """
+    home = Home(Path(os.environ.get("SPARRING_HOME") or ".sparring").absolute())
+    home.check_layout()
+    return home

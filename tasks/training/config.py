@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializeAsAny, ValidationInfo, WithJsonSchema, field_validator
 
 from tasks.models.tokens.encoding import Limits
-from tasks.settings.base import FrozenConfig
+from tasks.settings.base import NOT_IN_KEY, FrozenConfig
 from tasks.training.methods.registry import get_group_method, selecting_like
 from tasks.training.methods.reward_objectives import get_reward_objective
 
@@ -69,13 +69,13 @@ class TrainingConfig(FrozenConfig):
     """Dropout while training. Default 0, whatever the model's own config says, because
     log-probabilities under dropout are not comparable with those of the reference."""
 
-    save_every: int = Field(default=100, ge=1)
+    save_every: Annotated[int, NOT_IN_KEY] = Field(default=100, ge=1)
     """Optimiser steps between checkpoints; step 1 is always saved, as a rehearsal."""
 
-    logging_steps: int = Field(default=10, ge=1)
+    logging_steps: Annotated[int, NOT_IN_KEY] = Field(default=10, ge=1)
     """Optimiser steps whose mean makes one point of the training curves; step 1 is always one."""
 
-    keep_checkpoints: int = Field(default=2, ge=1)
+    keep_checkpoints: Annotated[int, NOT_IN_KEY] = Field(default=2, ge=1)
     """Newest checkpoints kept while training. They are not part of the artifact."""
 
     snapshots: int = Field(default=1, ge=1)

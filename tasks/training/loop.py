@@ -16,6 +16,7 @@ from torch import nn
 from tasks.data.batches import BatchPlan
 from tasks.models.groups.flops import best_matmul_rate
 from tasks.models.memory import kept_memory
+from tasks.settings.base import key_settings
 from tasks.settings.errors import StageError
 from tasks.settings.log import Log, NullLog
 from tasks.storage.digests import sha256_json
@@ -269,7 +270,7 @@ def _identity(model: nn.Module, plan: BatchPlan, config: TrainingConfig, seed: i
     ]
     return sha256_json(
         {
-            "config": config.model_dump(mode="json"),
+            "config": key_settings(config),
             "seed": seed,
             "plan": {"counts": plan.counts, "steps": plan.steps, "seed": plan.seed},
             "parameters": parameters,

@@ -178,18 +178,27 @@ def test_one_unreadable_record_is_named_with_its_line_and_the_rest_is_kept(
     assert "has no gold response for" in done.stderr and "gold.max_unanswered_share" in done.stderr
 
 
-def test_a_store_of_a_newer_version_is_left_alone(fresh: Shell) -> None:
-    fresh.home.root.mkdir()
-    version = fresh.home.root / "version.json"
-    version.write_text('{"layout": 2}')
-    for words in (RUN, ("plan", *RUN[1:]), ("doctor",)):
-        said = fresh.refusal(*words, code=1)
-        assert "was written by a newer version of sparring (layout 2" in said
-        assert "upgrade sparring" in said
-    assert [path.name for path in fresh.home.root.iterdir()] in (
-        ["version.json"],
-        ["digests.json", "version.json"],
-    )
+@pytest.mark.parametrize(
+    ("layout", "words"),
+    [
+        (1, "an older version of sparring (layout 1, this one knows 2), whose results cannot be"),
+        (3, "a newer version of sparring (layout 3, this one knows 2): upgrade sparring"),
+    ],
+)
+def test_a_store_of_another_version_is_left_alone(fresh: Shell, layout: int, words: str) -> None:
+    home = fresh.home
+    for folder in (home.store, home.leases, home.manifests / "prepare_data", home.runs / "apo-1"):
+        folder.mkdir(parents=True)
+    (home.root / "version.json").write_text(f'{{\n  "layout": {layout}\n}}\n')
+    (home.manifests / "prepare_data" / f"{'0' * 64}.json").write_text('{"key": "0", "seal": "1"}')
+    (home.runs / "apo-1" / "run.json").write_text('{"id": "apo-1"}')
+    before = {path: path.stat().st_mtime_ns for path in home.root.rglob("*")}
+    for verb in (RUN, ("plan", *RUN[1:]), ("doctor",), ("ls", "runs"), ("up",)):
+        said = fresh.refusal(*verb, code=1)
+        assert f"{home.root} was written by {words}" in " ".join(said.split())
+    if layout == 1:
+        assert f"remove {home.root}, or keep the older release" in " ".join(said.split())
+    assert {path: path.stat().st_mtime_ns for path in home.root.rglob("*")} == before
 
 
 # On record, in the body, at the commit.

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from tasks.models.precision import Precision
-from tasks.settings.base import FrozenConfig
+from tasks.settings.base import NOT_IN_KEY, FrozenConfig
 from tasks.settings.errors import did_you_mean
 
 _BLANK = re.compile(r"\{(\w+)\}")
@@ -32,14 +32,14 @@ class ServerConfig(FrozenConfig):
     Not for secrets: they would be recorded with the run."""
     model_name: str | None = None
     """What requests call the model; default the policy's folder, as both servers above expect."""
-    ready_seconds: float = Field(default=600.0, gt=0)
+    ready_seconds: Annotated[float, NOT_IN_KEY] = Field(default=600.0, gt=0)
     """How long the server may take until it answers, loading the model included."""
     concurrency: int = Field(default=16, ge=1)
     """Requests in flight, one response each. A server that batches wants many; with 1, a server
     that seeds each request draws the same again."""
-    request_seconds: float = Field(default=600.0, gt=0)
+    request_seconds: Annotated[float, NOT_IN_KEY] = Field(default=600.0, gt=0)
     """How long one response may take, its time in the server's queue included."""
-    retries: int = Field(default=5, ge=0)
+    retries: Annotated[int, NOT_IN_KEY] = Field(default=5, ge=0)
     """Further attempts at a response after an error that may pass: 429, 5xx, a lost connection, a
     timeout, an answer that makes no sense. They wait 1, 2, 4 … seconds, at most 30, jittered."""
 
@@ -88,7 +88,7 @@ class SamplingConfig(FrozenConfig):
     precision: Precision = "auto"
     """What weights, keys and values are held in; draws are fp32. auto: bf16 where the processor has
     it (CUDA, or AVX-512-BF16 or AMX on a CPU), else fp32."""
-    stall_seconds: float = Field(600.0, gt=0)
+    stall_seconds: Annotated[float, NOT_IN_KEY] = Field(600.0, gt=0)
     """Without a new token for so long, sampling counts as stuck and the stage fails."""
     engine: Literal["own", "server"] = "own"
     """own: this process. server: a model server that the stage starts, see `server`; it draws with

@@ -89,7 +89,9 @@ def environment_changes(left: Node, right: Node) -> list[Change]:
         for name in sorted(ours.keys() | theirs.keys())
         if ours.get(name) != theirs.get(name)
     ]
-    changes += _changes(before.get("git_commit", ""), after.get("git_commit", ""), "git commit")
+    for name in ("git_commit", "code"):
+        what = name.replace("_", " ")
+        changes += _changes(before.get(name, ""), after.get(name, ""), what)
     return changes
 
 

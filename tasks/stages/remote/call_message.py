@@ -21,6 +21,7 @@ from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import EXTERNAL, Artifact
 from tasks.stages.call import StageCall, StageSpec
 from tasks.stages.remote.user_files import artifact_from_json
+from tasks.storage.code_digest import code_digest
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import read_json, write_atomic
 from tasks.storage.home import Home
@@ -64,6 +65,7 @@ def describe_call(call: StageCall, run: str) -> dict[str, Any]:
     description: dict[str, Any] = {
         "layout": _LAYOUT,
         "sparring": version("sparring"),
+        "code": code_digest(),
         "stage": call.spec.name,
         "version": call.spec.version,
         "resources": call.spec.resources,
@@ -89,7 +91,7 @@ def rebuild_call(description: Mapping[str, Any], spec: StageSpec, home: Home) ->
         home: where the inputs are, or will be fetched to.
 
     Raises:
-        ConfigError: when this process would not do the same: another version of Sparring.
+        ConfigError: when this process would not do the same: another Sparring.
         CorruptError: when the description is damaged.
     """
     _check_versions(description, spec)
@@ -207,13 +209,14 @@ def _restored(spec: StageSpec, name: str, plain: Any, hints: Mapping[str, Any]) 
 
 
 def _check_versions(description: Mapping[str, Any], spec: StageSpec) -> None:
-    """Refuse a call of another version, which this process would silently answer otherwise."""
-    theirs = (description.get("layout"), description.get("sparring"), description.get("version"))
-    ours = (_LAYOUT, version("sparring"), spec.version)
-    if theirs != ours:
+    """Refuse a call of other code, which this process would silently answer otherwise."""
+    theirs = (description.get("layout"), description.get("code"), description.get("version"))
+    if theirs != (_LAYOUT, code_digest(), spec.version):
+        flow = f"{description.get('sparring')} (code {str(theirs[1])[:12]})"
+        here = f"{version('sparring')} (code {code_digest()[:12]})"
         raise ConfigError(
-            f"the flow runs Sparring {theirs[1]} with {spec.name} version {theirs[2]}, this worker "
-            f"Sparring {ours[1]} with version {ours[2]}: install the same Sparring on both"
+            f"the flow runs Sparring {flow} with {spec.name} version {theirs[2]}, this worker "
+            f"Sparring {here} with version {spec.version}: install the same Sparring on both"
         )
 
 

@@ -9,8 +9,8 @@ from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.plain import json_text
 from tasks.tracking.remote.base import Remote
 
-LAYOUT = 1
-"""The arrangement of names that this version reads and writes."""
+LAYOUT = 2
+"""The arrangement of names and keys that this version reads and writes."""
 
 _VERSION = "version.json"
 _readable: set[str] = set()
@@ -53,12 +53,12 @@ def external_name(digest: str) -> str:
 
 
 def check_layout(remote: Remote, *, to_write: bool = False) -> None:
-    """Refuse a remote that a newer version wrote; a new one is marked as ours before a write.
+    """Refuse a remote that another version wrote; a new one is marked as ours before a write.
 
     The remote is asked once per process.
 
     Raises:
-        StorageError: when a newer version wrote it; nothing is touched then.
+        StorageError: when another version wrote it; nothing is touched then.
     """
     if remote.url in _writable or (not to_write and remote.url in _readable):
         return
@@ -70,6 +70,12 @@ def check_layout(remote: Remote, *, to_write: bool = False) -> None:
         raise StorageError(
             f"the remote {remote.url} was written by a newer version of sparring (layout {layout},"
             f" this one knows {LAYOUT}): upgrade sparring"
+        )
+    if layout < LAYOUT:
+        raise StorageError(
+            f"the remote {remote.url} was written by an older version of sparring (layout {layout},"
+            f" this one knows {LAYOUT}), whose results cannot be used here: let SPARRING_REMOTE "
+            "name an empty place, or keep the older release"
         )
     if to_write:
         if found is None:

@@ -57,7 +57,7 @@ def fetch_manifest(home: Home, remote: Remote, stage: str, key: str) -> Manifest
         The remote's manifest; None when there is none, or it is damaged.
 
     Raises:
-        StorageError: when a newer version wrote the remote.
+        StorageError: when another version wrote the remote.
     """
     check_layout(remote)
     manifest = read_manifest(remote, stage, key)

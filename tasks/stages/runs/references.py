@@ -7,6 +7,7 @@ import re
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import Artifact, committed_artifact
 from tasks.stages.manifest import Manifest, damaged_files, load_manifest
+from tasks.stages.remote.layout import check_layout
 from tasks.storage.home import Home
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.folder import FolderRemote
@@ -18,7 +19,10 @@ _REFERENCE = re.compile(r"([a-z][a-z0-9_]*)/([0-9a-f]{64})")
 def shared_records(home: Home, remote: Remote | None = None) -> Remote:
     """Return where small records lie that every machine must agree on: the remote, or the home."""
     remote = remote or open_remote()
-    return remote if remote is not None else FolderRemote(home.ensure().root)
+    if remote is None:
+        return FolderRemote(home.ensure().root)
+    check_layout(remote)
+    return remote
 
 
 def reference_of(artifact: Artifact) -> str:

@@ -95,6 +95,7 @@ def environment_tags() -> dict[str, str]:
     libraries = {f"sparring.library.{name}": number for name, number in here["libraries"].items()}
     return {
         "mlflow.source.git.commit": here["git_commit"],
+        "sparring.code": here["code"],
         "sparring.python": platform.python_version(),
         "sparring.platform": platform.platform(),
         **libraries,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,7 @@ from tasks.models.precision import Precision
 from tasks.models.sampling.config import SamplingConfig
 from tasks.models.scoring.config import ScoringConfig
 from tasks.models.tokens.encoding import Limits
-from tasks.settings.base import FrozenConfig
+from tasks.settings.base import NOT_IN_KEY, FrozenConfig
 from tasks.training.config import TrainingConfig
 
 _OF_SEVERAL_PROCESSES = ("processes", "nodes", "deepspeed")
@@ -116,13 +116,13 @@ class PpoConfig(FrozenConfig):
     micro_batch_tokens: int = Field(default=8192, ge=2)
     """Tokens of one forward pass, each prompt once. Memory and speed only."""
 
-    save_every: int = Field(default=50, ge=1)
+    save_every: Annotated[int, NOT_IN_KEY] = Field(default=50, ge=1)
     """PPO steps between checkpoints; step 1 is always saved, as a rehearsal."""
 
-    keep_checkpoints: int = Field(default=2, ge=1)
+    keep_checkpoints: Annotated[int, NOT_IN_KEY] = Field(default=2, ge=1)
     """Newest checkpoints kept while training. They are not part of the artifact."""
 
-    logging_steps: int = Field(default=1, ge=1)
+    logging_steps: Annotated[int, NOT_IN_KEY] = Field(default=1, ge=1)
     """PPO steps whose mean makes one point of the curves; step 1 is always one."""
 
     snapshots: int = Field(default=1, ge=1)

@@ -20,6 +20,7 @@ from tasks.models.memory import kept_memory
 from tasks.models.sample_shards import unique_prompts
 from tasks.models.tokens.encoding import vocabulary_of
 from tasks.models.tokens.tokenizer import load_tokenizer
+from tasks.settings.base import key_settings
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 from tasks.storage.digests import sha256_json
@@ -186,7 +187,7 @@ def _identity(models: ActorCritic, config: PpoConfig, prompts: int, seed: int) -
     parameters = [[name, list(p.shape)] for name, p in models.module.named_parameters()]
     return sha256_json(
         {
-            "config": config.model_dump(mode="json"),
+            "config": key_settings(config),
             "prompts": prompts,
             "seed": seed,
             "parameters": parameters,

@@ -26,16 +26,16 @@ def test_ensure_twice(tmp_path: Path) -> None:
     before = (home.root / "version.json").stat().st_mtime_ns
     assert home.ensure() == home
     assert (home.root / "version.json").stat().st_mtime_ns == before
-    assert json.loads((home.root / "version.json").read_text()) == {"layout": 1}
+    assert json.loads((home.root / "version.json").read_text()) == {"layout": 2}
     assert home.servers == home.root / "servers.json"
 
 
 def test_a_newer_layout_is_refused_untouched(tmp_path: Path) -> None:
-    (tmp_path / "version.json").write_text('{"layout": 2}')
+    (tmp_path / "version.json").write_text('{"layout": 3}')
     with pytest.raises(StorageError) as caught:
         Home(tmp_path).ensure()
     assert str(caught.value) == (
-        f"{tmp_path} was written by a newer version of sparring (layout 2, this one knows 1): "
+        f"{tmp_path} was written by a newer version of sparring (layout 3, this one knows 2): "
         "upgrade sparring"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["version.json"]

@@ -105,10 +105,10 @@ def test_the_earliest_comes_first(toy: Any, home: Any) -> None:
 
 def test_environments_that_no_key_knows_of() -> None:
     left, right = _manifest("shard", 1), _manifest("shard", 2)
-    right.provenance.update(git_commit="def", libraries={"torch": "2.13", "dvc": "3"})
+    right.provenance.update(git_commit="def", libraries={"torch": "2.13", "dvc": "3"}, code="2b")
     graph = _graph(left, right)
     said = [str(change) for change in environment_changes(*graph.nodes.values())]
-    assert said == ["library dvc: (none) → 3", "git commit: abc → def"]
+    assert said == ["library dvc: (none) → 3", "git commit: abc → def", "code:  → 2b"]
 
 
 def test_a_very_long_chain_is_walked(home: Any) -> None:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import pkgutil
-import typing
-from collections.abc import Iterator
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tasks
 from tasks.models.sample_shards import RolloutConfig
 from tasks.models.sampling.config import SamplingConfig
-from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
-from tasks.stages.artifact import Artifact, external_artifact
-from tasks.stages.call import StageSpec
-from tasks.stages.prefect_task import StageTask
+from tasks.stages.artifact import external_artifact
 from tasks.stages.remote.call_message import (
     CallOutcome,
     describe_call,
@@ -37,82 +28,7 @@ from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
 from tasks.tracking.remote.folder import FolderRemote
 from tasks.training.config import PolicyConfig, RewardConfig
-
-
-def stages() -> Iterator[StageSpec]:
-    """Yield every stage of the house."""
-    for module in pkgutil.iter_modules(tasks.__path__):
-        if not module.ispkg:
-            stage = getattr(import_module(f"tasks.{module.name}"), module.name)
-            if isinstance(stage, StageTask):
-                yield stage.spec
-
-
-STAGES = {spec.name: spec for spec in stages()}
-CONFIGS: dict[str, dict[str, Any]] = {
-    "DataConfig": {"playground": {"folder": "data/playground"}},
-    "GoldConfig": {"path": "gold.jsonl"},
-    "PolicyModelConfig": {"path": "models/start"},
-    "ReferenceConfig": {"method": "dpo"},
-    "DensityConfig": {"beta": 0.1},
-    "ExoReportConfig": {"entries": [{"name": "start", "kind": "start"}]},
-    "TextsConfig": {"corpus": [{"path": "a.jsonl"}], "prompts": [{"path": "b.jsonl"}]},
-}
-"""What a class needs that its fields do not say one by one."""
-
-
-def artifact(number: int = 0, subpath: str = "") -> Artifact:
-    """A finished output of some stage."""
-    key = f"{number:064x}"
-    return Artifact(f"{number:032x}.dir", Path("/elsewhere"), "prepare_data", key, "data", subpath)
-
-
-def example(spec: StageSpec, **values: Any) -> dict[str, Any]:
-    """Arguments for a stage, made from its annotations."""
-    hints = typing.get_type_hints(spec.body)
-    arguments: dict[str, Any] = {}
-    for parameter in spec.signature.parameters.values():
-        name, hint = parameter.name, hints.get(parameter.name)
-        if name in ("workspace", "log"):
-            continue
-        if name in values:
-            arguments[name] = values[name]
-        elif name in spec.input_names:
-            shape = str(hint)
-            one = artifact(len(arguments) + 1, "train")
-            if "dict" in shape:
-                arguments[name] = {"z": one, "a": artifact(99)}
-            elif "list" in shape:
-                arguments[name] = [one, artifact(98)]
-            else:
-                arguments[name] = one
-        elif name == "config":
-            arguments[name] = config_of(hint)
-        elif hint is int:
-            arguments[name] = 7
-        elif parameter.default is inspect.Parameter.empty:
-            raise AssertionError(f"{spec.name}: say in this test how {name} looks")
-    return arguments
-
-
-def config_of(model: Any) -> Any:
-    """Return a config of a class: what it needs, and its defaults."""
-    needed = {
-        name: config_of(field.annotation) if _is_config(field.annotation) else _some(field)
-        for name, field in model.model_fields.items()
-        if field.is_required()
-    }
-    return model(**(needed | CONFIGS.get(model.__name__, {})))
-
-
-def _some(field: Any) -> Any:
-    """Return some value of a field that holds no config."""
-    kind = typing.get_origin(field.annotation) or field.annotation
-    return {int: 1, str: "start", tuple: ()}.get(kind)
-
-
-def _is_config(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, FrozenConfig)
+from tests.tasks.stages.every_stage import STAGES, artifact, example
 
 
 def through_json(description: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +120,11 @@ def test_what_would_not_come_back_is_refused_where_it_is_made(home: Home) -> Non
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"sparring": "9.9"}, ConfigError, r"Sparring 9\.9 .* install the same Sparring"),
+        (
+            {"code": "9" * 64, "sparring": "9.9"},
+            ConfigError,
+            r"9\.9 \(code 999999999999\).*same Spar",
+        ),
         ({"version": 99}, ConfigError, "version 99, this worker"),
         ({"layout": 2}, ConfigError, "install the same"),
         ({"key": "0" * 64}, CorruptError, "it is damaged"),

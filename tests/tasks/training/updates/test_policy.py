@@ -11,6 +11,7 @@ from tasks.data.files import GroupFolder
 from tasks.models.groups.group_model import GroupPolicy
 from tasks.models.policy import load_policy
 from tasks.settings.errors import ConfigError, StageError
+from tasks.storage.digests import digest_tree
 from tasks.storage.workspace import Workspace
 from tasks.training.config import LoraConfig, PolicyConfig, TrainingConfig
 from tasks.training.data.selection import Encoder
@@ -60,6 +61,25 @@ def test_every_method_trains_and_saves(method, tiny_policy, data_folders, tmp_pa
     tokenizer = AutoTokenizer.from_pretrained(path / "output")
     ids = tokenizer("tea", return_tensors="pt")["input_ids"]
     assert model.generate(ids, max_new_tokens=2).shape[1] > ids.shape[1]
+
+
+def test_settings_outside_the_key_change_no_byte(
+    tiny_policy, data_folders, tmp_path, recording_log
+):
+    """Nor does a training that one of them interrupted go on otherwise under another."""
+    made = []
+    often = {"save_every": 2, "logging_steps": 2, "keep_checkpoints": 1}
+    for name, changed, earlier in (
+        ("plain", {}, ()),
+        ("often", often, ()),
+        ("resumed", {"save_every": 3}, (tmp_path / "often",)),
+    ):
+        config = config_of("rjs", training=TRAINING.model_copy(update=changed))
+        data, path = data_folders["scored"], tmp_path / name
+        metrics = update(path, tiny_policy, data, config, recording_log, earlier=earlier)
+        made.append((digest_tree(path / "output"), metrics))
+    assert made[0] == made[1] == made[2]
+    assert any("resuming after step" in note for note in recording_log.notes)
 
 
 def test_dpo_starts_without_margin_and_gains_one(
