@@ -116,11 +116,20 @@ def test_a_lost_machine_loses_no_part(
     assert toy.shard(source, config=config, seed=1).digest == made.digest
 
 
-def test_a_newer_remote_is_refused(toy: Any, shared: Path, at: Any) -> None:
+@pytest.mark.parametrize(
+    ("layout", "words"),
+    [
+        (99, r"newer version of sparring \(layout 99.*: upgrade sparring$"),
+        (1, r"older version of sparring \(layout 1.*empty place, or keep the older release$"),
+    ],
+)
+def test_a_remote_of_another_version_is_refused(
+    toy: Any, shared: Path, at: Any, layout: int, words: str
+) -> None:
     shared.mkdir()
-    (shared / "version.json").write_text('{"layout": 99}')
+    (shared / "version.json").write_text(f'{{"layout": {layout}}}')
     at("a")
-    with pytest.raises(StorageError, match="newer version of sparring .layout 99"):
+    with pytest.raises(StorageError, match=words):
         toy.flow()
     assert [path.name for path in shared.rglob("*")] == ["version.json"]
 
