@@ -48,10 +48,10 @@ class Artifact:
         """Return a file or folder inside, with a digest of its own.
 
         Args:
-            name: relative posix path.
+            name: Relative POSIX path of the file or folder.
 
         Raises:
-            ConfigError: when there is no such file or folder, naming those there are.
+            ConfigError: When there is no such file or folder, naming those there are.
         """
         inside = f"{self.subpath}/{name}" if self.subpath else name
         part = replace(self, path=self.path / name, subpath=inside)
@@ -121,8 +121,8 @@ def external_artifact(path: Path | str) -> Artifact:
     Its digests are remembered by size, times and inode, so that a big one is read once.
 
     Raises:
-        ConfigError: when there is nothing at `path`, or a folder holds links or devices.
-        DiskError: the digests cannot be kept: the disk is full.
+        ConfigError: When there is nothing at `path`, or a folder holds links or devices.
+        DiskError: The digests cannot be kept: the disk is full.
     """
     root = Path(os.path.realpath(path))
     if not root.exists():
@@ -141,8 +141,8 @@ def part_of(manifest: Manifest, subpath: str) -> tuple[str, list[FileDigest]]:
     """Return the digest of a part of a stage's output and its files, with their whole paths.
 
     Args:
-        manifest: of the stage.
-        subpath: where the part is in its output; empty for all of it.
+        manifest: The manifest of the stage.
+        subpath: Where the part is in its output; empty for all of it.
 
     Returns:
         An empty digest and no file when there is no such part.

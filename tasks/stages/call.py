@@ -58,7 +58,7 @@ class StageSpec:
         """Sort the arguments of a call.
 
         Raises:
-            TypeError: for a missing, unknown or unsuitable argument, naming it.
+            TypeError: For a missing, unknown or unsuitable argument, naming it.
         """
         given = dict.fromkeys(self.injected)
         try:

@@ -39,22 +39,22 @@ def commit(
     """Make an attempt's output, with its metrics in a file, the artifact of its key.
 
     Args:
-        home: whose store it goes to.
-        draft: the manifest without digest and files.
-        output: the folder whose content becomes the artifact; it is moved.
-        lease: of the attempt.
-        remote: gets the output too; None where there is none.
-        clear_parts: removes the finished parts on the remote, once they are not needed any more.
+        home: The home whose store gets the output.
+        draft: The manifest without digest and files.
+        output: The folder whose content becomes the artifact; it is moved.
+        lease: The attempt's lease.
+        remote: The remote that gets the output too; None where there is none.
+        clear_parts: Called to remove the finished parts from the remote, once nobody needs them.
 
     Returns:
         The committed manifest; that of another machine if it was first.
 
     Raises:
-        LeaseLostError: when another attempt took over; it is not done by this one then.
-        StageError: when the output is empty, or DVC names it otherwise than we do.
-        RemoteError: when the remote refuses.
-        StorageError: when the output holds links or devices.
-        DiskError: when the disk refuses.
+        LeaseLostError: When another attempt took over; this one commits nothing then.
+        StageError: When the output is empty, or DVC names it otherwise than we do.
+        RemoteError: When the remote refuses.
+        StorageError: When the output holds links or devices.
+        DiskError: When the disk refuses.
     """
     made = digest_tree(output)
     if not made:

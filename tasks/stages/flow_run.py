@@ -46,23 +46,23 @@ def open_run(
     """Begin a flow run, or go on with one, and write down how it ends.
 
     Args:
-        flow: the flow's name.
-        config: the whole resolved config as plain values.
-        config_text: the same as YAML, kept with the run.
-        config_path: the file it came from.
-        home: where state is; the current home by default.
-        resume: id of the run to go on with.
-        experiment: of MLflow; the flow's name by default.
-        mlruns: folder of MLflow's database, unless `MLFLOW_TRACKING_URI` names a server.
-        progress: watches the stages.
-        verify: check finished stages by reading every byte.
+        flow: The flow's name.
+        config: The whole resolved config as plain values.
+        config_text: The same as YAML, kept with the run.
+        config_path: The file it came from.
+        home: The home that holds the state; the current one by default.
+        resume: Id of the run to go on with.
+        experiment: MLflow's experiment; the flow's name by default.
+        mlruns: Folder of MLflow's database, unless `MLFLOW_TRACKING_URI` names a server.
+        progress: Is told what the stages do.
+        verify: Check finished stages by reading every byte.
 
     Yields:
         The context that stage calls inside the block belong to.
 
     Raises:
-        ConfigError: when there is no run to resume.
-        StageError: when that run is still running.
+        ConfigError: When there is no run to resume.
+        StageError: When that run is still running.
     """
     home = (home or current_home()).ensure()
     reconcile_runs(home)

@@ -22,9 +22,9 @@ def fetch_inputs(run: RunContext, call: StageCall, make_again: MakeAgain) -> Non
     """Bring the parts of other outputs that a call reads to this machine.
 
     Args:
-        run: the run it belongs to.
-        call: of the stage that is about to run.
-        make_again: called when one is damaged or gone everywhere.
+        run: The run that the call belongs to.
+        call: The call of the stage that is about to run.
+        make_again: Called with the error when an input is damaged or gone everywhere.
     """
     if run.remote is None:
         return
@@ -40,8 +40,8 @@ def push_inputs(run: RunContext, call: StageCall) -> None:
     """See to it that a call's inputs are on the remote, for it is about to run elsewhere.
 
     Raises:
-        ConfigError: when no remote is named, or it cannot be written.
-        ArtifactLostError: when one is neither here nor there; its stage has to run again.
+        ConfigError: When no remote is named, or it cannot be written.
+        ArtifactLostError: When one is neither here nor there; its stage has to run again.
     """
     if run.remote is None:
         return

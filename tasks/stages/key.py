@@ -22,18 +22,18 @@ def stage_key(
     Library versions are not in it; they stand in the manifest.
 
     Args:
-        stage: the stage's name.
-        version: raised by hand whenever its body changes meaning.
-        config: what of the config can change the result, as plain values, or None.
-        inputs: digest by role.
-        seed: of its random choices, or None.
-        arguments: further plain arguments by name.
+        stage: The stage's name.
+        version: The stage's version, raised by hand whenever its body changes meaning.
+        config: The part of the config that can change the result, as plain values, or None.
+        inputs: The digest of each input by its role.
+        seed: Seed of the stage's random choices, or None.
+        arguments: Further plain arguments by name.
 
     Returns:
         64 hex digits.
 
     Raises:
-        TypeError: when a value is not plain, naming it, as in `config.rates[2]`.
+        TypeError: When a value is not plain, naming it, as in `config.rates[2]`.
 
     Example:
         >>> stage_key("sample", 1, config={"n": 4}, inputs={"policy": "ab"}, seed=0)[:16]

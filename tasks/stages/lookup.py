@@ -42,11 +42,11 @@ def look_up(
     """Find out whether a stage is done; the remote is asked only if it is not whole here.
 
     Args:
-        home: of this machine.
-        remote: asked for what is missing here; None where there is none.
-        stage: the stage's name.
-        key: the stage's key.
-        verify: read every file that is here, not only its size.
+        home: The home of this machine.
+        remote: The remote, asked for what is missing here; None where there is none.
+        stage: The stage's name.
+        key: The stage's key.
+        verify: Read every file that is here, not only its size.
     """
     problem = ""
     try:

@@ -87,7 +87,7 @@ class Manifest:
         """Read what `to_json` returned.
 
         Raises:
-            CorruptError: when the seal is broken or a field is missing.
+            CorruptError: When the seal is broken or a field is missing.
         """
         plain = dict(values)
         seal = plain.pop("seal", "")
@@ -113,7 +113,7 @@ def load_manifest(home: Home, stage: str, key: str) -> Manifest | None:
     """Read the manifest of a finished stage, or None if there is none.
 
     Raises:
-        CorruptError: when the file is damaged, naming it.
+        CorruptError: When the file is damaged, naming it.
     """
     path = manifest_path(home, stage, key)
     try:
@@ -152,9 +152,9 @@ def damaged_files(home: Home, manifest: Manifest, *, verify: bool = False) -> li
     """Name the files of a finished stage that are not as the manifest says.
 
     Args:
-        home: where to look.
-        manifest: of the stage.
-        verify: read every file and compare its SHA-256, not only its size.
+        home: The home that should hold the files.
+        manifest: The manifest of the stage.
+        verify: Read every file and compare its SHA-256, not only its size.
 
     Returns:
         Sentences such as `model.safetensors is missing`; empty when all is well.

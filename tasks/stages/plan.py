@@ -27,14 +27,14 @@ def planning(home: Home | None = None, *, verify: bool = False) -> Iterator[RunC
     """Make stage calls inside the block say what they would do.
 
     Args:
-        home: whose state is asked; the current one by default.
-        verify: read every byte of what is done.
+        home: The home whose state is asked; the current one by default.
+        verify: Read every byte of what is done.
 
     Yields:
         A context whose `planned` fills up, one entry per call, in order.
 
     Raises:
-        StorageError: when another version wrote the home.
+        StorageError: When another version wrote the home.
     """
     home = home or current_home()
     home.check_layout()

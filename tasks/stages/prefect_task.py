@@ -39,9 +39,9 @@ def stage_task(
     """Make a function a stage.
 
     Args:
-        version: raise it by one whenever the body changes meaning.
-        resources: what it wants to run on.
-        produces: which kind of model comes out, if one does; MLflow registers it.
+        version: The stage's version; raise it by one whenever the body changes meaning.
+        resources: Hardware that the stage wants to run on.
+        produces: Kind of model that comes out, if one does; MLflow registers it.
 
     Returns:
         A decorator. The stage is called with the function's own arguments, without `workspace`
@@ -60,7 +60,7 @@ class StageTask:
     """A stage that can be called.
 
     Attributes:
-        spec: name, version, resources and body of the stage.
+        spec: Name, version, resources and body of the stage.
     """
 
     def __init__(self, spec: StageSpec) -> None:
@@ -72,7 +72,7 @@ class StageTask:
         """Return the stage's artifact, doing the work only if it is not done.
 
         Raises:
-            TypeError: for a missing, unknown or unsuitable argument, naming it.
+            TypeError: For a missing, unknown or unsuitable argument, naming it.
         """
         return run_call(self.spec.bind(args, kwargs, label))
 

@@ -48,15 +48,15 @@ def call_stage(call: StageCall, listener: Listener | None = None) -> tuple[Artif
     """Return a stage's artifact, running its body if it is not done.
 
     Args:
-        call: the stage and its arguments.
-        listener: told of the body's progress, besides the run's own sink.
+        call: The stage and its arguments.
+        listener: Called with the body's progress, besides the run's own sink.
 
     Returns:
         The artifact (a pending one in planning mode) and the record of this call.
 
     Raises:
-        LeaseLostError: when another attempt took over.
-        BaseException: whatever the body raises; finished parts of its work are kept.
+        LeaseLostError: When another attempt took over.
+        BaseException: Whatever the body raises; finished parts of its work are kept.
     """
     run = current_run()
     if run.mode == "plan":

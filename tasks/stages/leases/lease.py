@@ -51,7 +51,7 @@ class Lease:
     """The right to work on one key, as long as its token is the newest.
 
     Attributes:
-        token: number of this attempt at the key, from 1.
+        token: Number of this attempt at the key, from 1.
     """
 
     def __init__(self, path: Path, token: int) -> None:
@@ -98,7 +98,7 @@ class Lease:
         """Hold the key so that nobody can take over inside the block.
 
         Raises:
-            LeaseLostError: when somebody has already.
+            LeaseLostError: When somebody has taken over already.
         """
         with FileLock(_lock_path(self.path)):
             self.check()
@@ -138,8 +138,8 @@ def unclaimed(folder: Path, key: str) -> Iterator[bool]:
     """Keep everybody from taking a key inside the block; yields whether nobody works on it.
 
     Args:
-        folder: the home's leases.
-        key: the stage's key.
+        folder: The home's folder of leases.
+        key: The stage's key.
     """
     path = Path(folder) / f"{key}.json"
     with FileLock(_lock_path(path)):
@@ -157,10 +157,10 @@ def acquire_lease(
     """Wait for the right to work on a key.
 
     Args:
-        folder: the home's leases.
-        key: the stage's key.
-        is_done: asked while waiting for the result that the owner may have left.
-        say: told, from time to time, whom we wait for.
+        folder: The home's folder of leases.
+        key: The stage's key.
+        is_done: Called while waiting; returns the result that the owner may have left, or None.
+        say: Called from time to time with a sentence that says whom we wait for.
 
     Returns:
         The lease; or what `is_done` answered, when there is nothing left to do.

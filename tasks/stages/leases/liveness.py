@@ -18,9 +18,9 @@ def owner_silence(home: Home, remote: Remote | None, key: str) -> float | None:
     """Return how long the owner of a key has said nothing.
 
     Args:
-        home: that holds the leases where there is no remote.
-        remote: that holds them otherwise.
-        key: the stage's key.
+        home: The home that holds the leases where there is no remote.
+        remote: The remote that holds the leases otherwise.
+        key: The stage's key.
 
     Returns:
         Seconds; infinity when the owner is surely dead; None when nobody holds the key.

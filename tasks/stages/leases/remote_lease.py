@@ -47,7 +47,7 @@ class RemoteLease:
     """The right to work on one key among all machines, as long as its number is the newest.
 
     Attributes:
-        token: number of this attempt among those of all machines, from 1.
+        token: Number of this attempt among those of all machines, from 1.
     """
 
     def __init__(self, remote: Remote, key: str, token: int) -> None:
@@ -109,11 +109,11 @@ def acquire_everywhere(
     """Wait for the right to work on a key, on this machine and among all that share the remote.
 
     Args:
-        home: of this machine.
-        remote: what the machines share; None for this machine alone.
-        key: the stage's key.
-        is_done: asked while waiting for the result that the owner may have left.
-        say: told, from time to time, whom we wait for.
+        home: The home of this machine.
+        remote: The remote that the machines share; None for this machine alone.
+        key: The stage's key.
+        is_done: Called while waiting; returns the result that the owner may have left, or None.
+        say: Called from time to time with a sentence that says whom we wait for.
 
     Returns:
         The lease; or what `is_done` answered, when there is nothing left to do.

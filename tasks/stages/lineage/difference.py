@@ -54,9 +54,9 @@ def find_causes(graph: Graph, left: str, right: str) -> list[Cause]:
     Inputs with equal content count as equal, however they were made.
 
     Args:
-        graph: holds both with their ancestors.
-        left: id of one.
-        right: id of the other.
+        graph: A graph that holds both artifacts with their ancestors.
+        left: Node id of one artifact.
+        right: Node id of the other artifact.
 
     Returns:
         The pairs of ancestors with a difference of their own; empty when there is none.
@@ -71,9 +71,9 @@ def matching_outputs(graph: Graph, left: str, right: str) -> list[tuple[str, str
     """Pair the outputs of two runs by what people call them, those made last first.
 
     Args:
-        graph: holds both runs.
-        left: node id of one run.
-        right: node id of the other.
+        graph: A graph that holds both runs.
+        left: Node id of one run.
+        right: Node id of the other.
     """
     ours, theirs = _by_title(graph, left), _by_title(graph, right)
     return [(ours[title], theirs[title]) for title in reversed(ours) if title in theirs]

@@ -136,8 +136,8 @@ class Graph:
         """Put a stage's output in with its inputs, which may be known by nothing else.
 
         Args:
-            node: with its manifest.
-            files: names of users' files by digest.
+            node: The output, with its manifest.
+            files: Names of users' files by their digest.
         """
         manifest = node.manifest
         if manifest is None or node.id in self.into:
@@ -215,7 +215,7 @@ class Graph:
             name: `latest` means the newest run.
 
         Raises:
-            ConfigError: when it means nothing, or several things.
+            ConfigError: When it means nothing, or several things.
         """
         runs = sorted(
             (node for node in self.nodes.values() if node.run is not None),

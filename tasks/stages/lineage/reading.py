@@ -29,8 +29,8 @@ def lineage_graph(home: Home, remote: Remote | None = None) -> Graph:
     """Read everything that is known here, and on the remote.
 
     Args:
-        home: whose manifests and runs are read.
-        remote: read too, for what other machines made; it is asked for every name it has.
+        home: The home whose manifests and runs are read.
+        remote: Read too, for what other machines made; it is asked for every name it has.
 
     Returns:
         The graph of all artifacts, users' files and flow runs.
@@ -62,10 +62,10 @@ def ancestry(
     """Read only some outputs and what they come from, the nearest first.
 
     Args:
-        home: whose manifests are read.
-        outputs: stage and key of each.
-        elsewhere: asked for the manifests that are not here.
-        most: how many outputs are read at the most, besides those asked for; the graph says
+        home: The home whose manifests are read.
+        outputs: Stage and key of each output.
+        elsewhere: Asked for the manifests that are not here.
+        most: How many outputs are read at the most, besides those asked for; the graph says
             which of them are not shown with their inputs.
 
     Returns:
@@ -102,7 +102,7 @@ def run_graph(home: Home, run_id: str, *, elsewhere: ManifestReader | None = Non
     """Read a flow run, all it made or used, and what that comes from.
 
     Raises:
-        ConfigError: when there is no such run.
+        ConfigError: When there is no such run.
     """
     run = load_run(home, run_id)
     called = dict.fromkeys(
@@ -129,9 +129,9 @@ def remote_reader(home: Home, remote: Remote, seconds: float = math.inf) -> Mani
     """Return a reader of the manifests that lie on a remote, which keeps here what it finds.
 
     Args:
-        home: gets the manifests, not what they describe.
-        remote: is asked.
-        seconds: in all; after that, or after a failure, nothing more is asked.
+        home: The home that gets the manifests, not the files they describe.
+        remote: The remote that is asked.
+        seconds: Seconds for all questions; after that, or after a failure, no more are asked.
     """
     from tasks.stages.remote.transfer import fetch_manifest
 

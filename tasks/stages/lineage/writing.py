@@ -28,18 +28,18 @@ def write_lineage(
     """Write what a stage's output comes from, or all that a flow run made and used.
 
     Args:
-        home: whose manifests and runs are read.
-        key_or_run: a whole key, or a run's id.
-        folder: receives `lineage.html`, whose links are `sparring:stage/KEY` and
+        home: The home whose manifests and runs are read.
+        key_or_run: A whole key, or a run's id.
+        folder: Receives `lineage.html`, whose links are `sparring:stage/KEY` and
             `sparring:run/RUN`, and `lineage.json`.
-        remote: asked, for a short time, for the manifests that are not here.
+        remote: The remote, asked for a short time for the manifests that are not here.
 
     Returns:
         The page.
 
     Raises:
-        ConfigError: when there is no such stage or run.
-        DiskError: when the disk refuses.
+        ConfigError: When there is no such stage or run.
+        DiskError: When the disk refuses.
     """
     elsewhere = remote_reader(home, remote, _LONGEST_SECONDS) if remote else None
     stages = [path.parent.name for path in home.manifests.glob(f"*/{key_or_run}.json")]

@@ -55,11 +55,11 @@ def describe_call(call: StageCall, run: str) -> dict[str, Any]:
     """Return a call as plain values.
 
     Args:
-        call: with all inputs finished.
-        run: our id of the flow run that makes it.
+        call: The call, all inputs of which are finished.
+        run: Our id of the flow run that makes the call.
 
     Raises:
-        TypeError: for an argument that would not come back as it was.
+        TypeError: For an argument that would not come back as it was.
     """
     hints = typing.get_type_hints(call.spec.body)
     description: dict[str, Any] = {
@@ -86,13 +86,13 @@ def rebuild_call(description: Mapping[str, Any], spec: StageSpec, home: Home) ->
     """Return the call that was described, with the paths that its inputs have in this home.
 
     Args:
-        description: what `describe_call` returned.
-        spec: the stage of that name as this process has it.
-        home: where the inputs are, or will be fetched to.
+        description: What `describe_call` returned.
+        spec: The stage of that name as this process has it.
+        home: Where the inputs are, or will be fetched to.
 
     Raises:
-        ConfigError: when this process would not do the same: another Sparring.
-        CorruptError: when the description is damaged.
+        ConfigError: When this process would not do the same: another Sparring.
+        CorruptError: When the description is damaged.
     """
     _check_versions(description, spec)
     hints = typing.get_type_hints(spec.body)
@@ -126,8 +126,8 @@ def read_call(home: Home, remote: Remote | None, key: str) -> dict[str, Any]:
     """Return the description of a call.
 
     Raises:
-        ConfigError: when there is none: this process does not share the flow's remote or home.
-        CorruptError: when it is damaged.
+        ConfigError: When there is none: this process does not share the flow's remote or home.
+        CorruptError: When it is damaged.
     """
     description = _read(home, remote, _name(key))
     if description is None:

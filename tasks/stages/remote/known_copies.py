@@ -16,7 +16,7 @@ class RemoteCopies:
     """A listing of the remote as it was when this was made.
 
     Args:
-        remote: listed once.
+        remote: The remote, which is listed once.
     """
 
     def __init__(self, remote: Remote) -> None:

@@ -15,7 +15,7 @@ class ArtifactLostError(StageError):
     """The bytes of a finished stage are damaged or gone everywhere; it has to run again.
 
     Attributes:
-        key: of the stage.
+        key: The key of the stage.
     """
 
     def __init__(self, message: str, key: str) -> None:
@@ -28,9 +28,9 @@ def is_pushed(home: Home, remote: Remote, name: str) -> bool:
     """Tell, without asking the remote, whether an artifact was seen whole there.
 
     Args:
-        home: that remembers.
-        remote: that was pushed to or fetched from.
-        name: a stage's key, or the digest of a user's file.
+        home: The home that remembers it.
+        remote: The remote that was pushed to or fetched from.
+        name: A stage's key, or the digest of a user's file.
     """
     return _pushed_path(home, remote, name).exists()
 

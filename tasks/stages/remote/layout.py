@@ -58,7 +58,7 @@ def check_layout(remote: Remote, *, to_write: bool = False) -> None:
     The remote is asked once per process.
 
     Raises:
-        StorageError: when another version wrote it; nothing is touched then.
+        StorageError: When another version wrote it; nothing is touched then.
     """
     if remote.url in _writable or (not to_write and remote.url in _readable):
         return
@@ -88,7 +88,7 @@ def read_object(remote: Remote, name: str) -> dict[str, Any] | None:
     """Return a small JSON object, or None when there is none.
 
     Raises:
-        CorruptError: when it is not a JSON object, naming it.
+        CorruptError: When it is not a JSON object, naming it.
     """
     data = remote.get(name)
     if data is None:

@@ -21,10 +21,10 @@ class RemoteParts:
     """The parts of one key as the workspace of one attempt mirrors them.
 
     Args:
-        remote: where they are.
-        key: the stage's key.
-        attempt: number of the attempt that writes.
-        is_empty: whether nothing can be there yet, which saves asking.
+        remote: The remote that holds the parts.
+        key: The stage's key.
+        attempt: Number of the attempt that writes.
+        is_empty: Whether nothing can be there yet, which saves asking.
     """
 
     def __init__(self, remote: Remote, key: str, attempt: int, *, is_empty: bool = False) -> None:
@@ -45,7 +45,7 @@ class RemoteParts:
         """Fill an empty folder with a part and return what was recorded of its files.
 
         Raises:
-            CorruptError: when a file or its record is damaged or gone.
+            CorruptError: When a file or its record is damaged or gone.
         """
         record = self._record(name)
         if record is None:

@@ -57,7 +57,7 @@ def fetch_manifest(home: Home, remote: Remote, stage: str, key: str) -> Manifest
         The remote's manifest; None when there is none, or it is damaged.
 
     Raises:
-        StorageError: when another version wrote the remote.
+        StorageError: When another version wrote the remote.
     """
     check_layout(remote)
     manifest = read_manifest(remote, stage, key)
@@ -79,20 +79,20 @@ def push_artifact(
     """Copy a finished stage's output to the remote, unless it is there.
 
     Args:
-        home: holds the output.
-        remote: gets it.
-        manifest: of the stage.
-        again: look at every object's size, although it was seen there before.
-        verify: read every object there, and replace those that are damaged.
+        home: The home that holds the output.
+        remote: The remote that gets the output.
+        manifest: The manifest of the stage.
+        again: Look at every object's size, although it was seen there before.
+        verify: Read every object there, and replace those that are damaged.
 
     Returns:
         The manifest that counts from now on, and whether anything was missing there. It is another
         one only if another machine finished the same work first; that one is adopted here.
 
     Raises:
-        ArtifactLostError: when files of it are neither here nor there.
-        DamagedError: when a file here is not what its digest says; it was not pushed.
-        CorruptError: when one that is damaged there has no good copy here.
+        ArtifactLostError: When files of it are neither here nor there.
+        DamagedError: When a file here is not what its digest says; it was not pushed.
+        CorruptError: When one that is damaged there has no good copy here.
     """
     if not (again or verify) and is_pushed(home, remote, manifest.key):
         return manifest, False
@@ -120,10 +120,10 @@ def publish(
     """Push the objects of an output that lies in the store, then its manifest.
 
     Args:
-        home: holds the output.
-        remote: gets it.
-        manifest: describes it.
-        check: called between the two; raises when another attempt took over.
+        home: The home that holds the output.
+        remote: The remote that gets the output.
+        manifest: The output's manifest.
+        check: Called between objects and manifest; raises when another attempt took over.
 
     Returns:
         The remote's manifest of this key: the given one, or that of whoever was first.
@@ -146,16 +146,16 @@ def fetch_artifact(
     """Bring an artifact, or the part of one that is meant, to this machine unless it is here.
 
     Args:
-        artifact: a finished output, a part of one, or a user's file.
-        home: gets it; the current home by default.
-        remote: holds it; what `SPARRING_REMOTE` names by default.
+        artifact: A finished output, a part of one, or a user's file.
+        home: The home that gets the files; the current one by default.
+        remote: The remote that holds them; what `SPARRING_REMOTE` names by default.
 
     Returns:
         `artifact.path`, where it now lies.
 
     Raises:
-        ArtifactLostError: when it is damaged or gone everywhere, naming the file.
-        StageError: when its key has another result by now.
+        ArtifactLostError: When it is damaged or gone everywhere, naming the file.
+        StageError: When its key has another result by now.
     """
     home, remote = home or current_home(), remote or open_remote()
     if artifact.stage == EXTERNAL:
@@ -181,13 +181,13 @@ def fetch_files(
     """Bring those of a finished stage's files here that are not.
 
     Args:
-        home: gets them.
-        remote: holds them; None where there is none.
-        manifest: of the stage.
-        files: which of its files.
+        home: The home that gets the files.
+        remote: The remote that holds them; None where there is none.
+        manifest: The manifest of the stage.
+        files: Those of the stage's files that are wanted.
 
     Raises:
-        ArtifactLostError: when one is damaged or gone on the remote too, naming it; the remote's
+        ArtifactLostError: When one is damaged or gone on the remote too, naming it; the remote's
             manifest is taken back then.
     """
     folder = manifest.folder(home)

@@ -32,9 +32,9 @@ def artifact_from_json(values: Mapping[str, Any], home: Home) -> Artifact:
     """Return the artifact that another machine wrote with `Artifact.to_json`.
 
     Args:
-        values: the reference; a user's file may have its `path` in it, which is used where a file
+        values: The reference; a user's file may have its `path` in it, which is used where a file
             of the same digest lies there.
-        home: of this machine; nothing has to be there yet, `fetch_artifact` brings it.
+        home: The home of this machine; nothing has to be there yet, `fetch_artifact` brings it.
     """
     named = {name: str(values[name]) for name in ("digest", "stage", "key", "label", "subpath")}
     if named["stage"] != EXTERNAL:
@@ -55,7 +55,7 @@ def push_external(artifact: Artifact, home: Home, remote: Remote) -> bool:
         Whether anything was missing there.
 
     Raises:
-        StageError: when it changed since it was digested.
+        StageError: When it changed since it was digested.
     """
     if is_pushed(home, remote, artifact.digest):
         return False
@@ -78,8 +78,8 @@ def fetch_external(artifact: Artifact, home: Home, remote: Remote | None) -> Pat
     """Return where a user's file lies, bringing it here unless it is.
 
     Raises:
-        ConfigError: when it is neither here nor on the remote.
-        ArtifactLostError: when it is damaged on the remote, naming the file.
+        ConfigError: When it is neither here nor on the remote.
+        ArtifactLostError: When it is damaged on the remote, naming the file.
     """
     ours = home.root / "external"
     if artifact.path.exists() and not artifact.path.is_relative_to(ours):

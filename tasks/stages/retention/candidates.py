@@ -28,12 +28,12 @@ def find_candidates(
     """Return what may go, in the order of going, and what must stay for now.
 
     Args:
-        home: of this machine.
-        remote: what is not there yet stays; None where there is none.
-        policy: how long things are kept.
+        home: The home of this machine.
+        remote: The remote; what it does not hold yet stays. None where there is none.
+        policy: Rules of how long things are kept.
 
     Raises:
-        StorageError: when it cannot be known what is needed, or the remote cannot be asked.
+        StorageError: When it cannot be known what is needed, or the remote cannot be asked.
     """
     manifests = {manifest.key: manifest for manifest in list_manifests(home)}
     outputs, held = _outputs(home, remote, policy, manifests)
@@ -142,10 +142,10 @@ def _unreferenced(
     """Return the objects of DVC's cache that nothing refers to.
 
     Args:
-        home: whose store it is.
-        manifests: all of them.
-        policy: younger objects stay, somebody may be fetching them.
-        gone: outputs and `.dvc` files to be thought away.
+        home: The home that holds the store.
+        manifests: All manifests of the home.
+        policy: Objects younger than its grace stay: somebody may be fetching them.
+        gone: Outputs and `.dvc` files that count as removed already.
     """
     gone = set(gone)
     kept = [one for one in manifests if one.folder(home) not in gone and one.folder(home).exists()]

@@ -26,9 +26,9 @@ def find_remains(home: Home, policy: Policy, manifests: dict[str, Manifest]) -> 
     """Yield what may go besides outputs.
 
     Args:
-        home: of this machine.
-        policy: how long things are kept.
-        manifests: all of the home's, by key.
+        home: The home of this machine.
+        policy: Rules of how long things are kept.
+        manifests: All manifests of the home, by key.
     """
     yield from _work(home, policy, manifests)
     yield from _spool(home, policy)

@@ -55,7 +55,7 @@ def list_pins(home: Home) -> list[Pin]:
     """Return all pins, by name.
 
     Raises:
-        CorruptError: when one cannot be read: what it kept must not be dropped by mistake.
+        CorruptError: When one cannot be read: what it kept must not be dropped by mistake.
     """
     records = shared_records(home)
     return [_read(records, name) for name in records.names("pins/")]

@@ -39,14 +39,14 @@ def collect_remote(home: Home, remote: Remote, policy: Policy, *, dry_run: bool)
     """Drop from the remote what nobody needs, or say what would be dropped.
 
     Args:
-        home: only what its runs made is dropped.
-        remote: where.
-        policy: how long things are kept.
-        dry_run: touch nothing.
+        home: The home; only what its runs made is dropped.
+        remote: The remote that things are dropped from.
+        policy: Rules of how long things are kept.
+        dry_run: Whether nothing is touched.
 
     Raises:
-        StageError: when somebody works with the remote.
-        CorruptError: when a manifest there cannot be read: what it needs cannot be known.
+        StageError: When somebody works with the remote.
+        CorruptError: When a manifest there cannot be read: what it needs cannot be known.
     """
     check_layout(remote)
     _require_quiet(home, remote)

@@ -66,7 +66,7 @@ def find_roots(home: Home, policy: Policy) -> list[Root]:
     """Return every root of a home, those that keep their weights first.
 
     Raises:
-        CorruptError: when an alias or a pin cannot be read; nothing may be dropped then.
+        CorruptError: When an alias or a pin cannot be read; nothing may be dropped then.
     """
     roots = [*_alias_roots(home), *_pin_roots(home), *_run_roots(home, policy), *_live_roots(home)]
     return sorted(roots, key=lambda root: not root.has_weights)
@@ -76,8 +76,8 @@ def reachable(manifests: Mapping[str, Manifest], roots: Iterable[Root]) -> dict[
     """Return each key that the roots are, or were made from, with the first root that reaches it.
 
     Args:
-        manifests: by key.
-        roots: where to begin; a key without a manifest leads no further.
+        manifests: All known manifests by key.
+        roots: Keys to begin at; one without a manifest leads no further.
     """
     found: dict[str, Root] = {}
     for root in roots:
@@ -99,9 +99,9 @@ def why_dropped(
     """Return the artifacts that may go, by key, each with the reason.
 
     Args:
-        manifests: by key.
-        roots: of the home.
-        policy: how long things are kept.
+        manifests: All known manifests by key.
+        roots: The roots of the home.
+        policy: Rules of how long things are kept.
     """
     roots = list(roots)
     kept = reachable(manifests, roots)
@@ -188,7 +188,7 @@ def _keys_of(home: Home, run: str) -> set[str]:
     """Return the keys of the stages that a run called.
 
     Raises:
-        StageError: when its journal is damaged: what it needs cannot be known.
+        StageError: When its journal is damaged: what it needs cannot be known.
     """
     try:
         return {event["key"] for event in stage_events(home, run)}

@@ -69,9 +69,9 @@ def offer_candidate(run: RunContext, flow: str, figures: Mapping[str, float]) ->
     """Make what a flow offered its candidate, here and in MLflow.
 
     Args:
-        run: of the flow, which ended well.
-        flow: its name.
-        figures: the run's headline figures.
+        run: The run of the flow, which ended well.
+        flow: The flow's name.
+        figures: The run's headline figures.
 
     Returns:
         The record; None when the flow offered nothing.
@@ -111,7 +111,7 @@ def alias_history(home: Home, flow: str, alias: str) -> list[AliasRecord]:
     """Return every move of an alias, the oldest first; nothing where it was never set.
 
     Raises:
-        CorruptError: a record is damaged, naming it.
+        CorruptError: A record is damaged, naming it.
     """
     if open_remote() is None and not home.root.is_dir():
         return []
@@ -132,7 +132,7 @@ def require_alias(home: Home, flow: str, alias: str) -> AliasRecord:
     """Return what an alias names now.
 
     Raises:
-        ConfigError: it was never set.
+        ConfigError: When the alias was never set.
     """
     record = current_alias(home, flow, alias)
     if record is None:
@@ -148,7 +148,7 @@ def alias_models(home: Home, record: AliasRecord) -> dict[str, Artifact]:
     """Return the models of an alias by role.
 
     Raises:
-        ConfigError: one is gone from here and from the remote.
+        ConfigError: One is gone from here and from the remote.
     """
     who = f"the {record.alias} of {record.flow} (run {record.run})"
     return {
@@ -161,15 +161,15 @@ def move_alias(home: Home, draft: AliasRecord, after: int | None = None) -> Alia
     """Let an alias name other models.
 
     Args:
-        home: whose records they are, unless there is a remote.
-        draft: what to write; its number and time are filled in.
-        after: the number of the newest record that the caller knows; None to go behind any.
+        home: The home that holds the records, unless there is a remote.
+        draft: The record to write; its number and time are filled in.
+        after: The number of the newest record that the caller knows; None to go behind any.
 
     Returns:
         The new record.
 
     Raises:
-        AliasMovedError: another record came after `after`.
+        AliasMovedError: Another record came after `after`.
     """
     records = shared_records(home)
     while True:

@@ -34,13 +34,13 @@ def referenced_artifact(home: Home, reference: str, label: str, *, said_by: str)
     """Return the artifact that `STAGE/KEY` means; its files may still lie on the remote.
 
     Args:
-        home: where it is looked for, before the remote.
+        home: The home that is looked in before the remote.
         reference: `STAGE/KEY` with the whole key.
-        label: what to call it.
-        said_by: what names it, for messages: `start.policy`, `champion of apo`.
+        label: What people will call the artifact.
+        said_by: What names the artifact, for messages: `start.policy`, `champion of apo`.
 
     Raises:
-        ConfigError: it is no reference, or there is no such artifact.
+        ConfigError: It is no reference, or there is no such artifact.
     """
     matched = _REFERENCE.fullmatch(reference)
     if matched is None:

@@ -102,7 +102,7 @@ def load_run(home: Home, name: str) -> Run:
     """Return a run by its id, by the beginning of one, or the newest as `latest`.
 
     Raises:
-        ConfigError: when no run, or more than one, is meant.
+        ConfigError: When no run, or more than one, is meant.
     """
     runs = list_runs(home)
     if name == "latest" and runs:

@@ -43,12 +43,12 @@ def fetch_run(home: Home, remote: Remote, name: str) -> str:
     """Copy a run's records here and return its id.
 
     Args:
-        home: gets them; those of a run that is here already are left alone.
-        remote: holds them.
-        name: id of the run, or the beginning of one.
+        home: The home that gets the records; those of a run that is here already are left alone.
+        remote: The remote that holds the records.
+        name: Id of the run, or the beginning of one.
 
     Raises:
-        ConfigError: when no run there, or more than one, is meant.
+        ConfigError: When no run there, or more than one, is meant.
     """
     check_layout(remote)
     names = remote.names(runs_folder(name).rstrip("/"))

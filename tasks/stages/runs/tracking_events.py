@@ -51,10 +51,10 @@ def tell_end(
     """Spool how a call ended.
 
     Args:
-        run: that the call belongs to.
-        call: the call.
-        record: how it ended.
-        manifest: of its output, if there is one.
+        run: The run that the call belongs to.
+        call: The call.
+        record: The record of how it ended.
+        manifest: The manifest of its output, if there is one.
     """
     if run.spool is None:
         return
