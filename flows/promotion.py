@@ -22,10 +22,10 @@ from tasks.stages.runs.aliases import (
     AliasRecord,
     alias_history,
     current_alias,
+    log_alias,
     move_alias,
     record_before,
     require_alias,
-    tell_alias,
 )
 from tasks.stages.runs.context import RunContext, current_run
 from tasks.stages.runs.references import referenced_artifact
@@ -111,7 +111,7 @@ def crown(run: RunContext, candidate: AliasRecord, decision: Artifact, after: in
     }
     figures["decision"] = f"{decision.stage}/{decision.key}"
     draft = replace(candidate, alias=CHAMPION, reason="the gate held", evidence=figures)
-    tell_alias(run.spool, move_alias(run.home, draft, after))
+    log_alias(run.spool, move_alias(run.home, draft, after))
 
 
 def find_candidate(home: Home, flow: str, name: str) -> AliasRecord:

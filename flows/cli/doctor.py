@@ -20,7 +20,7 @@ from tasks.data.groups import Prompt
 from tasks.processes.identity import ProcessIdentity
 from tasks.settings.errors import ConfigError
 from tasks.stages.manifest import damaged_files, list_manifests
-from tasks.stages.remote.known_pushed import is_pushed
+from tasks.stages.remote.known_copies import is_pushed
 from tasks.stages.remote.layout import check_layout
 from tasks.stages.runs.run_store import list_runs
 from tasks.storage.errors import CorruptError, StorageError

@@ -19,7 +19,7 @@ from tasks.settings.errors import ConfigError, GateRefused
 from tasks.settings.loading import apply_overrides, validate
 from tasks.stages.artifact import Artifact
 from tasks.stages.remote.transfer import fetch_artifact
-from tasks.stages.runs.aliases import CHAMPION, current_alias, tell_alias
+from tasks.stages.runs.aliases import CHAMPION, current_alias, log_alias
 from tasks.storage.files import read_json
 from tasks.storage.home import current_home
 from tasks.tracking.mlflow_record.background_sync import Recorder
@@ -90,7 +90,7 @@ def restore_champion(flow: str, console: Console, *, as_json: bool) -> None:
     spool = Spool(home.ensure().spool, now.run)
     recorder = Recorder(spool, Path("mlruns"))
     recorder.start()
-    tell_alias(spool, now)
+    log_alias(spool, now)
     recorder.close()
     told = {"flow": flow, "champion": asdict(now), "moved": True}
     _tell(

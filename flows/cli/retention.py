@@ -19,9 +19,9 @@ from tasks.settings.errors import ConfigError, StageError
 from tasks.stages.manifest import matching_manifests
 from tasks.stages.retention.candidates import find_candidates
 from tasks.stages.retention.pins import Pin, list_pins, pin, unpin
-from tasks.stages.retention.remote_sweep import collect_remote
+from tasks.stages.retention.remote_sweep import sweep_remote
 from tasks.stages.retention.roots import Policy
-from tasks.stages.retention.sweep import Sweep, carry_out, collecting_lock
+from tasks.stages.retention.sweep import Sweep, carry_out, sweep_lock
 from tasks.stages.runs.run_store import load_run
 from tasks.storage.errors import LockTimeoutError
 from tasks.storage.home import Home, current_home
@@ -98,7 +98,7 @@ def collect_garbage(
         return
     home.ensure()
     try:
-        with collecting_lock(home):
+        with sweep_lock(home):
             sweep = _sweep(home, place, policy, remote=remote, dry_run=True)
             if not dry_run and sweep.items:
                 _confirm(sweep, console, yes=yes)
@@ -116,7 +116,7 @@ def _sweep(
     sweep = carry_out(candidates, dry_run=dry_run)
     sweep.held[:0] = held
     if remote and place is not None:
-        there = collect_remote(home, place, policy, dry_run=dry_run)
+        there = sweep_remote(home, place, policy, dry_run=dry_run)
         sweep.items += there.items
         sweep.held += there.held
     return sweep

@@ -23,12 +23,11 @@ from flows.placement.remote_result import MOST_ATTEMPTS, error_named, made_elsew
 from flows.placement.watcher import End, PlacedRun
 from flows.servers.prefect_server import HEARTBEAT_SECONDS
 from tasks.settings.errors import StageError
-from tasks.stages.artifact import Artifact
+from tasks.stages.artifact import Artifact, ArtifactLostError
 from tasks.stages.call import StageCall
 from tasks.stages.inputs import push_inputs
 from tasks.stages.lookup import find_done
 from tasks.stages.remote.call_message import CallOutcome, describe_call, read_outcome, write_call
-from tasks.stages.remote.known_pushed import ArtifactLostError
 from tasks.stages.runs.context import Listener, RunContext, StageRecord
 from tasks.stages.stage import call_stage
 from tasks.tracking.mlflow_record.connection import server_on_record

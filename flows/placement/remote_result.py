@@ -90,9 +90,9 @@ def _tell(run: RunContext, event: str, record: StageRecord) -> None:
     """Write down and show what became of a call."""
     if event == "finished":
         run.records.append(record)
-    if run.ledger is not None:
+    if run.journal is not None:
         now = datetime.now(UTC).isoformat()
-        append_record(run.ledger, {"event": event, **record_to_json(record), "time": now})
+        append_record(run.journal, {"event": event, **record_to_json(record), "time": now})
     if event == "finished":
         run.progress.stage_finished(record)
     else:

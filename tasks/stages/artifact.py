@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tasks.settings.errors import ConfigError, did_you_mean
+from tasks.settings.errors import ConfigError, StageError, did_you_mean
 from tasks.stages.manifest import InputRecord, Manifest, load_manifest
 from tasks.storage.digests import DigestTable, FileDigest, digest_tree, directory_md5
 from tasks.storage.errors import DiskError, StorageError
@@ -20,6 +20,19 @@ from tasks.storage.home import Home, current_home
 
 EXTERNAL = "external"
 """Stands for the stage of a user's own file."""
+
+
+class ArtifactLostError(StageError):
+    """The bytes of a finished stage are damaged or gone everywhere; it has to run again.
+
+    Attributes:
+        key: The key of the stage.
+    """
+
+    def __init__(self, message: str, key: str) -> None:
+        """Say what is lost."""
+        super().__init__(message)
+        self.key = key
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,9 @@ def open_run(
     run = claim_run(home, flow, resume, config_path, config_text)
     folder = run_folder(home, run.id)
     spool = Spool(home.spool, run.id)
-    context = RunContext(home, run.id, verify=verify, spool=spool, ledger=folder / "stages.journal")
+    context = RunContext(
+        home, run.id, verify=verify, spool=spool, journal=folder / "stages.journal"
+    )
     if progress is not None:
         context.progress = progress
     recorder = Recorder(spool, mlruns, remote=context.remote)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tasks.stages.artifact import EXTERNAL, Artifact
+from tasks.stages.artifact import EXTERNAL, Artifact, ArtifactLostError
 from tasks.stages.call import StageCall
 from tasks.stages.manifest import load_manifest
-from tasks.stages.remote.known_pushed import ArtifactLostError, forget_pushed
+from tasks.stages.remote.known_copies import forget_pushed
 from tasks.stages.remote.layout import external_name, manifest_name
 from tasks.stages.remote.transfer import fetch_artifact, push_artifact
 from tasks.stages.remote.user_files import push_external

@@ -12,9 +12,9 @@ from tasks.stages.manifest import (
     file_problem,
     load_manifest,
 )
-from tasks.stages.remote.known_pushed import is_pushed
-from tasks.stages.remote.transfer import fetch_manifest, settle
-from tasks.stages.retention.dropped import mark_used, tombstone
+from tasks.stages.remote.known_copies import is_pushed
+from tasks.stages.remote.transfer import fetch_manifest, finish_push
+from tasks.stages.retention.dropped import dropped_mark, mark_used
 from tasks.stages.runs.context import RunContext
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import remove_tree
@@ -23,7 +23,7 @@ from tasks.tracking.remote.base import Remote
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StageStatus:
     """What is known of one stage."""
 
     manifest: Manifest | None
@@ -36,9 +36,9 @@ class Standing:
     """Why what this machine has is not enough; empty where it is, or has nothing."""
 
 
-def look_up(
+def find_status(
     home: Home, remote: Remote | None, stage: str, key: str, *, verify: bool = False
-) -> Standing:
+) -> StageStatus:
     """Find out whether a stage is done; the remote is asked only if it is not whole here.
 
     Args:
@@ -56,15 +56,15 @@ def look_up(
     if manifest is not None:
         problems = damaged_files(home, manifest, verify=verify)
         if not problems:
-            return Standing(manifest, is_here=True)
+            return StageStatus(manifest, is_here=True)
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-        dropped = None if manifest.folder(home).exists() else tombstone(home, manifest)
+        dropped = None if manifest.folder(home).exists() else dropped_mark(home, manifest)
         problem = str(dropped or f"its output is damaged: {problems[0]}{more}")
     theirs = None if remote is None else fetch_manifest(home, remote, stage, key)
     if theirs is None:
-        return Standing(None, problem=problem)
+        return StageStatus(None, problem=problem)
     is_here = manifest is None and not damaged_files(home, theirs, verify=verify)
-    return Standing(theirs, is_here, True, problem)
+    return StageStatus(theirs, is_here, True, problem)
 
 
 def find_done(run: RunContext, call: StageCall, *, quiet: bool = False) -> Manifest | None:
@@ -75,20 +75,20 @@ def find_done(run: RunContext, call: StageCall, *, quiet: bool = False) -> Manif
     """
     run.calls[call.key] = call
     mark_used(run.home, call.spec.name, call.key)
-    standing = look_up(run.home, run.remote, call.spec.name, call.key, verify=run.verify)
-    manifest = standing.manifest
+    status = find_status(run.home, run.remote, call.spec.name, call.key, verify=run.verify)
+    manifest = status.manifest
     if (
-        standing.is_remote
+        status.is_remote
         and run.remote is not None
         and not is_pushed(run.home, run.remote, call.key)
     ):
-        settle(run.home, run.remote, call.key)
-    if manifest is not None and not standing.is_here:
+        finish_push(run.home, run.remote, call.key)
+    if manifest is not None and not status.is_here:
         for problem in _discard_damaged(run, manifest):
             run.progress.note(call.title, f"{problem}; it is taken from the remote when needed")
-    elif manifest is None and standing.problem and not quiet:
+    elif manifest is None and status.problem and not quiet:
         folder = artifact_folder(run.home, call.spec.name, call.key)
-        run.progress.note(call.title, f"{folder}: {standing.problem}; the stage runs again")
+        run.progress.note(call.title, f"{folder}: {status.problem}; the stage runs again")
     return manifest
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tasks.stages.artifact import Artifact, committed_artifact
 from tasks.stages.call import StageCall
-from tasks.stages.lookup import look_up
+from tasks.stages.lookup import find_status
 from tasks.stages.manifest import Manifest, artifact_folder, list_manifests
 from tasks.stages.remote.layout import work_folder
 from tasks.stages.remote.parts import part_names
@@ -52,12 +52,12 @@ def plan_call(run: RunContext, call: StageCall) -> Artifact:
         reason = f"waits for {', '.join(sorted(awaited))}"
         run.planned.append(PlannedStage(name, label, "", "waiting", reason, 0, seconds))
         return Artifact("", run.home.store / name / "planned", name, "", call.title)
-    standing = look_up(run.home, run.remote, name, call.key, verify=run.verify)
-    if standing.manifest is not None:
-        where = "" if standing.is_here else "on the remote"
+    status = find_status(run.home, run.remote, name, call.key, verify=run.verify)
+    if status.manifest is not None:
+        where = "" if status.is_here else "on the remote"
         run.planned.append(PlannedStage(name, label, call.key, "done", where, 0, seconds))
-        return committed_artifact(run.home, standing.manifest, label)
-    reason = standing.problem or (_difference(call, past) if past else "never ran here")
+        return committed_artifact(run.home, status.manifest, label)
+    reason = status.problem or (_difference(call, past) if past else "never ran here")
     parts = count_parts(run.home, call.key, run.remote)
     state: PlanState = "partly done" if parts else "to run"
     run.planned.append(PlannedStage(name, label, call.key, state, reason, parts, seconds))

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.processes.termination import terminate_as_interrupt
-from tasks.stages.artifact import EXTERNAL, Artifact, committed_artifact
+from tasks.stages.artifact import EXTERNAL, Artifact, ArtifactLostError, committed_artifact
 from tasks.stages.call import StageCall
 from tasks.stages.commit import commit, withdraw
 from tasks.stages.inputs import fetch_inputs
@@ -24,7 +24,6 @@ from tasks.stages.log import StageLog
 from tasks.stages.lookup import find_done
 from tasks.stages.manifest import Manifest, environment, manifest_path
 from tasks.stages.plan import plan_call
-from tasks.stages.remote.known_pushed import ArtifactLostError
 from tasks.stages.remote.transfer import push_artifact
 from tasks.stages.runs.context import (
     Listener,
@@ -34,7 +33,7 @@ from tasks.stages.runs.context import (
     current_run,
     record_to_json,
 )
-from tasks.stages.runs.tracking_events import tell_begin, tell_end
+from tasks.stages.runs.tracking_events import log_stage_end, log_stage_start
 from tasks.stages.workspace import clear_work, open_workspace
 from tasks.storage.errors import StorageError
 from tasks.storage.files import remove_tree
@@ -191,9 +190,9 @@ def _draft(
 
 def _begin(run: RunContext, call: StageCall, record: StageRecord) -> None:
     """Write down and tell that an attempt begins."""
-    if run.ledger is not None:
-        append_record(run.ledger, {"event": "started", **_stamped(record)})
-    tell_begin(run, call, record)
+    if run.journal is not None:
+        append_record(run.journal, {"event": "started", **_stamped(record)})
+    log_stage_start(run, call, record)
     run.progress.stage_started(record)
 
 
@@ -203,9 +202,9 @@ def _finish(
     """Write down and tell how a call ended; a full disk must not hide the body's own error."""
     run.records.append(record)
     try:
-        if run.ledger is not None:
-            append_record(run.ledger, {"event": "finished", **_stamped(record)})
-        tell_end(run, call, record, manifest)
+        if run.journal is not None:
+            append_record(run.journal, {"event": "finished", **_stamped(record)})
+        log_stage_end(run, call, record, manifest)
     except (OSError, StorageError) as error:
         _log.warning("%s: its end could not be written down: %s", record.title, error)
     run.progress.stage_finished(record)

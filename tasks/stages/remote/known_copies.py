@@ -1,15 +1,45 @@
-"""What of this machine is whole on the remote, asked of the remote itself and not remembered."""
+"""What is known to be whole on the remote: remembered from earlier, or listed anew.
+
+A stage believes what this machine has seen there; housekeeping, which drops the last copies, asks
+the remote itself.
+"""
 
 from __future__ import annotations
+
+import hashlib
+from pathlib import Path
 
 from tasks.stages.manifest import Manifest
 from tasks.stages.remote.layout import check_layout, manifest_name, read_object
 from tasks.storage.errors import CorruptError
+from tasks.storage.files import put_if_absent, remove_tree
+from tasks.storage.home import Home
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.store.object_transfer import object_name
 
 OBJECTS = "store/files/md5/"
 """What the names of all objects on the remote begin with."""
+
+
+def is_pushed(home: Home, remote: Remote, name: str) -> bool:
+    """Tell, without asking the remote, whether an artifact was seen whole there.
+
+    Args:
+        home: The home that remembers it.
+        remote: The remote that was pushed to or fetched from.
+        name: A stage's key, or the digest of a user's file.
+    """
+    return _pushed_path(home, remote, name).exists()
+
+
+def remember_pushed(home: Home, remote: Remote, name: str) -> None:
+    """Note that an artifact is whole on the remote."""
+    put_if_absent(_pushed_path(home, remote, name), "")
+
+
+def forget_pushed(home: Home, remote: Remote, name: str) -> None:
+    """Note that an artifact is not, or no longer, whole on the remote."""
+    remove_tree(_pushed_path(home, remote, name))
 
 
 class RemoteCopies:
@@ -37,3 +67,9 @@ class RemoteCopies:
         except CorruptError:
             return False
         return theirs is not None and theirs.get("digest") == manifest.digest
+
+
+def _pushed_path(home: Home, remote: Remote, name: str) -> Path:
+    """Return the file that remembers what a remote holds."""
+    place = hashlib.sha256(remote.url.encode()).hexdigest()[:16]
+    return home.root / "pushed" / place / name

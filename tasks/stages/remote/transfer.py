@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tasks.settings.errors import StageError
-from tasks.stages.artifact import EXTERNAL, Artifact, part_of
+from tasks.stages.artifact import EXTERNAL, Artifact, ArtifactLostError, part_of
 from tasks.stages.manifest import (
     Manifest,
     commit_manifest,
@@ -21,12 +21,7 @@ from tasks.stages.manifest import (
     manifest_path,
     manifest_text,
 )
-from tasks.stages.remote.known_pushed import (
-    ArtifactLostError,
-    forget_pushed,
-    is_pushed,
-    remember_pushed,
-)
+from tasks.stages.remote.known_copies import forget_pushed, is_pushed, remember_pushed
 from tasks.stages.remote.layout import check_layout, manifest_name, read_object, work_folder
 from tasks.stages.remote.parts import clear_parts
 from tasks.stages.remote.user_files import fetch_external
@@ -67,7 +62,7 @@ def fetch_manifest(home: Home, remote: Remote, stage: str, key: str) -> Manifest
     return manifest
 
 
-def settle(home: Home, remote: Remote, key: str) -> None:
+def finish_push(home: Home, remote: Remote, key: str) -> None:
     """Remove the parts of finished work from the remote, then note that its output is there."""
     clear_parts(remote, work_folder(key))
     remember_pushed(home, remote, key)
@@ -110,7 +105,7 @@ def push_artifact(
     if winner.digest != manifest.digest:
         discard_output(home, manifest)
         keep_manifest(home, winner)
-    settle(home, remote, manifest.key)
+    finish_push(home, remote, manifest.key)
     return winner, theirs is None
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.settings.errors import ConfigError, StageError
-from tasks.stages.artifact import EXTERNAL, Artifact, external_artifact
+from tasks.stages.artifact import EXTERNAL, Artifact, ArtifactLostError, external_artifact
 from tasks.stages.manifest import artifact_folder, file_problem
-from tasks.stages.remote.known_pushed import ArtifactLostError, is_pushed, remember_pushed
+from tasks.stages.remote.known_copies import is_pushed, remember_pushed
 from tasks.stages.remote.layout import (
     check_layout,
     external_name,

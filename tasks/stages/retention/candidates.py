@@ -9,8 +9,8 @@ from pathlib import Path
 from tasks.stages.leases.lease import unclaimed
 from tasks.stages.manifest import Manifest, list_manifests
 from tasks.stages.remote.known_copies import RemoteCopies
-from tasks.stages.retention.dropped import bury, last_used, unbury
-from tasks.stages.retention.leftovers import find_remains
+from tasks.stages.retention.dropped import last_used, mark_dropped, unmark_dropped
+from tasks.stages.retention.leftovers import find_leftovers
 from tasks.stages.retention.roots import Policy, find_roots, has_weights, is_worked_on, why_dropped
 from tasks.stages.retention.sweep import JUST_USED, WORKED_ON, Candidate, Held, Kind, is_fresh
 from tasks.storage.errors import StorageError
@@ -38,7 +38,7 @@ def find_candidates(
     manifests = {manifest.key: manifest for manifest in list_manifests(home)}
     outputs, held = _outputs(home, remote, policy, manifests)
     outputs += _orphans(home, policy)
-    found = [*outputs, *find_remains(home, policy, manifests)]
+    found = [*outputs, *find_leftovers(home, policy, manifests)]
     gone = {path for one in outputs for path in one.paths}
     try:
         objects = _unreferenced(home, manifests.values(), policy, gone)
@@ -93,9 +93,9 @@ def _drop_output(
             return WORKED_ON
         if is_wanted():
             return JUST_USED
-        bury(home, manifest, why, is_remote=is_remote)
+        mark_dropped(home, manifest, why, is_remote=is_remote)
         if not remove_unless(folder, is_wanted):
-            unbury(home, manifest.key)
+            unmark_dropped(home, manifest.key)
             return JUST_USED
         store.forget(folder)
     return ""

@@ -19,7 +19,7 @@ from tasks.storage.home import Home
 
 
 @dataclass(frozen=True, slots=True)
-class Tombstone:
+class DroppedMark:
     """Says that an artifact's files were dropped on purpose."""
 
     why: str
@@ -35,23 +35,23 @@ class Tombstone:
         return f"its files were removed by gc on {self.time[:10]} ({where})"
 
 
-def bury(home: Home, manifest: Manifest, why: str, *, is_remote: bool) -> None:
+def mark_dropped(home: Home, manifest: Manifest, why: str, *, is_remote: bool) -> None:
     """Write down that an artifact's files are about to be dropped."""
     now = datetime.now(UTC).isoformat()
-    write_json(_path(home, manifest.key), asdict(Tombstone(why, now, is_remote)))
+    write_json(_path(home, manifest.key), asdict(DroppedMark(why, now, is_remote)))
 
 
-def tombstone(home: Home, manifest: Manifest) -> Tombstone | None:
+def dropped_mark(home: Home, manifest: Manifest) -> DroppedMark | None:
     """Return why an artifact's files are gone, if housekeeping dropped them."""
     try:
-        found = Tombstone(**read_json(_path(home, manifest.key)))
+        found = DroppedMark(**read_json(_path(home, manifest.key)))
     except (FileNotFoundError, CorruptError, TypeError):
         return None
     # An older one speaks of an earlier result of the same key.
     return found if found.time > str(manifest.provenance.get("created", "")) else None
 
 
-def unbury(home: Home, key: str) -> None:
+def unmark_dropped(home: Home, key: str) -> None:
     """Forget that an artifact was dropped."""
     remove_tree(_path(home, key))
 

@@ -22,7 +22,9 @@ from tasks.storage.trees import delete_now
 from tasks.tracking.mlflow_record.cursor import is_waiting
 
 
-def find_remains(home: Home, policy: Policy, manifests: dict[str, Manifest]) -> Iterator[Candidate]:
+def find_leftovers(
+    home: Home, policy: Policy, manifests: dict[str, Manifest]
+) -> Iterator[Candidate]:
     """Yield what may go besides outputs.
 
     Args:

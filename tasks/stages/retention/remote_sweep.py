@@ -16,11 +16,10 @@ from tasks.settings.errors import StageError
 from tasks.stages.leases.lease import lease_ttl
 from tasks.stages.leases.liveness import owner_silence
 from tasks.stages.manifest import Manifest, list_manifests, manifest_text
-from tasks.stages.remote.known_copies import OBJECTS
-from tasks.stages.remote.known_pushed import forget_pushed
+from tasks.stages.remote.known_copies import OBJECTS, forget_pushed
 from tasks.stages.remote.layout import check_layout, manifest_name, read_object, work_folder
 from tasks.stages.remote.parts import clear_parts
-from tasks.stages.retention.dropped import bury
+from tasks.stages.retention.dropped import mark_dropped
 from tasks.stages.retention.roots import Policy, Root, find_roots, has_weights, why_dropped
 from tasks.stages.retention.sweep import Held, Item, Kind, Sweep
 from tasks.stages.runs.run_store import list_runs
@@ -35,7 +34,7 @@ GRACE_SECONDS = 86400.0
 _KEY = re.compile(rb"\b[0-9a-f]{64}\b")
 
 
-def collect_remote(home: Home, remote: Remote, policy: Policy, *, dry_run: bool) -> Sweep:
+def sweep_remote(home: Home, remote: Remote, policy: Policy, *, dry_run: bool) -> Sweep:
     """Drop from the remote what nobody needs, or say what would be dropped.
 
     Args:
@@ -68,7 +67,7 @@ def collect_remote(home: Home, remote: Remote, policy: Policy, *, dry_run: bool)
             remote.put(f"dropped/{manifest.stage}/{key}.json", manifest_text(manifest).encode())
             remote.delete(name)
             forget_pushed(home, remote, key)
-            bury(home, manifest, why, is_remote=False)
+            mark_dropped(home, manifest, why, is_remote=False)
         del there[key]
         kind: Kind = "weights" if has_weights(manifest) else "artifact"
         sweep.items.append(Item(kind, name, why, 0, is_last_copy=True))

@@ -93,7 +93,7 @@ class Candidate:
     """Whether no copy of a result is left anywhere."""
 
 
-def collecting_lock(home: Home) -> FileLock:
+def sweep_lock(home: Home) -> FileLock:
     """Return the lock of whoever drops things; a second one at the same time fails at once."""
     return FileLock(home.root / "gc.lock", timeout=0)
 

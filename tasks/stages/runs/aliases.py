@@ -96,11 +96,11 @@ def offer_candidate(run: RunContext, flow: str, figures: Mapping[str, float]) ->
         config=dict(run.offer.config),
     )
     record = move_alias(run.home, draft)
-    tell_alias(run.spool, record)
+    log_alias(run.spool, record)
     return record
 
 
-def tell_alias(spool: Spool | None, record: AliasRecord) -> None:
+def log_alias(spool: Spool | None, record: AliasRecord) -> None:
     """Let MLflow's registered models follow an alias."""
     if spool is not None:
         keys = {role: reference.split("/")[1] for role, reference in record.models.items()}

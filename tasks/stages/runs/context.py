@@ -166,7 +166,7 @@ class RunContext:
     """Whether finished stages are checked by reading every byte."""
     spool: Spool | None = None
     """Takes the events for MLflow."""
-    ledger: Path | None = None
+    journal: Path | None = None
     """The run's journal of stage calls."""
     progress: ProgressSink = field(default_factory=LoggingSink)
     """Watches the stages."""

@@ -19,7 +19,7 @@ _STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 _LONGEST_ERROR = 500
 
 
-def tell_begin(run: RunContext, call: StageCall, record: StageRecord) -> None:
+def log_stage_start(run: RunContext, call: StageCall, record: StageRecord) -> None:
     """Spool that an attempt at a stage begins."""
     if run.spool is None:
         return
@@ -45,7 +45,7 @@ def tell_begin(run: RunContext, call: StageCall, record: StageRecord) -> None:
     )
 
 
-def tell_end(
+def log_stage_end(
     run: RunContext, call: StageCall, record: StageRecord, manifest: Manifest | None = None
 ) -> None:
     """Spool how a call ended.

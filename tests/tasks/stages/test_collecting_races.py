@@ -15,7 +15,7 @@ from tasks.stages.flow_run import open_run
 from tasks.stages.leases.lease import acquire_lease
 from tasks.stages.manifest import damaged_files, list_manifests
 from tasks.stages.retention.candidates import find_candidates
-from tasks.stages.retention.dropped import tombstone
+from tasks.stages.retention.dropped import dropped_mark
 from tasks.storage.home import Home
 from tasks.tracking.store.cache_index import cached_objects
 from tests.tasks.stages.housekeeping import (
@@ -75,7 +75,7 @@ def test_a_stage_that_finds_an_output_at_the_same_time_gets_it_back(
         assert one.remove() == "it was made or used a moment ago"
     finally:
         module.remove_unless = real
-    assert manifest.key in whole(home) and tombstone(home, manifest) is None
+    assert manifest.key in whole(home) and dropped_mark(home, manifest) is None
 
 
 def test_a_key_that_is_worked_on_is_left_alone(home: Home, two_runs: tuple[str, str]) -> None:

@@ -169,10 +169,10 @@ def test_eight_starters_run_once(toy: Any, child: Any) -> None:
 
 def test_sigterm_ends_a_stage_and_frees_it(toy: Any, child: Any, wait_until: Any) -> None:
     source = external_artifact(toy.source)
-    ledger = current_home().runs / "r" / "stages.journal"
+    journal = current_home().runs / "r" / "stages.journal"
 
     def work() -> None:
-        with entered(RunContext(current_home(), "r", ledger=ledger)):
+        with entered(RunContext(current_home(), "r", journal=journal)):
             toy.shard(source, config=toy.config(seconds=30), seed=1)
 
     process = child(work)
@@ -181,7 +181,7 @@ def test_sigterm_ends_a_stage_and_frees_it(toy: Any, child: Any, wait_until: Any
     assert process.wait() == (1, "Terminated: ended by SIGTERM")
     (lease,) = current_home().leases.glob("*.json")
     assert read_json(lease)["owner"] is None
-    assert [record["state"] for record in read_records(ledger)] == ["running", "interrupted"]
+    assert [record["state"] for record in read_records(journal)] == ["running", "interrupted"]
 
 
 def _kill_and_resume(

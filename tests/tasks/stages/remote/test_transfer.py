@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tasks.settings.errors import ConfigError, StageError
-from tasks.stages.artifact import Artifact, external_artifact
+from tasks.stages.artifact import Artifact, ArtifactLostError, external_artifact
 from tasks.stages.inputs import push_inputs
 from tasks.stages.manifest import list_manifests, manifest_path
-from tasks.stages.remote.known_pushed import ArtifactLostError, is_pushed
+from tasks.stages.remote.known_copies import is_pushed
 from tasks.stages.remote.layout import manifest_name, work_folder
 from tasks.stages.remote.parts import RemoteParts
 from tasks.stages.remote.transfer import fetch_artifact, fetch_manifest, push_artifact

@@ -20,7 +20,7 @@ from tasks.stages.remote.known_copies import RemoteCopies
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.retention import remote_sweep
 from tasks.stages.retention.pins import pin
-from tasks.stages.retention.remote_sweep import collect_remote
+from tasks.stages.retention.remote_sweep import sweep_remote
 from tasks.stages.retention.roots import Policy
 from tasks.stages.retention.sweep import Sweep
 from tasks.storage.home import Home
@@ -53,7 +53,7 @@ def age(tmp_path: Path, days: float = 2.0) -> None:
 
 
 def sweep(home: Home, remote: Remote, policy: Policy = NOW, *, dry_run: bool = False) -> Sweep:
-    return collect_remote(home, remote, policy, dry_run=dry_run)
+    return sweep_remote(home, remote, policy, dry_run=dry_run)
 
 
 def on_remote(remote: Remote, manifests: list[Manifest]) -> set[str]:

@@ -13,7 +13,7 @@ from tasks.stages.flow_run import open_run
 from tasks.stages.manifest import list_manifests
 from tasks.stages.plan import planning
 from tasks.stages.remote.transfer import fetch_artifact
-from tasks.stages.retention.dropped import tombstone
+from tasks.stages.retention.dropped import dropped_mark
 from tasks.stages.retention.pins import pin, unpin
 from tasks.stages.runs.aliases import AliasRecord, move_alias
 from tasks.storage.errors import CorruptError
@@ -58,7 +58,7 @@ def test_everything_that_went_has_its_manifest_and_is_said_to_be_dropped(
     sweep(home, replace(NOW, keep_runs=1))
     dropped = [one for one in list_manifests(home) if one.key in made_by(home, two_runs[0])]
     assert len(dropped) == 3
-    assert all("removed by gc" in str(tombstone(home, one)) for one in dropped)
+    assert all("removed by gc" in str(dropped_mark(home, one)) for one in dropped)
     toy.source.write_text("hello")
     with planning(home) as plan:
         toy.flow()
@@ -75,7 +75,7 @@ def test_what_is_needed_again_is_made_again_and_stays(
     assert {one.key: one.digest for one in list_manifests(home)} == before
     assert whole(home) == before.keys()
     again = [one for one in list_manifests(home) if one.key in made_by(home, two_runs[0])]
-    assert not [tombstone(home, one) for one in again if tombstone(home, one)]
+    assert not [dropped_mark(home, one) for one in again if dropped_mark(home, one)]
     check_consistent(home)
 
 
