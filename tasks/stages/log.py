@@ -18,7 +18,7 @@ _LARGEST_SHOWN = 2_000_000
 
 
 class StageLog:
-    """The `Log` of one attempt: figures to the spool, progress to whoever watches."""
+    """The `Log` of one attempt: metrics to the spool, progress to whoever watches."""
 
     def __init__(
         self, run: RunContext, call: StageCall, attempt: int, listener: Listener | None
@@ -29,23 +29,23 @@ class StageLog:
         self._has_warned = False
 
     def __call__(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Record figures."""
-        self.keep(metrics, step)
+        """Record metrics and show them."""
+        self.record(metrics, step)
         self._run.progress.metrics(self._call.title, metrics, step)
 
-    def keep(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Spool figures without showing them."""
+    def record(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Record metrics without showing them."""
         if self._run.spool is None or not metrics:
             return
         try:
             self._run.spool.metrics(self._call.key, metrics, step=step, attempt=self._attempt)
         except (OSError, StorageError) as error:
             if not self._has_warned:
-                self._run.progress.note(self._call.title, f"figures are not recorded: {error}")
+                self._run.progress.note(self._call.title, f"metrics are not recorded: {error}")
                 self._has_warned = True
 
-    def keep_files(self, manifest: Manifest) -> None:
-        """Spool the small files that a person may want to read in MLflow: reports and plots."""
+    def record_files(self, manifest: Manifest) -> None:
+        """Record the small files that a person may want to read in MLflow: reports and plots."""
         folder = manifest.folder(self._run.home)
         paths = [folder / file.path for file in manifest.files if _is_readable(file)]
         if self._run.spool is None or not paths:
@@ -55,8 +55,8 @@ class StageLog:
         except (OSError, StorageError) as error:
             self._run.progress.note(self._call.title, f"its files are not recorded: {error}")
 
-    def keep_lineage(self, manifest: Manifest) -> None:
-        """Spool a page of all that the output comes from."""
+    def record_lineage(self, manifest: Manifest) -> None:
+        """Record a page of all that the output comes from."""
         if self._run.spool is None:
             return
         folder = self._run.spool.folder / "pages" / manifest.key[:16]

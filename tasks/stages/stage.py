@@ -140,9 +140,9 @@ def _attempt(
         why = f"{type(error).__name__}: {error}"
         _finish(run, call, replace(record, state=state, seconds=seconds, error=why))
         raise
-    log.keep(metrics)
-    log.keep_files(manifest)
-    log.keep_lineage(manifest)
+    log.record(metrics)
+    log.record_files(manifest)
+    log.record_lineage(manifest)
     clear_work(run, call.key)
     return manifest
 

@@ -1,4 +1,4 @@
-"""The marks of housekeeping: what was dropped on purpose, and what was used a moment ago.
+"""Marks of housekeeping: what was dropped on purpose, and what was used a moment ago.
 
 A dropped artifact keeps its manifest, so that lineage still answers; without its files it is not
 done, and it comes back from the remote or is made again when it is needed.
@@ -75,5 +75,5 @@ def last_used(home: Home, manifest: Manifest) -> float:
 
 
 def _path(home: Home, key: str) -> Path:
-    """Return the file of a tombstone."""
+    """Return the file that marks an artifact as dropped."""
     return home.root / "dropped" / f"{key}.json"

@@ -52,7 +52,7 @@ class AliasRecord:
     reason: str
     """Why, in a few words."""
     evidence: dict[str, Any] = field(default_factory=dict)
-    """What the gate saw: figures, and `STAGE/KEY` of the decision."""
+    """What the gate saw: metrics, and `STAGE/KEY` of the decision."""
     restores: int = 0
     """The number of the record that this one goes back to; 0 for a new model."""
     basis: dict[str, str] = field(default_factory=dict)
@@ -65,13 +65,13 @@ class AliasMovedError(StorageError):
     """Somebody else moved the alias in the meantime."""
 
 
-def offer_candidate(run: RunContext, flow: str, figures: Mapping[str, float]) -> AliasRecord | None:
+def offer_candidate(run: RunContext, flow: str, metrics: Mapping[str, float]) -> AliasRecord | None:
     """Make what a flow offered its candidate, here and in MLflow.
 
     Args:
         run: The run of the flow, which ended well.
         flow: The flow's name.
-        figures: The run's headline figures.
+        metrics: The run's headline metrics.
 
     Returns:
         The record; None when the flow offered nothing.
@@ -81,7 +81,7 @@ def offer_candidate(run: RunContext, flow: str, figures: Mapping[str, float]) ->
     now = current_alias(run.home, flow, CANDIDATE)
     if now and now.run == run.run_id and now.models == _references(run.offer.models):
         return now
-    evidence = {name: value for name, value in figures.items() if math.isfinite(value)}
+    evidence = {name: value for name, value in metrics.items() if math.isfinite(value)}
     draft = AliasRecord(
         0,
         flow,

@@ -103,19 +103,19 @@ class ProgressSink(Protocol):
     """Watches the stages of a run: a terminal, a Prefect page, a test. It must not raise."""
 
     def stage_started(self, record: StageRecord) -> None:
-        """Hear that a stage must run and begins."""
+        """Called when a stage has to run and begins."""
 
     def stage_finished(self, record: StageRecord) -> None:
-        """Hear how a call of a stage ended; also of those that were done before."""
+        """Called when a call of a stage ended, also for one that was done before."""
 
     def progress(self, title: str, done: int, total: int, unit: str) -> None:
-        """Hear how far a running stage is: `done` of `total` units."""
+        """Called with how far a running stage is: `done` of `total` units."""
 
     def metrics(self, title: str, values: Mapping[str, float], step: int | None) -> None:
-        """Hear figures of a running stage."""
+        """Called with metrics of a running stage."""
 
     def note(self, title: str, text: str) -> None:
-        """Hear one sentence that the user should read."""
+        """Called with one sentence that the user should read."""
 
 
 class LoggingSink:
@@ -133,7 +133,7 @@ class LoggingSink:
         """Say nothing: a log is no place for a progress bar."""
 
     def metrics(self, title: str, values: Mapping[str, float], step: int | None) -> None:
-        """Say nothing: the figures are kept elsewhere."""
+        """Say nothing: the metrics are kept elsewhere."""
 
     def note(self, title: str, text: str) -> None:
         """Write a log line that is seen by default."""
