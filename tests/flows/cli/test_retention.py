@@ -14,7 +14,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.home import Home
 from tasks.storage.locks import FileLock
 from tests.flows.command import Shell
-from tests.tasks.stages.housekeeping import Silent
+from tests.tasks.stages.retention.housekeeping import Silent
 
 
 @stage_task(version=1)

@@ -26,7 +26,7 @@ from tasks.stages.retention.sweep import Sweep
 from tasks.storage.home import Home
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.opening import open_remote
-from tests.tasks.stages.housekeeping import NOW, Silent
+from tests.tasks.stages.retention.housekeeping import NOW, Silent
 
 
 @pytest.fixture

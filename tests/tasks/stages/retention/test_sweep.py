@@ -18,7 +18,7 @@ from tasks.stages.retention.pins import pin, unpin
 from tasks.stages.runs.aliases import AliasRecord, move_alias
 from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
-from tests.tasks.stages.housekeeping import (
+from tests.tasks.stages.retention.housekeeping import (
     NOW,
     Silent,
     check_consistent,

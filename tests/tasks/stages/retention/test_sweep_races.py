@@ -18,7 +18,7 @@ from tasks.stages.retention.candidates import find_candidates
 from tasks.stages.retention.dropped import dropped_mark
 from tasks.storage.home import Home
 from tasks.tracking.store.cache_index import cached_objects
-from tests.tasks.stages.housekeeping import (
+from tests.tasks.stages.retention.housekeeping import (
     NOW,
     Silent,
     check_consistent,
