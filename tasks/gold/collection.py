@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from tasks.data.groups import Group, first_turn_hash
 from tasks.data.sources.reader import SourceConfig
 from tasks.gold.provider import GoldProvider, collect_answers
-from tasks.settings.base import FrozenConfig
+from tasks.settings.base import NOT_IN_KEY, FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
@@ -22,8 +22,8 @@ class GoldConfig(FrozenConfig):
 
     provider: Literal["file", "playground"] = "file"
     """file: a file of prompts with gold responses; playground: the world's own best answers."""
-    path: str
-    """The file, or the playground's world.json."""
+    path: Annotated[str, NOT_IN_KEY]
+    """The file, or the playground's world.json; what is in it counts, not where it lies."""
     format: str = "auto"
     """Format of the file; `auto` tells it from the columns."""
     fields: dict[str, str] = Field(default_factory=dict)

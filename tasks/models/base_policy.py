@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from tasks.data.groups import Group
 from tasks.models.architecture import ArchitectureConfig
 from tasks.models.tokens.templates import find_template
-from tasks.settings.base import FrozenConfig
+from tasks.settings.base import NOT_IN_KEY, FrozenConfig
 from tasks.settings.log import Log
 
 
 class PolicyModelConfig(FrozenConfig):
     """Which policy a run starts from; exactly one of `path`, `hub` and `architecture`."""
 
-    path: str | None = None
-    """Model folder written by `save_pretrained`, safetensors only."""
+    path: Annotated[str | None, NOT_IN_KEY] = None
+    """Model folder written by `save_pretrained`, safetensors only; what is in it counts, not where
+    it lies."""
 
     hub: str | None = None
     """Model name on the hub. The only thing ever downloaded, and only because it is named."""

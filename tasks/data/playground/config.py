@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
-from tasks.settings.base import FrozenConfig
+from tasks.settings.base import NOT_IN_KEY, FrozenConfig
 
 
 class PlaygroundConfig(FrozenConfig):
     """What to generate. The same settings always give the same bytes."""
 
-    folder: Path = Path("data/playground")
+    folder: Annotated[Path, NOT_IN_KEY] = Path("data/playground")
     """Folder of the generated files; made when missing. Not part of the content."""
     seed: int = 0
     """Seed of the world's facts and of everything said in it."""

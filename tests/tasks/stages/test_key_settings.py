@@ -17,6 +17,9 @@ from tasks.training.config import PolicyConfig, TrainingConfig
 from tests.tasks.stages.every_stage import STAGES, config_of, example
 
 MARKED = {
+    "GoldConfig": {"path"},
+    "PlaygroundConfig": {"folder"},
+    "PolicyModelConfig": {"path"},
     "PpoConfig": {"keep_checkpoints", "logging_steps", "save_every"},
     "SamplingConfig": {"stall_seconds"},
     "ServerConfig": {"ready_seconds", "request_seconds", "retries"},
