@@ -22,6 +22,7 @@ from tasks.settings.errors import ConfigError
 from tasks.stages.manifest import damaged_files, list_manifests
 from tasks.stages.remote.known_copies import is_pushed
 from tasks.stages.remote.layout import check_layout
+from tasks.stages.retention.dropped import dropped_mark
 from tasks.stages.runs.run_store import list_runs
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.files import read_json
@@ -146,7 +147,9 @@ def _artifacts(home: Home) -> Finding:
     named = [path.stem for path in home.manifests.glob("*/*.json")]
     damaged = [key for key in named if key not in readable]
     remote = open_remote()
-    not_whole = [found.key for found in manifests if damaged_files(home, found)]
+    # What was removed on purpose, or imported without its files, is not damaged.
+    kept = [one for one in manifests if one.folder(home).exists() or not dropped_mark(home, one)]
+    not_whole = [found.key for found in kept if damaged_files(home, found)]
     elsewhere = [key for key in not_whole if remote and is_pushed(home, remote, key)]
     damaged += [key for key in not_whole if key not in elsewhere]
     size = sum(found.size for found in manifests) / 1e9

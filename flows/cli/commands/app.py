@@ -17,8 +17,8 @@ errors = Console(stderr=True)
 
 
 VERBS = (
-    "run plan resume status ls show report lineage why compare deploy promote demote up down"
-    " push pull pin unpin gc doctor"
+    "run plan resume status ls show report lineage why compare deploy promote demote"
+    " export-champion import-champion up down push pull pin unpin gc doctor"
 ).split()
 """The order of the help page: work, look, operate."""
 

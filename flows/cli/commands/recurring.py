@@ -1,4 +1,4 @@
-"""The verbs of recurring runs: deploy, promote, demote."""
+"""The verbs of recurring runs: deploy, promote, demote, and of moving a champion elsewhere."""
 
 from __future__ import annotations
 
@@ -97,3 +97,26 @@ def demote(flow: OfFlow = "apo", as_json: AsJson = False) -> None:
     from flows.cli.promote import restore_champion
 
     restore_champion(flow, console, as_json=as_json)
+
+
+@app.command()
+def export_champion(
+    folder: Annotated[Path, typer.Argument(help="A new folder for the champion.")],
+    flow: OfFlow = "apo",
+    as_json: AsJson = False,
+) -> None:
+    """Copy the champion into a folder, with its lineage, for a store of any version."""
+    from flows.cli.champions import write_champion
+
+    write_champion(flow, folder, console, as_json=as_json)
+
+
+@app.command()
+def import_champion(
+    folder: Annotated[Path, typer.Argument(help="What export-champion wrote.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make an exported champion the champion of its flow here."""
+    from flows.cli.champions import take_champion
+
+    take_champion(folder, console, as_json=as_json)
