@@ -86,7 +86,7 @@ def config_of(model: Any) -> Any:
 def _some(field: Any) -> Any:
     """Return some value of a field that holds no config."""
     kind = typing.get_origin(field.annotation) or field.annotation
-    return {int: 1, str: "start", tuple: ()}.get(kind)
+    return {int: 1, str: "start", tuple: (), dict: {}}.get(kind)
 
 
 def _is_config(kind: Any) -> bool:
