@@ -1,7 +1,7 @@
 """What can be known about data before a model is trained on it: `sparring doctor --data FILE`.
 
 The tokenizer and the template are handed in, because this floor knows no models; without them the
-figures in tokens are None.
+statistics in tokens are None.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tasks.data.groups import Group, Prompt, first_turn_hash, normalise, prompt_
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.reader import BadRecord, detect_format, read_source
 from tasks.data.spread import Spread, lengths_cell, share_cell
-from tasks.data.tokens import HasLimits, TokenCheck, TokenFigures
+from tasks.data.tokens import HasLimits, TokenCheck, TokenStatistics
 
 _EXAMPLES = 5
 
@@ -54,8 +54,8 @@ class FileReport:
     """Characters per prompt, all turns."""
     response_chars: Spread
     """Characters per response."""
-    tokens: TokenFigures | None
-    """The figures in tokens; None without a tokenizer."""
+    tokens: TokenStatistics | None
+    """The statistics in tokens; None without a tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def inspect_data(
         paths: Data files, or sources with a format and columns of their own.
         limits: The run's limits in tokens, for the truncation rates; a response's includes its EOS.
         tokenizer: Something with `encode(text)`, or a function from text to token ids; None skips
-            the figures in tokens.
+            the statistics in tokens.
         render: Puts a prompt into the run's template; None writes "role: content" and
             blank lines. Merges at the boundary depend on it.
 
@@ -194,7 +194,7 @@ class _Examination:
             chosen_longer=round(counts["longer"] / pairs, 4) if pairs else None,
             prompt_chars=Spread.of(self._prompt_chars),
             response_chars=Spread.of(self._response_chars),
-            tokens=None if self._check is None else self._check.figures(),
+            tokens=None if self._check is None else self._check.statistics(),
         )
 
     def _compare(self, group: Group, texts: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""A distribution of lengths in four numbers, and how figures look in a table's cell."""
+"""A distribution of lengths in four numbers, and how numbers look in a table's cell."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def prepare_texts(config: TextsConfig, output: Path, log: Log) -> dict[str, floa
     # A missing file is found before the first byte is written.
     config.local_files()
     run = _Preparation(config, log)
-    figures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for part in PARTS:
         with GroupWriter(output / part, config.shard_size) as writer:
             for group in run.texts(part):
@@ -53,11 +53,11 @@ def prepare_texts(config: TextsConfig, output: Path, log: Log) -> dict[str, floa
             raise ConfigError(
                 f"nothing is left for {part} ({_sentence(run.dropped[part])}): give other sources"
             )
-        figures[part] = float(writer.count)
+        metrics[part] = float(writer.count)
         dropped = sorted(run.dropped[part].items())
-        figures |= {f"dropped/{part}/{reason}": float(count) for reason, count in dropped}
-    log.note(", ".join(f"{int(figures[part])} in {part}" for part in PARTS))
-    return figures | {"bad_records": float(run.bad)}
+        metrics |= {f"dropped/{part}/{reason}": float(count) for reason, count in dropped}
+    log.note(", ".join(f"{int(metrics[part])} in {part}" for part in PARTS))
+    return metrics | {"bad_records": float(run.bad)}
 
 
 class _Preparation:

@@ -25,8 +25,8 @@ class HasLimits(Protocol):
 
 
 @dataclass(frozen=True)
-class TokenFigures:
-    """Figures in tokens, over all prompts and responses of a file; shares are between 0 and 1."""
+class TokenStatistics:
+    """Token counts of a file, over all its prompts and responses; shares are between 0 and 1."""
 
     prompt: Spread
     """Tokens per rendered prompt."""
@@ -46,7 +46,7 @@ class TokenFigures:
     """Whether padding has the id of EOS: harmless here, as masks come from lengths."""
 
     def cells(self) -> dict[str, str]:
-        """Return the figures as table cells, by row name."""
+        """Return the statistics as table cells, by row name."""
         return {
             "prompt tokens": lengths_cell(self.prompt),
             "response tokens": lengths_cell(self.response),
@@ -98,14 +98,14 @@ class TokenCheck:
             self._counts["merged"] += self._encode(text + response) != ids + answer
             self._counts["eos_inside"] += self._eos is not None and self._eos in answer
 
-    def figures(self) -> TokenFigures:
+    def statistics(self) -> TokenStatistics:
         """Return what was counted so far."""
         prompt_limit = self._limits.max_prompt_tokens if self._limits else None
         response_limit = self._limits.max_response_tokens if self._limits else None
         responses = len(self._response_tokens)
         cut = _share_over(self._response_tokens, response_limit)
         known = self._eos is not None
-        return TokenFigures(
+        return TokenStatistics(
             prompt=Spread.of(self._prompt_tokens),
             response=Spread.of(self._response_tokens),
             truncated_prompts=_share_over(self._prompt_tokens, prompt_limit),

@@ -40,19 +40,19 @@ def collect(
     """Find the gold response of every query.
 
     Args:
-        config: the provider and how much may stay unanswered.
-        queries: groups whose prompts are asked; a prompt that occurs again is asked once.
-        answers: the file that the provider answers from.
-        workspace: finished batches of answers are its parts.
-        log: told how far it is, and of queries without an answer.
+        config: The provider and how much may stay unanswered.
+        queries: Groups whose prompts are asked; a prompt that occurs again is asked once.
+        answers: The file that the provider answers from.
+        workspace: Finished batches of answers are its parts.
+        log: Told how far it is, and of queries without an answer.
 
     Returns:
         One group per answered query, K = 1, in the order of the queries; and the counts
         `answered` and `unanswered`.
 
     Raises:
-        ConfigError: if more queries than allowed have no answer; some are named.
-        RecordError: if too much of the file cannot be read.
+        ConfigError: If more queries than allowed have no answer; some are named.
+        RecordError: If too much of the file cannot be read.
     """
     unique = list({query.id: query for query in queries}.values())
     provider = make_provider(config, answers)
@@ -83,8 +83,8 @@ def hold_out(gold: Iterable[Group], dev_share: float) -> tuple[list[Group], list
     """Part gold by the hash of the first user turn, so that no dialogue is on both sides.
 
     Args:
-        gold: groups in any order; the side of each depends on itself alone.
-        dev_share: share held out, in [0, 1).
+        gold: Groups in any order; the side of each depends on itself alone.
+        dev_share: Share held out, in [0, 1).
 
     Returns:
         Gold to train on and gold held out, each in the given order.

@@ -22,11 +22,11 @@ class FileProvider:
         """Take the file's answers.
 
         Args:
-            source: which file, format and fields.
-            max_bad_share: largest share of records that may be unreadable.
+            source: Which file, format and fields.
+            max_bad_share: Largest share of records that may be unreadable.
 
         Raises:
-            ConfigError: the file does not exist (as `read_source`), or holds no answer.
+            ConfigError: The file does not exist (as `read_source`), or holds no answer.
         """
         self.source = source
         self.bad: list[BadRecord] = []
@@ -43,8 +43,8 @@ class FileProvider:
         """Read the file once, yielding the answers to the queries; the first of a prompt counts.
 
         Args:
-            queries: what is asked; matched by prompt hash.
-            workspace: not needed, a file is read again in no time.
+            queries: What is asked; matched by prompt hash.
+            workspace: Not needed, a file is read again in no time.
 
         Yields:
             A query's id and its answer.

@@ -23,7 +23,7 @@ class PlaygroundProvider:
             path: `world.json` or the playground's folder.
 
         Raises:
-            ConfigError: there is no world there.
+            ConfigError: There is no world there.
         """
         self._world = load_world(Path(path))
 
@@ -35,8 +35,8 @@ class PlaygroundProvider:
         Among equally good wordings the prompt chooses, so the answers do not sound alike.
 
         Args:
-            queries: what is asked.
-            workspace: not needed, an answer costs nothing.
+            queries: What is asked.
+            workspace: Not needed, an answer costs nothing.
 
         Yields:
             A query's id and its answer.

@@ -49,8 +49,8 @@ class GoldProvider(Protocol):
         """Answer queries, each as soon as it is known.
 
         Args:
-            queries: what is still unanswered; only `id` and `prompt` count.
-            workspace: where a provider may keep a journal of its requests.
+            queries: What is still unanswered; only `id` and `prompt` count.
+            workspace: Where a provider may keep a journal of its requests.
 
         Yields:
             A query's id and its answer, in any order; unanswerable queries are left out.
@@ -69,11 +69,11 @@ def collect_answers(
     """Ask a provider for whatever earlier attempts have not answered, and keep it as it comes.
 
     Args:
-        provider: whom to ask.
-        queries: one group per query, ids distinct.
-        workspace: each batch of answers becomes one of its parts.
-        log: told how far it is.
-        batch: answers per part: what a kill can lose.
+        provider: Whom to ask.
+        queries: One group per query, ids distinct.
+        workspace: Each batch of answers becomes one of its parts.
+        log: Told how far it is.
+        batch: Answers per part: what a kill can lose.
 
     Returns:
         Answer per query id, in the order of the queries; unanswered ones are missing.

@@ -50,9 +50,9 @@ def build_policy(
     """A causal language model with random weights, the same for the same seed.
 
     Args:
-        config: its shape.
-        tokenizer: gives the vocabulary size and the special ids.
-        seed: of the weights. Nobody else's random numbers change.
+        config: Its shape.
+        tokenizer: Gives the vocabulary size and the special ids.
+        seed: Of the weights. Nobody else's random numbers change.
 
     Returns:
         The model in eval mode, float32, input and output embeddings tied.

@@ -34,19 +34,19 @@ def token_logps(
     """Log-probability of each target under the tempered softmax, differentiable.
 
     Args:
-        hidden: last hidden state at the places that predict the targets. Shape (S, H).
-        weight: output embedding. Shape (V, H).
-        bias: its bias, or None. Shape (V,).
-        targets: token ids in [0, V). Shape (S,), int64.
-        temperature: logits are divided by it. Positive.
-        softcap: c of c · tanh(logit / c), before the temperature; None leaves logits as they are.
-        chunk_bytes: the most memory for logits at a time.
+        hidden: Last hidden state at the places that predict the targets. Shape (S, H).
+        weight: Output embedding. Shape (V, H).
+        bias: Its bias, or None. Shape (V,).
+        targets: Token ids in [0, V). Shape (S,), int64.
+        temperature: Logits are divided by it. Positive.
+        softcap: C of c · tanh(logit / c), before the temperature; None leaves logits as they are.
+        chunk_bytes: The most memory for logits at a time.
 
     Returns:
         Nats; reduced in at least float32. Shape (S,).
 
     Raises:
-        ValueError: the temperature is not positive.
+        ValueError: The temperature is not positive.
 
     Example:
         >>> hidden, weight = torch.zeros(1, 2), torch.zeros(4, 2)
@@ -68,16 +68,16 @@ def head_logps(
     With what models do to their logits besides: biases of their own, scales, softcaps.
 
     Args:
-        model: whose head is a `Linear`.
-        states: its last hidden states at the places that predict the targets. Shape (S, H).
-        targets: token ids. Shape (S,), int64.
-        temperature: logits are divided by it. Positive.
+        model: Whose head is a `Linear`.
+        states: Its last hidden states at the places that predict the targets. Shape (S, H).
+        targets: Token ids. Shape (S,), int64.
+        temperature: Logits are divided by it. Positive.
 
     Returns:
         Nats, at least float32. Shape (S,).
 
     Raises:
-        NotImplementedError: the head is something else.
+        NotImplementedError: The head is something else.
     """
     head = model.get_output_embeddings()
     if not isinstance(head, torch.nn.Linear):

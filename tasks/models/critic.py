@@ -37,16 +37,16 @@ def load_critic(
     is the policy's own backbone with a head that expects 0.
 
     Args:
-        policy: model folder.
-        scorer: what scores the responses; not necessarily a model.
-        tokenizer: the policy's own.
-        tokens: the longest sequence it will read.
+        policy: Model folder.
+        scorer: What scores the responses; not necessarily a model.
+        tokenizer: The policy's own.
+        tokens: The longest sequence it will read.
 
     Returns:
         The model, and whether it comes from the scorer.
 
     Raises:
-        ConfigError: a model cannot be loaded, or its architecture takes no scalar head.
+        ConfigError: A model cannot be loaded, or its architecture takes no scalar head.
     """
     # A classifier and an oracle have no transformers config.
     if (scorer / "config.json").is_file():

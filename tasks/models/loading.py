@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.models.prompt_sharing_check import dropouts
 from tasks.models.randomness import seeded
 from tasks.models.source_checks import check_model_source, load_errors
-from tasks.models.tokens.templates import find_template, name_of
+from tasks.models.tokens.templates import find_template
 from tasks.settings.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,21 +33,21 @@ def load_weights(
     """Load a model of one kind, or say in one sentence why not.
 
     Args:
-        auto_class: transformers' `AutoModelFor…`.
-        path: folder or hub name.
-        context: entered around the loading; training passes DeepSpeed's.
-        dropout: keep the config's dropout; else it is 0 even in train mode.
+        auto_class: Transformers' `AutoModelFor…`.
+        path: Folder or hub name.
+        context: Entered around the loading; training passes DeepSpeed's.
+        dropout: Keep the config's dropout; else it is 0 even in train mode.
         dtype: `auto` (as stored), `float32`, `bfloat16`…
-        revision: branch, tag or commit of a hub model; None is its main branch.
-        with_encoder: taken instead of `auto_class` for a model with encoder and decoder.
-        may_lack: start of the names of parameters that the folder need not have.
-        **kwargs: more for `from_pretrained`.
+        revision: Branch, tag or commit of a hub model; None is its main branch.
+        with_encoder: Taken instead of `auto_class` for a model with encoder and decoder.
+        may_lack: Start of the names of parameters that the folder need not have.
+        **kwargs: More for `from_pretrained`.
 
     Returns:
         The model in eval mode.
 
     Raises:
-        ConfigError: if it cannot be loaded, or lacks a parameter it would need.
+        ConfigError: If it cannot be loaded, or lacks a parameter it would need.
     """
     check_model_source(path, revision)
     with load_errors("model", path), quiet_transformers(), seeded("load"), context:
@@ -82,10 +82,10 @@ def save_model(
     """Save weights (safetensors), tokenizer and chat template: all that scoring later needs.
 
     Args:
-        model: policy or reward model.
-        tokenizer: its own.
-        folder: created if absent.
-        template: name of the chat template it was trained with; its Jinja source becomes the
+        model: Policy or reward model.
+        tokenizer: Its own.
+        folder: Created if absent.
+        template: Name of the chat template it was trained with; its Jinja source becomes the
             saved tokenizer's chat template, by which it is known again. None: the tokenizer's own.
     """
     own = tokenizer.chat_template
@@ -97,12 +97,6 @@ def save_model(
             tokenizer.save_pretrained(folder)
     finally:
         tokenizer.chat_template = own
-
-
-def saved_template(path: str | Path) -> str | None:
-    """Name of the chat template a folder was saved with; None where it has another or none."""
-    file = Path(path) / "chat_template.jinja"
-    return name_of(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 @contextmanager

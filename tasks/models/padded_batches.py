@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -43,9 +43,9 @@ def collate(
     """Pad groups to one rectangle.
 
     Args:
-        groups: at least one response among them.
-        pad_id: the id written where a row has no token; it decides nothing.
-        side: where the padding goes. Everything here computes the same on either side.
+        groups: At least one response among them.
+        pad_id: The id written where a row has no token; it decides nothing.
+        side: Where the padding goes. Everything here computes the same on either side.
 
     Returns:
         The batch, on the CPU.
@@ -65,35 +65,6 @@ def collate(
         response_mask[row, start + len(prompt) : start + total] = True
     rows, lengths = _slots(groups)
     return GroupBatch(input_ids, attention_mask, response_mask, rows, rows >= 0, lengths)
-
-
-def token_batches(
-    lengths: Sequence[int], rows: Sequence[int], batch_tokens: int
-) -> Iterator[list[int]]:
-    """Cut items into batches of similar length whose padded size stays under a limit.
-
-    Args:
-        lengths: tokens of each item's longest row.
-        rows: how many rows each item has; items without rows are left out.
-        batch_tokens: the most rows x longest row of a batch. An item beyond it stands alone.
-
-    Yields:
-        Indices of a batch's items, longest items first.
-    """
-    # Longest first: a batch that does not fit into memory shows itself at once.
-    order = sorted((i for i in range(len(rows)) if rows[i]), key=lambda i: (-lengths[i], i))
-    batch: list[int] = []
-    width = held = 0
-    for item in order:
-        if batch and (held + rows[item]) * width > batch_tokens:
-            yield batch
-            batch, held = [], 0
-        if not batch:
-            width = lengths[item]
-        batch.append(item)
-        held += rows[item]
-    if batch:
-        yield batch
 
 
 def _slots(groups: Sequence[EncodedGroup]) -> tuple[Tensor, Tensor]:

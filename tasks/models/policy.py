@@ -32,15 +32,15 @@ def load_policy(
     """Load a causal language model, or one with an encoder for the prompt, in eval mode.
 
     Args:
-        path: folder or hub name.
-        context: entered around the loading (DeepSpeed's ZeRO-3, from training).
-        dropout: keep the config's dropout for train mode. Off by default: two log-probabilities
+        path: Folder or hub name.
+        context: Entered around the loading (DeepSpeed's ZeRO-3, from training).
+        dropout: Keep the config's dropout for train mode. Off by default: two log-probabilities
             that are compared must come from the same network.
         dtype: `auto` (as stored), `float32`, `bfloat16`…
-        revision: branch, tag or commit of a hub model; None is its main branch.
+        revision: Branch, tag or commit of a hub model; None is its main branch.
 
     Raises:
-        ConfigError: names the path and what to do.
+        ConfigError: Names the path and what to do.
     """
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
@@ -61,7 +61,7 @@ def check_context(
     """Stop before anything expensive if the longest sequence does not fit the context.
 
     Raises:
-        ConfigError: with the numbers and the keys to change.
+        ConfigError: With the numbers and the keys to change.
     """
     context = getattr(config, "max_position_embeddings", getattr(config, "context", None))
     needed = limits.max_prompt_tokens + limits.max_response_tokens
@@ -110,9 +110,9 @@ def sequence_logps(model: PreTrainedModel, batch: GroupBatch, temperature: float
     """Log-probability of each response under the tempered model, differentiable.
 
     Args:
-        model: a causal language model on the batch's device.
-        batch: groups from `collate`.
-        temperature: the logits are divided by it. Positive.
+        model: A causal language model on the batch's device.
+        batch: Groups from `collate`.
+        temperature: The logits are divided by it. Positive.
 
     Returns:
         Nats, summed over response tokens (EOS included), never over prompt tokens; at least
@@ -130,9 +130,9 @@ def token_logps_of_rows(
     """Log-probability of each response token under the tempered model, differentiable.
 
     Args:
-        model: a causal language model on the batch's device.
-        batch: groups from `collate`.
-        temperature: the logits are divided by it. Positive.
+        model: A causal language model on the batch's device.
+        batch: Groups from `collate`.
+        temperature: The logits are divided by it. Positive.
 
     Returns:
         Nats, at least float32, response after response. Shape (S,).

@@ -31,7 +31,7 @@ def arithmetic_of(precision: str, device: str | None = None) -> torch.autocast:
 
     Args:
         precision: `auto`, `bf16` or `fp32`.
-        device: kind of device the model is on; by default `cuda` where there is a GPU, or `cpu`.
+        device: Kind of device the model is on; by default `cuda` where there is a GPU, or `cpu`.
     """
     import torch
 

@@ -23,8 +23,8 @@ def probe_groups(vocabulary: int, pad_id: int | None) -> list[EncodedGroup]:
     """Return three ragged groups of ids that are no pad, the same every time.
 
     Args:
-        vocabulary: ids of the model that is to read them.
-        pad_id: its pad; None where it has none.
+        vocabulary: Ids of the model that is to read them.
+        pad_id: Its pad; None where it has none.
     """
     generator = torch.Generator().manual_seed(0)
     known = [i for i in range(min(vocabulary, 64)) if i != pad_id]
@@ -64,8 +64,8 @@ def longest_sequence(config: PretrainedConfig, *, windows: bool) -> float:
     """Return the longest sequence that every layer sees as a whole, tokens.
 
     Args:
-        config: of the model.
-        windows: whether its sliding windows count, or are taken care of.
+        config: Of the model.
+        windows: Whether its sliding windows count, or are taken care of.
     """
     names = ["attention_chunk_size"]
     if windows and getattr(config, "use_sliding_window", True):

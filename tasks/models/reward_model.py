@@ -34,19 +34,19 @@ def build_reward_model(
     """Put a fresh scalar head on a language model's backbone.
 
     Args:
-        backbone_path: a policy's folder or a hub name.
-        tokenizer: the reward model's own. It gets a pad distinct from EOS if it has none, and the
+        backbone_path: A policy's folder or a hub name.
+        tokenizer: The reward model's own. It gets a pad distinct from EOS if it has none, and the
             embeddings grow with it.
-        seed: of the head's weights.
-        context: entered around the loading.
-        dropout: keep the config's dropout for train mode.
+        seed: Of the head's weights.
+        context: Entered around the loading.
+        dropout: Keep the config's dropout for train mode.
         dtype: `auto` (as stored), `float32`, `bfloat16`…
 
     Returns:
         An `AutoModelForSequenceClassification` with one label, in eval mode.
 
     Raises:
-        ConfigError: if the backbone cannot be loaded or takes no scalar head.
+        ConfigError: If the backbone cannot be loaded or takes no scalar head.
 
     Source:
         Head weights ~ N(0, 1/(hidden + 1)): Stiennon et al., arXiv 2009.01325.
@@ -87,13 +87,13 @@ def load_reward_model(
     """Load a reward model with its trained head, in eval mode.
 
     Args:
-        path: a folder that `save_model` wrote, or a hub name of the same kind.
-        context: entered around the loading.
-        dropout: keep the config's dropout for train mode.
+        path: A folder that `save_model` wrote, or a hub name of the same kind.
+        context: Entered around the loading.
+        dropout: Keep the config's dropout for train mode.
         dtype: `auto` (as stored), `float32`, `bfloat16`…
 
     Raises:
-        ConfigError: if it cannot be loaded, has no trained scalar head, or its pad is its EOS.
+        ConfigError: If it cannot be loaded, has no trained scalar head, or its pad is its EOS.
     """
     from transformers import AutoModelForSequenceClassification
 
@@ -122,14 +122,14 @@ def rewards(model: PreTrainedModel, batch: GroupBatch) -> Tensor:
     token our lengths name is asserted, so plain transformers gives exactly the same score.
 
     Args:
-        model: a reward model on the batch's device.
-        batch: groups from `collate`, with the model's own pad id.
+        model: A reward model on the batch's device.
+        batch: Groups from `collate`, with the model's own pad id.
 
     Returns:
         Rewards, at least float32; 0 in empty slots. Shape (B, K).
 
     Raises:
-        ValueError: if the batch was padded with another id than the model's.
+        ValueError: If the batch was padded with another id than the model's.
     """
     columns = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
     ours = (columns * batch.response_mask).argmax(dim=-1)

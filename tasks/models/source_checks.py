@@ -46,11 +46,11 @@ def check_model_source(path: str | Path, revision: str | None = None) -> None:
     """Refuse a model that is missing, asks for code, or whose weights are not safetensors.
 
     Args:
-        path: a folder, or a hub name (of which only the config is looked at here).
-        revision: branch, tag or commit of a hub model; None is its main branch.
+        path: A folder, or a hub name (of which only the config is looked at here).
+        revision: Branch, tag or commit of a hub model; None is its main branch.
 
     Raises:
-        ConfigError: names the path, the file and what to do.
+        ConfigError: Names the path, the file and what to do.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -66,7 +66,7 @@ def check_tokenizer_source(path: str | Path) -> None:
     """Refuse a tokenizer folder that is missing or asks for code.
 
     Raises:
-        ConfigError: names the path and what to do.
+        ConfigError: Names the path and what to do.
     """
     folder = Path(path)
     if folder.is_dir():

@@ -86,12 +86,12 @@ def refuse_other_topology(workspace: Workspace, processes: int, zero_stage: int)
     Reads one small file, so that it can be asked before any model is loaded.
 
     Args:
-        workspace: of the stage's attempt.
-        processes: how many will train together.
+        workspace: Of the stage's attempt.
+        processes: How many will train together.
         zero_stage: DeepSpeed's, 0 for none.
 
     Raises:
-        StageError: names both and the remedies.
+        StageError: Names both and the remedies.
     """
     names = checkpoint_names(workspace)
     if names:
@@ -108,10 +108,10 @@ class Checkpoints:
         """Set where checkpoints go and whose they are.
 
         Args:
-            workspace: of the stage's attempt.
-            engine: the model and optimiser.
-            keep: how many of the newest stay.
-            config_digest: of everything that decides the training's result.
+            workspace: Of the stage's attempt.
+            engine: The model and optimiser.
+            keep: How many of the newest stay.
+            config_digest: Of everything that decides the training's result.
         """
         self.workspace, self.engine = workspace, engine
         self.keep, self.config_digest = keep, config_digest
@@ -120,7 +120,7 @@ class Checkpoints:
         """Write one checkpoint, see that it is whole, then drop the oldest beyond ``keep``.
 
         Raises:
-            StageError: there is not enough free space, or what was written cannot be read back.
+            StageError: There is not enough free space, or what was written cannot be read back.
         """
         self._require_space(self.engine.module)
         name = f"{PREFIX}{progress.step:08d}"
@@ -151,7 +151,7 @@ class Checkpoints:
             How far that training was, or None where there is no checkpoint.
 
         Raises:
-            StageError: the checkpoint is another training's, or lacks something without which the
+            StageError: The checkpoint is another training's, or lacks something without which the
                 result would differ from an uninterrupted training.
         """
         name = from_main(self._newest() if is_main() else None)

@@ -118,8 +118,8 @@ def coefficients_of_method(given: Any, info: ValidationInfo) -> Any:
     """Check what a config says of its method's coefficients by the method's own class.
 
     Args:
-        given: as it stands in the config.
-        info: of the field; the method was checked before.
+        given: As it stands in the config.
+        info: Of the field; the method was checked before.
     """
     # An unknown method has been reported already; there is nothing to check against.
     if isinstance(given, FrozenConfig) or "method" not in info.data:

@@ -60,14 +60,14 @@ def train(
     Every process of a training calls this with the same arguments.
 
     Args:
-        model: the starting weights, in ``model.model`` a transformers model.
-        plan: which samples meet in which step.
-        task: how samples become a loss.
-        config: the optimiser's settings.
-        workspace: where checkpoints go.
-        log: receives metrics per step, and progress; only the main process's is used.
-        seed: of every random stream.
-        save: called on the main process, for each snapshot and after the last step, with the
+        model: The starting weights, in ``model.model`` a transformers model.
+        plan: Which samples meet in which step.
+        task: How samples become a loss.
+        config: The optimiser's settings.
+        workspace: Where checkpoints go.
+        log: Receives metrics per step, and progress; only the main process's is used.
+        seed: Of every random stream.
+        save: Called on the main process, for each snapshot and after the last step, with the
             weights of ``model.model`` by name, or with None where ``model.model`` holds them, and
             the folder that receives the model.
 
@@ -75,8 +75,8 @@ def train(
         Means over the steps of the loss and the task's metrics, and how much was done.
 
     Raises:
-        ConfigError: there are more snapshots than steps.
-        StageError: a loss or gradient is not finite, there is no space for a checkpoint, or the
+        ConfigError: There are more snapshots than steps.
+        StageError: A loss or gradient is not finite, there is no space for a checkpoint, or the
             number of samples is not the planned one.
         TrainingInterrupted: SIGTERM or SIGINT arrived; a checkpoint was saved first.
     """

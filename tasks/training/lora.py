@@ -33,12 +33,12 @@ class Adapter:
         """Put adapters into a model.
 
         Args:
-            model: whose weights are frozen here.
-            config: rank, scale, dropout, which layers.
-            seed: of the adapters' first weights.
+            model: Whose weights are frozen here.
+            config: Rank, scale, dropout, which layers.
+            seed: Of the adapters' first weights.
 
         Raises:
-            ConfigError: a name in ``target_modules`` fits no linear layer.
+            ConfigError: A name in ``target_modules`` fits no linear layer.
         """
         from peft import LoraConfig as PeftConfig
         from peft.tuners.lora import LoraModel
@@ -72,7 +72,7 @@ class Adapter:
         """Write the adapter as peft's own `PeftModel.from_pretrained` reads it.
 
         Args:
-            folder: created if absent. Call it before `merge`.
+            folder: Created if absent. Call it before `merge`.
         """
         tensors: dict[str, Tensor] = {
             _peft_name(name): parameter.detach().cpu().contiguous()

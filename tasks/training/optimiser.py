@@ -15,8 +15,8 @@ def build_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.Ada
     """Return AdamW over the model's trainable parameters, with decay on matrices only.
 
     Args:
-        model: the model to train.
-        config: learning rate, betas, epsilon and weight decay.
+        model: The model to train.
+        config: Learning rate, betas, epsilon and weight decay.
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in trainable if _is_matrix(parameter)]
@@ -45,9 +45,9 @@ def learning_rate(config: TrainingConfig, step: int, total: int) -> float:
     A pure function of the step, so a resumed training needs no scheduler state.
 
     Args:
-        config: peak, warm-up and shape.
-        step: optimiser steps already done, in [0, total).
-        total: optimiser steps of the whole training.
+        config: Peak, warm-up and shape.
+        step: Optimiser steps already done, in [0, total).
+        total: Optimiser steps of the whole training.
 
     Example:
         >>> config = TrainingConfig(learning_rate=1.0, warmup_steps=2, lr_scheduler="linear")
@@ -70,8 +70,8 @@ def optimiser_tensors(
     """Return the optimiser's state as tensors named ``parameter|entry``.
 
     Args:
-        model: whose parameter names to use.
-        state: the optimiser's ``state``.
+        model: Whose parameter names to use.
+        state: The optimiser's ``state``.
     """
     return {
         f"{name}|{entry}": tensor.detach()
@@ -88,12 +88,12 @@ def load_optimiser_tensors(
     """Fill an optimiser's ``state`` with what ``optimiser_tensors`` returned.
 
     Args:
-        model: the same model as then; only names count.
-        state: the new optimiser's ``state``, changed here.
-        tensors: named tensors on any device.
+        model: The same model as then; only names count.
+        state: The new optimiser's ``state``, changed here.
+        tensors: Named tensors on any device.
 
     Raises:
-        KeyError: a tensor belongs to a parameter that the model does not have.
+        KeyError: A tensor belongs to a parameter that the model does not have.
     """
     parameters = dict(model.named_parameters())
     for name, tensor in tensors.items():

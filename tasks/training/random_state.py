@@ -16,7 +16,7 @@ def seed_everything(seed: int) -> None:
     """Seed python's, numpy's and torch's global streams.
 
     Args:
-        seed: any non-negative integer; numpy takes its lowest 32 bits.
+        seed: Any non-negative integer; numpy takes its lowest 32 bits.
     """
     random.seed(seed)
     numpy.random.seed(seed % 2**32)
@@ -66,7 +66,7 @@ def restore_streams(streams: Mapping[str, Tensor]) -> None:
     """Put every global random stream back into a captured state.
 
     Raises:
-        KeyError: a stream that this process has is not among the captured ones.
+        KeyError: A stream that this process has is not among the captured ones.
     """
     gauss = streams["python_gauss"].item()
     python = tuple(streams["python"].tolist())

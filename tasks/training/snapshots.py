@@ -30,13 +30,13 @@ class Snapshots:
         """Say which steps are kept.
 
         Args:
-            workspace: of the stage's attempt.
-            steps: optimiser steps of the whole training.
-            count: how many snapshots, the last state included.
-            save: writes a model folder.
+            workspace: Of the stage's attempt.
+            steps: Optimiser steps of the whole training.
+            count: How many snapshots, the last state included.
+            save: Writes a model folder.
 
         Raises:
-            ConfigError: there are fewer steps than snapshots.
+            ConfigError: There are fewer steps than snapshots.
         """
         if count > steps:
             raise ConfigError(
@@ -50,7 +50,7 @@ class Snapshots:
         """Whether the state after a step is kept and is not there yet.
 
         Args:
-            step: how many steps are done.
+            step: How many steps are done.
         """
         number = self._numbers.get(step)
         return number is not None and self._workspace.part(f"snapshot-{number}") is None
@@ -59,8 +59,8 @@ class Snapshots:
         """Keep the state after a step.
 
         Args:
-            step: one that is due.
-            state: the weights by name; None where the model in training holds them.
+            step: One that is due.
+            state: The weights by name; None where the model in training holds them.
         """
 
         def write(folder: Path) -> None:
@@ -72,7 +72,7 @@ class Snapshots:
         """Write the last state and all snapshots into the workspace's output.
 
         Args:
-            state: the weights by name; None where the model in training holds them.
+            state: The weights by name; None where the model in training holds them.
         """
         output = self._workspace.output
         self._write(self._steps, state, output)

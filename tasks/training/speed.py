@@ -29,10 +29,10 @@ class Work:
         """Add one forward pass.
 
         Args:
-            model: the transformers model.
-            batch: what it was given.
-            tokens: of the batch's groups, each prompt once.
-            counts: whether the pass adds to the step.
+            model: The transformers model.
+            batch: What it was given.
+            tokens: Of the batch's groups, each prompt once.
+            counts: Whether the pass adds to the step.
         """
         self.computed += batch.computed
         if counts:
@@ -58,9 +58,9 @@ class Clock:
         """Return the step's speeds, all ranks together.
 
         Args:
-            work: of each rank.
-            peak_gb: peak memory of each rank, GB; the largest is reported.
-            device: where the model is.
+            work: Of each rank.
+            peak_gb: Peak memory of each rank, GB; the largest is reported.
+            device: Where the model is.
         """
         seconds = time.perf_counter() - self._began
         # A backward pass costs two forward passes.

@@ -47,7 +47,7 @@ class TrainingTask(Protocol):
         """Return how many tokens each row of a data set takes of a forward pass.
 
         Args:
-            name: of the data set, as in the plan.
+            name: Of the data set, as in the plan.
         """
         ...
 
@@ -55,8 +55,8 @@ class TrainingTask(Protocol):
         """Return some rows of one data set as one forward pass takes them, on the CPU.
 
         Args:
-            name: of the data set.
-            rows: which of its rows, at least one.
+            name: Of the data set.
+            rows: Which of its rows, at least one.
         """
         ...
 
@@ -68,9 +68,9 @@ class TrainingTask(Protocol):
         Contributions of the micro-batches of one step *sum* to the step's values.
 
         Args:
-            model: the model being trained: maps ``batch.groups`` to one value per response.
-            batch: one of ``micro_batch``, on the model's device.
-            counts: samples of each data set in the whole step: the denominators.
+            model: The model being trained: maps ``batch.groups`` to one value per response.
+            batch: One of ``micro_batch``, on the model's device.
+            counts: Samples of each data set in the whole step: the denominators.
 
         Returns:
             The contribution to the loss, shape (), and to each metric.

@@ -27,7 +27,7 @@ def read_tensors(folder: Path, names: Iterable[str]) -> dict[str, Tensor]:
     """Read what ``write_tensors`` wrote, onto the CPU.
 
     Raises:
-        FileNotFoundError: names the file that is missing.
+        FileNotFoundError: Names the file that is missing.
     """
     tensors: dict[str, Tensor] = {}
     for name in names:

@@ -30,17 +30,17 @@ Load = Callable[[AbstractContextManager[Any]], PreTrainedModel]
 """Loads a training's start, inside a context that may spread its weights over processes."""
 
 
-class Trainee:
+class Trainable:
     """A model that is trained, with adapters where the config wants them."""
 
     def __init__(self, load: Load, config: TrainingConfig, seed: int) -> None:
         """Say what is trained; nothing is loaded yet.
 
         Args:
-            load: loads the start.
-            config: whether adapters are trained instead of all weights, and whether the weights
+            load: Loads the start.
+            config: Whether adapters are trained instead of all weights, and whether the weights
                 are spread over processes.
-            seed: of the adapters.
+            seed: Of the adapters.
         """
         self._load, self._config, self._seed = load, config, seed
         self._loaded: tuple[PreTrainedModel, Adapter | None] | None = None
@@ -62,18 +62,18 @@ class Trainee:
         """Train the loaded model and save it as the workspace's output.
 
         Args:
-            model: around what `load` returned.
-            task: how samples become a loss.
-            counts: groups of each of its data sets.
-            encoder: of the model.
-            workspace: receives checkpoints, and the model in `output/`.
-            log: receives metrics per step and progress.
+            model: Around what `load` returned.
+            task: How samples become a loss.
+            counts: Groups of each of its data sets.
+            encoder: Of the model.
+            workspace: Receives checkpoints, and the model in `output/`.
+            log: Receives metrics per step and progress.
 
         Returns:
             Means over the training's steps, and counts.
 
         Raises:
-            StageError, TrainingInterrupted: as the loop's `train`.
+            StageError, TrainingInterrupted: As the loop's `train`.
         """
         config = self._config
         return train(
@@ -91,10 +91,10 @@ class Trainee:
         """Save what was trained as a folder that transformers loads, an adapter merged in.
 
         Args:
-            state: the trained weights by name; None where the loaded model holds them. With a
+            state: The trained weights by name; None where the loaded model holds them. With a
                 state the model is made anew, because its weights lie on several processes.
-            folder: receives the model, and the adapter in `adapter/`.
-            encoder: of the model: its tokenizer and chat template are saved too.
+            folder: Receives the model, and the adapter in `adapter/`.
+            encoder: Of the model: its tokenizer and chat template are saved too.
         """
         assert self._loaded is not None, "a model is loaded before it is saved"
         model, adapter = self._loaded
@@ -129,9 +129,9 @@ def make_ready(model: GroupModel, config: TrainingConfig, log: Log) -> dict[str,
     """Put a model onto the training's device, and see which way it takes groups.
 
     Args:
-        model: as it was loaded; changed in place.
-        config: precision, gradient checkpointing, compilation.
-        log: is told where prompts cannot be shared.
+        model: As it was loaded; changed in place.
+        config: Precision, gradient checkpointing, compilation.
+        log: Is told where prompts cannot be shared.
 
     Returns:
         ``shared_prompts``: 1 where a prompt is computed once for its responses, else 0.

@@ -18,7 +18,7 @@ from tasks.storage.files import put_if_absent, read_json
 from tasks.storage.workspace import Workspace
 from tasks.training.distributed.job import WorkOrder
 from tasks.training.distributed.launch import Fit
-from tasks.training.distributed.relay import StageLine
+from tasks.training.distributed.relay import WorkerChannel
 
 _LAUNCHER = b"torch.distributed.run"
 
@@ -67,8 +67,8 @@ def _work(order: WorkOrder, rank: int) -> dict[str, float]:
     log: Log = NullLog()
     mirror = None
     if rank == 0:
-        log = line = StageLine(order.address)
-        mirror = line if order.mirrored else None
+        log = channel = WorkerChannel(order.address)
+        mirror = channel if order.mirrored else None
     workspace = Workspace(order.workspace, guard=lambda: _check(order), mirror=mirror)
     metrics = _fit_of(order.job.kind)(order.job, workspace, log)
     if torch.distributed.is_initialized():

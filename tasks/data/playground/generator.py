@@ -59,7 +59,7 @@ def generate(config: PlaygroundConfig, folder: Path) -> dict[str, float]:
     """Write the playground of `config` into `folder`, which must not exist.
 
     Returns:
-        Figures of what was written, the same that world.json keeps under "statistics".
+        Statistics of what was written, the same that world.json keeps under "statistics".
 
     Raises:
         StorageError: `folder` exists or the disk refuses.
@@ -96,7 +96,7 @@ def ensure_playground(config: PlaygroundConfig) -> Path:
     """The folder of the playground of `config`, generated when it is missing.
 
     Raises:
-        ConfigError: the folder holds something else, is incomplete or has other settings.
+        ConfigError: The folder holds something else, is incomplete or has other settings.
     """
     folder = config.folder
     if not folder.exists():
@@ -211,13 +211,13 @@ def _statistics(
         float(world.oracle_reward(prompt, chosen) < world.oracle_reward(prompt, rejected))
         for prompt, chosen, rejected in train
     ]
-    figures: dict[str, list[float]] = {
+    statistics: dict[str, list[float]] = {
         "best_possible_accuracy": [max(chance, 1 - chance) for chance in ideal],
         "worse_answer_chosen": worse,
         "demonstration_reward": [world.oracle_reward(prompt, text) for prompt, text in shown],
         "best_reward": [world.best_reward(prompt) for prompt, _ in shown],
     }
-    return {name: round(sum(values) / len(values), 4) for name, values in figures.items()}
+    return {name: round(sum(values) / len(values), 4) for name, values in statistics.items()}
 
 
 def _messages(turns: Turns) -> list[dict[str, Any]]:

@@ -78,10 +78,10 @@ def score(
     """The reward of `response` to `request`, in points from 0 to `BEST_CREDIT`.
 
     Args:
-        facts: attribute -> value of every creature.
-        pairs: the neighbouring words that can be said in this world, of `sayable_pairs`.
-        request: what was asked.
-        response: any text.
+        facts: Attribute -> value of every creature.
+        pairs: The neighbouring words that can be said in this world, of `sayable_pairs`.
+        request: What was asked.
+        response: Any text.
     """
     words = _WORD.findall(response.lower())
     if not words:

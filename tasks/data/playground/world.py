@@ -44,7 +44,7 @@ class World:
         """What `prompt` asks for.
 
         Raises:
-            ValueError: it is no prompt of this world.
+            ValueError: It is no prompt of this world.
         """
         turns = [prompt] if isinstance(prompt, str) else _user_turns(prompt)
         request = self._first_turns.get(normalise(turns[0])) if turns else None
@@ -117,7 +117,7 @@ def load_world(path: Path) -> World:
     """The world saved in `path`, a world.json or the folder that holds one.
 
     Raises:
-        ConfigError: there is none, or the file is not a world.
+        ConfigError: There is none, or the file is not a world.
     """
     file = path / "world.json" if path.is_dir() else path
     if not file.is_file():

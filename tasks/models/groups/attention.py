@@ -1,7 +1,8 @@
 """Attention inside packed groups: a token sees its own prompt and its own response, nothing else.
 
-Tiles of plain matrix products (see `tiles.py`) through transformers' attention interface: nothing
-is computed between groups. `group_masks.py` has the masks for attention that is not ours.
+Tiles of plain matrix products (`attention_tiles.py`), called through transformers' attention
+interface: nothing is computed between groups. `attention_masks.py` has the masks of attention that
+is not ours.
 """
 
 from __future__ import annotations
@@ -94,15 +95,7 @@ def _grouped(
 
 
 @_grouped.register_fake
-def _(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    edges: Tensor,
-    scale: float,
-    window: int,
-    softcap: float,
-) -> Tensor:
+def _(query: Tensor, *others: Any) -> Tensor:
     return torch.empty_like(query, memory_format=torch.contiguous_format)
 
 
@@ -117,7 +110,22 @@ def _grouped_backward(
     window: int,
     softcap: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of query, key and value; probabilities are computed again."""
+    """Return the gradients of query, key and value, tile by tile.
+
+    It exists because autograd would keep the probabilities of every tile until the backward pass,
+    which is what a padded row costs. Here one tile's are computed again, used and forgotten.
+
+    With P = softmax(S), O = P V and a gradient G of O, per tile:
+        of V = Pᵀ G        of P = G Vᵀ        of S = P ∘ (of P − rowsum(P ∘ of P))
+        of Q = scale · of S K        of K = scale · (of S)ᵀ Q,
+    with the slope of the softcap, where there is one, as a further factor of `of S`.
+
+    The line of S is torch's own kernel, which autograd of `softmax` calls too. It is private, and
+    taken because the formula in Python makes two tensors of a tile's size more. If torch changes
+    it, `test_values_and_gradients_are_those_of_a_mask` and
+    `test_gradients_are_the_slopes_of_the_values` of tests/tasks/models/groups/test_attention.py
+    fail.
+    """
     of_query, of_key, of_value = (
         torch.empty_like(tensor, memory_format=torch.contiguous_format)
         for tensor in (query, key, value)
@@ -141,14 +149,7 @@ def _grouped_backward(
 
 @_grouped_backward.register_fake
 def _(
-    gradient: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    edges: Tensor,
-    scale: float,
-    window: int,
-    softcap: float,
+    gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, *others: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     whole = torch.contiguous_format
     return (

@@ -58,11 +58,11 @@ def plan(
     """Cut the groups of a row into tiles, group by group; kept for all layers of a pass.
 
     Args:
-        edges: of each group, as `PackedGroups` has them.
-        heads: of the queries.
-        window: the most positions that a query looks back, itself included; 0 is no limit.
-        dtype: of the masks.
-        device: of the masks.
+        edges: Of each group, as `PackedGroups` has them.
+        heads: Of the queries.
+        window: The most positions that a query looks back, itself included; 0 is no limit.
+        dtype: Of the masks.
+        device: Of the masks.
 
     Returns:
         Per group its tiles, in the order of their places.

@@ -60,15 +60,15 @@ def arrange(groups: Sequence[EncodedGroup], model: PreTrainedModel, pad_id: int)
     """Put groups into the layout of a model with an encoder.
 
     Args:
-        groups: at least one response among them; none is empty.
-        model: whose configuration says what decoders start with and sources end with.
-        pad_id: written where a row has no token.
+        groups: At least one response among them; none is empty.
+        model: Whose configuration says what decoders start with and sources end with.
+        pad_id: Written where a row has no token.
 
     Returns:
         The batch, on the CPU.
 
     Raises:
-        ConfigError: the model names no token that its decoder starts with.
+        ConfigError: The model names no token that its decoder starts with.
     """
     start = _decoder_start(model)
     width = max((len(group.responses_ids) for group in groups), default=0)
@@ -112,8 +112,8 @@ def scored_states(model: PreTrainedModel, batch: TwoSidedBatch, way: str | None)
     """Return what the output embedding reads for each response token.
 
     Args:
-        model: with an encoder and a decoder.
-        batch: from `arrange`, on the model's device.
+        model: With an encoder and a decoder.
+        batch: From `arrange`, on the model's device.
         way: `grouped` leaves the choice of a response's prompt to the attention of `attention.py`,
             which projects each prompt's states once; another way repeats the states, and None is
             the plain path, which repeats the prompts.

@@ -30,8 +30,8 @@ def multiply_adds(model: PreTrainedModel, batch: PackedGroups | TwoSidedBatch | 
     once per scored token, and attention for the pairs of tokens that see each other.
 
     Args:
-        model: a causal language model or a reward model.
-        batch: the groups, in any layout: the count is the same.
+        model: A causal language model or a reward model.
+        batch: The groups, in any layout: the count is the same.
     """
     if isinstance(batch, TwoSidedBatch):
         return _two_sided(model, batch)
@@ -68,7 +68,7 @@ def best_matmul_rate(device: str, dtype: torch.dtype = torch.bfloat16) -> float:
 
     Args:
         device: `cpu`, `cuda`.
-        dtype: of the matrices.
+        dtype: Of the matrices.
     """
     best = 0.0
     # A stream of its own: whoever trains must not notice.

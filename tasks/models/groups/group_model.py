@@ -45,7 +45,7 @@ class GroupModel(nn.Module):
         """Wrap a model; it starts on the shared path, which `check` has to confirm.
 
         Args:
-            model: a language model or a reward model with a `score` head.
+            model: A language model or a reward model with a `score` head.
         """
         super().__init__()
         register()
@@ -65,11 +65,11 @@ class GroupModel(nn.Module):
         """Return the groups in the layout that this model takes, on the CPU.
 
         Args:
-            groups: at least one response among them; none is empty.
-            pad_id: written where a padded row has no token.
+            groups: At least one response among them; none is empty.
+            pad_id: Written where a padded row has no token.
 
         Raises:
-            ConfigError: an id is beyond the model's vocabulary.
+            ConfigError: An id is beyond the model's vocabulary.
         """
         longest = max(
             len(group.prompt_ids) + max(map(len, group.responses_ids), default=0)
@@ -122,7 +122,7 @@ class GroupModel(nn.Module):
         """Compute each prompt with each of its responses from now on.
 
         Args:
-            reason: why, in one sentence.
+            reason: Why, in one sentence.
         """
         self._use(None)
         self.reason = reason
@@ -224,8 +224,8 @@ class GroupPolicy(GroupModel):
         """Wrap a policy.
 
         Args:
-            model: a causal language model, or one with an encoder for the prompt.
-            temperature: logits are divided by it before the softmax. Positive.
+            model: A causal language model, or one with an encoder for the prompt.
+            temperature: Logits are divided by it before the softmax. Positive.
         """
         super().__init__(model)
         self.temperature = temperature

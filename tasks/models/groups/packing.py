@@ -75,13 +75,13 @@ def pack(groups: Sequence[EncodedGroup]) -> PackedGroups:
     """Put groups into one row.
 
     Args:
-        groups: at least one response among them; none is empty.
+        groups: At least one response among them; none is empty.
 
     Returns:
         The row, on the CPU.
 
     Raises:
-        ValueError: there is no response, or one without a token.
+        ValueError: There is no response, or one without a token.
 
     Example:
         >>> group = EncodedGroup([5, 6], [[7], [8, 9]], False, [False, False])
@@ -139,8 +139,8 @@ def split_group(group: EncodedGroup, budget: int) -> list[EncodedGroup]:
     Exact where the responses of a group do not meet in the computation: scoring, log-probabilities.
 
     Args:
-        group: a prompt with K responses.
-        budget: the most tokens of a part; a part has at least one response even so.
+        group: A prompt with K responses.
+        budget: The most tokens of a part; a part has at least one response even so.
     """
     parts: list[EncodedGroup] = []
     first, held = 0, 0
@@ -164,8 +164,8 @@ def fill_rows(sizes: Sequence[int], budget: int) -> list[list[int]]:
     """Put items into as few rows of at most `budget` tokens as first-fit decreasing needs.
 
     Args:
-        sizes: tokens of each item. One larger than the budget has a row of its own.
-        budget: tokens of a row.
+        sizes: Tokens of each item. One larger than the budget has a row of its own.
+        budget: Tokens of a row.
 
     Returns:
         The items of each row, by index; longest rows first, so that what does not fit into memory

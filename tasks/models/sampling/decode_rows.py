@@ -1,6 +1,6 @@
 """The rows of a batch while they are decoded: prompts prefilled once, tokens appended to all.
 
-Prompts are shared by their continuations where the model can (see `cache.py`); that is found out
+Prompts are shared by their continuations where the model can (`kv_cache.py`); that is found out
 by a probe, not listed. Other models get transformers' own cache, repeated for each continuation.
 """
 
@@ -55,10 +55,10 @@ def continue_prompts(
     """Prefill prompts and have K continuations of each during the block.
 
     Args:
-        model: a causal language model, or an encoder–decoder that reads prompts in its encoder.
-        prompts: token ids, none empty; neighbours of similar length waste least.
-        samples: continuations per prompt (K).
-        pad_id: written where there is no token; it decides nothing.
+        model: A causal language model, or an encoder–decoder that reads prompts in its encoder.
+        prompts: Token ids, none empty; neighbours of similar length waste least.
+        samples: Continuations per prompt (K).
+        pad_id: Written where there is no token; it decides nothing.
 
     Yields:
         Logits for the first token of each row, (G·K, V), row g·K + k being continuation k of

@@ -64,19 +64,19 @@ def decode(
     """Draw S responses to each request.
 
     Args:
-        model: a causal language model, or an encoder–decoder.
-        tokenizer: its own.
-        requests: a shard's prompts.
-        config: how to draw.
-        stops: strings that end a response.
-        stream: names the shard's random numbers.
-        progress: called after each step with the tokens it drew.
+        model: A causal language model, or an encoder–decoder.
+        tokenizer: Its own.
+        requests: A shard's prompts.
+        config: How to draw.
+        stops: Strings that end a response.
+        stream: Names the shard's random numbers.
+        progress: Called after each step with the tokens it drew.
 
     Returns:
         For each request in order, S responses.
 
     Raises:
-        StageError: if logits are not finite; names the prompts.
+        StageError: If logits are not finite; names the prompts.
     """
     noise = uniforms(len(requests) * config.samples, config.max_new_tokens, *stream)
     noise = noise.view(len(requests), config.samples, config.max_new_tokens)
@@ -101,9 +101,9 @@ def token_budget_batches(
     """Cut a shard into batches of similar prompts and nearly the same cost.
 
     Args:
-        requests: a shard's prompts.
+        requests: A shard's prompts.
         config: `batch_tokens` bounds what a batch holds at most; one prompt may need more.
-        shared: whether the prompt is held once for its samples.
+        shared: Whether the prompt is held once for its samples.
 
     Yields:
         Batches, longest prompts first, so that what does not fit into memory shows at once.

@@ -52,23 +52,23 @@ def sample(
     batch size nor other shards nor torch's global stream change what is drawn.
 
     Args:
-        model: a policy.
-        tokenizer: its own.
-        template: its chat template; None is the one its tokenizer has.
-        prompts: one conversation per prompt.
-        config: how to draw.
-        seed: of the run.
-        shard: number of the shard.
-        max_prompt_tokens: a longer prompt loses its beginning; None is what the context leaves.
-        progress: called after each step with the tokens it drew.
+        model: A policy.
+        tokenizer: Its own.
+        template: Its chat template; None is the one its tokenizer has.
+        prompts: One conversation per prompt.
+        config: How to draw.
+        seed: Of the run.
+        shard: Number of the shard.
+        max_prompt_tokens: A longer prompt loses its beginning; None is what the context leaves.
+        progress: Called after each step with the tokens it drew.
 
     Returns:
         For each prompt in order, its S completions.
 
     Raises:
-        ConfigError: if prompt and response do not fit the model's context, or the tokenizer belongs
+        ConfigError: If prompt and response do not fit the model's context, or the tokenizer belongs
             to another model.
-        StageError: if the model gives logits that are not finite; names the prompts.
+        StageError: If the model gives logits that are not finite; names the prompts.
     """
     from tasks.models.sampling.decoding import Request, decode
     from tasks.models.tokens.encoding import encode_prompt
@@ -95,12 +95,12 @@ def prompt_room(model_config: PretrainedConfig, config: SamplingConfig, wanted: 
     """Return how many tokens a prompt may have.
 
     Args:
-        model_config: of the policy.
-        config: says how long a response may be.
-        wanted: the configured limit; None for what the model's context leaves.
+        model_config: Of the policy.
+        config: Says how long a response may be.
+        wanted: The configured limit; None for what the model's context leaves.
 
     Raises:
-        ConfigError: if prompt and response do not fit the context.
+        ConfigError: If prompt and response do not fit the context.
     """
     context = getattr(model_config, "max_position_embeddings", None)
     if context is None:

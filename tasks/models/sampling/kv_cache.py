@@ -35,8 +35,8 @@ class SharedLayer(CacheLayerMixin):
         """Take prefilled prompts.
 
         Args:
-            pieces: the prompts, in order.
-            rows: continuations (N), at the start.
+            pieces: The prompts, in order.
+            rows: Continuations (N), at the start.
         """
         super().__init__()
         self.pieces, self.rows, self.used = pieces, rows, 0
@@ -103,12 +103,12 @@ class SharedCache(Cache):
         """Take over the caches of prefilled prompts; nothing is copied.
 
         Args:
-            caches: what the model filled for each piece of the prompts, with full attention.
+            caches: What the model filled for each piece of the prompts, with full attention.
             masks: True for their real tokens. Shapes (G', P).
-            samples: continuations per prompt (K).
+            samples: Continuations per prompt (K).
 
         Raises:
-            NotImplementedError: a layer does not keep all it has seen, as with a sliding window.
+            NotImplementedError: A layer does not keep all it has seen, as with a sliding window.
         """
         for layer in caches[0].layers:
             if type(layer) is not DynamicLayer:
@@ -134,7 +134,7 @@ class SharedCache(Cache):
         """Drop the continuations that have ended; their places are taken by the last ones.
 
         Args:
-            going: which ones go on. Shape (N,), bool, on the CPU.
+            going: Which ones go on. Shape (N,), bool, on the CPU.
 
         Returns:
             Which continuation stands in each remaining place. Shape (N',), int64, on the CPU.

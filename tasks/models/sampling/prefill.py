@@ -20,8 +20,8 @@ def pad_left(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Ten
     """Prompts as a rectangle that ends where each prompt ends, so that decoding goes on there.
 
     Args:
-        prompts: token ids, none empty.
-        pad_id: written where there is no token; it decides nothing.
+        prompts: Token ids, none empty.
+        pad_id: Written where there is no token; it decides nothing.
 
     Returns:
         Ids, int64, and mask, bool. Shapes (N, T).
@@ -42,9 +42,9 @@ def prefill(
     """Compute what prompts leave behind.
 
     Args:
-        model: a causal language model.
+        model: A causal language model.
         prompts: G prompts, none empty.
-        pad_id: written where there is no token; it decides nothing.
+        pad_id: Written where there is no token; it decides nothing.
 
     Returns:
         Logits after each prompt (G, V), keys and values, which of their P places hold a token
@@ -81,7 +81,7 @@ def pads_last(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Move padding behind each row: encoders with learned positions count from the left.
 
     Args:
-        ids: padded on the left. Shape (N, T).
+        ids: Padded on the left. Shape (N, T).
         mask: True for real tokens. Shape (N, T).
     """
     order = mask.int().argsort(dim=1, descending=True, stable=True)

@@ -21,9 +21,9 @@ def draw_tokens(logits: Tensor, uniform: Tensor, config: SamplingConfig) -> Tens
     """Draw one token per row by inverting its distribution function.
 
     Args:
-        logits: finite. Shape (N, V).
-        uniform: in [0, 1). Shape (N,).
-        config: temperature (0: the likeliest token), top_k, top_p.
+        logits: Finite. Shape (N, V).
+        uniform: In [0, 1). Shape (N,).
+        config: Temperature (0: the likeliest token), top_k, top_p.
 
     Returns:
         Token ids. Shape (N,), int64.
@@ -104,9 +104,9 @@ def end_ids(
     """Token ids that end a response.
 
     Args:
-        model: its generation config may name further ends than EOS, as chat models do.
-        tokenizer: names EOS.
-        stops: stop strings; one that is a special token never shows in text, so it ends by id.
+        model: Its generation config may name further ends than EOS, as chat models do.
+        tokenizer: Names EOS.
+        stops: Stop strings; one that is a special token never shows in text, so it ends by id.
     """
     named = getattr(model.generation_config, "eos_token_id", None)
     listed = named if isinstance(named, list) else [named]
@@ -121,9 +121,9 @@ def closing_tokens(
     """Which tokens can complete a stop string, so that text is looked at only after those.
 
     Args:
-        tokenizer: the model's own.
-        model: gives the size of the vocabulary.
-        stops: stop strings; without any, no token closes.
+        tokenizer: The model's own.
+        model: Gives the size of the vocabulary.
+        stops: Stop strings; without any, no token closes.
 
     Returns:
         True for tokens that hold a stop's last character or a piece of one. Shape (V,), bool.

@@ -41,20 +41,20 @@ def score_groups(
     """Reward of every response; the reward model renders and tokenises the text itself.
 
     Args:
-        model: a reward model.
-        tokenizer: the reward model's own.
-        template: the reward model's chat template; None is the one its tokenizer has.
-        groups: read once, as a stream.
-        limits: the longest prompt and response.
-        batch_tokens: the most tokens of a forward pass; a larger group is split, exactly.
+        model: A reward model.
+        tokenizer: The reward model's own.
+        template: The reward model's chat template; None is the one its tokenizer has.
+        groups: Read once, as a stream.
+        limits: The longest prompt and response.
+        batch_tokens: The most tokens of a forward pass; a larger group is split, exactly.
         precision: fp32 (what the weights have), bf16 or auto.
-        log: is told where prompts cannot be shared.
+        log: Is told where prompts cannot be shared.
 
     Returns:
         For each group in order, one reward per response.
 
     Raises:
-        StageError: a reward is not a finite number; names the group.
+        StageError: A reward is not a finite number; names the group.
     """
     encode = partial(encode_group, tokenizer, template, limits=limits)
     pad_id = tokenizer.pad_token_id
@@ -77,21 +77,21 @@ def logps_groups(
     """Log-probability of every response under the tempered policy, dropout off.
 
     Args:
-        model: a policy.
-        tokenizer: the policy's own.
-        template: the policy's chat template; None is the one its tokenizer has.
-        groups: read once, as a stream.
-        limits: the longest prompt and response.
-        batch_tokens: the most tokens of a forward pass; a larger group is split, exactly.
-        temperature: the logits are divided by it.
+        model: A policy.
+        tokenizer: The policy's own.
+        template: The policy's chat template; None is the one its tokenizer has.
+        groups: Read once, as a stream.
+        limits: The longest prompt and response.
+        batch_tokens: The most tokens of a forward pass; a larger group is split, exactly.
+        temperature: The logits are divided by it.
         precision: fp32 (what the weights have), bf16 or auto.
-        as_sampled: take samples of this tokenizer's model as the tokens they were drawn as.
+        as_sampled: Take samples of this tokenizer's model as the tokens they were drawn as.
 
     Returns:
         For each group in order, nats per response, summed over its tokens and EOS.
 
     Raises:
-        StageError: one is not a finite number; names the group.
+        StageError: One is not a finite number; names the group.
     """
     encode = partial(encode_group, tokenizer, template, limits=limits, as_sampled=as_sampled)
     policy = GroupPolicy(model, temperature=temperature)

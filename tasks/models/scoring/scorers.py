@@ -26,11 +26,11 @@ class Scorer(Protocol):
         """Return one finite reward per response, for each group in order.
 
         Args:
-            groups: prompts with their responses; they are not changed.
+            groups: Prompts with their responses; they are not changed.
 
         Raises:
-            ConfigError: the scorer cannot judge one of the prompts.
-            StageError: a reward is not a finite number; names the group.
+            ConfigError: The scorer cannot judge one of the prompts.
+            StageError: A reward is not a finite number; names the group.
         """
 
 
@@ -38,13 +38,13 @@ def open_scorer(path: Path, config: ScoringConfig, log: Log | None = None) -> Sc
     """Load the scorer that lies at a path.
 
     Args:
-        path: a reward model's folder, a classifier's folder, or the playground's `world.json` or
+        path: A reward model's folder, a classifier's folder, or the playground's `world.json` or
             its folder.
-        config: how a reward model reads; the other two need nothing of it.
-        log: is told where a reward model cannot share prompts.
+        config: How a reward model reads; the other two need nothing of it.
+        log: Is told where a reward model cannot share prompts.
 
     Raises:
-        ConfigError: there is none of the three, or it cannot be loaded.
+        ConfigError: There is none of the three, or it cannot be loaded.
     """
     if path.is_file() or (path / WORLD_FILE).is_file():
         return WorldScorer(path)
@@ -71,10 +71,10 @@ class RewardModelScorer:
         """Wrap a loaded model.
 
         Args:
-            model: reward model.
-            tokenizer: its own.
-            config: limits, template, batch size and precision.
-            log: is told once where prompts cannot be shared.
+            model: Reward model.
+            tokenizer: Its own.
+            config: Limits, template, batch size and precision.
+            log: Is told once where prompts cannot be shared.
         """
         self.model, self.tokenizer = model, tokenizer
         self._config, self._log = config, log
@@ -84,12 +84,12 @@ class RewardModelScorer:
         """Load model and tokenizer onto the device that there is.
 
         Args:
-            path: model folder.
-            config: limits, template, batch size and precision.
-            log: is told once where prompts cannot be shared.
+            path: Model folder.
+            config: Limits, template, batch size and precision.
+            log: Is told once where prompts cannot be shared.
 
         Raises:
-            ConfigError: the folder holds no reward model.
+            ConfigError: The folder holds no reward model.
         """
         import torch
 
@@ -126,10 +126,10 @@ class ClassifierScorer:
         """Load the classifier.
 
         Args:
-            path: its folder.
+            path: Its folder.
 
         Raises:
-            ConfigError: the folder is damaged or from another version.
+            ConfigError: The folder is damaged or from another version.
         """
         from tasks.models.scoring.classifier import load_classifier
 
@@ -154,10 +154,10 @@ class WorldScorer:
         """Read the world.
 
         Args:
-            path: world.json, or the folder that holds it.
+            path: World.json, or the folder that holds it.
 
         Raises:
-            ConfigError: it is not a playground's world.
+            ConfigError: It is not a playground's world.
         """
         from tasks.data.playground.world import load_world
 

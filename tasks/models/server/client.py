@@ -79,12 +79,12 @@ class CompletionClient:
         layer of retries beneath.
 
         Args:
-            body: of the request.
-            seconds: how long one attempt may take; None for the config's `request_seconds`.
+            body: Of the request.
+            seconds: How long one attempt may take; None for the config's `request_seconds`.
 
         Raises:
             RefusedError: 4xx, but for those that pass.
-            StageError: the server ended, or gave no sensible answer in 1 + `retries` attempts.
+            StageError: The server ended, or gave no sensible answer in 1 + `retries` attempts.
         """
         attempts = 1 + self._server.config.retries
         for attempt in range(attempts):

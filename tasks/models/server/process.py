@@ -47,7 +47,7 @@ class ModelServer:
         """Return if its program runs.
 
         Raises:
-            StageError: if it ended; with the last lines of its log.
+            StageError: If it ended; with the last lines of its log.
         """
         code = self.child.exit_code()
         if code is not None:
@@ -66,17 +66,17 @@ def model_server(
     """Have a server during the block; it is started, waited for, and ended with all it started.
 
     It is told a free port of 127.0.0.1 and asked there alone; no proxy of the environment is used.
-    It ends even if this process is killed (see `children`).
+    It ends even if this process is killed (see `child_process`).
 
     Args:
-        config: what to start and how to ask it.
-        model: folder of the policy.
-        folder: gets the server's output, `model-server.log`.
-        log: is told what is waited for.
+        config: What to start and how to ask it.
+        model: Folder of the policy.
+        folder: Gets the server's output, `model-server.log`.
+        log: Is told what is waited for.
 
     Raises:
-        ConfigError: there is no such program; found before anything else happens.
-        StageError: it ended early, or did not answer in time; with the last lines of its log.
+        ConfigError: There is no such program; found before anything else happens.
+        StageError: It ended early, or did not answer in time; with the last lines of its log.
     """
     find_program(config.command[0])
     model, port = model.resolve(), free_port()

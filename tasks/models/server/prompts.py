@@ -45,15 +45,15 @@ def write_prompt(
     would start from.
 
     Args:
-        tokenizer: the policy's own.
-        template: name of a chat template; None is the one the tokenizer has.
-        prompt: the turns so far.
-        max_tokens: a longer prompt loses its beginning, as text possibly a few tokens more, up to
+        tokenizer: The policy's own.
+        template: Name of a chat template; None is the one the tokenizer has.
+        prompt: The turns so far.
+        max_tokens: A longer prompt loses its beginning, as text possibly a few tokens more, up to
             where it reads the same.
-        as_text: write text; else token ids.
+        as_text: Write text; else token ids.
 
     Raises:
-        StageError: no text comes out as the ids.
+        StageError: No text comes out as the ids.
     """
     ids, cut = encode_prompt(tokenizer, template, prompt, max_tokens)
     name = prompt_hash(tuple(prompt))
@@ -81,9 +81,9 @@ def ending_ids(model: Path, tokenizer: PreTrainedTokenizerBase, stops: Sequence[
     """Return the token ids that end a response, the same as for our own engine.
 
     Args:
-        model: folder of the policy; its generation config may name further ends than EOS.
-        tokenizer: its own.
-        stops: stop strings; one that is a special token never shows in text.
+        model: Folder of the policy; its generation config may name further ends than EOS.
+        tokenizer: Its own.
+        stops: Stop strings; one that is a special token never shows in text.
     """
     from transformers import AutoConfig, GenerationConfig
 

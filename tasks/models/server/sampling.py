@@ -45,23 +45,23 @@ def sample_from_server(
     sample). The results stand in this order, however they arrive.
 
     Args:
-        server: a running server.
-        tokenizer: of the policy that it serves.
-        template: its chat template; None is the one its tokenizer has. The server applies none.
-        prompts: one conversation per prompt.
-        config: how to draw.
-        seed: of the run.
-        shard: number of the shard.
-        max_prompt_tokens: a longer prompt loses its beginning; None is what the context leaves.
-        progress: called with the tokens of each finished response, in the calling thread.
+        server: A running server.
+        tokenizer: Of the policy that it serves.
+        template: Its chat template; None is the one its tokenizer has. The server applies none.
+        prompts: One conversation per prompt.
+        config: How to draw.
+        seed: Of the run.
+        shard: Number of the shard.
+        max_prompt_tokens: A longer prompt loses its beginning; None is what the context leaves.
+        progress: Called with the tokens of each finished response, in the calling thread.
 
     Returns:
         For each prompt in order, its S completions, with token ids where the server tells them.
 
     Raises:
-        ConfigError: prompt and response do not fit the model's context, or the server does not
+        ConfigError: Prompt and response do not fit the model's context, or the server does not
             take what the config asks for.
-        StageError: the server ended, refuses, makes no sense, or reads other tokens than ours.
+        StageError: The server ended, refuses, makes no sense, or reads other tokens than ours.
     """
     from transformers import AutoConfig
 

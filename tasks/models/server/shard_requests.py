@@ -99,7 +99,7 @@ class ShardRequests(NamedTuple):
         """Check an answer and make a completion of it.
 
         Raises:
-            StageError: it belongs to another prompt or limit than ours.
+            StageError: It belongs to another prompt or limit than ours.
         """
         self._check(answer, prompt)
         text, tokens, ids = answer.text, self._count(answer), answer.ids or []

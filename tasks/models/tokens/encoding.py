@@ -65,10 +65,10 @@ def encode_prompt(
     """Token ids of a prompt, its beginning cut off beyond `max_tokens` (a BOS stays).
 
     Args:
-        tokenizer: the model's own.
-        template: name of a chat template; None is the one the tokenizer has.
-        prompt: the turns so far.
-        max_tokens: the most ids returned.
+        tokenizer: The model's own.
+        template: Name of a chat template; None is the one the tokenizer has.
+        prompt: The turns so far.
+        max_tokens: The most ids returned.
 
     Returns:
         The ids, at least one, and whether the prompt was cut.
@@ -106,18 +106,18 @@ def encode_group(
     and then the response would have no tokens of its own.
 
     Args:
-        tokenizer: the model's own.
-        template: name of a chat template; None is the one the tokenizer has.
-        group: a prompt with K responses.
-        limits: the longest prompt and response.
-        as_sampled: take samples of this tokenizer's model as the tokens they were drawn as.
+        tokenizer: The model's own.
+        template: Name of a chat template; None is the one the tokenizer has.
+        group: A prompt with K responses.
+        limits: The longest prompt and response.
+        as_sampled: Take samples of this tokenizer's model as the tokens they were drawn as.
 
     Returns:
         Ids of the prompt and of each response, EOS appended unless the response is a sample that
         was cut off (see `finished`).
 
     Raises:
-        RecordError: if a response is too long, `limits.on_long_response` is `error`, and it is not
+        RecordError: If a response is too long, `limits.on_long_response` is `error`, and it is not
             a sample; a sample loses its end, counted. If the sampler's notes do not match the
             responses in number.
     """
@@ -153,8 +153,8 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase, template: str | None) -> s
     """Return 16 hex digits that name what token ids mean: the vocabulary, EOS and the template.
 
     Args:
-        tokenizer: the model's own.
-        template: name of a chat template; None is the one the tokenizer has.
+        tokenizer: The model's own.
+        template: Name of a chat template; None is the one the tokenizer has.
     """
     name = resolve_template(tokenizer, template)
     known = _vocabularies.get(tokenizer)

@@ -81,7 +81,7 @@ def find_template(name: str) -> ChatTemplate:
     """Look a template up by name.
 
     Raises:
-        ConfigError: if no template has this name; the known ones are listed.
+        ConfigError: If no template has this name; the known ones are listed.
     """
     if name not in TEMPLATES:
         raise ConfigError(f"unknown chat template {name!r}{did_you_mean(name, list(TEMPLATES))}")
@@ -92,11 +92,11 @@ def resolve_template(tokenizer: PreTrainedTokenizerBase, template: str | None) -
     """Which named template writes the conversation; None for a tokenizer's own foreign one.
 
     Args:
-        tokenizer: the model's own.
-        template: a name, or None for whatever the tokenizer was saved with.
+        tokenizer: The model's own.
+        template: A name, or None for whatever the tokenizer was saved with.
 
     Raises:
-        ConfigError: unknown name, or None for a tokenizer without a chat template.
+        ConfigError: Unknown name, or None for a tokenizer without a chat template.
     """
     if template is not None:
         find_template(template)
@@ -123,14 +123,14 @@ def render_prompt(template: str | PreTrainedTokenizerBase, prompt: Sequence[Mess
     """Write a conversation as the text that a response continues.
 
     Args:
-        template: name of a template, or a tokenizer whose own chat template is used.
-        prompt: the turns so far, oldest first.
+        template: Name of a template, or a tokenizer whose own chat template is used.
+        prompt: The turns so far, oldest first.
 
     Returns:
         The text, including what announces the assistant's turn.
 
     Raises:
-        ConfigError: unknown name, a tokenizer without a chat template, or one that cannot write
+        ConfigError: Unknown name, a tokenizer without a chat template, or one that cannot write
             these turns.
     """
     if isinstance(template, str):

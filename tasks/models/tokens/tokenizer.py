@@ -23,16 +23,16 @@ def train_tokenizer(
     """Train a byte-level BPE and save it; the same texts give the same files.
 
     Args:
-        texts: the run's own texts, read once.
-        vocab_size: entries wanted, special tokens included. At least 259: every byte has one.
-        folder: where the tokenizer is saved, in transformers' format.
+        texts: The run's own texts, read once.
+        vocab_size: Entries wanted, special tokens included. At least 259: every byte has one.
+        folder: Where the tokenizer is saved, in transformers' format.
 
     Returns:
         A tokenizer that decodes any text back to itself, puts `<bos>` first, and whose `<pad>`,
         `<bos>` and `<eos>` are three different tokens.
 
     Raises:
-        ConfigError: if `vocab_size` has no room for the 256 bytes.
+        ConfigError: If `vocab_size` has no room for the 256 bytes.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -70,11 +70,11 @@ def load_tokenizer(path: str | Path, *, revision: str | None = None) -> PreTrain
     """Load a tokenizer from a folder or by its hub name.
 
     Args:
-        path: folder or hub name.
-        revision: branch, tag or commit of a hub model; None is its main branch.
+        path: Folder or hub name.
+        revision: Branch, tag or commit of a hub model; None is its main branch.
 
     Raises:
-        ConfigError: if it cannot be loaded, asks for remote code, or has no end-of-text token.
+        ConfigError: If it cannot be loaded, asks for remote code, or has no end-of-text token.
     """
     from transformers import AutoTokenizer
 

@@ -66,11 +66,11 @@ class EncodedWriter:
         """Append one group.
 
         Args:
-            group: its id and scores are kept.
-            encoded: its token ids.
+            group: Its id and scores are kept.
+            encoded: Its token ids.
 
         Raises:
-            RecordError: it has no response, or its prompt or a response has no token.
+            RecordError: It has no response, or its prompt or a response has no token.
         """
         sequences = [encoded.prompt_ids, *encoded.responses_ids]
         if len(sequences) < 2 or not all(sequences):
@@ -137,7 +137,7 @@ class EncodedFolder:
         """Map the files of a folder that `EncodedWriter` wrote.
 
         Raises:
-            StageError: the folder is not whole.
+            StageError: The folder is not whole.
         """
         self.path = Path(path)
         try:
@@ -163,7 +163,7 @@ class EncodedFolder:
         """Return how many tokens each group takes of a forward pass.
 
         Args:
-            shared: whether its prompt is computed once, or with each response in a padded row.
+            shared: Whether its prompt is computed once, or with each response in a padded row.
         """
         return _Sizes(self._arrays["starts"], self._arrays["edges"], shared=shared)
 
@@ -192,7 +192,7 @@ class EncodedFolder:
         """Put one value per response of the folder, shape (R,), into the slots of some groups.
 
         Args:
-            values: in the folder's order.
+            values: In the folder's order.
             rows: B groups with at most K responses.
 
         Returns:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from typing import NamedTuple
 
-from tasks.models.groups.packing import fill_rows
+from torch import Tensor
+
+from tasks.models.groups.group_model import Batch
+from tasks.models.groups.packing import fill_rows, group_tokens
+from tasks.models.tokens.encoding import EncodedGroup
+from tasks.training.data.encoded import EncodedFolder
+from tasks.training.task import MicroBatch
 
 
 class Piece(NamedTuple):
@@ -27,9 +33,9 @@ def share_out(sizes: Sequence[int], budget: int, ranks: int) -> list[list[list[i
     There are as few passes as first-fit decreasing needs, filled evenly rather than to the brim.
 
     Args:
-        sizes: tokens of each item. One larger than the budget has a pass of its own.
-        budget: tokens of one pass.
-        ranks: how many processes share the items.
+        sizes: Tokens of each item. One larger than the budget has a pass of its own.
+        budget: Tokens of one pass.
+        ranks: How many processes share the items.
 
     Returns:
         Per rank its passes, largest first, each a list of indices in ascending order; empty where
@@ -66,11 +72,11 @@ def pieces_of(
     """Return the forward passes of one rank in one optimiser step.
 
     Args:
-        indices: the step's rows per data set.
-        sizes: tokens of every row of each data set.
-        budget: tokens of one pass.
-        rank: whose passes.
-        ranks: how many processes share the step.
+        indices: The step's rows per data set.
+        sizes: Tokens of every row of each data set.
+        budget: Tokens of one pass.
+        rank: Whose passes.
+        ranks: How many processes share the step.
     """
     pieces = []
     for name, rows in indices.items():
@@ -94,3 +100,32 @@ def _spread(sizes: Sequence[int], passes: int) -> list[list[int]]:
 
 def _load(items: Sequence[int], sizes: Sequence[int]) -> int:
     return sum(sizes[item] for item in items)
+
+
+def read_micro_batch(
+    name: str,
+    groups: EncodedFolder,
+    rows: Sequence[int],
+    layout: Callable[[Sequence[EncodedGroup]], Batch],
+    reference: Tensor | None = None,
+) -> MicroBatch:
+    """Read some groups of a data set, with their scores, as one forward pass takes them.
+
+    Args:
+        name: Of the data set.
+        groups: The data set.
+        rows: Which of its groups, at least one.
+        layout: Puts groups into the layout that the model takes.
+        reference: Log-probability of every response of the data set under the reference, nats;
+            None where the objective needs none. Shape (R,).
+    """
+    encoded = [groups.encoded(row) for row in rows]
+    return MicroBatch(
+        name,
+        tuple(rows),
+        tuple(groups.name(row) for row in rows),
+        layout(encoded),
+        groups.scores(rows),
+        reference_logps=None if reference is None else groups.per_slot(reference, rows),
+        tokens=sum(map(group_tokens, encoded)),
+    )

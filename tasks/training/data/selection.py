@@ -43,14 +43,14 @@ class Encoder:
         """Return the encoder of a model folder.
 
         Args:
-            model: the folder.
-            template: the name of a chat template; None: the one the folder was saved with.
-            limits: longest prompt and response.
-            as_sampled: take a policy's samples as the tokens they were drawn as. Not for reward
+            model: The folder.
+            template: The name of a chat template; None: the one the folder was saved with.
+            limits: Longest prompt and response.
+            as_sampled: Take a policy's samples as the tokens they were drawn as. Not for reward
                 models: they would learn to tell samples by their tokens.
 
         Raises:
-            ConfigError: the folder cannot be loaded, has no template, its context is shorter
+            ConfigError: The folder cannot be loaded, has no template, its context is shorter
                 than the limits, or its tokenizer has no end of text.
         """
         check_model_source(model)
@@ -83,9 +83,9 @@ class Selection:
         """Say what to read; nothing is read yet.
 
         Args:
-            folders: of scored groups, or of demonstrations.
-            method: which selects.
-            responses: only the first so many of each group; None: all.
+            folders: Of scored groups, or of demonstrations.
+            method: Which selects.
+            responses: Only the first so many of each group; None: all.
         """
         self._folders, self.method, self._responses = folders, method, responses
         self.left_out = 0
@@ -95,8 +95,8 @@ class Selection:
         """Yield the groups to train on.
 
         Raises:
-            ConfigError: the method lacks responses or scores.
-            RecordError: a line is no group: a score that is not finite, for example.
+            ConfigError: The method lacks responses or scores.
+            RecordError: A line is no group: a score that is not finite, for example.
         """
         self.left_out = 0
         for folder in self._folders:
@@ -112,18 +112,18 @@ def keep_selection(
     """Write what a policy method trains on as `keep_groups` does, and say what it leaves out.
 
     Args:
-        workspace: of the stage's attempt.
-        name: of the part, and of the data set in the plan.
-        selection: of the method.
-        encoder: of the model that will be trained.
-        log: is told, where groups are left out.
+        workspace: Of the stage's attempt.
+        name: Of the part, and of the data set in the plan.
+        selection: Of the method.
+        encoder: Of the model that will be trained.
+        log: Is told, where groups are left out.
 
     Returns:
         As `keep_groups`; `data/NAME/left_out` is one of the counts.
 
     Raises:
-        ConfigError: the method lacks responses or scores.
-        RecordError, StageError: as `keep_groups`.
+        ConfigError: The method lacks responses or scores.
+        RecordError, StageError: As `keep_groups`.
     """
     kept, counts = keep_groups(workspace, name, selection, encoder)
     left_out = kept.counts["left_out"]
@@ -143,17 +143,17 @@ def keep_groups(
     A part that is there already is used as it is, so a resumed training sees the same rows.
 
     Args:
-        workspace: of the stage's attempt.
-        name: of the part, and of the data set in the plan.
-        groups: what to train on, consumed once.
-        encoder: of the model that will be trained.
+        workspace: Of the stage's attempt.
+        name: Of the part, and of the data set in the plan.
+        groups: What to train on, consumed once.
+        encoder: Of the model that will be trained.
 
     Returns:
         The groups by row, and how many there are and were truncated.
 
     Raises:
-        RecordError: a response is longer than the limits allow, or a group has none.
-        StageError: there are no groups.
+        RecordError: A response is longer than the limits allow, or a group has none.
+        StageError: There are no groups.
     """
 
     def write(folder: Path) -> None:
@@ -176,11 +176,11 @@ def refuse_large_groups(groups: EncodedFolder, budget: int) -> None:
     """Stop before a model is loaded if a group does not fit into one forward pass.
 
     Args:
-        groups: what to train on.
+        groups: What to train on.
         budget: ``training.micro_batch_tokens``.
 
     Raises:
-        ConfigError: names the largest group, its tokens and the number to raise the key to.
+        ConfigError: Names the largest group, its tokens and the number to raise the key to.
     """
     name, tokens = groups.largest
     if tokens > budget:

@@ -51,10 +51,10 @@ def deepspeed_settings(config: TrainingConfig) -> dict[str, Any]:
     """Return DeepSpeed's config, complete but for what depends on the model.
 
     Args:
-        config: names one of infra/deepspeed/, or a file of the user's.
+        config: Names one of infra/deepspeed/, or a file of the user's.
 
     Raises:
-        ConfigError: there is no such file, it is no ZeRO config, or it sets what is ours to set.
+        ConfigError: There is no such file, it is no ZeRO config, or it sets what is ours to set.
     """
     assert config.deepspeed is not None, "asked for only where DeepSpeed is"
     known = sorted(path.stem for path in _FOLDER.glob("*.json"))
@@ -209,7 +209,7 @@ def deepspeed_module() -> Any:
     """Import DeepSpeed without its notes about CPUs.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: It is not installed.
     """
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     try:

@@ -44,8 +44,8 @@ class Engine:
         """Prepare a model for training; it keeps its identity, so its owner sees it change.
 
         Args:
-            model: on any device, with fp32 weights.
-            config: the optimiser's settings and the precision.
+            model: On any device, with fp32 weights.
+            config: The optimiser's settings and the precision.
         """
         self.module, self.config = model, config
         self._start(model, build_optimiser(model, config))
@@ -93,7 +93,7 @@ class Engine:
         """Clip the gradient, do the optimiser's step unless it is not finite, and forget it.
 
         Args:
-            rate: the step's learning rate.
+            rate: The step's learning rate.
 
         Returns:
             The L2 norm that the whole gradient had.
@@ -121,11 +121,11 @@ class Engine:
         """Put back what ``save`` wrote.
 
         Args:
-            folder: of a verified checkpoint.
-            written: what ``save`` returned on the main process.
+            folder: Of a verified checkpoint.
+            written: What ``save`` returned on the main process.
 
         Raises:
-            FileNotFoundError: a file is missing.
+            FileNotFoundError: A file is missing.
             KeyError: ``written`` lacks an entry.
         """
         load_trained_tensors(self.module, read_tensors(folder, written["model"]))

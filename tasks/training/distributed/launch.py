@@ -46,7 +46,7 @@ def launch(job: TrainingJob, fit: Fit, workspace: Workspace, log: Log) -> dict[s
 
     Raises:
         ConfigError: DeepSpeed's config, or the meeting point of several machines, cannot be used.
-        StageError: the training could not go on, a process was killed, or a checkpoint of another
+        StageError: The training could not go on, a process was killed, or a checkpoint of another
             number of processes waits to be resumed.
         TrainingInterrupted: SIGTERM or SIGINT arrived; the state is saved.
     """
@@ -61,12 +61,12 @@ def torchrun_command(training: TrainingConfig, order: Path, node: int | str = 0)
     """Return the command that starts a machine's training processes.
 
     Args:
-        training: how many processes and machines.
-        order: the file of the work order.
-        node: number of the machine; the stage's own is 0.
+        training: How many processes and machines.
+        order: The file of the work order.
+        node: Number of the machine; the stage's own is 0.
 
     Raises:
-        ConfigError: there are several machines and no meeting point.
+        ConfigError: There are several machines and no meeting point.
     """
     command = [sys.executable, "-m", "torch.distributed.run"]
     if training.nodes == 1:

@@ -55,8 +55,8 @@ def agree(error: Exception | None) -> None:
     """Go on only if no rank has an error.
 
     Raises:
-        Exception: this rank's own error.
-        OtherRankError: what another rank said, where this one had none.
+        Exception: This rank's own error.
+        OtherRankError: What another rank said, where this one had none.
     """
     said = gather(None if error is None else f"{type(error).__name__}: {error}")
     if error is not None:
@@ -79,12 +79,12 @@ def save_part_together(workspace: Workspace, name: str, write: Callable[[Path], 
     """Keep one part into which every rank writes its files; the main process commits it.
 
     Args:
-        workspace: the same folder for all ranks, on a disk that they share.
-        name: of the part.
-        write: writes this rank's files into the folder it is given.
+        workspace: The same folder for all ranks, on a disk that they share.
+        name: Of the part.
+        write: Writes this rank's files into the folder it is given.
 
     Raises:
-        Exception: on all ranks, when one of them failed; no trace of the part remains then.
+        Exception: On all ranks, when one of them failed; no trace of the part remains then.
     """
     begun = False
 

@@ -96,25 +96,25 @@ class Relay:
         self._connection.send_bytes(json.dumps({"error": said}).encode())
 
 
-class StageLine:
+class WorkerChannel:
     """The training process's end; a `Log`, and a `PartMirror` that has nothing to give back."""
 
     def __init__(self, address: str) -> None:
         """Connect to the stage's socket."""
-        line = socket.socket(socket.AF_UNIX)
-        line.connect(address)
-        self._connection = Connection(line.detach())
+        stage = socket.socket(socket.AF_UNIX)
+        stage.connect(address)
+        self._connection = Connection(stage.detach())
 
     def __call__(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Tell figures."""
+        """Pass metrics on."""
         self._say({"metrics": metrics, "step": step, "process": os.getpid()})
 
     def note(self, text: str) -> None:
-        """Tell a sentence."""
+        """Pass a sentence on."""
         self._say({"note": text})
 
     def progress(self, done: int, total: int, unit: str) -> None:
-        """Tell how far the work is."""
+        """Pass on how far the work is."""
         self._say({"progress": [done, total, unit]})
 
     def available(self) -> list[str]:

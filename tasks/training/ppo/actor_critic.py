@@ -25,9 +25,9 @@ class ActorCritic:
         """Prepare both for training.
 
         Args:
-            policy: the actor, on any device, with fp32 weights.
-            critic: likewise.
-            config: both learning rates, clipping of gradients, precision, the KL penalty.
+            policy: The actor, on any device, with fp32 weights.
+            critic: Likewise.
+            config: Both learning rates, clipping of gradients, precision, the KL penalty.
         """
         self.policy, self.critic = policy, critic
         self.of_actor = Engine(policy, config.optimiser(config.actor_learning_rate))
@@ -47,8 +47,8 @@ class ActorCritic:
         """Let the weight of the KL follow a measurement, if it is to.
 
         Args:
-            kl: to the reference, nats per response.
-            responses: how many were measured.
+            kl: To the reference, nats per response.
+            responses: How many were measured.
         """
         if self._adaptive is not None:
             self.kl_coef = next_kl_coef(
@@ -71,11 +71,11 @@ class ActorCritic:
         """Put back what `save` wrote.
 
         Args:
-            folder: of a verified checkpoint.
-            written: what `save` returned.
+            folder: Of a verified checkpoint.
+            written: What `save` returned.
 
         Raises:
-            FileNotFoundError: a file is missing.
+            FileNotFoundError: A file is missing.
             KeyError: `written` lacks an entry.
         """
         self.of_actor.load(folder / "actor", written["actor"])

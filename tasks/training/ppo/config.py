@@ -176,7 +176,7 @@ class PpoConfig(FrozenConfig):
         """Return the settings of one of the two optimisers.
 
         Args:
-            learning_rate: its peak.
+            learning_rate: Its peak.
         """
         return TrainingConfig(
             learning_rate=learning_rate,

@@ -52,8 +52,8 @@ def in_rows(flat: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """Put what stands behind each other into rows of its own.
 
     Args:
-        flat: one value per token. Shape (S,).
-        lengths: tokens of each response; they sum to S. Shape (R,).
+        flat: One value per token. Shape (S,).
+        lengths: Tokens of each response; they sum to S. Shape (R,).
 
     Returns:
         The values, 0 where a row has ended, and which are real. Shapes (R, T).
@@ -73,9 +73,9 @@ def assign_credit(
     """Fill in advantages and returns of all responses of a step.
 
     Args:
-        experiences: all of the step; changed in place.
-        config: penalties, discount, whitening.
-        kl_coef: weight of the KL now, reward units per nat.
+        experiences: All of the step; changed in place.
+        config: Penalties, discount, whitening.
+        kl_coef: Weight of the KL now, reward units per nat.
 
     Returns:
         What was aimed at, under the names that the field has for it (TRL's). `non_score_reward` is

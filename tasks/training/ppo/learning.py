@@ -26,8 +26,8 @@ class Learner:
         """Take actor and critic.
 
         Args:
-            models: changed by every call of `learn`.
-            config: clipping, passes, learning rates, warm-up of the critic.
+            models: Changed by every call of `learn`.
+            config: Clipping, passes, learning rates, warm-up of the critic.
         """
         self._models, self._config = models, config
 
@@ -35,7 +35,7 @@ class Learner:
         """Go over a step's minibatches, in each pass all of them.
 
         Args:
-            minibatches: with credit assigned.
+            minibatches: With credit assigned.
             step: PPO steps done before.
 
         Returns:
@@ -44,7 +44,7 @@ class Learner:
             is frozen.
 
         Raises:
-            StageError: a loss or a gradient is not finite; it was not applied.
+            StageError: A loss or a gradient is not finite; it was not applied.
         """
         models, config = self._models, self._config
         sums: Sums = {}

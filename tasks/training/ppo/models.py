@@ -27,18 +27,18 @@ def load_models(
     """Load everything that a training needs, on the training's device.
 
     Args:
-        policy: model folder to start from.
-        scorer: a reward model's folder, an oracle or a classifier.
-        reference: model folder of the policy that the KL is taken to.
-        encoder: of the policy.
-        config: precision, temperature, limits.
-        log: is told what the critic starts from, and where prompts cannot be shared.
+        policy: Model folder to start from.
+        scorer: A reward model's folder, an oracle or a classifier.
+        reference: Model folder of the policy that the KL is taken to.
+        encoder: Of the policy.
+        config: Precision, temperature, limits.
+        log: Is told what the critic starts from, and where prompts cannot be shared.
 
     Returns:
         Actor and critic with their optimisers; the frozen reference; what scores.
 
     Raises:
-        ConfigError: one of them cannot be loaded, or the policy has an encoder.
+        ConfigError: One of them cannot be loaded, or the policy has an encoder.
     """
     judge = open_scorer(scorer, config.scoring, log)
     settings = config.optimiser(config.actor_learning_rate)

@@ -1,4 +1,4 @@
-"""Rollouts: the policy answers prompts, a scorer judges, and every token's figures are noted."""
+"""Rollouts: the policy answers prompts, a scorer judges, and each token's numbers are noted."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class Rollouts:
         """Say who draws and who judges.
 
         Args:
-            models: actor and critic.
-            reference: the policy that the actor is kept near to, frozen, on the same device.
-            scorer: of the responses' texts.
-            encoder: of the actor, taking samples as they were drawn.
-            config: how to draw, how large passes are.
-            seed: of the draws and of what meets in a minibatch.
+            models: Actor and critic.
+            reference: The policy that the actor is kept near to, frozen, on the same device.
+            scorer: Of the responses' texts.
+            encoder: Of the actor, taking samples as they were drawn.
+            config: How to draw, how large passes are.
+            seed: Of the draws and of what meets in a minibatch.
         """
         self._models, self._reference, self._scorer = models, reference, scorer
         self._encoder, self._config, self._seed = encoder, config, seed
@@ -65,15 +65,15 @@ class Rollouts:
         """Let the policy answer, and note what is known of every token.
 
         Args:
-            prompts: of the step, without responses.
-            step: which names the random numbers.
+            prompts: Of the step, without responses.
+            step: Which names the random numbers.
 
         Returns:
             The experience of each minibatch, each in as few forward passes as its tokens need;
             credit is not assigned yet.
 
         Raises:
-            StageError: a score is not finite, or the policy's logits are not.
+            StageError: A score is not finite, or the policy's logits are not.
         """
         groups = self._answer(prompts, step)
         scores = self._scorer.score(groups)
@@ -116,9 +116,9 @@ class Rollouts:
             first = stop
 
     def _noted(self, pieces: Sequence[_Piece]) -> list[Experience]:
-        """Compute a minibatch's figures in the very passes that will be learned from.
+        """Compute a minibatch's log-probabilities and values as its learning will compute them.
 
-        Then the ratio to the old policy is exactly 1 at first: no pass adds up in another order.
+        In the same passes the ratio to the old policy is exactly 1 at first, down to the rounding.
         """
         shared = self._models.policy.shared and self._models.critic.shared
         sizes = [group_tokens(piece.group, shared=shared) for piece in pieces]
@@ -166,8 +166,8 @@ class PromptOrder:
         """Fix the order.
 
         Args:
-            count: how many prompts there are, at least 1.
-            seed: of the orders.
+            count: How many prompts there are, at least 1.
+            seed: Of the orders.
         """
         self._count, self._seed = count, seed
 
@@ -175,8 +175,8 @@ class PromptOrder:
         """Return the prompts from a place on.
 
         Args:
-            cursor: how many were taken before.
-            count: how many to take.
+            cursor: How many were taken before.
+            count: How many to take.
         """
         first, last = cursor // self._count, (cursor + count - 1) // self._count
         numbers = [n for turn in range(first, last + 1) for n in self._turn(turn)]

@@ -51,23 +51,23 @@ def train_by_ppo(
     """Reinforce a policy and save it, with its tokenizer, as the workspace's output.
 
     Args:
-        policy: model folder to start from.
-        scorer: what scores responses: a reward model's folder, an oracle or a classifier.
-        prompts: folder of groups; each distinct prompt counts once.
-        reference: model folder of the policy that the KL is taken to.
-        config: everything else.
-        workspace: of the stage's attempt; its parts make the training resumable.
-        log: receives metrics per step and progress.
-        seed: of the order of the prompts and of all draws.
+        policy: Model folder to start from.
+        scorer: What scores responses: a reward model's folder, an oracle or a classifier.
+        prompts: Folder of groups; each distinct prompt counts once.
+        reference: Model folder of the policy that the KL is taken to.
+        config: Everything else.
+        workspace: Of the stage's attempt; its parts make the training resumable.
+        log: Receives metrics per step and progress.
+        seed: Of the order of the prompts and of all draws.
 
     Returns:
         Means over the training's steps, and counts.
 
     Raises:
-        ConfigError: a model cannot be loaded or has an encoder, the reference has another
+        ConfigError: A model cannot be loaded or has an encoder, the reference has another
             vocabulary, there are no prompts, or there are more snapshots than steps.
-        StageError: a loss, a gradient or a score is not finite, or there is no space.
-        TrainingInterrupted: asked to stop; the state is saved.
+        StageError: A loss, a gradient or a score is not finite, or there is no space.
+        TrainingInterrupted: Asked to stop; the state is saved.
     """
     encoder = Encoder.of(policy, config.template, config.limits, as_sampled=True)
     _refuse_other_vocabulary(encoder, reference)

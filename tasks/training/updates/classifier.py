@@ -51,7 +51,7 @@ def fit_classifier(
     classifier, iterations = _fit(features, train.labels, hashing, config)
     known = features @ classifier.weights + classifier.intercept
     found = np.array(classifier.log_odds(test.texts))
-    figures = {
+    metrics = {
         "accuracy": _accuracy(found, test.labels),
         "log_loss": float(np.logaddexp(0.0, np.where(test.labels == 1, -found, found)).mean()),
         "log_odds_deviation": float(found.std()),
@@ -60,14 +60,14 @@ def fit_classifier(
         "held_out_texts": float(len(test.texts)),
         "iterations": float(iterations),
     }
-    log.note(f"{figures['accuracy']:.1%} of {len(test.texts)} held-out texts classified rightly")
-    if figures["accuracy"] < config.least_accuracy:
+    log.note(f"{metrics['accuracy']:.1%} of {len(test.texts)} held-out texts classified rightly")
+    if metrics["accuracy"] < config.least_accuracy:
         raise StageError(
-            f"the classifier is right on {figures['accuracy']:.1%} of the held-out texts, and "
+            f"the classifier is right on {metrics['accuracy']:.1%} of the held-out texts, and "
             f"least_accuracy is {config.least_accuracy:.1%}: give more labelled texts, or lower it"
         )
     save_classifier(classifier, output)
-    return figures
+    return metrics
 
 
 def read_labelled(folder: Path, limit: int | None = None) -> LabelledTexts:

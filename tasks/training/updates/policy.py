@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tasks.models.groups.group_model import Batch, GroupPolicy
-from tasks.models.groups.packing import group_tokens
 from tasks.models.policy import load_policy
 from tasks.models.precision import uses_bf16
 from tasks.models.tokens.encoding import EncodedGroup
@@ -23,6 +22,7 @@ from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig
 from tasks.training.data.encoded import EncodedFolder
+from tasks.training.data.micro_batches import read_micro_batch
 from tasks.training.data.selection import Encoder, Selection, keep_selection, refuse_large_groups
 from tasks.training.distributed.job import TrainingJob
 from tasks.training.distributed.launch import launch
@@ -30,7 +30,7 @@ from tasks.training.distributed.opening import whole_weights
 from tasks.training.methods.method import GroupMethod
 from tasks.training.methods.registry import get_group_method
 from tasks.training.task import MicroBatch
-from tasks.training.trainable import Trainee, make_ready
+from tasks.training.trainable import Trainable, make_ready
 from tasks.training.updates.reference_logps import SET, keep_reference, read_reference, step_zero
 
 _REFERENCE = "reference"
@@ -60,19 +60,7 @@ class PolicyTask:
 
     def micro_batch(self, name: str, rows: Sequence[int]) -> MicroBatch:
         """Return some groups with their scores and reference log-probabilities."""
-        groups, reference = self.groups, None
-        if self.reference is not None:
-            reference = groups.per_slot(self.reference, rows)
-        encoded = [groups.encoded(row) for row in rows]
-        return MicroBatch(
-            name,
-            tuple(rows),
-            tuple(groups.name(row) for row in rows),
-            self.layout(encoded),
-            groups.scores(rows),
-            reference_logps=reference,
-            tokens=sum(map(group_tokens, encoded)),
-        )
+        return read_micro_batch(name, self.groups, rows, self.layout, self.reference)
 
     def loss(
         self, model: nn.Module, batch: MicroBatch, counts: dict[str, int]
@@ -105,24 +93,24 @@ def train_policy(
     """Update a policy and save it, with its tokenizer, as the workspace's output.
 
     Args:
-        policy: model folder to start from.
-        reference_logps: what `compute_logps` wrote, for methods that need a reference.
-        groups: folders of scored groups, or of demonstrations for sft.
-        config: method, coefficients, optimiser, limits.
-        workspace: of the stage's attempt; its parts make the training resumable.
-        log: receives metrics per step and progress.
-        seed: of the order of the data.
-        digest: of the policy's folder; by it the policy is known to be its own reference.
+        policy: Model folder to start from.
+        reference_logps: What `compute_logps` wrote, for methods that need a reference.
+        groups: Folders of scored groups, or of demonstrations for sft.
+        config: Method, coefficients, optimiser, limits.
+        workspace: Of the stage's attempt; its parts make the training resumable.
+        log: Receives metrics per step and progress.
+        seed: Of the order of the data.
+        digest: Of the policy's folder; by it the policy is known to be its own reference.
 
     Returns:
         Means over the training's steps, and counts.
 
     Raises:
-        ConfigError: a model cannot be loaded, a group does not fit, or the method lacks its data
+        ConfigError: A model cannot be loaded, a group does not fit, or the method lacks its data
             or its reference.
-        StageError: the training could not go on, the reference's log-probabilities are of other
+        StageError: The training could not go on, the reference's log-probabilities are of other
             tokens, or policy and reference differ at step 0 although they are the same model.
-        TrainingInterrupted: asked to stop; the state is saved.
+        TrainingInterrupted: Asked to stop; the state is saved.
     """
     method = get_group_method(config.method)
     if method.needs_reference and reference_logps is None:
@@ -153,16 +141,16 @@ def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
     """Train the policy of a job on the parts that were kept for it, and save it.
 
     Args:
-        job: what `train_policy` prepared.
-        workspace: receives checkpoints, and the model in `output/`.
-        log: receives metrics per step and progress.
+        job: What `train_policy` prepared.
+        workspace: Receives checkpoints, and the model in `output/`.
+        log: Receives metrics per step and progress.
 
     Returns:
         Means over the training's steps, and counts.
 
     Raises:
-        ConfigError: the model cannot be loaded.
-        StageError, TrainingInterrupted: as `train_policy`.
+        ConfigError: The model cannot be loaded.
+        StageError, TrainingInterrupted: As `train_policy`.
     """
     config = PolicyConfig.model_validate(job.config)
     encoder = Encoder.of(job.model, config.template, config.limits, as_sampled=True)
@@ -170,8 +158,8 @@ def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
     def load(context: AbstractContextManager[Any]) -> PreTrainedModel:
         return load_policy(job.model, context, dtype="float32")
 
-    trainee = Trainee(load, config.training, job.seed)
-    policy = GroupPolicy(trainee.load(), temperature=config.temperature)
+    trainable = Trainable(load, config.training, job.seed)
+    policy = GroupPolicy(trainable.load(), temperature=config.temperature)
     metrics = make_ready(policy, config.training, log)
     task = PolicyTask(
         EncodedFolder(job.inputs[SET]),
@@ -184,7 +172,7 @@ def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
         task.reference, is_start = read_reference(job.inputs[_REFERENCE])
         metrics |= _compare_with_reference(policy, task, config, encoder.pad_id, is_start, log)
     counts = {SET: len(task.groups)}
-    return metrics | trainee.train(policy, task, counts, encoder, workspace, log)
+    return metrics | trainable.train(policy, task, counts, encoder, workspace, log)
 
 
 def _compare_with_reference(

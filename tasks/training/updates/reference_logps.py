@@ -54,19 +54,19 @@ def compute_logps(
     has left memory when this returns.
 
     Args:
-        reference: its model folder; its tokenizer is the policy's.
-        groups: folders of scored groups.
-        config: method, limits, template, temperature, precision.
-        workspace: of the stage's attempt; `output/` receives the artifact.
-        log: receives progress.
-        digest: of the reference's folder; by it a policy is known to be its own reference.
+        reference: Its model folder; its tokenizer is the policy's.
+        groups: Folders of scored groups.
+        config: Method, limits, template, temperature, precision.
+        workspace: Of the stage's attempt; `output/` receives the artifact.
+        log: Receives progress.
+        digest: Of the reference's folder; by it a policy is known to be its own reference.
 
     Returns:
         Counts of the data, the mean log-probability, and whether prompts were shared.
 
     Raises:
-        ConfigError: the reference cannot be loaded, or the method lacks responses or scores.
-        StageError: a log-probability is not finite.
+        ConfigError: The reference cannot be loaded, or the method lacks responses or scores.
+        StageError: A log-probability is not finite.
     """
     encoder = Encoder.of(reference, config.template, config.limits, as_sampled=True)
     selection = Selection(groups, get_group_method(config.method), config.responses)
@@ -102,18 +102,18 @@ def keep_reference(
     """Check that a reference's log-probabilities are those of a training's tokens, and keep them.
 
     Args:
-        workspace: of the training's attempt; the log-probabilities become a part.
-        artifact: what `compute_logps` wrote.
-        encoded: the training's groups.
-        encoder: the policy's.
-        config: the training's temperature and precision.
-        digest: of the policy's folder.
+        workspace: Of the training's attempt; the log-probabilities become a part.
+        artifact: What `compute_logps` wrote.
+        encoded: The training's groups.
+        encoder: The policy's.
+        config: The training's temperature and precision.
+        digest: Of the policy's folder.
 
     Returns:
         The part, for `read_reference`.
 
     Raises:
-        StageError: names what differs.
+        StageError: Names what differs.
     """
     index = _read_index(artifact)
     ours = {
@@ -166,13 +166,13 @@ def step_zero(
     """Compare policy and reference on a few groups before the first step.
 
     Args:
-        policy: the starting policy, in eval mode.
+        policy: The starting policy, in eval mode.
         encoded: N groups with R responses.
-        reference: log-probabilities under the reference. Shape (R,).
-        pad_id: written where a padded row has no token.
-        precision: the training's.
-        rows: which groups to compare.
-        batch_tokens: tokens of a forward pass.
+        reference: Log-probabilities under the reference. Shape (R,).
+        pad_id: Written where a padded row has no token.
+        precision: The training's.
+        rows: Which groups to compare.
+        batch_tokens: Tokens of a forward pass.
 
     Returns:
         The mean log-ratio in nats, which estimates KL(policy || reference) where the reference

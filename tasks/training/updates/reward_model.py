@@ -16,7 +16,6 @@ from tasks.data.files import read_groups
 from tasks.data.groups import Group
 from tasks.data.selection import keep_responses
 from tasks.models.groups.group_model import Batch, GroupReward
-from tasks.models.groups.packing import group_tokens
 from tasks.models.reward_model import build_reward_model, load_reward_model
 from tasks.models.tokens.encoding import EncodedGroup
 from tasks.models.tokens.tokenizer import ensure_pad
@@ -27,13 +26,14 @@ from tasks.storage.files import read_json
 from tasks.storage.workspace import Workspace
 from tasks.training.config import RewardConfig
 from tasks.training.data.encoded import EncodedFolder
+from tasks.training.data.micro_batches import read_micro_batch
 from tasks.training.data.selection import Encoder, keep_groups, refuse_large_groups
 from tasks.training.distributed.job import TrainingJob
 from tasks.training.distributed.launch import launch
 from tasks.training.methods.method import require_scores
 from tasks.training.methods.reward_objectives import RewardObjective, get_reward_objective
 from tasks.training.task import MicroBatch
-from tasks.training.trainable import Trainee, make_ready
+from tasks.training.trainable import Trainable, make_ready
 
 PREFERENCES = "preferences"
 APO = "apo"
@@ -60,16 +60,7 @@ class RewardTask:
 
     def micro_batch(self, name: str, rows: Sequence[int]) -> MicroBatch:
         """Return some groups of one set with their scores."""
-        groups = self.sets[name]
-        encoded = [groups.encoded(row) for row in rows]
-        return MicroBatch(
-            name,
-            tuple(rows),
-            tuple(groups.name(row) for row in rows),
-            self.layout(encoded),
-            groups.scores(rows),
-            tokens=sum(map(group_tokens, encoded)),
-        )
+        return read_micro_batch(name, self.sets[name], rows, self.layout)
 
     def loss(
         self, model: nn.Module, batch: MicroBatch, counts: dict[str, int]
@@ -121,22 +112,22 @@ def train_reward_model(
     """Train a reward model and save it, with its tokenizer, as the workspace's output.
 
     Args:
-        base: a policy, whose backbone gets a scalar head, or a reward model to go on from.
+        base: A policy, whose backbone gets a scalar head, or a reward model to go on from.
         preferences: D_P: folders of scored groups, in pairs the chosen response first.
         apo: D_APO: a folder of groups with gold in column 0 and samples behind it.
-        config: objective, beta_2, optimiser, limits.
-        workspace: of the stage's attempt; its parts make the training resumable.
-        log: receives metrics per step and progress.
-        seed: of the head and of the order of the data.
+        config: Objective, beta_2, optimiser, limits.
+        workspace: Of the stage's attempt; its parts make the training resumable.
+        log: Receives metrics per step and progress.
+        seed: Of the head and of the order of the data.
 
     Returns:
         Means over the training's steps, and counts.
 
     Raises:
-        ConfigError: a model cannot be loaded, a group does not fit, or the objective lacks its
+        ConfigError: A model cannot be loaded, a group does not fit, or the objective lacks its
             data or its start.
-        StageError: the training could not go on.
-        TrainingInterrupted: asked to stop; the state is saved.
+        StageError: The training could not go on.
+        TrainingInterrupted: Asked to stop; the state is saved.
     """
     objective, training = get_reward_objective(config.objective), config.training
     encoder = _encoder(base, config)
@@ -162,16 +153,16 @@ def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
     """Train the reward model of a job on the parts that were kept for it, and save it.
 
     Args:
-        job: what `train_reward_model` prepared.
-        workspace: receives checkpoints, and the model in `output/`.
-        log: receives metrics per step and progress.
+        job: What `train_reward_model` prepared.
+        workspace: Receives checkpoints, and the model in `output/`.
+        log: Receives metrics per step and progress.
 
     Returns:
         Means over the training's steps, and counts.
 
     Raises:
-        ConfigError: the model cannot be loaded.
-        StageError, TrainingInterrupted: as `train_reward_model`.
+        ConfigError: The model cannot be loaded.
+        StageError, TrainingInterrupted: As `train_reward_model`.
     """
     config = RewardConfig.model_validate(job.config)
     training, objective = config.training, get_reward_objective(config.objective)
@@ -182,14 +173,14 @@ def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
             return load_reward_model(job.model, context, dtype="float32")
         return build_reward_model(job.model, encoder.tokenizer, job.seed, context, dtype="float32")
 
-    trainee = Trainee(load, training, job.seed)
-    model = GroupReward(trainee.load())
+    trainable = Trainable(load, training, job.seed)
+    model = GroupReward(trainable.load())
     metrics = make_ready(model, training, log)
     sets = {name: EncodedFolder(path) for name, path in job.inputs.items()}
     layout = partial(model.batch, pad_id=encoder.pad_id)
     task = RewardTask(sets, objective, config.beta_2, layout, model.shared)
     counts = {name: len(groups) for name, groups in sets.items()}
-    return metrics | trainee.train(model, task, counts, encoder, workspace, log)
+    return metrics | trainable.train(model, task, counts, encoder, workspace, log)
 
 
 def _encoder(base: Path, config: RewardConfig) -> Encoder:

@@ -25,7 +25,7 @@ def kwise(text: str, *replies: str, scores: list[float] | None = None) -> dict:
     return {"prompt": text, "completions": list(replies), "scores": scores}
 
 
-def test_figures_of_one_file(tmp_path: Path) -> None:
+def test_statistics_of_one_file(tmp_path: Path) -> None:
     path = write(
         tmp_path / "a.jsonl",
         kwise("p", "long one", "short"),

@@ -48,7 +48,7 @@ def sources(tmp_path: Path) -> dict[str, list[dict]]:
 
 def test_every_part_gets_its_texts_and_nothing_leaks(sources: dict, tmp_path: Path) -> None:
     config = TextsConfig(**sources, piece_words=2)
-    figures = prepare_texts(config, tmp_path / "output", NullLog())
+    metrics = prepare_texts(config, tmp_path / "output", NullLog())
     parts = {part: responses(tmp_path / "output" / part) for part in sources}
     assert parts == {
         "held_out": ["held out", "kept"],
@@ -56,7 +56,7 @@ def test_every_part_gets_its_texts_and_nothing_leaks(sources: dict, tmp_path: Pa
         "labelled": ["a prompt"],
         "corpus": ["a b", " c d", " e", "f  g"],
     }
-    assert figures == {
+    assert metrics == {
         "held_out": 2,
         "prompts": 2,
         "labelled": 1,
@@ -100,8 +100,8 @@ def test_a_column_of_another_name_and_no_classifier(tmp_path: Path) -> None:
         corpus=[corpus[0] | {"fields": {"text": "body"}}],
         prompts=[prompts[0] | {"fields": {"text": "body"}}],
     )
-    figures = prepare_texts(config, tmp_path / "output", NullLog())
-    assert figures["corpus"] == figures["prompts"] == 1
+    metrics = prepare_texts(config, tmp_path / "output", NullLog())
+    assert metrics["corpus"] == metrics["prompts"] == 1
     assert responses(tmp_path / "output/labelled") == []
     assert config.local_files() == [tmp_path / "b", tmp_path / "a"]
 
@@ -144,12 +144,12 @@ def test_real_reviews_lose_only_what_leaks(real_data: Path, tmp_path: Path) -> N
         labelled=train,
         held_out=[{"path": str(dev)}],
     )
-    figures = prepare_texts(config, tmp_path, NullLog())
-    assert figures["held_out"] == 500 and figures["bad_records"] == 0
-    assert figures["dropped/labelled/in_held_out"] > 30
-    lost = sum(count for name, count in figures.items() if name.startswith("dropped/labelled"))
-    assert figures["labelled"] + lost == 3000
-    assert figures["corpus"] > 600
+    metrics = prepare_texts(config, tmp_path, NullLog())
+    assert metrics["held_out"] == 500 and metrics["bad_records"] == 0
+    assert metrics["dropped/labelled/in_held_out"] > 30
+    lost = sum(count for name, count in metrics.items() if name.startswith("dropped/labelled"))
+    assert metrics["labelled"] + lost == 3000
+    assert metrics["corpus"] > 600
     assert not any("<br" in text for text in responses(tmp_path / "corpus"))
     held_out = {group.id for group in read_groups(tmp_path / "held_out")}
     assert held_out.isdisjoint(group.id for group in read_groups(tmp_path / "prompts"))

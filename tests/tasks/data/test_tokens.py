@@ -1,4 +1,4 @@
-"""Figures in tokens, with tokenizers small enough to count by hand, and with a real one."""
+"""Statistics in tokens, with tokenizers small enough to count by hand, and with a real one."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def render(prompt: tuple[Message, ...]) -> str:
     return "".join(message.content for message in prompt)
 
 
-def figures(tokenizer: object, *groups: tuple[str, ...], limits: object = LIMITS) -> object:
+def statistics(tokenizer: object, *groups: tuple[str, ...], limits: object = LIMITS) -> object:
     check = TokenCheck(tokenizer, limits, render)
     for text, *responses in groups:
         check.add(Group((Message("user", text),), tuple(responses)))
-    return check.figures()
+    return check.statistics()
 
 
-def test_figures_by_hand() -> None:
+def test_statistics_by_hand() -> None:
     """Responses with EOS: "y" 2, "ab" 3, "abc" 4 (over 3), "a$" 3; "ax"+"y" merges."""
-    found = figures(Letters(), ("ax", "y", "ab"), ("abcde", "abc", "a$"))
+    found = statistics(Letters(), ("ax", "y", "ab"), ("abcde", "abc", "a$"))
     assert (found.prompt.mean, found.prompt.longest) == (3.5, 5)
     assert (found.response.mean, found.response.longest) == (3.0, 4)
     assert found.truncated_prompts == 0.5
@@ -49,20 +49,20 @@ def test_figures_by_hand() -> None:
 
 
 def test_without_limits_nothing_is_truncated() -> None:
-    found = figures(Letters(), ("a", "abcdef"), limits=None)
+    found = statistics(Letters(), ("a", "abcdef"), limits=None)
     assert (found.truncated_prompts, found.truncated_responses) == (None, None)
     assert found.eos_in_loss == 1.0
 
 
 def test_a_plain_function_has_no_eos() -> None:
-    found = figures(lambda text: list(text.encode()), ("a", "abc"))
+    found = statistics(lambda text: list(text.encode()), ("a", "abc"))
     assert found.response.longest == 3
     assert (found.eos_in_loss, found.eos_inside, found.pad_is_eos) == (None, None, None)
     assert found.cells()["EOS in the loss"] == "–"
 
 
 def test_no_groups() -> None:
-    assert figures(Letters()).boundary_merges == 0.0
+    assert statistics(Letters()).boundary_merges == 0.0
 
 
 def test_a_real_tokenizer(real_data: Path) -> None:
@@ -73,5 +73,5 @@ def test_a_real_tokenizer(real_data: Path) -> None:
     tokenizer = ByteLevelBPETokenizer(
         str(folder / "gpt2_vocab.json"), str(folder / "gpt2_merges.txt")
     )
-    found = figures(tokenizer, ("what is", " it", "n't"), ("what is ", "it"), limits=None)
+    found = statistics(tokenizer, ("what is", " it", "n't"), ("what is ", "it"), limits=None)
     assert found.boundary_merges == pytest.approx(2 / 3, abs=1e-4)

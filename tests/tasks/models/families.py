@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tasks.models.tokens.encoding import EncodedGroup
+from tasks.models.tokens.templates import name_of
 
 VOCABULARY = 40
 PAD = 0
@@ -181,3 +183,9 @@ def value_and_gradient(model: Any, numbers: Any) -> tuple[Tensor, Tensor]:
 def distance(found: Tensor, expected: Tensor) -> float:
     """Return |found − expected| / |expected|, L2."""
     return float(((found - expected).norm() / expected.norm().clamp(min=1e-30)).detach())
+
+
+def saved_template(folder: Path) -> str | None:
+    """Name of the chat template that a folder was saved with; None where it has another or none."""
+    file = folder / "chat_template.jinja"
+    return name_of(file.read_text(encoding="utf-8")) if file.is_file() else None

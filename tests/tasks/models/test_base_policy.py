@@ -12,11 +12,12 @@ import torch
 
 from tasks.data.groups import Group, Message
 from tasks.models.base_policy import PolicyModelConfig, corpus_texts, write_base_policy
-from tasks.models.loading import save_model, saved_template
+from tasks.models.loading import save_model
 from tasks.models.policy import load_policy
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
+from tests.tasks.models.families import saved_template
 
 SMALL = {"kind": "llama", "hidden_size": 16, "layers": 2, "heads": 2, "context": 64}
 
@@ -29,14 +30,14 @@ def build_small(texts: list[str], output: Path, seed: int) -> dict[str, float]:
 def test_a_small_model_and_its_tokenizer_are_functions_of_texts_and_seed(
     texts: list[str], tmp_path: Path
 ) -> None:
-    figures = build_small(texts, tmp_path / "a", 1)
+    metrics = build_small(texts, tmp_path / "a", 1)
     build_small(texts, tmp_path / "b", 1)
     build_small(texts, tmp_path / "c", 2)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
     model = load_policy(tmp_path / "a")
     other = load_policy(tmp_path / "c")
-    assert figures == {
+    assert metrics == {
         "parameters": float(sum(parameter.numel() for parameter in model.parameters())),
         "vocabulary": 300.0,
     }

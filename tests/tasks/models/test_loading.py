@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from tasks.models.loading import load_weights, save_model, saved_template
+from tasks.models.loading import load_weights, save_model
 from tasks.models.policy import load_policy
 from tasks.models.reward_model import build_reward_model, load_reward_model
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError
+from tests.tasks.models.families import saved_template
 
 
 @pytest.fixture

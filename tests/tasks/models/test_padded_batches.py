@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.models.padded_batches import collate, token_batches
+from tasks.models.padded_batches import collate
 from tasks.models.tokens.encoding import EncodedGroup
 
 # The pad id 0 occurs among real tokens: no mask may come from ids.
@@ -45,18 +45,3 @@ def test_every_token_is_found_again(
             assert batch.lengths[index, slot] == len(response)
     column = -1 if side == "left" else 0
     assert bool(batch.attention_mask[:, column].all())
-
-
-@given(
-    items=st.lists(st.tuples(st.integers(1, 50), st.integers(0, 4)), max_size=30),
-    size=st.integers(1, 300),
-)
-def test_batches_hold_each_item_once_within_the_limit(
-    items: list[tuple[int, int]], size: int
-) -> None:
-    lengths, rows = [length for length, _ in items], [count for _, count in items]
-    batches = list(token_batches(lengths, rows, size))
-    assert sorted(i for batch in batches for i in batch) == [i for i, n in enumerate(rows) if n]
-    for batch in batches:
-        padded = max(lengths[i] for i in batch) * sum(rows[i] for i in batch)
-        assert padded <= size or len(batch) == 1

@@ -70,7 +70,7 @@ def test_every_query_once_in_order_with_what_is_noted_of_each_sample(
     policy_folder: Path, queries: Path, tmp_path: Path
 ) -> None:
     space = Workspace(tmp_path / "work")
-    figures = sample_in_shards(policy_folder, queries, CONFIG, space, NullLog(), 7)
+    metrics = sample_in_shards(policy_folder, queries, CONFIG, space, NullLog(), 7)
     assert space.part_names() == ["shard-00000", "shard-00001", "shard-00002"]
     answered = list(read_groups(space.output))
     assert [group.prompt[0].content for group in answered] == [f"what is {n}?" for n in range(1, 6)]
@@ -91,8 +91,8 @@ def test_every_query_once_in_order_with_what_is_noted_of_each_sample(
             assert tokenizer.decode(ids, skip_special_tokens=True) == text
     tokens = [count for group in answered for count in group.extra["tokens"]]
     ended = [flag for group in answered for flag in group.extra["ended"]]
-    assert figures.pop("speed/tokens_per_second") > 0
-    assert figures == {
+    assert metrics.pop("speed/tokens_per_second") > 0
+    assert metrics == {
         "queries": 5.0,
         "responses": 10.0,
         "mean_tokens": sum(tokens) / 10,
@@ -128,9 +128,9 @@ def test_a_finished_attempt_needs_no_model(
     first, second = Workspace(tmp_path / "attempt-1"), Workspace(tmp_path / "attempt-2")
     sample_in_shards(policy_folder, queries, CONFIG, first, NullLog(), 7)
     second.adopt_parts([first.path])
-    figures = sample_in_shards(tmp_path / "nowhere", queries, CONFIG, second, NullLog(), 7)
+    metrics = sample_in_shards(tmp_path / "nowhere", queries, CONFIG, second, NullLog(), 7)
     assert tree(first.output) == tree(second.output)
-    assert figures["speed/tokens_per_second"] == 0
+    assert metrics["speed/tokens_per_second"] == 0
 
 
 def test_the_seed_and_the_shard_change_the_draws(
@@ -154,8 +154,8 @@ def test_only_the_first_so_many_queries(policy_folder: Path, queries: Path, tmp_
 def test_no_query_is_no_error(policy_folder: Path, tmp_path: Path) -> None:
     write_groups(tmp_path / "none", [])
     space = Workspace(tmp_path / "work")
-    figures = sample_in_shards(policy_folder, tmp_path / "none", CONFIG, space, NullLog(), 7)
-    assert figures["responses"] == figures["mean_tokens"] == figures["ended_share"] == 0
+    metrics = sample_in_shards(policy_folder, tmp_path / "none", CONFIG, space, NullLog(), 7)
+    assert metrics["responses"] == metrics["mean_tokens"] == metrics["ended_share"] == 0
     assert list(read_groups(space.output)) == []
 
 

@@ -91,8 +91,8 @@ def test_pieces_are_learnt_and_a_text_can_be_begun(
         precision="fp32",
     )
     config = PolicyConfig(method="sft", limits=LIMITS, template="plain", training=training)
-    figures = update(tmp_path / "sft", policy, corpus, config, recording_log)
-    assert figures["samples_seen"] == 24 * 12
+    metrics = update(tmp_path / "sft", policy, corpus, config, recording_log)
+    assert metrics["samples_seen"] == 24 * 12
     trained, tokenizer = tmp_path / "sft/output", load_tokenizer(policy)
     groups = list(read_groups(corpus))[:4]
     before, after = (

@@ -53,8 +53,8 @@ def sampled(name: str, *texts: str) -> Group:
 def label(groups: list[Group], folder: Path, config: LabelConfig = CONFIG):
     write_groups(folder / "responses", groups)
     space = Workspace(folder / "work")
-    figures = label_in_shards(folder, folder / "responses", config, space, NullLog())
-    return figures, list(read_groups(space.output))
+    metrics = label_in_shards(folder, folder / "responses", config, space, NullLog())
+    return metrics, list(read_groups(space.output))
 
 
 def test_the_better_of_the_first_two_is_chosen_with_its_notes(tmp_path: Path) -> None:
@@ -63,8 +63,8 @@ def test_the_better_of_the_first_two_is_chosen_with_its_notes(tmp_path: Path) ->
         sampled("q", "tie", "tie"),
         sampled("r", "well then", "no"),
     ]
-    figures, pairs = label(groups, tmp_path)
-    assert figures == {"pairs": 2, "ties": 1, "mean_gap": (4 + 7) / 2, "agreement": 1}
+    metrics, pairs = label(groups, tmp_path)
+    assert metrics == {"pairs": 2, "ties": 1, "mean_gap": (4 + 7) / 2, "agreement": 1}
     assert pairs[0] == Group(
         (Message("user", "p"),),
         ("longer", "no"),

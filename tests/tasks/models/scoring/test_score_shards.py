@@ -48,7 +48,7 @@ def test_scores_are_those_of_the_model_and_nothing_else_changes(
     reward_folder: Path, responses: Path, tmp_path: Path
 ) -> None:
     space = Workspace(tmp_path / "work")
-    figures = score_in_shards(reward_folder, responses, CONFIG, space, NullLog())
+    metrics = score_in_shards(reward_folder, responses, CONFIG, space, NullLog())
     assert space.part_names() == ["shard-00000", "shard-00001"]
     given, found = list(read_groups(responses)), list(read_groups(space.output))
     model, tokenizer = load_reward_model(reward_folder), load_tokenizer(reward_folder)
@@ -58,8 +58,8 @@ def test_scores_are_those_of_the_model_and_nothing_else_changes(
         assert replace(after, scores=None) == before
         assert before.scores is None
     flat = [score for group in found for score in group.scores]
-    assert figures["mean_score"] == pytest.approx(sum(flat) / len(flat))
-    assert figures["tied_share"] == pytest.approx(1 / 3)  # the group of one response
+    assert metrics["mean_score"] == pytest.approx(sum(flat) / len(flat))
+    assert metrics["tied_share"] == pytest.approx(1 / 3)  # the group of one response
 
 
 def test_an_unended_sample_scores_without_its_end(reward_folder: Path, groups: list[Group]) -> None:
@@ -117,10 +117,10 @@ def test_ties_are_counted_by_group(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             return [rows[group.id] for group in groups]
 
     monkeypatch.setattr(score_shards, "open_scorer", lambda path, config, log: Fixed())
-    figures = score_in_shards(
+    metrics = score_in_shards(
         tmp_path, tmp_path / "responses", CONFIG, Workspace(tmp_path / "work"), NullLog()
     )
-    assert figures == {"mean_score": 7 / 8, "tied_share": 0.5}
+    assert metrics == {"mean_score": 7 / 8, "tied_share": 0.5}
 
 
 def test_bf16_scores_stay_close_and_are_float32(reward_folder: Path, groups: list[Group]) -> None:

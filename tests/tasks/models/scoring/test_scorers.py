@@ -117,13 +117,13 @@ def test_the_stage_takes_every_scorer(
     write_groups(tmp_path / "responses", groups)
     for name in ("playground/world.json", "classifier", "reward"):
         space = Workspace(tmp_path / "work" / name)
-        figures = score_in_shards(tmp_path / name, tmp_path / "responses", CONFIG, space, NullLog())
+        metrics = score_in_shards(tmp_path / name, tmp_path / "responses", CONFIG, space, NullLog())
         found = [list(group.scores or ()) for group in read_groups(space.output)]
         for row, expected in zip(
             found, open_scorer(tmp_path / name, CONFIG).score(groups), strict=True
         ):
             assert row == pytest.approx(expected, abs=1e-5)
-        assert figures["mean_score"] == pytest.approx(np.mean(found))
+        assert metrics["mean_score"] == pytest.approx(np.mean(found))
         assert space.part_names() == ["shard-00000", "shard-00001", "shard-00002"]
 
 

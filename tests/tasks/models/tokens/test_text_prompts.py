@@ -44,11 +44,11 @@ def cut(tokenizer_folder: Path, texts: Path, output: Path, **given: int) -> dict
 def test_a_prompt_is_the_first_tokens_and_the_rest_follows(
     tokenizer_folder: Path, tokenizer: Any, many: Path, tmp_path: Path
 ) -> None:
-    figures = cut(tokenizer_folder, many, tmp_path / "out")
+    metrics = cut(tokenizer_folder, many, tmp_path / "out")
     sources = {group.extra["record"]: group.responses[0] for group in read_groups(many)}
     for part in PARTS:
         groups = list(read_groups(tmp_path / "out" / part))
-        assert figures[part] == len(groups) == getattr(config(), f"{part}_prompts")
+        assert metrics[part] == len(groups) == getattr(config(), f"{part}_prompts")
         for group in groups:
             ((role, beginning),) = group.prompt
             assert role == "user"
@@ -72,8 +72,8 @@ def test_texts_that_give_no_prompt_are_counted(tokenizer_folder: Path, tmp_path:
     texts = ["what is 3 plus 4? 7", "what is 3 plus 4? no", "yes", "🎉🎉🎉 is what it is", "a" * 20]
     write_groups(tmp_path / "texts", text_groups(*texts))
     sizes = {"tokens": 6, "train_prompts": 1, "dev_prompts": 0, "test_prompts": 1}
-    figures = cut(tokenizer_folder, tmp_path / "texts", tmp_path / "few", **sizes)
-    assert figures["train"] == figures["test"] == 1 and figures["dev"] == 0
+    metrics = cut(tokenizer_folder, tmp_path / "texts", tmp_path / "few", **sizes)
+    assert metrics["train"] == metrics["test"] == 1 and metrics["dev"] == 0
     with pytest.raises(
         ConfigError,
         match="only 2 prompts of 6 tokens .*1 texts too short, 1 that begin like another, 1 cut",

@@ -11,7 +11,7 @@ from tasks.settings.errors import StageError
 from tasks.storage.files import write_json
 from tasks.storage.workspace import Workspace
 from tasks.training.distributed.job import TrainingJob, WorkOrder
-from tasks.training.distributed.relay import Relay, StageLine
+from tasks.training.distributed.relay import Relay, WorkerChannel
 from tasks.training.worker import _check
 
 
@@ -40,7 +40,7 @@ def talk(relay: Relay, say) -> list[BaseException]:
 
     def run() -> None:
         try:
-            say(StageLine(relay.address))
+            say(WorkerChannel(relay.address))
         except Exception as error:
             raised.append(error)
 
@@ -53,11 +53,11 @@ def talk(relay: Relay, say) -> list[BaseException]:
 
 
 def test_words_arrive_in_order(tmp_path, recording_log):
-    def say(line: StageLine) -> None:
-        line({"kl": 0.0}, 0)
-        line({"loss": 1.5}, 1)
-        line.note("a sentence")
-        line.progress(1, 2, "steps")
+    def say(channel: WorkerChannel) -> None:
+        channel({"kl": 0.0}, 0)
+        channel({"loss": 1.5}, 1)
+        channel.note("a sentence")
+        channel.progress(1, 2, "steps")
 
     with Relay(Workspace(tmp_path), recording_log) as relay:
         assert talk(relay, say) == []
@@ -72,8 +72,8 @@ def test_parts_of_the_process_are_mirrored_by_the_stage(tmp_path, recording_log)
     mirror = Mirror()
     stage = Workspace(tmp_path, mirror=mirror)
 
-    def say(line: StageLine) -> None:
-        own = Workspace(tmp_path, mirror=line)
+    def say(channel: WorkerChannel) -> None:
+        own = Workspace(tmp_path, mirror=channel)
         for name in ("a", "b"):
             own.save_part(name, lambda folder: (folder / "x").write_text("1"))
         own.drop_part("a")
@@ -84,8 +84,8 @@ def test_parts_of_the_process_are_mirrored_by_the_stage(tmp_path, recording_log)
 
 
 def test_a_part_that_the_stage_cannot_keep_stops_the_process(tmp_path, recording_log):
-    def say(line: StageLine) -> None:
-        own = Workspace(tmp_path, mirror=line)
+    def say(channel: WorkerChannel) -> None:
+        own = Workspace(tmp_path, mirror=channel)
         own.save_part("refused", lambda folder: (folder / "x").write_text("1"))
 
     with Relay(Workspace(tmp_path, mirror=Mirror()), recording_log) as relay:

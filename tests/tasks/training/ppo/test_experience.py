@@ -1,4 +1,4 @@
-"""Credit: the figures of a step by hand, and the same however its responses are packed."""
+"""credit: the numbers of a step by hand, and the same however its responses are packed."""
 
 from __future__ import annotations
 

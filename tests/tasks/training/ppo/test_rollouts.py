@@ -1,4 +1,4 @@
-"""Rollouts: the policy's own tokens, scored, with figures that do not depend on how they lie."""
+"""Rollouts: the policy's own tokens, scored, with metrics that do not depend on how they lie."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _rollouts(root: Path, monkeypatch: pytest.MonkeyPatch, **settings):
     return Rollouts(models, frozen, judge, encoder, config, seed=5), scorer, models, queries
 
 
-def test_figures_are_those_of_the_tokens_as_drawn(root, monkeypatch):
+def test_metrics_are_those_of_the_tokens_as_drawn(root, monkeypatch):
     """Against the model alone, one response at a time, at temperature 0.7."""
     rollouts, scorer, _, queries = _rollouts(root, monkeypatch, temperature=0.7, minibatches=1)
     (minibatch,) = rollouts.draw(queries[:3], 0)
@@ -101,7 +101,7 @@ def test_draws_are_named_by_seed_and_step(root, monkeypatch):
 
 
 def test_a_minibatch_starts_at_ratio_one_exactly(root, monkeypatch):
-    """The figures come from the passes that are learned from, so not even a rounding differs."""
+    """The metrics come from the passes that are learned from, so not even a rounding differs."""
     rollouts, _, models, queries = _rollouts(root, monkeypatch, minibatches=1)
     for e in rollouts.draw(queries, 0)[0]:
         assert torch.equal(models.policy.token_logps(e.of_actor).detach(), e.logps)

@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tasks.models.loading import saved_template
 from tasks.models.policy import load_policy
 from tasks.settings.errors import ConfigError, StageError
 from tasks.training.distributed.interruption import TrainingInterrupted
+from tests.tasks.models.families import saved_template
 from tests.tasks.training.ppo.tiny_ppo import (
     LetterScorer,
     digest_of_files,

@@ -43,18 +43,18 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "labelled", tmp_path / "held_out"
 
 
-def test_figures_are_those_of_the_saved_classifier(
+def test_metrics_are_those_of_the_saved_classifier(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    figures = fit_classifier(*folders, CONFIG, tmp_path / "output", NullLog())
-    assert figures["accuracy"] == 1 and figures["texts"] == 200 and figures["held_out_texts"] == 60
+    metrics = fit_classifier(*folders, CONFIG, tmp_path / "output", NullLog())
+    assert metrics["accuracy"] == 1 and metrics["texts"] == 200 and metrics["held_out_texts"] == 60
     groups = list(read_groups(folders[1]))
     found = load_classifier(tmp_path / "output").log_odds([g.responses[0] for g in groups])
     # Log loss by its definition: -log σ(±log-odds).
     signs = [1 if group.scores == (1.0,) else -1 for group in groups]
     losses = [math.log1p(math.exp(-s * v)) for s, v in zip(signs, found, strict=True)]
-    assert figures["log_loss"] == pytest.approx(np.mean(losses))
-    assert figures["log_odds_deviation"] == pytest.approx(np.std(found))
+    assert metrics["log_loss"] == pytest.approx(np.mean(losses))
+    assert metrics["log_odds_deviation"] == pytest.approx(np.std(found))
 
 
 def test_equal_texts_give_equal_bytes_in_any_order(
@@ -131,9 +131,9 @@ def test_on_real_reviews_it_is_right_on_85_of_100(real_data: Path, tmp_path: Pat
     prepare_texts(texts, tmp_path / "texts", NullLog())
     config = ClassifierConfig(limit=6000)
     parts = [tmp_path / "texts" / part for part in ("labelled", "held_out")]
-    figures = fit_classifier(*parts, config, tmp_path / "output", NullLog())
-    assert figures["accuracy"] >= 0.85
-    assert figures["held_out_texts"] == 500 and figures["texts"] == 6000
+    metrics = fit_classifier(*parts, config, tmp_path / "output", NullLog())
+    assert metrics["accuracy"] >= 0.85
+    assert metrics["held_out_texts"] == 500 and metrics["texts"] == 6000
     good, bad = load_classifier(tmp_path / "output").log_odds(
         ["A wonderful film, moving and superbly acted.", "A dull mess, badly written and boring."]
     )

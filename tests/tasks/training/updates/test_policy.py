@@ -16,7 +16,7 @@ from tasks.storage.workspace import Workspace
 from tasks.training.config import LoraConfig, PolicyConfig, TrainingConfig
 from tasks.training.data.selection import Encoder
 from tasks.training.methods.registry import GROUP_METHODS
-from tasks.training.trainable import Trainee, make_ready
+from tasks.training.trainable import Trainable, make_ready
 from tasks.training.updates import policy as policy_updates
 from tasks.training.updates.policy import train_policy
 from tests.tasks.training.small_updates import reference_of, update
@@ -117,7 +117,7 @@ def test_another_reference_is_reported_not_refused(
 def test_a_policy_that_differs_from_itself_stops(
     tiny_policy, data_folders, tmp_path, recording_log
 ):
-    """Figures that are a little off stand for any hidden difference."""
+    """Numbers that are a little off stand for any hidden difference."""
     data, config = data_folders["scored"], config_of("dpo")
     logps = reference_of(tmp_path / "reference", tiny_policy, data, config, recording_log)
     file = logps / "logps.safetensors"
@@ -127,7 +127,7 @@ def test_a_policy_that_differs_from_itself_stops(
         train_policy(tiny_policy, logps, [data], config, training, recording_log, 0, digest="start")
 
 
-def test_figures_of_other_groups_are_refused(tiny_policy, data_folders, tmp_path, recording_log):
+def test_numbers_of_other_groups_are_refused(tiny_policy, data_folders, tmp_path, recording_log):
     config = config_of("dpo")
     logps = reference_of(
         tmp_path / "reference", tiny_policy, data_folders["pairs"], config, recording_log
@@ -222,15 +222,15 @@ def test_weights_of_several_processes_are_saved_from_their_state(
         with context:
             return load_policy(tiny_policy, dtype="float32")
 
-    trainee = Trainee(load, config, seed=0)
-    model = trainee.load()
+    trainable = Trainable(load, config, seed=0)
+    model = trainable.load()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.1)
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    trainee.save(state, tmp_path / "from_state", encoder)
-    trainee.save(None, tmp_path / "from_model", encoder)
+    trainable.save(state, tmp_path / "from_state", encoder)
+    trainable.save(None, tmp_path / "from_model", encoder)
     for name in ("model.safetensors", "adapter/adapter_model.safetensors"):
         one, other = (load_file(tmp_path / f / name) for f in ("from_state", "from_model"))
         assert one.keys() == other.keys()
