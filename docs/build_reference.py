@@ -57,17 +57,18 @@ def results_page() -> str:
 
 def configurations_page() -> str:
     """Return the page of the files in `flows/configs`, each with the comment it begins with."""
-    parts = [
-        "# Ready configurations\n\nThese files come with the package. `-c NAME` takes one by its "
-        "name, `sparring ls configs` lists them, and a copy of one is the start of your own. "
-        "`${NAME}` in a value is taken from the environment.\n"
-    ]
+    about = (
+        "These files come with the package. `-c NAME` takes one by its name, `sparring ls configs`"
+        " lists them, and a copy of one is the start of your own. `${NAME}` in a value is taken "
+        "from the environment."
+    )
+    parts = [f"---\nsearch: {{boost: 0.5}}\n---\n\n# Ready configurations\n\n{about}\n"]
     for path in sorted(CONFIGS.glob("*.yaml")):
         lines = path.read_text("utf-8").splitlines()
         head = [line for line in lines[: _first_key(lines)] if line.startswith("#")]
         comment = "\n".join(line.removeprefix("#").removeprefix(" ") for line in head)
         parts.append(
-            f"\n## {path.stem}\n\n```text\n{comment.strip()}\n```\n\n"
+            f"\n## {path.stem}\n\n``` {{.text .wrapped}}\n{comment.strip()}\n```\n\n"
             f'??? note "The whole of {path.name}"\n\n'
             + "".join(f"    {line}\n" for line in ["```yaml", *lines[len(head) :], "```"])
         )

@@ -28,7 +28,7 @@ def keys_page(flow: str) -> str:
     """
     entry = FLOWS[flow]
     places = sections_of(entry.config_class())
-    first = f"# Keys of `{flow}`\n\n{entry.summary}.\n\n" + (
+    first = f"---\nsearch: {{boost: 2}}\n---\n\n# Keys of `{flow}`\n\n{entry.summary}.\n\n" + (
         "Made from the code when this site was built. A key stands under the part of the file "
         "that it belongs to; parts of the same kind are described once. `sparring run "
         f"{flow} --dry-run` prints all keys of a configuration with their values.\n"
