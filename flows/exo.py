@@ -11,7 +11,7 @@ from flows.placement.local_workers import side_by_side
 from flows.runs.flow_decorator import sparring_flow
 from flows.steps.exo_evaluation import Evaluated, SweepEvaluation
 from flows.steps.exo_inputs import prepare_inputs
-from flows.steps.exo_results import offer_best, report_config, weigh_samples
+from flows.steps.exo_results import estimate_density, offer_best, report_config
 from flows.steps.exo_reward import estimate_reward
 from flows.steps.exo_training import BranchTrainer, sample_and_score
 from tasks.stages.artifact import Artifact
@@ -26,7 +26,7 @@ def exo(config: ExoConfig) -> Artifact:
     1. Prepare data and prompts, 2. fine-tune the start π_sft. 3. Label preferences, where the
     oracle does, 4. estimate the reward model from them. Then, for the branches: 5. sample the
     start, 6. score the samples, 7. update each policy, or reinforce it, 8. evaluate every snapshot.
-    9. Weigh the start's samples by each policy, and write the report.
+    9. Estimate the density ratios of the policies, and write the report.
     """
     inputs = prepare_inputs(config)  # steps 1 and 2
     supervision = estimate_reward(config, inputs)  # 3 and 4
@@ -44,7 +44,7 @@ def exo(config: ExoConfig) -> Artifact:
         sweep = [one for found in workers.map(config.all_branches(), follow) for one in found]
     own = evaluation.opponents[config.temperature]
     current_run().offer = offer_best(config, inputs, supervision, own, sweep)
-    density = weigh_samples(config, inputs, supervision, sweep)  # 9
+    density = estimate_density(config, inputs, supervision, sweep)  # 9
     evaluated = [*evaluation.references, *sweep]
     return write_exo_report(
         {one.entry.name: one.evaluation for one in evaluated},

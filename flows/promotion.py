@@ -52,13 +52,13 @@ def gather_evidence(
     """Compare a candidate with the champion, or with its own start where there is none.
 
     Args:
-        home: where the artifacts are.
-        candidate: with what it was measured with.
-        champion: the present one.
-        gate: the criteria.
+        home: The state folder with the artifacts.
+        candidate: The record of the candidate, with what it was measured by.
+        champion: The record of the present champion; None where there is none.
+        gate: The criteria.
 
     Raises:
-        ConfigError: something that the candidate was measured with is gone.
+        ConfigError: Something that the candidate was measured with is gone.
     """
     entry = find_flow(candidate.flow)
     config: Any = entry.config_class().model_validate(
@@ -95,22 +95,22 @@ def crown(run: RunContext, candidate: AliasRecord, decision: Artifact, after: in
     """Move `champion` to a candidate.
 
     Args:
-        run: of the decision; MLflow is told through it.
-        candidate: the new champion.
-        decision: what `promote` left.
-        after: number of the champion's record that the decision was made against.
+        run: The run of the decision; MLflow hears of the champion through it.
+        candidate: The record of the new champion.
+        decision: What the stage `decide_promotion` left.
+        after: Number of the champion's record that the decision was made against.
 
     Raises:
-        AliasMovedError: there is another champion by now.
+        AliasMovedError: There is another champion by now.
     """
     now = current_alias(run.home, candidate.flow, CHAMPION)
     if now is not None and now.models == candidate.models and not now.restores:
         return  # a repeated attempt at a decision that was carried out
-    figures: dict[str, Any] = {
+    evidence: dict[str, Any] = {
         name: value for name, value in decision.metrics.items() if value - value == 0
     }
-    figures["decision"] = f"{decision.stage}/{decision.key}"
-    draft = replace(candidate, alias=CHAMPION, reason="the gate held", evidence=figures)
+    evidence["decision"] = f"{decision.stage}/{decision.key}"
+    draft = replace(candidate, alias=CHAMPION, reason="the gate held", evidence=evidence)
     log_alias(run.spool, move_alias(run.home, draft, after))
 
 
@@ -118,12 +118,12 @@ def find_candidate(home: Home, flow: str, name: str) -> AliasRecord:
     """Return the candidate to promote.
 
     Args:
-        home: whose records.
-        flow: whose models.
+        home: The state folder with the records.
+        flow: The flow whose models are meant.
         name: `candidate` for the present one, or the id of a run that was one.
 
     Raises:
-        ConfigError: there is none, or the run was none.
+        ConfigError: There is none, or the run was none.
     """
     if name == CANDIDATE:
         return require_alias(home, flow, CANDIDATE)
@@ -145,8 +145,8 @@ def demote_champion(home: Home, flow: str) -> tuple[AliasRecord, AliasRecord]:
         The record that was left, and the new one.
 
     Raises:
-        ConfigError: there is no champion, or none before it, or its models are gone.
-        AliasMovedError: somebody else moved it in the meantime.
+        ConfigError: There is no champion, or none before it, or its models are gone.
+        AliasMovedError: Somebody else moved it in the meantime.
     """
     now = require_alias(home, flow, CHAMPION)
     before = record_before(alias_history(home, flow, CHAMPION))

@@ -16,7 +16,6 @@ from tasks.data.prepare import DataConfig
 from tasks.gold.collection import GoldConfig
 from tasks.models.sample_shards import RolloutConfig
 from tasks.models.sampling.config import SamplingConfig
-from tasks.models.scoring.config import ScoringConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
 from tasks.training.config import PolicyConfig, RewardConfig, coefficients_of_method
@@ -85,32 +84,12 @@ class PolicyUpdates(PolicyConfig):
         Args:
             epoch: From 1.
         """
-        training = self.training.model_copy(update={"learning_rate": self._rate(epoch)})
+        training = self.training.model_copy(update={"learning_rate": self.rate_at(epoch)})
         shared = self.model_dump(exclude={"learning_rates", "max_queries", "reference", "training"})
         return PolicyConfig(**shared, training=training)
 
-    def ppo_at_epoch(self, epoch: int, draws: SamplingConfig, scoring: ScoringConfig) -> PpoConfig:
-        """Return PPO's settings of one APO epoch; the actor's learning rate is the epoch's.
-
-        Args:
-            epoch: From 1.
-            draws: How long responses are, and what stops them.
-            scoring: How the reward model reads them.
-        """
-        assert isinstance(self.coefficients, PpoConfig), "those of an online method"
-        limits = self.limits.model_copy(update={"max_response_tokens": draws.max_new_tokens})
-        return self.coefficients.model_copy(
-            update={
-                "actor_learning_rate": self._rate(epoch),
-                "template": self.template,
-                "limits": limits,
-                "temperature": self.temperature,
-                "stop": draws.stop,
-                "scoring": scoring,
-            }
-        )
-
-    def _rate(self, epoch: int) -> float:
+    def rate_at(self, epoch: int) -> float:
+        """Return the learning rate of one APO epoch, counted from 1."""
         return self.learning_rates[min(epoch, len(self.learning_rates)) - 1]
 
     @field_validator("method")
@@ -179,6 +158,20 @@ class ApoConfig(FlowConfig):
 
     compare_with: dict[str, str] = {}
     """Further models that are only sampled and scored: name → folder or hub name."""
+
+    def ppo_at_epoch(self, epoch: int) -> PpoConfig:
+        """Return PPO's settings of one APO epoch; the actor's learning rate is the epoch's.
+
+        Args:
+            epoch: From 1.
+        """
+        assert isinstance(self.policy.coefficients, PpoConfig), "those of an online method"
+        return self.ppo_settings(
+            self.policy.coefficients,
+            actor_learning_rate=self.policy.rate_at(epoch),
+            template=self.policy.template,
+            temperature=self.policy.temperature,
+        )
 
     def games(self) -> tuple[bool, ...]:
         """Return, for each game of the run in its order, whether its reward model is adapted."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flows.configs.placement import Placement
 from flows.configs.recurring import RecurringConfig
@@ -24,6 +24,7 @@ from tasks.models.scoring.config import ScoringConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.errors import did_you_mean
 from tasks.training.config import PolicyConfig, RewardConfig
+from tasks.training.ppo.config import PpoConfig
 
 
 class ModelSource(NamedTuple):
@@ -107,6 +108,22 @@ class FlowConfig(RecurringConfig):
         return ScoringConfig(
             limits=reward.limits, template=reward.template, precision=reward.training.precision
         )
+
+    def ppo_settings(self, settings: PpoConfig, **own: Any) -> PpoConfig:
+        """Return settings of PPO that samples and scores as the rest of the run does.
+
+        Args:
+            settings: What is configured of PPO alone.
+            own: Further keys of one training, by name.
+        """
+        longest = {"max_response_tokens": self.sampling.max_new_tokens}
+        shared = {
+            "template": self.model.template,
+            "limits": self.sampled_limits.model_copy(update=longest),
+            "stop": self.sampling.stop,
+            "scoring": self.scoring(),
+        }
+        return settings.model_copy(update={**shared, **own})
 
     def files(self) -> list[str]:
         """Return every file and folder of the user's that a run reads, as written here.

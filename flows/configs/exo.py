@@ -11,12 +11,11 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from flows.configs.base import FlowConfig
-from flows.configs.exo_evaluation import ExoEvaluation, PpoSearch
+from flows.configs.exo_evaluation import ORACLE, RM, ExoEvaluation, ExoGateConfig, PpoSearch
 from flows.configs.exo_sweep import Branch, SweepConfig, branches_of
 from flows.configs.placement import Placement
 from tasks.data.config import DataConfig
 from tasks.data.text_config import TextsConfig
-from tasks.evaluation.config import GateConfig
 from tasks.models.sample_shards import RolloutConfig
 from tasks.models.sampling.config import SamplingConfig
 from tasks.models.scoring.labelling import LabelConfig
@@ -26,16 +25,6 @@ from tasks.training.config import PolicyConfig, RewardConfig, TrainingConfig
 from tasks.training.methods.registry import get_method
 from tasks.training.ppo.config import PpoConfig
 from tasks.training.updates.classifier_config import ClassifierConfig
-
-RM, ORACLE = "RM", "oracle"
-"""The judges of this flow."""
-
-
-class ExoGateConfig(GateConfig):
-    """What `sparring promote exo` asks of a candidate."""
-
-    tester: str = RM
-    """Who decides what wins: RM or oracle."""
 
 
 class ExoConfig(FlowConfig):
@@ -174,21 +163,8 @@ class ExoConfig(FlowConfig):
             tuned: The settings that a search chose; None: those of the configuration.
             coefficients: What a branch has of its own, by name.
         """
-        settings = tuned or self.ppo
-        limits = self.limits.model_copy(
-            update={"max_response_tokens": self.sampling.max_new_tokens}
-        )
-        return settings.model_copy(
-            update={
-                "template": self.model.template,
-                "limits": limits,
-                "temperature": temperature,
-                "stop": self.sampling.stop,
-                "scoring": self.scoring(),
-                "snapshots": self.training.snapshots,
-                **(coefficients or {}),
-            }
-        )
+        own = {"temperature": temperature, "snapshots": self.training.snapshots}
+        return self.ppo_settings(tuned or self.ppo, **{**own, **(coefficients or {})})
 
     @property
     def has_oracle(self) -> bool:

@@ -8,9 +8,19 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from tasks.evaluation.config import EvaluationConfig
+from tasks.evaluation.config import EvaluationConfig, GateConfig
 from tasks.settings.base import FrozenConfig
 from tasks.training.ppo.config import PpoConfig
+
+RM, ORACLE = "RM", "oracle"
+"""The judges of this flow."""
+
+
+class ExoGateConfig(GateConfig):
+    """What `sparring promote exo` asks of a candidate."""
+
+    tester: str = RM
+    """Who decides what wins: RM or oracle."""
 
 
 class DensitySettings(FrozenConfig):
@@ -31,7 +41,7 @@ class DensitySettings(FrozenConfig):
 
 
 class ExoEvaluation(EvaluationConfig):
-    """How every checkpoint is measured: one set of samples serves all figures."""
+    """How every checkpoint is measured: one set of samples serves all metrics."""
 
     prompts: int = Field(default=512, ge=1)
     """Test prompts at the last checkpoint of a branch. Default 512: EXO, appendix C."""
@@ -84,8 +94,8 @@ class PpoSearch(FrozenConfig):
         """Return the combinations to try.
 
         Args:
-            base: what is not tuned.
-            seed: of the choice among too many.
+            base: What is not tuned.
+            seed: Of the choice among too many.
         """
         values = self._values()
         found = [

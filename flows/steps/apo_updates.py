@@ -142,7 +142,7 @@ def train_policy(
             reward_model,
             inputs.data.part("policy_train"),
             reference,
-            config=settings.ppo_at_epoch(epoch.number, config.sampling, config.scoring()),
+            config=config.ppo_at_epoch(epoch.number),
             seed=config.seed,
             label=label,
         )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flows.configs.exo import ORACLE, RM, ExoConfig
+from flows.configs.exo import ExoConfig
+from flows.configs.exo_evaluation import ORACLE, RM
 from flows.configs.exo_sweep import Branch
 from flows.steps.evaluation import CHOSEN, START, EvaluatedPolicy, PolicyEvaluator
 from flows.steps.exo_inputs import SharedInputs

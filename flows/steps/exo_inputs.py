@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from flows.configs.exo import ORACLE, ExoConfig
+from flows.configs.exo import ExoConfig
+from flows.configs.exo_evaluation import ORACLE
 from flows.steps.inputs import (
     check_inputs,
     file_artifact,

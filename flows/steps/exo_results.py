@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from flows.configs.exo import RM, ExoConfig
+from flows.configs.exo import ExoConfig
+from flows.configs.exo_evaluation import RM
 from flows.steps.evaluation import START
 from flows.steps.exo_evaluation import Evaluated
 from flows.steps.exo_inputs import SharedInputs
@@ -20,7 +21,7 @@ from tasks.training.methods.registry import get_method
 _USUAL_BETA_R = 0.1
 
 
-def weigh_samples(
+def estimate_density(
     config: ExoConfig,
     inputs: SharedInputs,
     supervision: Supervision,

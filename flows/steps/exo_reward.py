@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from flows.configs.exo import ORACLE, RM, ExoConfig
+from flows.configs.exo import ExoConfig
+from flows.configs.exo_evaluation import ORACLE, RM
 from flows.steps.evaluation import evaluate_on_pairs
 from flows.steps.exo_inputs import SharedInputs
 from flows.steps.inputs import start_artifact

@@ -29,7 +29,7 @@ def test_ppos_settings_are_the_coefficients_of_its_method() -> None:
     assert isinstance(found.policy.coefficients, PpoConfig)
     assert not found.policy.traits.needs_reference
     assert ApoConfig.model_validate(found.model_dump(mode="json")) == found
-    settings = found.policy.ppo_at_epoch(1, found.sampling, found.scoring())
+    settings = found.ppo_at_epoch(1)
     assert (settings.total_steps, settings.actor_learning_rate) == (3, 3e-4)
     assert settings.limits.max_response_tokens == found.sampling.max_new_tokens
     assert settings.scoring == found.scoring() and settings.template == "plain"
