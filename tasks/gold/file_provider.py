@@ -34,7 +34,7 @@ class FileProvider:
 
     @property
     def name(self) -> str:
-        """The file."""
+        """What the source of the answers is called in messages."""
         return self.source.label
 
     def answer(

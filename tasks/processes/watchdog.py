@@ -24,7 +24,7 @@ _LOOKS = 20  # how often the watch looks within the time allowed
 
 
 class Heartbeat:
-    """What watched work calls when it got on."""
+    """What watched work calls whenever it has made progress."""
 
     def __init__(self) -> None:
         """Start counting."""
@@ -36,7 +36,7 @@ class Heartbeat:
         """Whether nobody waits for the work any more."""
 
     def beat(self, units: int = 1) -> None:
-        """Note that the work got on.
+        """Say that the work has made progress, so that it does not count as stuck.
 
         Args:
             units: What was done; only that something was done counts.

@@ -35,11 +35,11 @@ class Beliefs(Protocol):
 
     @property
     def facts(self) -> Facts:
-        """What is true."""
+        """Creature -> attribute -> the true value."""
 
     @property
     def myths(self) -> Facts:
-        """What most people who err believe."""
+        """Creature -> attribute -> the false value that most people who err believe in."""
 
 
 def best_wordings(facts: Facts, request: Request) -> list[str]:

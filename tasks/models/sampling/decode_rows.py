@@ -7,7 +7,7 @@ by a probe, not listed. Other models get transformers' own cache, repeated for e
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -74,8 +74,36 @@ def continue_prompts(
         yield rows.first, rows
 
 
-class _PlainRows:
+class _RepeatedRows:
     """Every row has the whole past of its own, in transformers' cache."""
+
+    cache: Any
+    parts: dict[str, Tensor]
+    """What goes into each step beside the tokens; one entry per row."""
+
+    def repeat(self, samples: int, logits: Tensor) -> None:
+        """Make of each prompt's row as many as it has samples."""
+        self.cache.batch_repeat_interleave(samples)
+        self.first = logits.repeat_interleave(samples, dim=0)
+        self.parts = {
+            name: part.repeat_interleave(samples, dim=0) for name, part in self.parts.items()
+        }
+
+    def attention(self) -> AbstractContextManager[None]:
+        """Return an empty context: the attention is the model's own."""
+        return nullcontext()
+
+    def keep(self, going: Tensor) -> Tensor:
+        """Drop rows; see `Continuations`."""
+        order = going.nonzero()[:, 0]
+        kept = order.to(self.first.device)
+        self.cache.batch_select_indices(kept)
+        self.parts = {name: part[kept] for name, part in self.parts.items()}
+        return order
+
+
+class _PlainRows(_RepeatedRows):
+    """Rows of a decoder that reads its prompt itself."""
 
     def __init__(
         self,
@@ -86,32 +114,16 @@ class _PlainRows:
     ) -> None:
         self.model = model
         logits, self.cache, mask, places = prefill(model, prompts, pad_id)
-        self.cache.batch_repeat_interleave(samples)
-        self.first, self.mask, self.places = (
-            part.repeat_interleave(samples, dim=0) for part in (logits, mask.long(), places)
-        )
-
-    @contextmanager
-    def attention(self) -> Iterator[None]:
-        yield
+        self.parts = {"attention_mask": mask.long(), "position_ids": places}
+        self.repeat(samples, logits)
 
     def step(self, tokens: Tensor) -> Tensor:
-        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1)
-        self.places = self.places + 1
+        mask, places = self.parts["attention_mask"], self.parts["position_ids"]
+        longer = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        self.parts = {"attention_mask": longer, "position_ids": places + 1}
         return self.model(
-            input_ids=tokens[:, None],
-            attention_mask=self.mask,
-            position_ids=self.places,
-            past_key_values=self.cache,
-            use_cache=True,
+            input_ids=tokens[:, None], **self.parts, past_key_values=self.cache, use_cache=True
         ).logits[:, -1]
-
-    def keep(self, going: Tensor) -> Tensor:
-        order = going.nonzero()[:, 0]
-        kept = order.to(self.mask.device)
-        self.cache.batch_select_indices(kept)
-        self.mask, self.places = self.mask[kept], self.places[kept]
-        return order
 
 
 class _SharedRows:
@@ -163,7 +175,7 @@ class _SharedRows:
         return order
 
 
-class _EncodedRows:
+class _EncodedRows(_RepeatedRows):
     """Rows of a decoder; the prompt is its encoder's input, encoded once."""
 
     def __init__(
@@ -182,34 +194,20 @@ class _EncodedRows:
         self.cache = EncoderDecoderCache(
             DynamicCache(config=model.config), DynamicCache(config=model.config)
         )
-        self.states, self.mask = states, mask.long()
+        self.parts = {"states": states, "mask": mask.long()}
         start = torch.full((len(ids),), model.config.decoder_start_token_id, device=ids.device)
         logits = self.step(start)
         # Keys and values of the encoder are in the cache by now, once per prompt.
-        self.cache.batch_repeat_interleave(samples)
-        self.first, self.states, self.mask = (
-            part.repeat_interleave(samples, dim=0) for part in (logits, self.states, self.mask)
-        )
-
-    @contextmanager
-    def attention(self) -> Iterator[None]:
-        yield
+        self.repeat(samples, logits)
 
     def step(self, tokens: Tensor) -> Tensor:
         return self.model(
-            encoder_outputs=(self.states,),
-            attention_mask=self.mask,
+            encoder_outputs=(self.parts["states"],),
+            attention_mask=self.parts["mask"],
             decoder_input_ids=tokens[:, None],
             past_key_values=self.cache,
             use_cache=True,
         ).logits[:, -1]
-
-    def keep(self, going: Tensor) -> Tensor:
-        order = going.nonzero()[:, 0]
-        kept = order.to(self.mask.device)
-        self.cache.batch_select_indices(kept)
-        self.states, self.mask = self.states[kept], self.mask[kept]
-        return order
 
 
 def _probe(model: PreTrainedModel) -> str | None:

@@ -83,7 +83,7 @@ class SharedLayer(CacheLayerMixin):
         return self.used
 
     def get_max_length(self) -> int:
-        """No limit."""
+        """Return -1: a cache of this kind has no longest length."""
         return -1
 
     def _room(self, states: Tensor) -> Tensor:

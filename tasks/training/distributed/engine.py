@@ -65,7 +65,7 @@ class Engine:
 
     @property
     def device(self) -> torch.device:
-        """Where batches go."""
+        """The device on which the model computes, where batches have to be."""
         return torch.device(self.accelerator.device)
 
     def one_step(self) -> AbstractContextManager[Any]:

@@ -12,7 +12,6 @@ import socket
 import tempfile
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tasks.settings.errors import StageError
@@ -43,12 +42,7 @@ class Relay:
         self._server.listen(1)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Stop listening."""
         if self._connection is not None:
             self._connection.close()
@@ -97,7 +91,7 @@ class Relay:
 
 
 class WorkerChannel:
-    """The training process's end; a `Log`, and a `PartMirror` that has nothing to give back."""
+    """The main training process's end: a `Log`, and a `PartMirror` with nothing to give back."""
 
     def __init__(self, address: str) -> None:
         """Connect to the stage's socket."""
@@ -106,15 +100,15 @@ class WorkerChannel:
         self._connection = Connection(stage.detach())
 
     def __call__(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Pass metrics on."""
+        """Send the metrics of a step to the stage."""
         self._say({"metrics": metrics, "step": step, "process": os.getpid()})
 
     def note(self, text: str) -> None:
-        """Pass a sentence on."""
+        """Send a note to the stage, whose log shows it."""
         self._say({"note": text})
 
     def progress(self, done: int, total: int, unit: str) -> None:
-        """Pass on how far the work is."""
+        """Tell the stage how many of so many units are done."""
         self._say({"progress": [done, total, unit]})
 
     def available(self) -> list[str]:

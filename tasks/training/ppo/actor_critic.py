@@ -40,7 +40,7 @@ class ActorCritic:
 
     @property
     def module(self) -> nn.Module:
-        """Both models as one."""
+        """Policy and critic as one module, with the parameters of both."""
         return nn.ModuleDict({"actor": self.policy, "critic": self.critic})
 
     def adapt(self, kl: float, responses: int) -> None:

@@ -16,7 +16,7 @@ from tasks.training.updates.classifier_config import ClassifierConfig
 
 
 class LabelledTexts(NamedTuple):
-    """Texts and what they are labelled."""
+    """Texts, and for each the label that a classifier learns."""
 
     texts: list[str]
     """N texts."""
