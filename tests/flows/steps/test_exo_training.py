@@ -48,7 +48,13 @@ def test_pairs_alone_need_no_samples(calls: list[StageCall]) -> None:
 
 @pytest.mark.parametrize(
     ("branch", "groups", "has_reference"),
-    [("exo_rw", "samples", True), ("dpo", "pairs", True), ("sft", "pairs", False)],
+    [
+        ("exo_rw", "samples", True),
+        ("rrhf", "samples", False),
+        ("rjs", "samples", False),
+        ("dpo", "pairs", True),
+        ("sft", "pairs", False),
+    ],
 )
 def test_a_branch_learns_from_samples_or_pairs(
     calls: list[StageCall], branch: str, groups: str, has_reference: bool
