@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from flows.configs.base import FlowConfig
+from flows.configs.recurring import RecurringConfig
 from flows.registry import FLOWS, FlowEntry, find_config, find_flow, read_config
 from flows.runs.runner import quiet_prefect
 from flows.servers.prefect_server import prefect_environment
@@ -131,12 +131,12 @@ def _use_lasting_server() -> str:
 
 def _wanted(
     flow: str | None, config: Path | None, overrides: Sequence[str]
-) -> list[tuple[FlowEntry, FlowConfig]]:
+) -> list[tuple[FlowEntry, RecurringConfig]]:
     """Return the flows to register with their checked configurations."""
     if flow is not None:
         entry = find_flow(flow)
         settings = read_config(entry, config, overrides)
-        assert isinstance(settings, FlowConfig)
+        assert isinstance(settings, RecurringConfig)
         return [(entry, settings)]
     if config is not None:
         raise ConfigError("--config belongs to one flow: name it, as in `sparring deploy apo -c …`")
@@ -144,7 +144,7 @@ def _wanted(
     for entry in FLOWS.values():
         tree = apply_overrides(load_config(find_config(entry, None)), overrides)
         settings = validate(entry.config_class(), tree, entry.default)
-        assert isinstance(settings, FlowConfig)
+        assert isinstance(settings, RecurringConfig)
         if settings.schedule is not None:
             found.append((entry, settings))
     if not found:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from flows.configs.base import FlowConfig
+from flows.configs.recurring import RecurringConfig
 from flows.registry import PROMOTION, find_flow
 from flows.runs.runner import quiet_prefect, run_flow
 from flows.runs.terminal import table
@@ -109,7 +109,7 @@ def _gate(flow: str, config: dict[str, Any], overrides: Sequence[str]) -> GateCo
     tree = apply_overrides({"gate": config["gate"]}, overrides)
     full = {**config, **tree}
     settings = validate(find_flow(flow).config_class(), full, "the candidate's config")
-    assert isinstance(settings, FlowConfig)
+    assert isinstance(settings, RecurringConfig)
     return settings.gate
 
 

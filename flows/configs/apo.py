@@ -11,7 +11,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from flows.configs.apo_evaluation import ApoEvaluation
-from flows.configs.base import FlowConfig, ModelSource
+from flows.configs.base import FlowConfig
+from flows.configs.recurring import ModelSource
 from tasks.data.prepare import DataConfig
 from tasks.gold.collection import GoldConfig
 from tasks.models.sample_shards import RolloutConfig

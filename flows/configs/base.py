@@ -1,4 +1,4 @@
-"""What the configurations of all flows share: models, rewards, samples, evaluation, placement.
+"""What flows that train have in common: models, rewards, samples, evaluation, placement.
 
 A flow adds its own fields and says what it reads, which lengths it feeds and who judges. Imports no
 torch: `sparring plan` and a dry run read it.
@@ -9,10 +9,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from flows.configs.placement import Placement
-from flows.configs.recurring import RecurringConfig
+from flows.configs.recurring import ModelSource, RecurringConfig
 from tasks.data.config import DataConfig
 from tasks.data.playground.config import PlaygroundConfig
 from tasks.data.text_config import TextsConfig
@@ -27,21 +27,8 @@ from tasks.training.config import PolicyConfig, RewardConfig
 from tasks.training.ppo.config import PpoConfig
 
 
-class ModelSource(NamedTuple):
-    """A model that a configuration names and a stage will load."""
-
-    source: str
-    """Folder or hub name."""
-    template: str | None
-    """Chat template by name; None for the tokenizer's own."""
-    limits: tuple[Limits, ...]
-    """Every pair of lengths that it will be fed."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub model."""
-
-
 class FlowConfig(RecurringConfig):
-    """One run of a flow; the fields and questions that every flow has."""
+    """One run of a flow that trains; the fields and questions that each of them has."""
 
     data: DataConfig | None = None
     """Sources, split and cleaning."""

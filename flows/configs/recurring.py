@@ -5,16 +5,32 @@ None of it is part of a stage's key; the models and data that a scheduled run fi
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator
 
 from flows.configs.cron import check_cron
+from tasks.data.playground.config import PlaygroundConfig
 from tasks.evaluation.config import GateConfig
+from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
 
 StartFrom = Literal["base", "previous", "champion"]
+
+
+class ModelSource(NamedTuple):
+    """A model that a configuration names and a stage will load."""
+
+    source: str
+    """Folder or hub name."""
+    template: str | None
+    """Chat template by name; None for the tokenizer's own."""
+    limits: tuple[Limits, ...]
+    """Every pair of lengths that it will be fed."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
 
 
 class ScheduleConfig(FrozenConfig):
@@ -72,7 +88,11 @@ class StartConfig(FrozenConfig):
 
 
 class RecurringConfig(FrozenConfig):
-    """The part of a flow's configuration that recurring runs read and fill in."""
+    """What the configuration of any flow has: what recurring runs read and fill in.
+
+    A flow that reads files or models says which; without that a scheduled run would not see that
+    they changed.
+    """
 
     seed: int = Field(default=0, ge=0)
     """Of every random choice; what exactly, each flow says."""
@@ -89,3 +109,18 @@ class RecurringConfig(FrozenConfig):
 
     gate: GateConfig = GateConfig()
     """What a candidate must show to become the champion."""
+
+    def files(self) -> list[str]:
+        """Return every file and folder of the user's that a run reads, as the config names them.
+
+        A playground must have been generated before.
+        """
+        return []
+
+    def playground(self) -> PlaygroundConfig | None:
+        """Return the generated world that the data come from, if they do."""
+        return None
+
+    def named_models(self) -> Iterator[ModelSource]:
+        """Yield the models that a stage will load; a built architecture is none of them."""
+        yield from ()

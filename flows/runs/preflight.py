@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.configs.base import FlowConfig, ModelSource
+from flows.configs.recurring import ModelSource, RecurringConfig
 
 
-def check_models(config: FlowConfig) -> None:
+def check_models(config: RecurringConfig) -> None:
     """Read what each named model says of itself, and open its weights without reading them.
 
     Args:

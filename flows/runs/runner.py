@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from flows.configs.base import FlowConfig
+from flows.configs.recurring import RecurringConfig
 from flows.registry import FlowEntry, find_flow
 from flows.runs.preflight import check_models
 from flows.runs.terminal import TerminalSink
@@ -95,7 +95,7 @@ def run_flow(
         and all(stage.state == "done" for stage in planned)
     ):
         return Outcome("", result, len(planned), len(planned))
-    if isinstance(config, FlowConfig):
+    if isinstance(config, RecurringConfig):
         check_models(config)
     sink = TerminalSink(console)
     with (

@@ -22,8 +22,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPS
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.urls import url_for
 
-from flows.configs.base import FlowConfig
-from flows.configs.recurring import ScheduleConfig
+from flows.configs.recurring import RecurringConfig, ScheduleConfig
 from flows.registry import FlowEntry
 from flows.schedule.scheduled_run import next_instants
 from flows.servers.access import without_passwords
@@ -81,7 +80,9 @@ class Deployment(NamedTuple):
     """Whether there was no deployment of this name before."""
 
 
-def deploy_flow(entry: FlowEntry, config: FlowConfig, options: DeploymentOptions) -> Deployment:
+def deploy_flow(
+    entry: FlowEntry, config: RecurringConfig, options: DeploymentOptions
+) -> Deployment:
     """Register a flow with its configuration, or change what is registered.
 
     Args:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from flows.configs.base import FlowConfig
-from flows.configs.recurring import StartConfig, StartFrom
+from flows.configs.recurring import RecurringConfig, StartConfig, StartFrom
 from flows.schedule.period_claims import LastCompleted
 from flows.steps.inputs import input_digests
 from tasks.settings.errors import ConfigError
@@ -24,7 +23,7 @@ _NOT_THE_WORK = {"schedule", "gate", "placement", "start", "inputs"}
 class Resolution(NamedTuple):
     """The inputs of one scheduled run."""
 
-    config: FlowConfig
+    config: RecurringConfig
     """The configuration with start models, data digests and seed filled in."""
     basis: str
     """Digest of all that was configured and of the data, without the start models and the seed."""
@@ -32,7 +31,9 @@ class Resolution(NamedTuple):
     """The start models by role; None for the configured ones."""
 
 
-def resolve(home: Home, flow: str, config: FlowConfig, last: LastCompleted | None) -> Resolution:
+def resolve(
+    home: Home, flow: str, config: RecurringConfig, last: LastCompleted | None
+) -> Resolution:
     """Find out what a scheduled run starts from now.
 
     Args:
@@ -76,7 +77,7 @@ def nothing_new(found: Resolution, last: LastCompleted | None) -> str:
 def _start(
     home: Home,
     flow: str,
-    config: FlowConfig,
+    config: RecurringConfig,
     wanted: StartFrom,
     role: str,
     last: LastCompleted | None,

@@ -21,8 +21,7 @@ from prefect.exceptions import MissingContextError, ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
-from flows.configs.base import FlowConfig
-from flows.configs.recurring import ScheduleConfig
+from flows.configs.recurring import RecurringConfig, ScheduleConfig
 from flows.schedule.period_claims import LastCompleted, PeriodClaim, PeriodClaims, Skipped
 from flows.schedule.resolution import nothing_new, resolve
 from tasks.settings.loading import dump_config
@@ -41,7 +40,7 @@ Doer = Callable[[RunContext, Any], Artifact]
 
 def is_scheduled(config: Any, flow_run: FlowRun | None) -> bool:
     """Whether a flow run belongs to a deployment, and its configuration has a schedule."""
-    scheduled = isinstance(config, FlowConfig) and config.schedule is not None
+    scheduled = isinstance(config, RecurringConfig) and config.schedule is not None
     return scheduled and flow_run is not None and flow_run.deployment_id is not None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from flows.configs.base import FlowConfig
+from flows.configs.recurring import RecurringConfig
 from tasks.data.config import DataConfig
 from tasks.data.playground.generator import ensure_playground
 from tasks.data.text_config import TextsConfig
@@ -72,7 +72,7 @@ def start_artifact(reference: str, role: str) -> Artifact:
     return artifact
 
 
-def input_digests(config: FlowConfig) -> dict[str, str]:
+def input_digests(config: RecurringConfig) -> dict[str, str]:
     """Return the digest of every file and folder of the user's that a run would read, by path.
 
     Raises:
@@ -83,7 +83,7 @@ def input_digests(config: FlowConfig) -> dict[str, str]:
     return {path: _existing(path).digest for path in config.files()}
 
 
-def check_inputs(config: FlowConfig) -> None:
+def check_inputs(config: RecurringConfig) -> None:
     """Refuse other data than the run was begun with, where its config says what that was.
 
     Raises:

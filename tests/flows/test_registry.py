@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.configs.base import FlowConfig
+from flows.configs.recurring import RecurringConfig
 from flows.registry import FLOWS, PROMOTION, find_flow, read_config
 from tasks.settings.errors import ConfigError
 
@@ -26,7 +26,7 @@ def test_the_default_config_of_every_listed_flow_can_be_read(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     config = read_config(FLOWS[name], None, ["seed=7"])
-    assert isinstance(config, FlowConfig) and config.seed == 7
+    assert isinstance(config, RecurringConfig) and config.seed == 7
     assert FLOWS[name].judge_champion is not None, "each of them can have a champion"
 
 

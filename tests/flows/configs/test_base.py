@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from flows.configs.base import FlowConfig, ModelSource
+from flows.configs.base import FlowConfig
+from flows.configs.recurring import ModelSource
 from tasks.models.tokens.encoding import Limits
 
 LIMITS = Limits(max_prompt_tokens=40, max_response_tokens=24)
