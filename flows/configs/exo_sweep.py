@@ -37,19 +37,17 @@ Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_as_t
 
 
 class SweepConfig(FrozenConfig):
-    """One method with the values it is tried with; each of them may be a number or a list.
-
-    Beside the keys below it takes the coefficients that the method lets be swept: beta_pi (of dpo
-    its β), beta_r, epsilon, kl_coef of PPO, and responses, the K of a method on scored samples or
-    the N of best_of_n.
-    """
+    """One method with the values it is tried with; each of them may be a number or a list."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Values] = Field(init=False)
 
     method: str
-    """Any policy method, by name or alias: exo_rw, dpo_rw (scored samples), exo_pref, dpo, sft
-    (pairs; sft imitates the chosen response), ppo, or best_of_n, which trains nothing."""
+    """Any policy method, by name or alias: exo_rw, dpo_rw, rjs, rrhf (scored samples), exo_pref,
+    dpo, sft (pairs; sft imitates the chosen response), ppo, or best_of_n, which trains nothing.
+    What may be tried of it are further keys here: beta_pi (of dpo its β; default 0.5), beta_r
+    (0.1), epsilon of exo_pref (1e-3), kl_coef of ppo (that of `ppo`), and responses: the K of
+    exo_rw and dpo_rw (the first so many samples; default all) or the N of best_of_n (128)."""
 
     temperatures: Temperatures = ()
     """τ of sampling, training and evaluation. Default: the run's `temperature`."""
