@@ -42,15 +42,15 @@ class Artifact:
     digest: str
     """DVC's md5, with ".dir" behind it for a folder; empty while it is only planned."""
     path: Path
-    """Where it lies on this machine."""
+    """The folder or file on this machine."""
     stage: str
     """The stage that made it, or "external"."""
     key: str
     """Key of that stage; empty for a user's file."""
     label: str = ""
-    """What people call it."""
+    """The name that people gave to the call that made it."""
     subpath: str = ""
-    """Where this part is in that stage's output; empty for all of it."""
+    """Path of this part in the stage's output; empty for all of it."""
 
     @property
     def is_pending(self) -> bool:

@@ -32,11 +32,11 @@ class StageSpec:
     version: int
     """Raised by hand whenever the body changes meaning."""
     resources: Literal["cpu", "gpu"]
-    """What it wants to run on."""
+    """Hardware that the stage wants to run on."""
     body: Body
     """The function."""
     produces: Literal["policy", "reward_model"] | None = None
-    """Which kind of model comes out; None for anything else."""
+    """Kind of model that comes out; None for anything else."""
 
     @cached_property
     def signature(self) -> inspect.Signature:
@@ -45,7 +45,7 @@ class StageSpec:
 
     @cached_property
     def input_names(self) -> frozenset[str]:
-        """The parameters that take artifacts, by their annotation."""
+        """Names of the parameters that are annotated as artifacts."""
         parameters = self.signature.parameters.values()
         return frozenset(item.name for item in parameters if "Artifact" in str(item.annotation))
 
@@ -83,15 +83,15 @@ class StageCall:
     spec: StageSpec
     """The stage."""
     arguments: Mapping[str, Any]
-    """What the body gets, apart from workspace and log."""
+    """The arguments of the body, apart from workspace and log."""
     inputs: Mapping[str, Artifact]
-    """By role; a list's items are called `role.0`, `role.1` …"""
+    """The input artifacts by role; a list's items are called `role.0`, `role.1` …"""
     label: str
-    """What people call this call; not in the key."""
+    """A name of this call for people; not in the key."""
 
     @property
     def title(self) -> str:
-        """Name it for people."""
+        """A name of this call for people."""
         return stage_title(self.spec.name, self.label)
 
     @property
@@ -112,7 +112,7 @@ class StageCall:
 
     @property
     def seed(self) -> int | None:
-        """Of the stage's random choices."""
+        """Seed of the stage's random choices; None where it makes none."""
         seed = self.arguments.get("seed")
         if seed is not None and type(seed) is not int:
             raise TypeError(f"stage {self.spec.name}: seed must be an integer, got {seed!r}")
@@ -120,7 +120,7 @@ class StageCall:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """The arguments that are neither input, config nor seed."""
+        """The arguments that are neither inputs, nor config, nor seed."""
         known = self.spec.input_names | _RESERVED
         return {name: value for name, value in self.arguments.items() if name not in known}
 

@@ -1,4 +1,4 @@
-"""What a stage reads, brought to where its body runs."""
+"""Brings what a stage reads to the machine where its body runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def fetch_inputs(run: RunContext, call: StageCall, make_again: MakeAgain) -> Non
 
 
 def push_inputs(run: RunContext, call: StageCall) -> None:
-    """See to it that a call's inputs are on the remote, for it is about to run elsewhere.
+    """Push a call's inputs to the remote, because it is about to run on another machine.
 
     Raises:
         ConfigError: When no remote is named, or it cannot be written.

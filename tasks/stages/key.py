@@ -1,4 +1,4 @@
-"""The name of a piece of work: any two processes give the same one to the same work."""
+"""Keys of stages: any two processes give the same key to the same work."""
 
 from __future__ import annotations
 

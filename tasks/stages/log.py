@@ -1,4 +1,4 @@
-"""What a stage's body reports to, and where that goes."""
+"""The log of a stage's body: where its metrics, progress and notes go."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ class StageLog:
             self._run.progress.note(self._call.title, f"its lineage is not recorded: {error}")
 
     def note(self, text: str) -> None:
-        """Tell the user one thing."""
+        """Show the user one sentence."""
         self._run.progress.note(self._call.title, text)
 
     def progress(self, done: int, total: int, unit: str) -> None:
-        """Say how far the work is."""
+        """Show how much of the work is done."""
         self._run.progress.progress(self._call.title, done, total, unit)
         if self._listener is not None:
             self._listener(done, total, unit)

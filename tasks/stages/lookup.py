@@ -27,13 +27,13 @@ class StageStatus:
     """What is known of one stage."""
 
     manifest: Manifest | None
-    """Of the finished stage; None when it has to run."""
+    """The manifest of the finished stage; None when it has to run."""
     is_here: bool = False
     """Whether all its files are on this machine."""
     is_remote: bool = False
     """Whether the remote was asked and has it."""
     problem: str = ""
-    """Why what this machine has is not enough; empty where it is, or has nothing."""
+    """The reason why what this machine has is not enough; empty where it is, or has nothing."""
 
 
 def find_status(

@@ -35,37 +35,37 @@ class InputRecord:
     key: str
     """Key of the stage that made it; empty for a user's file."""
     part: str = ""
-    """Which part of that stage's output it is; empty for all of it."""
+    """Path of the part of that stage's output; empty for all of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a finished stage read, was told, and left."""
+    """What a finished stage read, how it was configured, and what it made."""
 
     key: str
     """SHA-256 of all it may depend on."""
     stage: str
     """The stage's name."""
     version: int
-    """Of the stage."""
+    """The stage's version, raised by hand when its body changes meaning."""
     config: Any
-    """What of its config is in the key, as plain values; None for no config."""
+    """The part of its config that is in the key, as plain values; None for no config."""
     seed: int | None
-    """Of its random choices."""
+    """Seed of its random choices; None where it makes none."""
     inputs: dict[str, InputRecord]
-    """By role; a list's items are called `role.0`, `role.1` …"""
+    """Its inputs by role; a list's items are called `role.0`, `role.1` …"""
     digest: str
     """DVC's md5 of the output."""
     files: tuple[FileDigest, ...]
     """Every file of the output, sorted by path."""
     metrics: dict[str, float]
-    """What the stage's body returned."""
+    """The metrics that the stage's body returned."""
     label: str = ""
-    """What people call this call of it, as in `epoch 1`."""
+    """A name of this call for people, as in `epoch 1`."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Further plain arguments."""
     provenance: dict[str, Any] = field(default_factory=dict)
-    """When, by whom, in which attempt, how long, with which libraries, git commit and code."""
+    """Time, run, attempt, duration, libraries, git commit and code digest."""
 
     @property
     def size(self) -> int:
@@ -165,7 +165,7 @@ def damaged_files(home: Home, manifest: Manifest, *, verify: bool = False) -> li
 
 
 def file_problem(folder: Path, file: FileDigest, *, verify: bool = False) -> str:
-    """Say in what one file of an output is not as recorded, or nothing; as `damaged_files`."""
+    """Return how one file of an output differs from its record, or nothing; as `damaged_files`."""
     path = folder / file.path
     try:
         size = path.stat().st_size

@@ -1,4 +1,4 @@
-"""What a flow would do, without doing it: what is done, what has to run, why, and for how long.
+"""The plan of a flow, made without running it: what is done, what has to run, and why.
 
 In planning mode a stage call answers with its committed artifact, or with a planned one that only
 says where the output will be; calls that need a planned one wait for it.
@@ -43,7 +43,7 @@ def planning(home: Home | None = None, *, verify: bool = False) -> Iterator[RunC
 
 
 def plan_call(run: RunContext, call: StageCall) -> Artifact:
-    """Note what a call would do and return its artifact, committed or planned."""
+    """Add what a call would do to the plan, and return its artifact, committed or planned."""
     name, label = call.spec.name, call.label
     past = _newest(run, name, label)
     seconds = float(past.provenance.get("seconds", 0.0)) if past else None

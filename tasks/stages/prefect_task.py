@@ -22,7 +22,7 @@ from tasks.stages.stage import call_stage
 
 _RETRY_SECONDS: list[float] = [2, 10, 30]
 _PROGRESS_SECONDS = 5.0
-_PASSING = frozenset(
+_TRANSIENT = frozenset(
     getattr(errno, name)
     for name in (
         "EAGAIN EINTR EBUSY ESTALE ETIMEDOUT ECONNRESET ECONNREFUSED ECONNABORTED EPIPE "
@@ -84,10 +84,10 @@ def run_call(call: StageCall) -> Artifact:
     return _run_as_task(call)
 
 
-def is_passing(error: BaseException) -> bool:
-    """Tell whether trying again may mend an error: a lost connection may, a full disk may not."""
+def is_transient(error: BaseException) -> bool:
+    """Tell whether an error may pass by itself: a lost connection may, a full disk may not."""
     return isinstance(error, OSError) and (
-        error.errno in _PASSING or isinstance(error, (ConnectionError, TimeoutError))
+        error.errno in _TRANSIENT or isinstance(error, (ConnectionError, TimeoutError))
     )
 
 
@@ -146,7 +146,7 @@ def _call_where_it_belongs(call: StageCall, listener: Listener) -> tuple[Artifac
 def _may_retry(task: Any, task_run: Any, state: Any) -> bool:
     """Let Prefect try again only after an error that trying again may mend."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, BaseException) and is_passing(error)
+    return isinstance(error, BaseException) and is_transient(error)
 
 
 def _progress_listener(title: str) -> Listener:

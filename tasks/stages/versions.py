@@ -1,4 +1,4 @@
-"""Pins what each stage's body says, so that nobody changes one and forgets to raise its version.
+"""Pins the source of each stage, so that nobody changes one and forgets its version.
 
 After raising a version, or after a change that cannot change results, pin anew:
 
@@ -27,7 +27,7 @@ class Pin(TypedDict):
     version: int
     """The number at the stage."""
     sha256: str
-    """Of its body, without comments, docstrings and layout."""
+    """SHA-256 of the body, without comments, docstrings and layout."""
 
 
 def stage_pins(folder: Path) -> dict[str, Pin]:

@@ -1,4 +1,4 @@
-"""One attempt at a time per key, and an attempt that lost its turn cannot commit.
+"""Leases: one attempt at a time works on a key, and one that lost its lease cannot commit.
 
 A lease is a file that names the owner and carries a token, which grows with every owner. The owner
 beats: it renews a time stamp from a side thread. A lease is taken over at once when its owner is

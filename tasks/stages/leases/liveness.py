@@ -1,4 +1,4 @@
-"""Whether anybody still works on a key, as the lease tells it."""
+"""Tells from a lease whether anybody still works on a key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.tracking.remote.base import Remote
 
 
 def owner_silence(home: Home, remote: Remote | None, key: str) -> float | None:
-    """Return how long the owner of a key has said nothing.
+    """Return for how long the owner of a key has not renewed its lease.
 
     Args:
         home: The home that holds the leases where there is no remote.

@@ -14,14 +14,14 @@ _ABSENT = "(none)"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that is otherwise."""
+    """One value in which two artifacts differ."""
 
     what: str
     """`version`, `seed`, `config.a.b`, `input ROLE`, `file NAME`, `library torch`, …"""
     before: Any
-    """Its value on the left; "(none)" where it is missing."""
+    """The value on the left; "(none)" where it is missing."""
     after: Any
-    """Its value on the right."""
+    """The value on the right; "(none)" where it is missing."""
 
     def __str__(self) -> str:
         """Say it in one line."""
@@ -30,18 +30,18 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A pair of ancestors that differ by something of their own, not only by their inputs."""
+    """A pair of ancestors that differ in themselves, not only by their inputs."""
 
     left: str
     """Id of the left one."""
     right: str
     """Id of the right one."""
     title: str
-    """What people call it."""
+    """Name of the pair for people."""
     path: tuple[str, ...]
     """The roles by which it is reached."""
     changes: tuple[Change, ...]
-    """What is otherwise."""
+    """The values that differ."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -80,7 +80,7 @@ def matching_outputs(graph: Graph, left: str, right: str) -> list[tuple[str, str
 
 
 def environment_changes(left: Node, right: Node) -> list[Change]:
-    """Return how the code and the libraries differ that made two outputs; no key knows of them."""
+    """Return the differences of code and libraries between two outputs; no key depends on them."""
     before = left.manifest.provenance if left.manifest else {}
     after = right.manifest.provenance if right.manifest else {}
     ours, theirs = before.get("libraries", {}), after.get("libraries", {})

@@ -1,4 +1,4 @@
-"""The lineage graph: what was made from what, read from manifests and the journals of runs.
+"""The lineage graph: what was made from what, by manifests and the journals of runs.
 
 It needs no server and no heavy library. What housekeeping has removed is still there by name, as
 far as those who used it know it.
@@ -33,17 +33,17 @@ class Node:
     id: str
     """`STAGE/KEY`, `external/DIGEST` or `run/RUN`."""
     kind: NodeKind
-    """Which of them."""
+    """Whether it is an output, a file or a run."""
     title: str
-    """What people call it."""
+    """Name of the node for people."""
     digest: str = ""
     """DVC's md5; empty for runs, and where only parts of a removed output are known."""
     place: Place = ""
-    """Where an output is."""
+    """Where the files of an output are."""
     manifest: Manifest | None = None
-    """Of an output; None when it is gone."""
+    """An output's manifest; None when it is gone, and for files and runs."""
     run: Run | None = None
-    """What is known of a flow run."""
+    """The record of a flow run; None for outputs and files."""
 
     @property
     def stage(self) -> str:
@@ -96,7 +96,7 @@ class Edge:
     role: str
     """The input's role; "made" or "used" from a run."""
     part: str = ""
-    """Which part of the source; empty for all of it."""
+    """Path of the part of the source that went in; empty for all of it."""
 
 
 @dataclass
@@ -104,15 +104,15 @@ class Graph:
     """Nodes by id, and the edges between them."""
 
     nodes: dict[str, Node] = field(default_factory=dict)
-    """By id, in the order they were found."""
+    """All nodes by id, in the order they were found."""
     into: dict[str, list[Edge]] = field(default_factory=dict)
     """The inputs of each output."""
     out_of: dict[str, list[Edge]] = field(default_factory=dict)
-    """Where each thing went."""
+    """The edges from each thing to what was made of it."""
     calls: dict[str, list[Edge]] = field(default_factory=dict)
-    """What each run made and used, by the run's node id."""
+    """The edges from each run to what it made and used, by the run's node id."""
     callers: dict[str, list[Edge]] = field(default_factory=dict)
-    """The same edges by what was made or used."""
+    """The same edges as `calls`, by what was made or used."""
     cut: set[str] = field(default_factory=set)
     """Outputs whose inputs were left out because there are too many."""
 
@@ -123,7 +123,7 @@ class Graph:
         return [edge for group in groups for edge in group]
 
     def add(self, node: Node) -> None:
-        """Put a node in; one that is known better stays."""
+        """Add a node, unless more is known of it already."""
         known = self.nodes.get(node.id)
         if (
             known is None
@@ -133,7 +133,7 @@ class Graph:
             self.nodes[node.id] = node
 
     def add_output(self, node: Node, files: Mapping[str, str]) -> None:
-        """Put a stage's output in with its inputs, which may be known by nothing else.
+        """Add a stage's output and its inputs, of which nothing else may be known.
 
         Args:
             node: The output, with its manifest.

@@ -40,7 +40,7 @@ class CallOutcome:
     flow_run: str
     """Prefect's id of the flow run that made it; an outcome of another one is an old one."""
     state: str
-    """As `StageRecord.state`."""
+    """How it ended, in the words of `StageRecord.state`."""
     attempt: int = 0
     """Number of the attempt at the key; 0 when it was done before."""
     digest: str = ""
@@ -48,7 +48,7 @@ class CallOutcome:
     error: str = ""
     """Class of the error."""
     message: str = ""
-    """What it says."""
+    """The error's message."""
 
 
 def describe_call(call: StageCall, run: str) -> dict[str, Any]:
@@ -140,13 +140,13 @@ def read_call(home: Home, remote: Remote | None, key: str) -> dict[str, Any]:
 
 
 def write_outcome(home: Home, remote: Remote | None, key: str, outcome: CallOutcome) -> None:
-    """Leave how a call ended where the flow's process finds it."""
+    """Write how a call ended where the flow's process finds it."""
     short = replace(outcome, message=outcome.message[:_LONGEST_MESSAGE])
     _write(home, remote, _name(key, ".outcome"), asdict(short))
 
 
 def read_outcome(home: Home, remote: Remote | None, key: str, flow_run: str) -> CallOutcome | None:
-    """Return how the call ended that this flow run of Prefect made; None when it did not say."""
+    """Return how a call of this Prefect flow run ended; None while it has not said."""
     try:
         values = _read(home, remote, _name(key, ".outcome"))
         outcome = CallOutcome(**values) if values else None

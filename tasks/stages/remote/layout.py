@@ -1,4 +1,4 @@
-"""What lies where on the remote, and which arrangement of it this version reads and writes."""
+"""The names of objects on the remote, and the version of their arrangement."""
 
 from __future__ import annotations
 

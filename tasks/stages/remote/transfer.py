@@ -138,7 +138,7 @@ def publish(
 def fetch_artifact(
     artifact: Artifact, home: Home | None = None, remote: Remote | None = None
 ) -> Path:
-    """Bring an artifact, or the part of one that is meant, to this machine unless it is here.
+    """Bring an artifact, or a part of one, to this machine unless it is here.
 
     Args:
         artifact: A finished output, a part of one, or a user's file.
@@ -173,7 +173,7 @@ def fetch_artifact(
 def fetch_files(
     home: Home, remote: Remote | None, manifest: Manifest, files: Sequence[FileDigest]
 ) -> None:
-    """Bring those of a finished stage's files here that are not.
+    """Bring the files of a finished stage here, but for those that are here already.
 
     Args:
         home: The home that gets the files.

@@ -1,4 +1,4 @@
-"""What may be dropped from a home, each with the locks under which it is looked at again."""
+"""Finds what may be dropped from a home, and drops each under the locks of those who use it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tasks.tracking.store.dvc_store import dvc_store
 def find_candidates(
     home: Home, remote: Remote | None, policy: Policy
 ) -> tuple[list[Candidate], list[Held]]:
-    """Return what may go, in the order of going, and what must stay for now.
+    """Return what may be removed, in that order, and what must stay for now.
 
     Args:
         home: The home of this machine.

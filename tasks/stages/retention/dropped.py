@@ -23,9 +23,9 @@ class DroppedMark:
     """Says that an artifact's files were dropped on purpose."""
 
     why: str
-    """Which rule of retention let it go."""
+    """The rule of retention that let it go."""
     time: str
-    """When, ISO 8601, UTC."""
+    """When it was dropped, ISO 8601, UTC."""
     is_remote: bool
     """Whether the files were on the remote then."""
 

@@ -25,7 +25,7 @@ from tasks.tracking.mlflow_record.cursor import is_waiting
 def find_leftovers(
     home: Home, policy: Policy, manifests: dict[str, Manifest]
 ) -> Iterator[Candidate]:
-    """Yield what may go besides outputs.
+    """Yield what may be removed besides outputs.
 
     Args:
         home: The home of this machine.

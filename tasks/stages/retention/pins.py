@@ -17,16 +17,16 @@ from tasks.tracking.remote.base import Remote
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One thing that stays."""
+    """An artifact or a run that a user wants to keep."""
 
     kind: Literal["artifact", "run"]
     """A run stands for all its stages."""
     name: str
     """The stage's key, or the run's id."""
     stage: str = ""
-    """Of an artifact: the stage that made it."""
+    """The stage that made a pinned artifact; empty for a run."""
     note: str = ""
-    """Why, in the user's words."""
+    """The user's reason."""
     time: str = ""
     """When it was pinned, ISO 8601, UTC."""
 

@@ -36,7 +36,7 @@ _KEY = re.compile(r"\b[0-9a-f]{64}\b")
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How long things are kept."""
+    """The rules of how long artifacts and unfinished work are kept."""
 
     keep_runs: int = 3
     """Completed runs of each flow whose artifacts stay, the newest ones."""
@@ -52,12 +52,12 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """An artifact that stays, and everything it was made from with it."""
+    """An artifact that stays, with everything that it was made from."""
 
     key: str
     """The stage's key."""
     why: str
-    """For people."""
+    """The reason why it stays, for people."""
     has_weights: bool = True
     """Whether its own weights stay when weights are kept apart."""
 
@@ -115,7 +115,7 @@ def why_dropped(
 
 
 def has_weights(manifest: Manifest) -> bool:
-    """Tell whether an artifact is a model."""
+    """Tell whether an artifact holds the weights of a model."""
     return any(file.path.endswith(_WEIGHTS) for file in manifest.files)
 
 

@@ -31,14 +31,14 @@ JUST_USED = "it was made or used a moment ago"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that goes, or went."""
+    """One thing that is removed, or would be."""
 
     kind: Kind
-    """What it is."""
+    """Kind of thing, one of `Kind`."""
     name: str
     """The stage and the beginning of the key, or a path in the home or on the remote."""
     why: str
-    """Which rule lets it go."""
+    """The rule that lets it go."""
     size: int
     """Bytes that it frees; those shared with something that stays are not counted."""
     is_last_copy: bool = False
@@ -47,22 +47,22 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One thing that could go, and stays for now."""
+    """One thing that could be removed, and stays for now."""
 
     name: str
-    """As of an item."""
+    """Name of the thing, as in `Item`."""
     why: str
-    """What speaks against it."""
+    """The reason why it stays for now."""
 
 
 @dataclass(slots=True)
 class Sweep:
-    """What goes and what is held back."""
+    """The outcome of one cleaning: what is removed, and what is held back."""
 
     items: list[Item] = field(default_factory=list)
-    """What goes, or went."""
+    """Things that go, or went."""
     held: list[Held] = field(default_factory=list)
-    """What stays for now."""
+    """Things that stay for now."""
 
     @property
     def size(self) -> int:
@@ -77,14 +77,14 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Something that may go."""
+    """One thing that may be removed, and how."""
 
     kind: Kind
-    """What it is."""
+    """Kind of thing, one of `Kind`."""
     name: str
-    """As of an item."""
+    """Name of the thing, as in `Item`."""
     why: str
-    """Which rule lets it go."""
+    """The rule that lets it go."""
     paths: Sequence[Path]
     """Files and folders that go with it."""
     remove: Callable[[], str]
@@ -94,12 +94,12 @@ class Candidate:
 
 
 def sweep_lock(home: Home) -> FileLock:
-    """Return the lock of whoever drops things; a second one at the same time fails at once."""
+    """Return the lock that cleaning holds; a second cleaning at the same time fails at once."""
     return FileLock(home.root / "gc.lock", timeout=0)
 
 
 def carry_out(candidates: Sequence[Candidate], *, dry_run: bool) -> Sweep:
-    """Remove what may go, in the given order, or only say what it would free."""
+    """Remove the candidates in the given order, or only say what that would free."""
     sweep = Sweep()
     for candidate, size in zip(candidates, _freed(candidates), strict=True):
         problem = "" if dry_run else candidate.remove()
@@ -112,7 +112,7 @@ def carry_out(candidates: Sequence[Candidate], *, dry_run: bool) -> Sweep:
 
 
 def is_fresh(instant: float, policy: Policy) -> bool:
-    """Tell whether something happened so recently that it may still go on."""
+    """Tell whether something was used so recently that somebody may still use it."""
     return instant > time.time() - policy.grace_seconds
 
 

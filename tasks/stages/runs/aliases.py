@@ -1,4 +1,4 @@
-"""Names that move: `candidate` and `champion` of a flow, each with its whole history.
+"""Aliases: `candidate` and `champion` of a flow, each with its whole history.
 
 A move is a numbered record, written only if that number is free, so of two moves at once one wins.
 History is never rewritten: going back is a move too. Where there is a remote, it is the truth for
@@ -36,9 +36,9 @@ class AliasRecord:
     """One move of an alias."""
 
     number: int
-    """From 1, without gaps."""
+    """Number of the move, from 1, without gaps."""
     flow: str
-    """Whose models it names."""
+    """The flow whose models the alias names."""
     alias: str
     """candidate or champion."""
     models: dict[str, str]
@@ -48,17 +48,17 @@ class AliasRecord:
     run: str
     """The run that made the models."""
     time: str
-    """When it moved, ISO 8601, UTC."""
+    """When the alias moved, ISO 8601, UTC."""
     reason: str
-    """Why, in a few words."""
+    """The reason for the move, in a few words."""
     evidence: dict[str, Any] = field(default_factory=dict)
-    """What the gate saw: metrics, and `STAGE/KEY` of the decision."""
+    """Metrics that the gate saw, and `STAGE/KEY` of the decision."""
     restores: int = 0
     """The number of the record that this one goes back to; 0 for a new model."""
     basis: dict[str, str] = field(default_factory=dict)
     """`STAGE/KEY` by name of what the models were measured with and against."""
     config: dict[str, Any] = field(default_factory=dict)
-    """Of the run that made the models."""
+    """Configuration of the run that made the models."""
 
 
 class AliasMovedError(StorageError):

@@ -40,7 +40,7 @@ class StageRecord:
     stage: str
     """The stage's name."""
     label: str
-    """What people call this call of it; may be empty."""
+    """A name of this call for people; may be empty."""
     key: str
     """SHA-256 of all it depends on."""
     state: StageState
@@ -48,13 +48,13 @@ class StageRecord:
     attempt: int = 0
     """Number of the attempt at the key; 0 when it was done before."""
     seconds: float = 0.0
-    """From the call to its end."""
+    """Seconds from the call to its end."""
     digest: str = ""
     """DVC's md5 of the output."""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """What the body returned."""
+    """Metrics that the body returned."""
     error: str = ""
-    """Why it failed."""
+    """The error that ended it; empty for none."""
 
     @property
     def title(self) -> str:
@@ -69,32 +69,32 @@ class PlannedStage:
     stage: str
     """The stage's name."""
     label: str
-    """What people call this call."""
+    """A name of this call for people."""
     key: str
     """SHA-256 of all it depends on; empty while that is not known."""
     state: PlanState
     """Whether there is anything to do."""
     reason: str
-    """Why it has to run, or "on the remote" where what is done lies only there."""
+    """The reason to run, or "on the remote" where what is done lies only there."""
     parts: int = 0
     """Finished shards, checkpoints and the like that it resumes from."""
     seconds: float | None = None
-    """What it took the last time; None when it never ran here."""
+    """Seconds that it took the last time; None when it never ran here."""
 
     @property
     def title(self) -> str:
-        """Name it for people."""
+        """A name of this call for people."""
         return stage_title(self.stage, self.label)
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a flow offers as its result."""
+    """The models that a flow offers as its result."""
 
     models: Mapping[str, Artifact]
-    """By role: policy, reward_model."""
+    """Models by role: policy, reward_model."""
     basis: Mapping[str, Artifact]
-    """What they were measured with and against, by name; the gate measures others with it too."""
+    """Artifacts that the models were measured with and against, by name; the gate uses them too."""
     config: Mapping[str, Any]
     """The flow's configuration as plain values."""
 
@@ -141,7 +141,7 @@ class LoggingSink:
 
 
 class Dispatch(Protocol):
-    """Has stages called on another machine."""
+    """Runs stage calls on another machine."""
 
     def takes(self, call: StageCall) -> bool:
         """Tell whether a call runs elsewhere: it belongs there, and is not done."""
@@ -154,10 +154,10 @@ class Dispatch(Protocol):
 
 @dataclass(slots=True)
 class RunContext:
-    """What a stage call finds around it."""
+    """The surroundings of a stage call: its run, its home, who watches."""
 
     home: Home
-    """Where artifacts, manifests and leases are."""
+    """The home that holds artifacts, manifests and leases."""
     run_id: str = ""
     """Our id of the flow run; empty outside of one, in unit tests for example."""
     mode: Literal["execute", "plan"] = "execute"
@@ -171,7 +171,7 @@ class RunContext:
     progress: ProgressSink = field(default_factory=LoggingSink)
     """Watches the stages."""
     records: list[StageRecord] = field(default_factory=list)
-    """How the calls of this process ended, in order."""
+    """Records of the calls of this process, in order."""
     planned: list[PlannedStage] = field(default_factory=list)
     """In planning mode: what the calls would do, in order."""
     dispatch: Dispatch | None = None
@@ -181,7 +181,7 @@ class RunContext:
     offer: Offer | None = None
     """The models that the flow offers as its result."""
     remote: Remote | None = field(default_factory=open_remote)
-    """What machines share; by default what `SPARRING_REMOTE` names."""
+    """The remote that machines share; by default what `SPARRING_REMOTE` names."""
     calls: dict[str, StageCall] = field(default_factory=dict)
     """The calls made so far by key, so that one whose output is lost can be made again."""
 
@@ -190,13 +190,13 @@ _current: ContextVar[RunContext | None] = ContextVar("sparring_run", default=Non
 
 
 def current_run() -> RunContext:
-    """Return the run around this call, or a bare one with the current home."""
+    """Return the run that this call belongs to, or an empty one with the current home."""
     return _current.get() or RunContext(current_home())
 
 
 @contextmanager
 def entered(run: RunContext) -> Iterator[RunContext]:
-    """Make `run` the one that stage calls inside the block belong to."""
+    """Let stage calls inside the block belong to a run."""
     token = _current.set(run)
     try:
         yield run

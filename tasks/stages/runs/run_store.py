@@ -35,7 +35,7 @@ class Run:
     flow: str
     """The flow's name."""
     status: RunStatus
-    """How it is, or how it ended."""
+    """State that the run is in, or ended in."""
     config_path: str
     """The file the config came from; may be empty."""
     started: str
@@ -126,7 +126,7 @@ def stage_events(home: Home, run_id: str) -> list[dict[str, Any]]:
 
 
 def save_status(home: Home, run_id: str, status: RunStatus) -> None:
-    """Write down how a run is."""
+    """Write down the status of a run."""
     folder = run_folder(home, run_id)
     write_json(folder / "run.json", asdict(replace(_read(folder), status=status, updated=_now())))
 
@@ -141,7 +141,7 @@ def save_prefect_run(home: Home, run_id: str, flow_run_id: str) -> None:
 
 
 def reconcile_runs(home: Home) -> list[str]:
-    """Close the runs whose process died without a word, and return their ids.
+    """Mark the runs whose process was killed as such, and return their ids.
 
     Their unfinished stages, and they themselves, are told to MLflow as killed; a resumed run goes
     on under the same MLflow run.

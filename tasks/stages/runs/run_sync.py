@@ -29,7 +29,7 @@ def push_run(home: Home, remote: Remote, run_id: str) -> None:
 
 
 def share_run(context: RunContext) -> None:
-    """Copy the records of a run that ended; that it cannot be done now stops nothing."""
+    """Copy the records of a run that ended to the remote; a failure is only noted."""
     if context.remote is None:
         return
     try:

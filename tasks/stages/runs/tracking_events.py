@@ -1,4 +1,4 @@
-"""What a run and its stages tell the spool, and through it MLflow."""
+"""Events of runs and stages, written to the spool, which brings them to MLflow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_ERROR = 500
 
 
 def log_stage_start(run: RunContext, call: StageCall, record: StageRecord) -> None:
-    """Spool that an attempt at a stage begins."""
+    """Record in the spool that an attempt at a stage begins."""
     if run.spool is None:
         return
     params = {"seed": call.seed, "version": call.spec.version, **call.plain}
@@ -48,7 +48,7 @@ def log_stage_start(run: RunContext, call: StageCall, record: StageRecord) -> No
 def log_stage_end(
     run: RunContext, call: StageCall, record: StageRecord, manifest: Manifest | None = None
 ) -> None:
-    """Spool how a call ended.
+    """Record in the spool how a call ended.
 
     Args:
         run: The run that the call belongs to.

@@ -12,7 +12,7 @@ import pytest
 
 from tasks.stages import prefect_task
 from tasks.stages.artifact import Artifact, external_artifact
-from tasks.stages.prefect_task import is_passing, stage_task
+from tasks.stages.prefect_task import is_transient, stage_task
 from tasks.stages.runs.context import RunContext, entered
 from tasks.storage.home import current_home
 
@@ -104,13 +104,13 @@ def test_states(toy: Any, prefect_api: None, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_may_be_tried_again() -> None:
-    assert is_passing(ConnectionResetError(errno.ECONNRESET, "x"))
-    assert is_passing(TimeoutError("x")) and is_passing(OSError(errno.ESTALE, "x"))
+    assert is_transient(ConnectionResetError(errno.ECONNRESET, "x"))
+    assert is_transient(TimeoutError("x")) and is_transient(OSError(errno.ESTALE, "x"))
     for error in (
         OSError(errno.ENOSPC, "x"), OSError(errno.EDQUOT, "x"), FileNotFoundError("x"),
         PermissionError("x"), ValueError("x"), KeyboardInterrupt(), MemoryError(),
     ):  # fmt: skip
-        assert not is_passing(error), error
+        assert not is_transient(error), error
 
 
 def test_a_stage_looks_like_its_function() -> None:
