@@ -15,7 +15,8 @@ from tasks.evaluation.metrics.paired_comparison import JudgeComparison, compare_
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.stages.artifact import committed_artifact
 from tasks.stages.lineage.difference import Cause, find_causes
-from tasks.stages.lineage.graph import Graph, Node
+from tasks.stages.lineage.graph import Graph
+from tasks.stages.lineage.nodes import Node
 from tasks.storage.files import read_json
 from tasks.storage.home import current_home
 

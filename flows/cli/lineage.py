@@ -14,7 +14,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from tasks.settings.errors import ConfigError
-from tasks.stages.lineage.graph import Edge, Graph, Node
+from tasks.stages.lineage.graph import Graph
+from tasks.stages.lineage.nodes import Edge, Node
 from tasks.stages.lineage.page import lineage_page
 from tasks.stages.lineage.page_details import Link, role_text
 from tasks.stages.lineage.reading import lineage_graph

@@ -17,7 +17,7 @@ from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.settings.loading import dump_config
 from tasks.stages.manifest import Manifest, list_manifests, matching_manifests
 from tasks.stages.remote.transfer import fetch_artifact
-from tasks.stages.runs.aliases import alias_rows
+from tasks.stages.runs.aliases import ROLES, list_aliases
 from tasks.stages.runs.context import PlannedStage
 from tasks.stages.runs.run_store import list_runs, load_run, stage_events
 from tasks.storage.files import read_json
@@ -100,7 +100,7 @@ def show_list(what: str, console: Console, *, as_json: bool) -> None:
     lists = {
         "runs": _runs,
         "artifacts": _artifacts,
-        "aliases": alias_rows,
+        "aliases": _aliases,
         "flows": lambda home: [{"flow": e.name, "does": e.summary} for e in FLOWS.values()],
         "configs": lambda home: [
             {"config": name, "is": line} for name, line in config_headers().items()
@@ -194,6 +194,20 @@ def _artifacts(home: Home) -> list[dict[str, Any]]:
             "created": str(found.provenance.get("created", "")),
         }
         for found in list_manifests(home)
+    ]
+
+
+def _aliases(home: Home) -> list[dict[str, Any]]:
+    return [
+        {
+            "flow": record.flow,
+            "alias": record.alias,
+            **{role: record.models.get(role, "") for role in ROLES},
+            "run": record.run,
+            "since": record.time,
+            "why": record.reason,
+        }
+        for record in list_aliases(home)
     ]
 
 

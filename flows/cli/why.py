@@ -16,7 +16,8 @@ from tasks.stages.lineage.difference import (
     find_causes,
     matching_outputs,
 )
-from tasks.stages.lineage.graph import Graph, Node
+from tasks.stages.lineage.graph import Graph
+from tasks.stages.lineage.nodes import Node
 
 _MOST_CAUSES = 12
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.stages.lineage.graph import Edge, Graph, Node
+from tasks.stages.lineage.graph import Graph
+from tasks.stages.lineage.nodes import Edge, Node
 from tasks.stages.lineage.page_layout import layers
 
 _ABSENT = "(none)"

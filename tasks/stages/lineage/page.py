@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.stages.lineage.graph import Graph, Node
+from tasks.stages.lineage.graph import Graph
+from tasks.stages.lineage.nodes import Node
 from tasks.stages.lineage.page_details import PLACES, Link, Subject, role_text, settings
 from tasks.stages.lineage.page_layout import (
     EVALUATION,

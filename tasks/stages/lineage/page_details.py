@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tasks.stages.lineage.graph import Edge, Graph, Node
+from tasks.stages.lineage.graph import Graph
+from tasks.stages.lineage.nodes import Edge, Node
 from tasks.stages.manifest import Manifest
 from tasks.stages.runs.run_store import Run
 

@@ -10,7 +10,8 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import accumulate
 
-from tasks.stages.lineage.graph import Graph, Node
+from tasks.stages.lineage.graph import Graph
+from tasks.stages.lineage.nodes import Node
 
 NODE_WIDTH, NODE_HEIGHT = 164, 36
 _GAP_X, _GAP_Y, _ROW_GAP, _TOP, _LANE_GAP = 10, 8, 24, 34, 22

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.settings.errors import SparringError
-from tasks.stages.lineage.graph import Graph, ManifestReader, Node, Place, output_node, run_node
+from tasks.stages.lineage.graph import Graph, ManifestReader
+from tasks.stages.lineage.nodes import Node, Place, output_node, run_node
 from tasks.stages.manifest import Manifest, manifest_path
 from tasks.stages.runs.run_store import Run, list_runs, load_run, stage_events
 from tasks.storage.errors import CorruptError, StorageError

@@ -214,21 +214,6 @@ def list_aliases(home: Home) -> list[AliasRecord]:
     return [record for record in found if record is not None]
 
 
-def alias_rows(home: Home) -> list[dict[str, Any]]:
-    """Return the aliases as `sparring ls aliases` shows them."""
-    return [
-        {
-            "flow": record.flow,
-            "alias": record.alias,
-            **{role: record.models.get(role, "") for role in ROLES},
-            "run": record.run,
-            "since": record.time,
-            "why": record.reason,
-        }
-        for record in list_aliases(home)
-    ]
-
-
 def _references(artifacts: Mapping[str, Artifact]) -> dict[str, str]:
     return {name: reference_of(artifact) for name, artifact in artifacts.items()}
 

@@ -149,7 +149,7 @@ def _manifest(
 
 
 def _graph(*manifests: Manifest) -> Graph:
-    from tasks.stages.lineage.graph import output_node
+    from tasks.stages.lineage.nodes import output_node
 
     graph = Graph()
     for manifest in manifests:

@@ -13,7 +13,8 @@ import pytest
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import external_artifact
 from tasks.stages.flow_run import open_run
-from tasks.stages.lineage.graph import Graph, Node
+from tasks.stages.lineage.graph import Graph
+from tasks.stages.lineage.nodes import Node
 from tasks.stages.lineage.reading import ancestry, lineage_graph, remote_reader, run_graph
 from tasks.stages.manifest import (
     InputRecord,

@@ -16,7 +16,8 @@ import pytest
 
 from tasks.settings.errors import ConfigError
 from tasks.stages.flow_run import open_run
-from tasks.stages.lineage.graph import Graph, Node, output_node
+from tasks.stages.lineage.graph import Graph
+from tasks.stages.lineage.nodes import Node, output_node
 from tasks.stages.lineage.page import lineage_page
 from tasks.stages.lineage.page_layout import NODE_HEIGHT, NODE_WIDTH, lanes, lay_out, layers
 from tasks.stages.lineage.reading import lineage_graph

@@ -15,7 +15,6 @@ from tasks.stages.runs.aliases import (
     AliasRecord,
     alias_history,
     alias_models,
-    alias_rows,
     current_alias,
     list_aliases,
     move_alias,
@@ -55,7 +54,7 @@ def test_moves_are_numbered_and_kept(home: Home) -> None:
     ]
     assert (home.root / "aliases/apo/champion/000002.json").is_file()
     assert [one.run for one in list_aliases(home)] == ["two"]
-    assert alias_rows(home)[0]["policy"] == f"update_policy/{'a' * 64}"
+    assert list_aliases(home)[0].models == {"policy": f"update_policy/{'a' * 64}"}
 
 
 def test_of_two_moves_at_once_one_wins(home: Home) -> None:
