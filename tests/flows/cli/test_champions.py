@@ -50,6 +50,8 @@ def test_a_scheduled_run_starts_from_an_imported_champion(
     record = current_alias(there, "apo", CHAMPION)
     assert record is not None and taken["models"] == record.models
     assert taken["reason"].startswith("imported from a store of layout 2")
+    (row,) = json.loads(sparring("ls", "aliases", "--json"))
+    assert row["why"] == taken["reason"] and row["policy"] == record.models["policy"]
 
     monkeypatch.setattr(resolution, "input_digests", lambda config: {})
     values = load_config(Path("flows/configs/apo-tiny.yaml"))
