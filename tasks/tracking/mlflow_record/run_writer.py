@@ -87,8 +87,7 @@ class RunWriter:
         tags = {RUN_TAG: self._run, STAGE_TAG: stage, "mlflow.source.name": "sparring"}
         if not stage:
             return self._flow_run_id(tags, event)
-        parent = self.run_id("", event)
-        tags["mlflow.parentRunId"] = parent
+        tags["mlflow.parentRunId"] = self.run_id("", event)
         name = str(event.get("name", stage[:16]))
         found, was_there = self._registry.open_run(cursor.experiment, name, event["time"], tags)
         if not was_there:

@@ -23,6 +23,7 @@ from tasks.storage.files import publish_directory, remove_tree, write_atomic
 from tasks.storage.locks import FileLock
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.opening import open_remote
+from tasks.tracking.store.cache_index import pointer_of
 from tasks.tracking.store.object_transfer import (
     damaged_objects,
     pull_objects,
@@ -83,14 +84,14 @@ class DvcStore:
             digest, size = self._take_into_cache(repo, path, digests)
         count = f"  nfiles: {len(digests)}\n" if path.is_dir() else ""
         write_atomic(
-            _pointer(path),
+            pointer_of(path),
             f"outs:\n- md5: {digest}\n  size: {size}\n{count}  hash: md5\n  path: {path.name}\n",
         )
         return digest
 
     def forget(self, path: Path) -> None:
         """Drop the `.dvc` file of an artifact that is about to be made again."""
-        _pointer(path).unlink(missing_ok=True)
+        pointer_of(path).unlink(missing_ok=True)
 
     def push(self, files: Sequence[FileDigest], digest: str, remote_url: str) -> int:
         """Copy to a remote what it lacks of an artifact that was added here.
@@ -277,11 +278,6 @@ def _with_remote(text: str, url: str) -> str:
     kept = re.sub(rf"(?m)^    remote = .*\n|^\['remote \"{_REMOTE}\"'\]\n(?:[ \t].*\n)*", "", text)
     kept = kept.replace("[core]\n", f"[core]\n    remote = {_REMOTE}\n", 1)
     return f"{kept}['remote \"{_REMOTE}\"']\n    url = {url}\n    verify = True\n"
-
-
-def _pointer(path: Path) -> Path:
-    """Return the `.dvc` file of an artifact, which lies beside it."""
-    return path.with_name(path.name + ".dvc")
 
 
 def _link_types(cache: Path, store: Path) -> list[str]:
