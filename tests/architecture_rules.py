@@ -35,8 +35,8 @@ ALLOWED_OUTSIDE = {
 BRIDGE = "tasks.stages.prefect_task"
 ONLY_IN = {
     "mlflow": "tasks.tracking.mlflow_record",
-    "dvc": "tasks.tracking.store.dvc_store",
-    "dvc_data": "tasks.tracking.store.dvc_store",
+    "dvc": "tasks.tracking.store.dvc_repository",
+    "dvc_data": "tasks.tracking.store.dvc_repository",
     "boto3": "tasks.tracking",
     "botocore": "tasks.tracking",
     "s3transfer": "tasks.tracking",

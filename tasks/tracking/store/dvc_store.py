@@ -1,4 +1,4 @@
-"""The artifact store as a DVC repository of its own; the only file that imports dvc.
+"""The artifact store as a DVC repository of its own.
 
 DVC's md5 of a file or folder is an artifact's identity. `dvc status`, `dvc push` and `dvc pull`
 work inside the store folder by themselves.
@@ -6,24 +6,21 @@ work inside the store folder by themselves.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.storage.digests import FileDigest
-from tasks.storage.durable import make_folder
 from tasks.storage.errors import StorageError
 from tasks.storage.faults import fault_point
-from tasks.storage.files import publish_directory, remove_tree, write_atomic
+from tasks.storage.files import write_atomic
 from tasks.storage.locks import FileLock
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.opening import open_remote
 from tasks.tracking.store.cache_index import pointer_of
+from tasks.tracking.store.dvc_repository import DvcRepository
 from tasks.tracking.store.object_transfer import (
     damaged_objects,
     pull_objects,
@@ -31,10 +28,6 @@ from tasks.tracking.store.object_transfer import (
     repair_objects,
 )
 
-if TYPE_CHECKING:
-    from dvc.repo import Repo
-
-_INITIALISING = ".tmp-dvc-init"
 _LOCK_WAIT_SECONDS = 600.0
 _REMOTE = "sparring"
 
@@ -48,13 +41,8 @@ class DvcStore:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.realpath(root))
-        self._repo: Repo | None = None
+        self._repository = DvcRepository(self.root)
         self._remotes: set[str] = set()
-
-    @property
-    def _hash_table(self) -> str:
-        """Where DVC remembers hashes: with the store, not in its default, a shared /var/tmp."""
-        return str(self.root / ".dvc" / "tmp" / "site")
 
     def add(self, path: Path, digests: Sequence[FileDigest]) -> str:
         """Version a finished file or folder of the store; its bytes are not read again.
@@ -78,10 +66,7 @@ class DvcStore:
         # A pointer to what was there before must not outlive it.
         self.forget(path)
         fault_point(f"dvc add {path.name}")
-        repo = self._open()
-        with repo.lock:
-            self._repair_path_locks(repo)
-            digest, size = self._take_into_cache(repo, path, digests)
+        digest, size = self._repository.add(path, digests)
         count = f"  nfiles: {len(digests)}\n" if path.is_dir() else ""
         write_atomic(
             pointer_of(path),
@@ -153,23 +138,6 @@ class DvcStore:
         """
         return FileLock(self.root / ".writer.lock", timeout=_LOCK_WAIT_SECONDS)
 
-    def _open(self) -> Repo:
-        """Return this process's repository object, making the repository at the first use."""
-        if self._repo is None:
-            _import_dvc()
-            from dvc.config import Config
-            from dvc.repo import Repo
-
-            if not (self.root / ".dvc").is_dir():
-                self._initialise()
-            settings = Config(str(self.root / ".dvc"))
-            if settings["core"].get("site_cache_dir") != self._hash_table:
-                # The home was moved: DVC would keep its table of known hashes at the old place.
-                with settings.edit() as edited:
-                    edited["core"]["site_cache_dir"] = self._hash_table
-            self._repo = Repo(str(self.root))
-        return self._repo
-
     @property
     def _cache(self) -> Path:
         """DVC's cache of this store."""
@@ -181,7 +149,7 @@ class DvcStore:
             return
         if not (self.root / ".dvc").is_dir():
             with self.writing():
-                self._open()
+                self._repository.open()
         with FileLock(self.root / ".dvc" / "tmp" / "remote.lock", timeout=_LOCK_WAIT_SECONDS):
             config = self.root / ".dvc" / "config"
             text = config.read_text(encoding="utf-8")
@@ -189,65 +157,6 @@ class DvcStore:
             if (wanted := _with_remote(text, f"{remote_url}/store")) != text:
                 write_atomic(config, wanted)
         self._remotes.add(remote_url)
-
-    def _initialise(self) -> None:
-        """Make the repository beside its place and rename it, so that it is never half there."""
-        from dvc.config import Config
-
-        building = self.root / _INITIALISING
-        remove_tree(building)
-        make_folder(building / "tmp")
-        settings = Config.init(str(building))
-        with settings.edit() as edited:
-            edited["core"].update(no_scm=True, analytics=False, autostage=False, check_update=False)
-            edited["core"]["site_cache_dir"] = self._hash_table
-            edited["cache"]["type"] = ",".join(_link_types(building, self.root))
-        publish_directory(building, self.root / ".dvc")
-
-    def _repair_path_locks(self, repo: Repo) -> None:
-        """Remove what a killed DVC left in its table of locked paths.
-
-        DVC rewrites that table in place and believes any live process id in it; a torn or stale
-        one stops every later command. Whoever holds the repository lock knows nobody else is in.
-        """
-        table = Path(repo.tmp_dir or "", "rwlock")
-        try:
-            if "pid" in (text := table.read_text(encoding="utf-8")) or not text.endswith("}"):
-                table.unlink()
-        except (FileNotFoundError, UnicodeDecodeError):
-            table.unlink(missing_ok=True)
-
-    def _take_into_cache(
-        self, repo: Repo, path: Path, digests: Sequence[FileDigest]
-    ) -> tuple[str, int]:
-        """Put the files into DVC's cache, by links where the disk can, and return md5 and size.
-
-        `dvc add` does the same, and then reads every `.dvc` file of the store to look for
-        overlaps: 0.18 s with 200 artifacts. Ours cannot overlap; a folder is named by its key.
-        """
-        from dvc.exceptions import DvcException
-        from dvc_data.fsutils import _localfs_info
-        from dvc_data.hashfile.build import build
-        from dvc_data.hashfile.hash_info import HashInfo
-        from dvc_data.hashfile.transfer import transfer
-
-        cache = repo.cache.local
-        known = []
-        for digest in digests:
-            file = str(path / digest.path if path.is_dir() else path)
-            known.append((file, HashInfo("md5", digest.md5), _localfs_info(file)))
-        # Told the md5s, DVC does not read the files to find them out.
-        repo.state.save_many(known, cache.fs)
-        try:
-            staging, _, built = build(cache, str(path), cache.fs, "md5")
-            failed = transfer(
-                staging, cache, {built.hash_info}, shallow=False, hardlink=True
-            ).failed
-        except DvcException as error:
-            raise StorageError(f"dvc could not version {path}: {error}") from error
-        if failed or built.hash_info is None:
-            raise StorageError(f"dvc could not take {path} into its cache; see its log")
-        return str(built.hash_info.value), sum(digest.size for digest in digests)
 
 
 @lru_cache(maxsize=8)
@@ -264,30 +173,8 @@ def _remote(url: str) -> Remote:
     return remote
 
 
-def _import_dvc() -> None:
-    """Load dvc without what its import does to a process: it wraps stdout and logs to it."""
-    streams = sys.stdout, sys.stderr
-    import dvc.logger  # noqa: F401
-
-    sys.stdout, sys.stderr = streams
-    logging.getLogger("dvc").setLevel(logging.WARNING)
-
-
 def _with_remote(text: str, url: str) -> str:
     """Return DVC's settings with our remote as the default, and what was said of it replaced."""
     kept = re.sub(rf"(?m)^    remote = .*\n|^\['remote \"{_REMOTE}\"'\]\n(?:[ \t].*\n)*", "", text)
     kept = kept.replace("[core]\n", f"[core]\n    remote = {_REMOTE}\n", 1)
     return f"{kept}['remote \"{_REMOTE}\"']\n    url = {url}\n    verify = True\n"
-
-
-def _link_types(cache: Path, store: Path) -> list[str]:
-    """Return how the cache and the store share bytes, best first.
-
-    DVC copies a file into its cache, even where it could link, unless the first type is hardlink.
-    """
-    from dvc.fs import localfs
-    from dvc_objects.fs.generic import test_links
-
-    if test_links(["reflink"], localfs, str(cache), localfs, str(store)):
-        return ["reflink", "hardlink", "copy"]
-    return ["hardlink", "reflink", "copy"]
