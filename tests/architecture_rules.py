@@ -47,7 +47,7 @@ ONLY_IN = {
     "trl": "nowhere: benchmarks and tests only",
 }
 HEAVY = set(
-    "torch transformers tokenizers safetensors datasets peft accelerate deepspeed mlflow dvc"
+    "jinja2 torch transformers tokenizers safetensors datasets peft accelerate deepspeed mlflow dvc"
     " dvc_data boto3 s3fs matplotlib pandas pyarrow scipy sklearn".split()
 )
 LIGHT_FOLDERS = set("tasks.stages tasks.settings tasks.storage tasks.data tasks.tracking".split())

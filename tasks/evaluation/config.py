@@ -8,6 +8,9 @@ from tasks.models.scoring.config import ScoringConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
 
+EVALUATION = "evaluation.json"
+"""The file that an evaluation stage writes, and that reports and the gate read."""
+
 
 class RewardModelEvaluation(FrozenConfig):
     """How one reward model is measured on sets of groups."""

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.evaluation.config import GateCheck
+from tasks.evaluation.config import EVALUATION, GateCheck
 from tasks.evaluation.metrics.win_rates import win_rates_of_shares, win_shares
 from tasks.settings.errors import ConfigError
 from tasks.storage.files import read_json, write_atomic, write_json
-
-_EVALUATION = "evaluation.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +46,9 @@ def decide(
     Raises:
         ConfigError: The two share no prompt that the judge scored.
     """
-    mine, theirs = read_json(candidate / _EVALUATION), read_json(opponent / _EVALUATION)
+    mine, theirs = read_json(candidate / EVALUATION), read_json(opponent / EVALUATION)
     metrics = _win_rate(mine["per_prompt"], theirs["per_prompt"], check, seed)
-    metrics["ece"] = float(read_json(reward_model / _EVALUATION)["test"]["figures"]["ece"])
+    metrics["ece"] = float(read_json(reward_model / EVALUATION)["test"]["figures"]["ece"])
     if "kl" in mine:
         metrics |= {"kl": mine["kl"]["value"], "kl_se": mine["kl"]["standard_error"]}
     criteria = list(criteria_of(metrics, check))

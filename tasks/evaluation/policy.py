@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from tasks.data.files import read_groups
 from tasks.data.groups import Group, scores_of
-from tasks.evaluation.config import PolicyEvaluation
+from tasks.evaluation.config import EVALUATION, PolicyEvaluation
 from tasks.evaluation.metrics.estimates import clustered_mean
 from tasks.evaluation.metrics.judge_scores import classifier_accuracy, mean_spread
 from tasks.evaluation.metrics.kl import kl_to_reference, sampled_logps
@@ -20,7 +19,6 @@ from tasks.evaluation.metrics.win_rates import paired_difference, win_rates
 from tasks.settings.log import Log
 from tasks.storage.files import read_json, write_json
 
-EVALUATION = "evaluation.json"
 ORACLE = "oracle"
 START = "start"
 
@@ -89,7 +87,9 @@ def measure_policy(
             [answer.ended for answer in answers.values()],
             [answer.scores[min(contender.scores)] for answer in answers.values()],
         ).metrics(),
-        "per_prompt": {key: _kept(answer) for key, answer in answers.items()},
+        "per_prompt": {
+            key: {"scores": answer.scores, "best": answer.best} for key, answer in answers.items()
+        },
         "examples": [
             {"id": key, "prompt": answer.prompt, "response": answer.responses[0]}
             for key, answer in list(answers.items())[: config.examples]
@@ -217,10 +217,6 @@ def _answer(group: Group, keep: int) -> Answer:
         tokens=list(tokens[:keep]),
         ended=list(ended[:keep]),
     )
-
-
-def _kept(answer: Answer) -> dict[str, Any]:
-    return json.loads(json.dumps({"scores": answer.scores, "best": answer.best}))
 
 
 def _divergence(

@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.data.files import read_groups
 from tasks.data.groups import Group, scores_of
-from tasks.evaluation.config import RewardModelEvaluation
+from tasks.evaluation.config import EVALUATION, RewardModelEvaluation
 from tasks.evaluation.metrics.calibration import CalibrationReport, calibration_report
 from tasks.evaluation.metrics.estimates import Estimate, clustered_mean
 from tasks.evaluation.metrics.length_drift import pearson
@@ -20,8 +20,6 @@ from tasks.models.scoring.score_shards import scored_groups
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.log import Log
 from tasks.storage.files import write_json
-
-EVALUATION = "evaluation.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 CAUGHT_UP = 0.55
 """At this accuracy on gold against fresh samples or below, the policy has caught up."""
@@ -53,11 +53,6 @@ class GameState:
 
     verdict: str
     """The state in plain words."""
-
-    def metrics(self) -> dict[str, float]:
-        """Return the numbers without epoch and verdict, ready to be logged."""
-        skipped = ("epoch", "verdict")
-        return {name: value for name, value in asdict(self).items() if name not in skipped}
 
 
 def game_state(

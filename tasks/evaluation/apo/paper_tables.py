@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from tasks.evaluation.report.tables import Cell, Column, Table
 
 NO_JUDGE = "no judge"
+Shares = Mapping[str, float]
+"""Shares of comparisons by outcome, `win`, `lose` and `tie`, each in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +36,6 @@ class DataCounts:
     """Scored samples the policy learns from, D_Q, per epoch."""
 
     evaluation_samples: int
-
-
-@dataclass(frozen=True, slots=True)
-class Shares:
-    """Shares of comparisons won, lost and tied, each in [0, 1]."""
-
-    win: float
-    lose: float
-    tie: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,4 +241,4 @@ def _verdict(verdicts: Mapping[str, Shares], judge: str, is_start: bool = False)
     if judge not in verdicts:
         return NO_JUDGE if judge == "judge" else "not measured"
     shares = verdicts[judge]
-    return f"{shares.win:.2%} vs {shares.lose:.2%} vs {shares.tie:.2%}"
+    return " vs ".join(f"{shares[outcome]:.2%}" for outcome in ("win", "lose", "tie"))

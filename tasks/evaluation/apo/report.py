@@ -11,6 +11,7 @@ from tasks.evaluation.apo.game import GameState, game_state
 from tasks.evaluation.apo.paper_tables import match_table, table_1, table_2
 from tasks.evaluation.apo.plots import game_plot, score_per_epoch
 from tasks.evaluation.apo.tables import (
+    START,
     data_counts,
     game_table,
     match_rows,
@@ -18,14 +19,12 @@ from tasks.evaluation.apo.tables import (
     policy_table,
     reward_tables,
 )
-from tasks.evaluation.config import Entry, ReportConfig
+from tasks.evaluation.config import EVALUATION, Entry, ReportConfig
 from tasks.evaluation.metrics.estimates import Estimate
 from tasks.evaluation.report.document import Example, Plot, Report, write_report
 from tasks.settings.log import Log
 from tasks.storage.files import read_json
 
-EVALUATION = "evaluation.json"
-START = "start"
 Evaluations = Mapping[str, Any]
 
 

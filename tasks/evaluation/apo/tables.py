@@ -11,7 +11,6 @@ from tasks.evaluation.apo.paper_tables import (
     MatchRow,
     PolicyRow,
     RewardModelRow,
-    Shares,
     table_3,
     table_4,
 )
@@ -57,7 +56,7 @@ def policy_rows(entries: tuple[Entry, ...], policies: Evaluations) -> list[Polic
                 base=START if entry.epoch or entry.name == "golden-SFT" else "-",
                 scoring_rm=entry.scoring,
                 scores={name: score["value"] for name, score in evaluation["scores"].items()},
-                win_rates=_shares(evaluation["against"].get(START, {})),
+                win_rates=evaluation["against"].get(START, {}),
             )
         )
     return rows
@@ -97,8 +96,7 @@ def match_rows(entries: tuple[Entry, ...], policies: Evaluations) -> list[MatchR
     for entry in entries:
         rival = entry.name.removeprefix("APO-")
         if rival != entry.name and rival in policies[entry.name]["against"]:
-            verdicts = _shares(policies[entry.name]["against"][rival])
-            rows.append(MatchRow(entry.name, rival, verdicts))
+            rows.append(MatchRow(entry.name, rival, policies[entry.name]["against"][rival]))
     return rows
 
 
@@ -204,10 +202,3 @@ def _length_table(models: Evaluations) -> Table:
         )
     note = "longer wins: the accuracy of always preferring the longer response."
     return Table("length", "Reward models beside length alone", columns, tuple(rows), note)
-
-
-def _shares(by_judge: Mapping[str, Mapping[str, float]]) -> dict[str, Shares]:
-    return {
-        judge: Shares(metrics["win"], metrics["lose"], metrics["tie"])
-        for judge, metrics in by_judge.items()
-    }

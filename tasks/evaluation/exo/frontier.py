@@ -69,10 +69,8 @@ class EqualKl:
     seeds: tuple[int, int]
     """How many seeds each has."""
     on_chord: str = ""
-    """Name of the series with no checkpoint as near to the start; empty where both have one.
-
-    Its chord from the start is the least it reaches there, so it cannot be found behind.
-    """
+    """Name of the series with no checkpoint as near to the start, whose chord from there is the
+    least it reaches, so that it cannot be found behind; empty where both have one."""
 
     @property
     def verdict(self) -> str:
@@ -237,16 +235,14 @@ class Frontier:
         kls = np.stack([_resampled(self._counts, one.log_ratios) for one in everything], axis=1)
         rewards = np.stack([_resampled(self._counts, one.rewards) for one in everything], axis=1)
         order = kls.argsort(axis=1, kind="stable")
-        kls = np.take_along_axis(kls, order, axis=1)
-        rewards = np.take_along_axis(rewards, order, axis=1)
+        kls, rewards = (np.take_along_axis(one, order, axis=1) for one in (kls, rewards))
         return np.stack([np.interp(grid, *row) for row in zip(kls, rewards, strict=True)])
 
 
 def _resampled(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return the means over the prompts drawn, of those that were asked. Shape (R,)."""
     asked = np.isfinite(values)
-    total = counts @ np.where(asked, values, 0.0)
-    return total / np.maximum(counts @ asked, 1e-12)
+    return counts @ np.where(asked, values, 0.0) / np.maximum(counts @ asked, 1e-12)
 
 
 def _interval(draws: np.ndarray) -> Interval:

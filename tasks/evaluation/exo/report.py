@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tasks.evaluation.config import EVALUATION
 from tasks.evaluation.exo.comparisons import main_series
 from tasks.evaluation.exo.config import ExoEntry, ExoReportConfig
 from tasks.evaluation.exo.density import DENSITY, density_plot
@@ -30,8 +31,6 @@ from tasks.evaluation.report.document import Example, Plot, Report, write_report
 from tasks.evaluation.report.tables import Table
 from tasks.settings.log import Log
 from tasks.storage.files import read_json
-
-EVALUATION = "evaluation.json"
 
 
 def assemble_exo_report(

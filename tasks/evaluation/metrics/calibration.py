@@ -42,7 +42,8 @@ class CalibrationReport:
     """Share of pairs with r(chosen) > r(rejected); a tie is wrong."""
 
     ece: float
-    """Expected calibration error: the bin errors weighted by their counts."""
+    """Expected calibration error: the sum over bins of |D_b| / N |o_b - e_b|, both orders of every
+    pair counted; in [0, 1]."""
 
     ace: float
     """Mean bin error over the bins that are not empty."""
@@ -87,32 +88,6 @@ def preference_accuracy(chosen: Numbers, rejected: Numbers) -> float:
     return float((won > lost).mean()) if won.size else 0.0
 
 
-def expected_calibration_error(chosen: Numbers, rejected: Numbers, *, bins: int = 10) -> float:
-    """Gap between predicted and observed preference, averaged over bins of the prediction.
-
-    Args:
-        chosen: Reward of the chosen response. Shape (N,).
-        rejected: Reward of the rejected response. Shape (N,).
-        bins: Number of equally wide bins of the probability.
-
-    Returns:
-        sum_b |D_b| / N |o_b - e_b| over both orders of every pair, in [0, 1]; 0 without pairs.
-
-    Raises:
-        ValueError: If the shapes differ, a reward is not finite or bins is below 1.
-
-    Source:
-        Eq. 19, arXiv 2311.08045 (APO), with |D_b| / N where |D_b| / B is printed by mistake.
-
-    Example:
-        Certain and right three times of four: both orders are off by a quarter.
-
-        >>> expected_calibration_error([99.0, 99.0, 99.0, 0.0], [0.0, 0.0, 0.0, 99.0])
-        0.25
-    """
-    return calibration_report(chosen, rejected, bins=bins).ece
-
-
 def calibration_report(chosen: Numbers, rejected: Numbers, *, bins: int = 10) -> CalibrationReport:
     """Measure accuracy and calibration of rewards on human pairs, both orders of each counted.
 
@@ -128,9 +103,13 @@ def calibration_report(chosen: Numbers, rejected: Numbers, *, bins: int = 10) ->
         ValueError: If the shapes differ, a reward is not finite or bins is below 1.
 
     Source:
-        Eq. 2 and 19, arXiv 2311.08045 (APO).
+        Eq. 2 and 19, arXiv 2311.08045 (APO), with |D_b| / N where |D_b| / B is printed by mistake.
 
     Example:
+        Certain and right three times of four: both orders are off by a quarter.
+
+        >>> calibration_report([99.0, 99.0, 99.0, 0.0], [0.0, 0.0, 0.0, 99.0]).ece
+        0.25
         >>> report = calibration_report([0.0], [0.0], bins=2)
         >>> report.ece, [(b.count, b.accuracy, b.confidence) for b in report.bins]
         (0.0, [(0, 0.0, 0.0), (2, 0.5, 0.5)])

@@ -7,7 +7,6 @@ from tasks.evaluation.apo.paper_tables import (
     MatchRow,
     PolicyRow,
     RewardModelRow,
-    Shares,
     match_table,
     table_1,
     table_2,
@@ -46,7 +45,7 @@ def test_table_2_as_in_the_paper() -> None:
             "Alpaca2",
             "RM_APO-v1.2",
             {"RM_All": 1.623, "RM_Test": 1.267},
-            {"RM_All": Shares(0.3643, 0.2140, 0.4217)},
+            {"RM_All": {"win": 0.3643, "lose": 0.2140, "tie": 0.4217}},
         ),
     ]
     header, cells = shown(table_2(rows, scorers=["RM_All", "RM_Test"], start="Alpaca2"))
@@ -82,7 +81,7 @@ def test_tables_3_and_4_mark_what_was_seen() -> None:
 
 
 def test_matches() -> None:
-    rows = [MatchRow("APO_DPO", "DPO", {"judge": Shares(0.49, 0.20, 0.31)})]
+    rows = [MatchRow("APO_DPO", "DPO", {"judge": {"win": 0.49, "lose": 0.20, "tie": 0.31}})]
     assert shown(match_table(rows, scorers=["RM_All"]))[1] == [
         ["APO_DPO vs DPO", "not measured", "49.00% vs 20.00% vs 31.00%"]
     ]

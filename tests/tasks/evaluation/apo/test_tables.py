@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.evaluation.apo.paper_tables import DataCounts, Shares
+from tasks.evaluation.apo.paper_tables import DataCounts
 from tasks.evaluation.apo.report import game_states
 from tasks.evaluation.apo.tables import (
     data_counts,
@@ -54,14 +54,14 @@ def test_policies_in_the_order_of_the_entries(apo_run: Any) -> None:
     assert [row.type for row in rows] == ["Base models and opponents"] * 3 + ["Alignment"] * 2
     assert rows[4].scores == {"RM_Test": 1.8, "RM_All": 2.8}
     shares = rows[4].win_rates["RM_Test"]
-    assert (shares.win, shares.lose) == (0.6, 0.3)
+    assert (shares["win"], shares["lose"]) == (0.6, 0.3)
     assert rows[0].win_rates == {}
 
 
 def test_only_the_game_is_matched_against_its_baseline(apo_run: Any) -> None:
     (row,) = match_rows(apo_run.config.entries, apo_run.policies)
     assert (row.ours, row.theirs) == ("APO-RJS-v1", "RJS-v1")
-    assert row.verdicts["RM_All"] == Shares(0.4, 0.5, 1 - 0.4 - 0.5)
+    assert (row.verdicts["RM_All"]["win"], row.verdicts["RM_All"]["lose"]) == (0.4, 0.5)
 
 
 def test_reward_models_in_the_papers_tables(apo_run: Any) -> None:
@@ -81,7 +81,7 @@ def test_without_variants_there_is_no_table_4(apo_run: Any) -> None:
     assert keys == ["table-3", "length"]
 
 
-def test_habits_are_shown_of_policies_alone(apo_run: Any) -> None:
+def test_lengths_are_shown_of_policies_alone(apo_run: Any) -> None:
     table = policy_table(apo_run.config.entries, apo_run.policies)
     assert column(table, "tokens") == [10.0, None, 10.0, 10.0, 16.0]
     assert column(table, "KL to start, nats") == [0.0, None, 0.2, 0.3, 0.4]

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from tasks.evaluation.metrics.calibration import (
     calibration_report,
-    expected_calibration_error,
     preference_accuracy,
 )
 
@@ -101,7 +100,7 @@ def test_errors_agree_with_a_loop(pairs: list[tuple[float, float]]) -> None:
     for b in range(5):
         inside = [(q, o) for q, o in predictions if b / 5 <= q < (b + 1) / 5 or b == 4 and q == 1]
         ece += abs(sum(o - q for q, o in inside)) / len(predictions)
-    value = expected_calibration_error(*zip(*pairs, strict=True), bins=5)
+    value = calibration_report(*zip(*pairs, strict=True), bins=5).ece
     assert value == pytest.approx(ece, abs=1e-9)
 
 
@@ -110,11 +109,11 @@ def test_a_calibrated_model_has_a_small_error() -> None:
     margin = generator.normal(size=100_000)
     won = generator.random(margin.size) < 1 / (1 + np.exp(-margin))
     chosen = np.where(won, margin, -margin)
-    assert expected_calibration_error(chosen, np.zeros_like(chosen)) < 0.005
+    assert calibration_report(chosen, np.zeros_like(chosen)).ece < 0.005
 
 
 def test_extremes_and_empty_sets() -> None:
-    assert expected_calibration_error(torch.tensor([1e4]), torch.tensor([-1e4])) == 0
+    assert calibration_report(torch.tensor([1e4]), torch.tensor([-1e4])).ece == 0
     wrong = calibration_report(torch.tensor([-1e4]), torch.tensor([1e4]))
     assert wrong.ece == 1 and wrong.log_loss == 2e4
     empty = calibration_report([], [])
