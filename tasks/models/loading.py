@@ -23,7 +23,6 @@ def load_weights(
     path: str | Path,
     *,
     context: AbstractContextManager[Any],
-    dropout: bool,
     dtype: str,
     revision: str | None = None,
     with_encoder: Any = None,
@@ -36,7 +35,6 @@ def load_weights(
         auto_class: Transformers' `AutoModelFor…`.
         path: Folder or hub name.
         context: Entered around the loading; training passes DeepSpeed's.
-        dropout: Keep the config's dropout; else it is 0 even in train mode.
         dtype: `auto` (as stored), `float32`, `bfloat16`…
         revision: Branch, tag or commit of a hub model; None is its main branch.
         with_encoder: Taken instead of `auto_class` for a model with encoder and decoder.
@@ -44,14 +42,15 @@ def load_weights(
         **kwargs: More for `from_pretrained`.
 
     Returns:
-        The model in eval mode.
+        The model in eval mode. Its dropout is 0 in train mode too, whatever its config says: two
+        log-probabilities that are compared must come from the same network.
 
     Raises:
         ConfigError: If it cannot be loaded, or lacks a parameter it would need.
     """
     check_model_source(path, revision)
     with load_errors("model", path), quiet_transformers(), seeded("load"), context:
-        config = _load_config(path, dropout, revision=revision, **kwargs)
+        config = _load_config(path, revision=revision, **kwargs)
         kind = with_encoder if with_encoder and config.is_encoder_decoder else auto_class
         model, info = kind.from_pretrained(
             str(path),
@@ -123,11 +122,10 @@ def _is_no_accelerator_note(record: LogRecord) -> bool:
     return not record.getMessage().startswith("Setting accelerator to CPU")
 
 
-def _load_config(path: str | Path, dropout: bool, **kwargs: Any) -> PretrainedConfig:
+def _load_config(path: str | Path, **kwargs: Any) -> PretrainedConfig:
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(str(path), trust_remote_code=False, **kwargs)
-    if not dropout:
-        for name in dropouts(config):
-            setattr(config, name, 0.0)
+    for name in dropouts(config):
+        setattr(config, name, 0.0)
     return config

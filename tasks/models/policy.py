@@ -25,7 +25,6 @@ def load_policy(
     path: str | Path,
     context: AbstractContextManager[Any] | None = None,
     *,
-    dropout: bool = False,
     dtype: str = "auto",
     revision: str | None = None,
 ) -> PreTrainedModel:
@@ -34,8 +33,6 @@ def load_policy(
     Args:
         path: Folder or hub name.
         context: Entered around the loading (DeepSpeed's ZeRO-3, from training).
-        dropout: Keep the config's dropout for train mode. Off by default: two log-probabilities
-            that are compared must come from the same network.
         dtype: `auto` (as stored), `float32`, `bfloat16`…
         revision: Branch, tag or commit of a hub model; None is its main branch.
 
@@ -48,7 +45,6 @@ def load_policy(
         AutoModelForCausalLM,
         path,
         context=context or nullcontext(),
-        dropout=dropout,
         dtype=dtype,
         revision=revision,
         with_encoder=AutoModelForSeq2SeqLM,

@@ -28,7 +28,6 @@ def build_reward_model(
     seed: int,
     context: AbstractContextManager[Any] | None = None,
     *,
-    dropout: bool = False,
     dtype: str = "auto",
 ) -> PreTrainedModel:
     """Put a fresh scalar head on a language model's backbone.
@@ -39,7 +38,6 @@ def build_reward_model(
             embeddings grow with it.
         seed: Of the head's weights.
         context: Entered around the loading.
-        dropout: Keep the config's dropout for train mode.
         dtype: `auto` (as stored), `float32`, `bfloat16`…
 
     Returns:
@@ -57,7 +55,6 @@ def build_reward_model(
         AutoModelForSequenceClassification,
         backbone_path,
         context=context or nullcontext(),
-        dropout=dropout,
         dtype=dtype,
         may_lack=_HEAD,
         num_labels=1,
@@ -81,7 +78,6 @@ def load_reward_model(
     path: str | Path,
     context: AbstractContextManager[Any] | None = None,
     *,
-    dropout: bool = False,
     dtype: str = "auto",
 ) -> PreTrainedModel:
     """Load a reward model with its trained head, in eval mode.
@@ -89,7 +85,6 @@ def load_reward_model(
     Args:
         path: A folder that `save_model` wrote, or a hub name of the same kind.
         context: Entered around the loading.
-        dropout: Keep the config's dropout for train mode.
         dtype: `auto` (as stored), `float32`, `bfloat16`…
 
     Raises:
@@ -101,7 +96,6 @@ def load_reward_model(
         AutoModelForSequenceClassification,
         path,
         context=context or nullcontext(),
-        dropout=dropout,
         dtype=dtype,
     )
     _check_head(model, path)

@@ -164,6 +164,6 @@ def test_context_is_entered_around_loading(folder: Path) -> None:
         yield
         events.append("out")
 
-    load_weights(AutoModelForCausalLM, folder, context=context(), dropout=False, dtype="bfloat16")
+    load_weights(AutoModelForCausalLM, folder, context=context(), dtype="bfloat16")
     assert events == ["in", "out"]
     assert load_policy(folder, context(), dtype="bfloat16").dtype == torch.bfloat16

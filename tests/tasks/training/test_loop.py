@@ -194,7 +194,8 @@ def test_samples_lost_on_the_way_are_an_error(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_dropout_is_what_the_config_says(dropout, tiny_policy):
-    model = load_policy(tiny_policy, dropout=True)
+    model = load_policy(tiny_policy)
+    loop._set_dropout(model, 0.5)
     loop._set_dropout(model, dropout)
     model.train()
     ids = torch.arange(10)[None]
