@@ -38,12 +38,7 @@ class ApoEvaluation:
     """
 
     def __init__(self, config: ApoConfig, inputs: ApoInputs) -> None:
-        """Evaluate the reward models that stay fixed.
-
-        Args:
-            config: The run's settings.
-            inputs: What the game starts from, and its judges.
-        """
+        """Evaluate the reward models that stay fixed."""
         self._config, self._inputs = config, inputs
         self._evaluator = PolicyEvaluator(
             config,
@@ -111,11 +106,7 @@ class ApoEvaluation:
         self.policies[name] = EvaluatedPolicy(entry, evaluation, policy)
 
     def evaluate_reward_models(self, models: Mapping[str, Artifact]) -> None:
-        """Measure reward models on the human pairs of test and dev (Tables 3 and 4).
-
-        Args:
-            models: The models by name.
-        """
+        """Measure reward models, by name, on the human pairs of test and dev (Tables 3 and 4)."""
         pairs = {part: self._inputs.data.part(part) for part in ("test", "dev")}
         for name, model in models.items():
             self.reward_models[name] = evaluate_on_pairs(self._config, name, model, pairs)
@@ -144,11 +135,7 @@ class ApoEvaluation:
                 self.games[name] = evaluate_on_pairs(config, f"game {name}", model, fresh)
 
     def basis_of(self, epoch: Epoch) -> dict[str, Artifact]:
-        """Return what the gate needs to judge the models of an epoch.
-
-        Args:
-            epoch: The last one of the run.
-        """
+        """Return what the gate needs to judge the models of an epoch."""
         return {
             "data": self._inputs.data,
             "gold": self._inputs.gold,

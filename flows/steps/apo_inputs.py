@@ -40,9 +40,6 @@ class ApoInputs(NamedTuple):
 def prepare_inputs(config: ApoConfig) -> ApoInputs:
     """Prepare the data and gold, and train what the game starts from and is judged by.
 
-    Args:
-        config: Of the run.
-
     Raises:
         ConfigError: A file is missing, or a model that the configuration names.
     """

@@ -35,18 +35,13 @@ class Epoch(NamedTuple):
 
 
 def epochs_of(config: ApoConfig, *, adversarial: bool) -> Iterator[Epoch]:
-    """Yield the APO epochs of the game, or of the baseline, whose reward model stays RM_Base.
-
-    Args:
-        config: The run's settings.
-        adversarial: Whether the reward model answers each update of the policy.
-    """
-    method = config.policy.method.upper()
+    """Yield the APO epochs of the game, or of the baseline, whose reward model stays RM_Base."""
+    side = config.policy.method.upper()
     for number in range(1, config.apo_epochs + 1):
         if adversarial:
-            yield Epoch(number, f"APO-{method}", f"RM_APO-v{number}")
+            yield Epoch(number, f"APO-{side}", f"RM_APO-v{number}")
         else:
-            yield Epoch(number, method, "RM_Base")
+            yield Epoch(number, side, "RM_Base")
 
 
 def pair_samples_with_gold(
@@ -65,12 +60,7 @@ def update_reward_models(
 ) -> dict[str, Artifact]:
     """Step 4: the reward model of this epoch by name; in epoch 1 also the ablations of Table 4.
 
-    Args:
-        config: The run's settings.
-        inputs: What the game starts from.
-        before: The reward model of the epoch before.
-        pairs: D_APO.
-        epoch: The present one.
+    It learns from human preferences and `pairs`, D_APO; `before` is that of the epoch before.
     """
     used, models = config.reward.objective, {}
     ablations = config.reward.ablations if epoch.number == 1 else ()
@@ -122,17 +112,9 @@ def train_policy(
     scored: Artifact | None,
     epoch: Epoch,
 ) -> Artifact:
-    """Step 7: update the policy.
+    """Step 7: update the policy on what `sample_and_score` returned.
 
     What π_ref gives the responses is a stage of its own: another learning rate finds it done.
-
-    Args:
-        config: The run's settings.
-        inputs: What the game starts from.
-        policy: After the epoch before.
-        reward_model: Scores the samples that PPO draws.
-        scored: What `sample_and_score` returned.
-        epoch: The present one.
     """
     settings, label = config.policy, epoch.policy
     reference = inputs.start if settings.reference == "start" else policy

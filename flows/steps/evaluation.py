@@ -7,11 +7,13 @@ against whom it compares, and what its report lists.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 from flows.configs.base import FlowConfig
 from tasks.evaluate_policy import evaluate_policy
 from tasks.evaluate_reward_model import evaluate_reward_model
+from tasks.evaluation.config import PolicyEvaluation, RewardModelEvaluation
 from tasks.models.sample_shards import RolloutConfig
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
@@ -34,28 +36,20 @@ class EvaluatedPolicy(NamedTuple, Generic[Entry]):
     """The model; None for given responses and for the best of several samples."""
 
 
+@dataclass(frozen=True)
 class PolicyEvaluator:
     """Evaluates one policy after the other by what all of them share."""
 
-    def __init__(
-        self,
-        config: FlowConfig,
-        start: Artifact,
-        prompts: Artifact,
-        judges: Mapping[str, Artifact],
-        world: Artifact | None,
-    ) -> None:
-        """Hold what every evaluation shares.
-
-        Args:
-            config: The run's settings.
-            start: The policy after SFT, the reference of every KL.
-            prompts: What every policy answers; of dialogues, pairs with the chosen response first.
-            judges: Who scores the answers, by name.
-            world: The playground's world, which knows the true rewards; None for other data.
-        """
-        self.config, self.start, self.prompts = config, start, prompts
-        self.judges, self.world = judges, world
+    config: FlowConfig
+    """The run's settings."""
+    start: Artifact
+    """The policy after SFT, the reference of every KL."""
+    prompts: Artifact
+    """What every policy answers; of dialogues, pairs with the chosen response first."""
+    judges: Mapping[str, Artifact]
+    """Who scores the answers, by name."""
+    world: Artifact | None
+    """The playground's world, which knows the true rewards; None for other data."""
 
     def evaluate_policy(
         self,
@@ -119,10 +113,12 @@ class PolicyEvaluator:
             )
             for judge, model in self.judges.items()
         }
-        settings = config.evaluation.of_policy(
-            config.sampled_limits,
-            config.model.template,
+        settings = PolicyEvaluation(
+            limits=config.sampled_limits,
+            template=config.model.template,
             chosen=policy is None and name == CHOSEN,
+            examples=config.evaluation.examples,
+            bootstrap_samples=config.evaluation.bootstrap_samples,
             temperature=temperature,
         )
         return evaluate_policy(
@@ -154,5 +150,5 @@ def evaluate_on_pairs(
         reward_model: Model folder.
         pairs: Folders of groups by name.
     """
-    settings = config.evaluation.of_reward_model(config.scoring())
+    settings = RewardModelEvaluation(scoring=config.scoring(), bins=config.evaluation.bins)
     return evaluate_reward_model(reward_model, pairs, config=settings, label=name)

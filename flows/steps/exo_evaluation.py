@@ -34,13 +34,7 @@ class SweepEvaluation:
     def __init__(
         self, config: ExoConfig, inputs: SharedInputs, judges: Mapping[str, Artifact]
     ) -> None:
-        """Evaluate the start at each τ, and the chosen responses where there are any.
-
-        Args:
-            config: The run's settings.
-            inputs: Start and test prompts.
-            judges: Who scores, by name.
-        """
+        """Evaluate the start at each τ, and the chosen responses where there are any."""
         self._config = config
         world = oracle_artifact(config.data)
         self._evaluator = PolicyEvaluator(config, inputs.start, inputs.test, judges, world)
@@ -65,12 +59,7 @@ class SweepEvaluation:
                 self.references.insert(0, EvaluatedPolicy(entry, evaluation, inputs.start))
 
     def evaluate_snapshots(self, branch: Branch, policy: Artifact) -> list[Evaluated]:
-        """Evaluate every snapshot of a trained branch.
-
-        Args:
-            branch: How it was trained.
-            policy: What the training left.
-        """
+        """Evaluate every snapshot of the policy that a branch was trained to."""
         training = branch.training or self._config.training
         label, count = branch.label(self._config.temperature), training.snapshots
         found = []

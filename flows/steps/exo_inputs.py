@@ -45,9 +45,6 @@ class SharedInputs(NamedTuple):
 def prepare_inputs(config: ExoConfig) -> SharedInputs:
     """Prepare data and prompts, and make the start.
 
-    Args:
-        config: Of the run.
-
     Raises:
         ConfigError: A file is missing, or splits share prompts.
     """

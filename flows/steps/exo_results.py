@@ -110,12 +110,7 @@ def offer_best(
 
 
 def report_config(config: ExoConfig, evaluated: Sequence[Evaluated]) -> ExoReportConfig:
-    """Return what the report must know about the checkpoints.
-
-    Args:
-        config: The run's settings.
-        evaluated: In the order of the tables.
-    """
+    """Return what the report must know about the checkpoints, in the order of its tables."""
     judges, evaluation = config.judges(), config.evaluation
     return ExoReportConfig(
         entries=tuple(one.entry for one in evaluated),

@@ -31,12 +31,7 @@ class Supervision(NamedTuple):
 
 
 def estimate_reward(config: ExoConfig, inputs: SharedInputs) -> Supervision:
-    """Have D_pref labelled where it is not given, and estimate the reward model from it.
-
-    Args:
-        config: The run's settings.
-        inputs: Prompts, start and oracle.
-    """
+    """Have D_pref labelled where it is not given, and estimate the reward model from it."""
     preferences, pairs = inputs.preferences, inputs.pairs
     if config.is_labelled:
         preferences = [_label_samples(config, inputs, inputs.train, "D_pref")]

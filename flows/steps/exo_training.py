@@ -41,13 +41,7 @@ class ScoredSamples(NamedTuple):
 def sample_and_score(
     config: ExoConfig, inputs: SharedInputs, supervision: Supervision
 ) -> ScoredSamples:
-    """Steps 5 and 6: sample the start where a branch learns from samples, and score them.
-
-    Args:
-        config: The run's settings.
-        inputs: Prompts and start.
-        supervision: What scores.
-    """
+    """Steps 5 and 6: sample the start where a branch learns from samples, and score them."""
     branches = config.all_branches()
 
     def scored(
@@ -93,15 +87,7 @@ class BranchTrainer:
         samples: ScoredSamples,
         workers: LocalWorkers,
     ) -> None:
-        """Make what branches share: PPO's settings, and what π_sft gives the responses.
-
-        Args:
-            config: The run's settings.
-            inputs: Prompts and start.
-            supervision: Pairs, and what rewards.
-            samples: What the branches with rewards learn from.
-            workers: Where independent stages run.
-        """
+        """Make what branches share: PPO's settings, and what π_sft gives the responses."""
         self._config, self._inputs, self._supervision = config, inputs, supervision
         self._samples, branches = samples, config.all_branches()
         self._tuned: PpoConfig | None = None
@@ -112,11 +98,7 @@ class BranchTrainer:
         self._logps = dict(zip(passes, workers.map(passes, self._reference_logps), strict=True))
 
     def update_policy(self, branch: Branch) -> Artifact:
-        """Step 7: update the policy, or reinforce it.
-
-        Args:
-            branch: One that trains.
-        """
+        """Step 7: update the policy of a branch that trains, or reinforce it."""
         config, start = self._config, self._inputs.start
         label = branch.label(config.temperature)
         if branch.traits.is_online:

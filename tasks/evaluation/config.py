@@ -112,30 +112,6 @@ class EvaluationConfig(FrozenConfig):
     examples: int = Field(default=8, ge=0)
     """Prompts shown with outputs in the report. Default 8."""
 
-    def of_reward_model(self, scoring: ScoringConfig) -> RewardModelEvaluation:
-        """Return the settings of one reward-model evaluation."""
-        return RewardModelEvaluation(scoring=scoring, bins=self.bins)
-
-    def of_policy(
-        self, limits: Limits, template: str | None, *, chosen: bool, temperature: float = 1.0
-    ) -> PolicyEvaluation:
-        """Return the settings of one policy evaluation.
-
-        Args:
-            limits: Longest prompt and response of the policy.
-            template: Its chat template by name; None for the tokenizer's own.
-            chosen: The contender is the chosen response of each test pair, not a policy.
-            temperature: What the samples for the KL are drawn at.
-        """
-        return PolicyEvaluation(
-            limits=limits,
-            template=template,
-            chosen=chosen,
-            examples=self.examples,
-            bootstrap_samples=self.bootstrap_samples,
-            temperature=temperature,
-        )
-
 
 class GateConfig(FrozenConfig):
     """What `sparring promote` asks of a candidate; null leaves a criterion out."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from flows.configs.apo import ApoConfig
 from flows.steps.evaluation import CHOSEN, PolicyEvaluator, evaluate_on_pairs
-from tasks.settings.loading import load_config, validate
+from tasks.settings.loading import apply_overrides, load_config, validate
 from tasks.stages.call import StageCall
 from tests.flows.command import SMALL
 from tests.flows.steps.noted_calls import made, titles
 
-CONFIG = validate(ApoConfig, load_config(SMALL), "small.yaml")
+CHANGES = ("evaluation.bins=7", "evaluation.examples=3", "evaluation.bootstrap_samples=11")
+CONFIG = validate(ApoConfig, apply_overrides(load_config(SMALL), CHANGES), "small.yaml")
 ROLLOUT = CONFIG.test_rollout()
 JUDGES = {"RM_Test": made("tester"), "RM_All": made("all")}
 
@@ -37,7 +38,14 @@ def test_one_set_of_samples_serves_scores_and_kl_where_both_draw_alike(
     found = {role: artifact.digest for role, artifact in evaluated.inputs.items()}
     assert (found["policy"], found["reference"], found["kl_samples"]) == ("policy", "start", drawn)
     assert (found["oracle"], found["opponents.start"]) == ("world", "e")
-    assert evaluated.config["temperature"] == 1.0 and not evaluated.config["chosen"]
+    assert evaluated.config == {
+        "limits": CONFIG.policy.limits.model_dump(),
+        "template": "plain",
+        "chosen": False,
+        "examples": 3,
+        "bootstrap_samples": 11,
+        "temperature": 1.0,
+    }
 
 
 def test_other_draws_for_the_kl_are_samples_of_their_own(calls: list[StageCall]) -> None:
@@ -69,4 +77,4 @@ def test_a_reward_model_is_measured_as_it_scores(calls: list[StageCall]) -> None
     assert (
         call.title == "evaluate_reward_model · RM" and call.inputs["pairs.test"].digest == "pairs"
     )
-    assert call.config["scoring"] == CONFIG.scoring().model_dump(mode="json")
+    assert call.config == {"scoring": CONFIG.scoring().model_dump(mode="json"), "bins": 7}
