@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import architecture_rooms
 from tests import architecture_rules as rules
 from tests.architecture_rules import Source
 
@@ -42,6 +43,12 @@ RULES = {
     "documentation": rules.documentation,
     "sizes": rules.sizes,
     "names": lambda source: rules.names(source, LIBRARIES),
+    "rooms": architecture_rooms.rooms,
+}
+HOUSE_RULES = {
+    "circles": architecture_rooms.circles,
+    "crowds": architecture_rooms.crowds,
+    "repeated_names": architecture_rooms.repeated_names,
 }
 
 
@@ -49,6 +56,30 @@ RULES = {
 def test_the_house_keeps_the_rule(rule: str) -> None:
     broken = [sentence for source in PRODUCT for sentence in RULES[rule](source)]
     assert not broken, "\n".join(broken)
+
+
+@pytest.mark.parametrize("rule", HOUSE_RULES)
+def test_the_house_as_a_whole_keeps_the_rule(rule: str) -> None:
+    broken = list(HOUSE_RULES[rule](PRODUCT))
+    assert not broken, "\n".join(broken)
+
+
+PLANTED = {
+    "circles": [
+        Source("tasks.storage.files", "def f():\n    from tasks.storage import planted"),
+        Source("tasks.storage.planted", "if TYPE_CHECKING:\n    from tasks.storage.files import x"),
+    ],
+    "crowds": [Source(f"tasks.storage.planted_{number}", "") for number in range(16)],
+    "repeated_names": [Source("flows.cli.digests", "")],
+}
+
+
+@pytest.mark.parametrize("rule", HOUSE_RULES)
+def test_what_is_planted_turns_the_house_red(rule: str) -> None:
+    planted = {source.name for source in PLANTED[rule]}
+    house = [source for source in PRODUCT if source.name not in planted]
+    assert not list(HOUSE_RULES[rule](house)), "without it the rule holds"
+    assert list(HOUSE_RULES[rule]([*house, *PLANTED[rule]]))
 
 
 @pytest.mark.parametrize("rule", ["sizes", "names"])
@@ -140,6 +171,11 @@ BREAKS = {
         ("tasks.data.files", "a = 1\n" * 301),
         ("tasks.data.files", "def f():\n    '''A.'''\n" + "    a = 1\n" * 61),
     ],
+    "rooms": [
+        ("tasks.models.tokens.encoding", "def f():\n    from tasks.models.server import process"),
+        ("tasks.models.attic.old", "import json"),
+        ("tasks.stages.leases.lease", "if TYPE_CHECKING:\n    import tasks.stages.lineage.graph"),
+    ],
     "names": [("tasks.data.datasets", ""), ("tasks.data.json", ""), ("tasks.data.utils", "")],
 }
 KEEPS = {
@@ -173,6 +209,11 @@ KEEPS = {
         ("tasks.data.files", "def _hidden():\n    def inner():\n        pass"),
     ],
     "sizes": [("tasks.data.files", "def f():\n    '''" + "A.\n" * 100 + "'''\n    return 1")],
+    "rooms": [
+        ("tasks.models.server.process", "from tasks.models.tokens.encoding import encode"),
+        ("tasks.models.policy", "from tasks.models.server import process"),
+        ("tasks.models.tokens.encoding", "from tasks.models import policy"),
+    ],
     "names": [("tasks.data.groups", ""), ("tasks.data.__init__", "")],
 }
 
