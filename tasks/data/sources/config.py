@@ -13,6 +13,7 @@ class SourceConfig(FrozenConfig):
 
     path: str | None = None
     """A file (jsonl, json, parquet; gzip too), or a folder with `SUBSET/SPLIT….jsonl` in it."""
+    # In the key, unlike other paths: it says which file plays which part, and bad records name it.
     hub: str | None = None
     """A data set's name on the Hugging Face hub, instead of `path`; read with `datasets`."""
     subsets: tuple[str, ...] = ()
