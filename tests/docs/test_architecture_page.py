@@ -67,7 +67,7 @@ def test_a_folder_stands_under_its_floor() -> None:
     assert floors.pop("tasks/") == 6
     for folder, floor in floors.items():
         top = ".".join(folder.strip("/").split("/")[:2])
-        assert floor == (7 if folder.startswith("flows/") else max(1, FLOORS[top])), folder
+        assert floor == (7 if folder.startswith("flows/") else FLOORS[top]), folder
 
 
 def test_files_and_folders_that_the_page_names_exist() -> None:
