@@ -178,6 +178,7 @@ def test_the_stage_is_called_once_and_the_form_is_read(copy: Copy) -> None:
 FLOW = """
 import sys
 from flows.registry import find_flow, read_config
+from flows.steps.inputs import input_digests
 from tasks.settings.loading import dump_config
 from tasks.stages.flow_run import open_run
 
@@ -185,11 +186,14 @@ entry = find_flow("audit")
 config = read_config(entry, None, sys.argv[1:])
 with open_run("audit", config=config.model_dump(mode="json"), config_text=dump_config(config)):
     print((entry.flow().fn(config).path / "report.md").read_text())
+print(sorted(input_digests(config)))
 """
 
 
 def test_the_flow_runs_through_and_is_done(copy: Copy) -> None:
-    assert "# Words of the responses" in copy.python("-c", FLOW, PLAYGROUND)
+    told = copy.python("-c", FLOW, PLAYGROUND)
+    # A scheduled run sees when a file has changed.
+    assert "# Words of the responses" in told and "data/playground/preferences.jsonl" in told
     (planned,) = _lists(copy.sparring(("plan", "audit", "--set", PLAYGROUND, "--json")))
     stages: list[dict[str, Any]] = json.loads(planned)
     assert [(one["stage"], one["state"]) for one in stages] == [
