@@ -8,10 +8,11 @@ dead and could be seen, else when its last beat is older than the time to live.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -23,10 +24,8 @@ from tasks.storage.files import write_json
 from tasks.storage.locks import FileLock
 
 _DEFAULT_TTL_SECONDS = 90.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
-"""Seconds between two looks at a key that somebody else works on."""
-SAY_AGAIN_SECONDS = 60.0
-"""Between two sentences about waiting."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between two looks at a key that is held
+_SAY_AGAIN_SECONDS = 60.0
 
 _log = logging.getLogger("sparring.stages")
 
@@ -143,12 +142,12 @@ def unclaimed(folder: Path, key: str) -> Iterator[bool]:
     """
     path = Path(folder) / f"{key}.json"
     with FileLock(_lock_path(path)):
-        record = read_lease(path)
-        owner = record["owner"]
-        yield owner is None or _is_gone(ProcessIdentity.from_json(owner), record)
+        silent = owner_silence_of(read_lease(path))
+        yield silent is None or silent > lease_ttl()
 
 
 Result = TypeVar("Result")
+Turn = TypeVar("Turn")
 
 
 def acquire_lease(
@@ -166,42 +165,70 @@ def acquire_lease(
         The lease; or what `is_done` answered, when there is nothing left to do.
     """
     path = Path(folder) / f"{key}.json"
-    waited, pause, said = time.monotonic(), FIRST_PAUSE, -SAY_AGAIN_SECONDS
+    return wait_for_turn(lambda: _try_acquire(path), is_done=is_done, say=say)
+
+
+def wait_for_turn(
+    try_acquire: Callable[[], tuple[Turn | None, ProcessIdentity | None]],
+    *,
+    is_done: Callable[[], Result | None],
+    say: Callable[[str], None],
+) -> Turn | Result:
+    """Try again and again to get a lease, more and more rarely.
+
+    Args:
+        try_acquire: Returns the lease; or None, and who holds it if that is known.
+        is_done: Called while waiting; returns the result that the owner may have left, or None.
+        say: Called from time to time with a sentence that says whom we wait for.
+
+    Returns:
+        The lease; or what `is_done` answered, when there is nothing left to do.
+    """
+    waited, pause, said = time.monotonic(), _FIRST_PAUSE, -_SAY_AGAIN_SECONDS
     while True:
-        lease, blocker = _try_acquire(path)
+        lease, owner = try_acquire()
         if lease is not None:
             return lease
         if (result := is_done()) is not None:
             return result
-        if time.monotonic() - said > SAY_AGAIN_SECONDS:
+        if owner and time.monotonic() - said > _SAY_AGAIN_SECONDS:
             said = time.monotonic()
-            say(f"waiting for {blocker}, which works on it ({said - waited:.0f} s so far)")
+            say(f"waiting for {owner}, which works on it ({said - waited:.0f} s so far)")
         time.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def owner_silence_of(record: Mapping[str, Any]) -> float | None:
+    """Return for how many seconds the owner of a lease on this machine's disk has not renewed it.
+
+    Args:
+        record: What the lease's file holds.
+
+    Returns:
+        Infinity when the owner is surely dead; None when nobody holds the key.
+    """
+    if record["owner"] is None:
+        return None
+    owner = ProcessIdentity.from_json(record["owner"])
+    if owner.is_known_dead():
+        return math.inf
+    same_boot = owner.boot == current_process().boot
+    # The wall clock may be set; the machine's own is comparable within one boot only.
+    return float(machine_seconds() - record["beat"] if same_boot else time.time() - record["time"])
 
 
 def _try_acquire(path: Path) -> tuple[Lease | None, ProcessIdentity | None]:
     """Take a key that is free or whose owner is gone; else return the owner."""
     with FileLock(_lock_path(path)):
         record = read_lease(path)
-        if record["owner"] is not None:
+        if (silent := owner_silence_of(record)) is not None:
             owner = ProcessIdentity.from_json(record["owner"])
-            if not _is_gone(owner, record):
+            if silent <= lease_ttl():
                 return None, owner
             _log.warning("taking over from %s, which is gone", owner)
         token = record["token"] + 1
         write_json(path, _record(token))
     return Lease(path, token), None
-
-
-def _is_gone(owner: ProcessIdentity, record: dict[str, Any]) -> bool:
-    """Tell whether an owner died, or has been silent for longer than the time to live."""
-    if owner.is_known_dead():
-        return True
-    same_boot = owner.boot == current_process().boot
-    # The wall clock may be set; the machine's own is comparable within one boot only.
-    silent = machine_seconds() - record["beat"] if same_boot else time.time() - record["time"]
-    return silent > lease_ttl()
 
 
 def _record(token: int) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-import time
 
-from tasks.processes.identity import ProcessIdentity, current_process, machine_seconds
+from tasks.processes.identity import ProcessIdentity
+from tasks.stages.leases.lease import owner_silence_of
 from tasks.stages.remote.layout import beat_name, lease_folder, read_object, token_name
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import read_json
@@ -26,21 +26,11 @@ def owner_silence(home: Home, remote: Remote | None, key: str) -> float | None:
         Seconds; infinity when the owner is surely dead; None when nobody holds the key.
     """
     try:
-        return _local_silence(home, key) if remote is None else _remote_silence(remote, key)
+        if remote is not None:
+            return _remote_silence(remote, key)
+        return owner_silence_of(read_json(home.leases / f"{key}.json"))
     except (FileNotFoundError, CorruptError, KeyError, TypeError):
         return None
-
-
-def _local_silence(home: Home, key: str) -> float | None:
-    """Read the lease's file."""
-    record = read_json(home.leases / f"{key}.json")
-    if record["owner"] is None:
-        return None
-    owner = ProcessIdentity.from_json(record["owner"])
-    if owner.is_known_dead():
-        return math.inf
-    same_boot = owner.boot == current_process().boot
-    return float(machine_seconds() - record["beat"] if same_boot else time.time() - record["time"])
 
 
 def _remote_silence(remote: Remote, key: str) -> float | None:

@@ -11,21 +11,18 @@ from __future__ import annotations
 import logging
 import re
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 from tasks.processes.identity import ProcessIdentity, current_process
 from tasks.settings.errors import ConfigError
 from tasks.stages.leases.lease import (
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
-    SAY_AGAIN_SECONDS,
     Lease,
     LeaseLostError,
     Result,
     acquire_lease,
     lease_ttl,
+    wait_for_turn,
 )
 from tasks.stages.remote.layout import (
     beat_name,
@@ -124,7 +121,7 @@ def acquire_everywhere(
     shared: RemoteLease | Result | None = None
     try:
         check_layout(remote, to_write=True)
-        shared = _acquire(remote, key, is_done=is_done, say=say)
+        shared = wait_for_turn(lambda: _try_acquire(remote, key), is_done=is_done, say=say)
         if isinstance(shared, RemoteLease):
             lease.share(shared)
             return lease
@@ -135,24 +132,6 @@ def acquire_everywhere(
         raise
     lease.release()
     return shared
-
-
-def _acquire(
-    remote: Remote, key: str, *, is_done: Callable[[], Result | None], say: Callable[[str], None]
-) -> RemoteLease | Result:
-    """Wait for a number of one's own."""
-    waited, pause, said = time.monotonic(), FIRST_PAUSE, -SAY_AGAIN_SECONDS
-    while True:
-        lease, blocker = _try_acquire(remote, key)
-        if lease is not None:
-            return lease
-        if (result := is_done()) is not None:
-            return result
-        if blocker and time.monotonic() - said > SAY_AGAIN_SECONDS:
-            said = time.monotonic()
-            say(f"waiting for {blocker}, which works on it ({said - waited:.0f} s so far)")
-        time.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def _try_acquire(remote: Remote, key: str) -> tuple[RemoteLease | None, ProcessIdentity | None]:
