@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from tasks.stages.artifact import Artifact, committed_artifact
 from tasks.stages.call import StageCall
+from tasks.stages.lineage.difference import value_changes
 from tasks.stages.lookup import find_status
 from tasks.stages.manifest import Manifest, artifact_folder, list_manifests
 from tasks.stages.remote.layout import work_folder
@@ -85,38 +85,14 @@ def _newest(run: RunContext, stage: str, label: str) -> Manifest | None:
 
 def _difference(call: StageCall, past: Manifest) -> str:
     """Say what a call depends on that was otherwise at the newest comparable one."""
-    changes = []
-    if past.version != call.spec.version:
-        changes.append(f"version {past.version} → {call.spec.version}")
     before = {role: record.digest for role, record in past.inputs.items()}
     now = {role: artifact.digest for role, artifact in call.inputs.items()}
-    changes += [f"input {role} changed" for role in _changed_keys(before, now)]
-    changes += _value_changes(past.config, call.key_config, "config")
-    changes += _value_changes(past.arguments, call.plain, "")
-    if past.seed != call.seed:
-        changes.append(f"seed {past.seed} → {call.seed}")
-    return "; ".join(changes) or "its result is gone"
-
-
-def _value_changes(before: Any, now: Any, where: str) -> list[str]:
-    """Name the values that differ between two trees of plain values."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        return [
-            change
-            for key in _changed_keys(before, now)
-            for change in _value_changes(
-                before.get(key), now.get(key), f"{where}.{key}" if where else key
-            )
-        ]
-    return [] if before == now else [f"{where} {_short(before)} → {_short(now)}"]
-
-
-def _changed_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return the keys whose values differ, sorted."""
-    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-
-
-def _short(value: Any) -> str:
-    """Show a value in at most forty characters."""
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
+    roles = sorted(role for role in before.keys() | now.keys() if before.get(role) != now.get(role))
+    changes = [
+        *value_changes(past.version, call.spec.version, "version"),
+        *(f"input {role} changed" for role in roles),
+        *value_changes(past.config, call.key_config, "config"),
+        *value_changes(past.arguments, call.plain, ""),
+        *value_changes(past.seed, call.seed, "seed"),
+    ]
+    return "; ".join(map(str, changes)) or "its result is gone"

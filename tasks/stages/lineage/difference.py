@@ -92,7 +92,7 @@ def environment_changes(left: Node, right: Node) -> list[Change]:
     ]
     for name in ("git_commit", "code"):
         what = name.replace("_", " ")
-        changes += _changes(before.get(name, ""), after.get(name, ""), what)
+        changes += value_changes(before.get(name, ""), after.get(name, ""), what)
     return changes
 
 
@@ -127,10 +127,10 @@ class _Walk:
             return []
         ours, theirs = before.manifest, after.manifest
         changes = [
-            *_changes(ours.version, theirs.version, "version"),
-            *_changes(ours.config, theirs.config, "config"),
-            *_changes(ours.arguments, theirs.arguments, ""),
-            *_changes(ours.seed, theirs.seed, "seed"),
+            *value_changes(ours.version, theirs.version, "version"),
+            *value_changes(ours.config, theirs.config, "config"),
+            *value_changes(ours.arguments, theirs.arguments, ""),
+            *value_changes(ours.seed, theirs.seed, "seed"),
         ]
         deeper = []
         mine = {edge.role: edge for edge in self.graph.inputs(left)}
@@ -187,12 +187,18 @@ def _by_title(graph: Graph, run: str) -> dict[str, str]:
     return {graph.nodes[name].title: name for name in graph.members(run)}
 
 
-def _changes(before: Any, after: Any, where: str) -> Iterator[Change]:
-    """Yield the values that differ between two trees of plain values."""
+def value_changes(before: Any, after: Any, where: str) -> Iterator[Change]:
+    """Yield the values that differ between two trees of plain values.
+
+    Args:
+        before: One tree.
+        after: The other one.
+        where: Name of both, as in `config`; it stands before the names of what is inside.
+    """
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
             inner = f"{where}.{key}" if where else str(key)
-            yield from _changes(before.get(key, _ABSENT), after.get(key, _ABSENT), inner)
+            yield from value_changes(before.get(key, _ABSENT), after.get(key, _ABSENT), inner)
     elif before != after:
         yield Change(where, before, after)
 

@@ -52,7 +52,7 @@ def test_plan_names_the_changed_key(finished: Shell) -> None:
     stages = finished.json("plan", *RUN[1:], *sets("policy.training.weight_decay=0.5"))
     by_label = {stage["label"]: stage for stage in stages if stage["stage"] == "update_policy"}
     assert by_label["SFT"]["state"] == "done"
-    assert by_label["DPO-v1"]["reason"] == "config.training.weight_decay 0.0 → 0.5"
+    assert by_label["DPO-v1"]["reason"] == "config.training.weight_decay: 0.0 → 0.5"
     # The reference pass does not depend on how the policy is trained.
     passes = [stage for stage in stages if stage["stage"] == "compute_reference_logps"]
     assert "done" in {stage["state"] for stage in passes if stage["label"] == "DPO-v1"}

@@ -33,13 +33,13 @@ def test_before_and_after(toy: Any) -> None:
 
 def test_what_changed_is_named(toy: Any) -> None:
     toy.flow()
-    assert _states(toy, shards=3)[0] == ("shard · first", "to run", "config.shards 2 → 3", 0)
+    assert _states(toy, shards=3)[0] == ("shard · first", "to run", "config.shards: 2 → 3", 0)
     toy.source.write_text("hello again")
     assert _states(toy)[1] == ("shard · second", "to run", "input source changed", 0)
     source = external_artifact(toy.source)
     with planning() as run:
         toy.shard(source, config=toy.config(), seed=5, label="first")
-    assert run.planned[0].reason == "input source changed; seed 1 → 5"
+    assert run.planned[0].reason == "input source changed; seed: 1 → 5"
 
 
 def test_finished_parts_are_counted(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
