@@ -96,8 +96,8 @@ def test_what_is_added_keeps_the_rules_of_the_house(copy: Copy) -> None:
     assert "flows/audit.py" in new
     copy.python("-m", "ruff", "check", "--quiet", *new, cwd=copy.tree)
     copy.python("-m", "ruff", "format", "--check", "--quiet", *new, cwd=copy.tree)
-    house = "tests/test_architecture.py::test_the_house_keeps_the_rule"
-    copy.python("-m", "pytest", "-q", "-p", "no:cacheprovider", house, cwd=copy.tree)
+    house = ("-k", "the_house", "tests/test_architecture.py")
+    copy.python("-m", "pytest", "-q", "-p", "no:cacheprovider", *house, cwd=copy.tree)
 
 
 def test_the_objective_is_computed_selected_and_trained(copy: Copy) -> None:
