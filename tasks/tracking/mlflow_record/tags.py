@@ -58,7 +58,7 @@ class Page:
 
     @classmethod
     def read(cls, text: str) -> Page | None:
-        """Read a tag's value; None when it is none of ours."""
+        """Read a tag's value; None when it was not written by `str` of a page."""
         matched = _PAGE.fullmatch(text)
         return cls(*matched.groups()) if matched else None
 
