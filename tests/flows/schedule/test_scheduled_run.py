@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
 
 import psutil
 import pytest
 
+from flows.configs.recurring import RecurringConfig, ScheduleConfig
+from flows.schedule import scheduled_run
+from tasks.settings.errors import StageError
 from tasks.stages.runs.aliases import alias_history, current_alias
 from tasks.stages.runs.run_store import list_runs, load_run, run_folder
 from tasks.storage.home import Home
@@ -97,3 +105,40 @@ def apo_runs(home: Home) -> list[str]:
 
 def finished(home: Home) -> int:
     return len(list(home.manifests.glob("*/*.json"))) if home.manifests.is_dir() else 0
+
+
+def flow_run(day: int) -> Any:
+    """Prefect's flow run of a period, as far as a scheduled run looks at it."""
+    due = datetime(2026, 11, day, 3, tzinfo=UTC)
+    return SimpleNamespace(id=uuid4(), expected_start_time=due, deployment_id=uuid4())
+
+
+def test_a_period_that_failed_is_resumed_and_one_that_is_done_or_brings_nothing_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The decisions of a scheduled run alone: no server, and a flow that only says it ran."""
+    monkeypatch.setenv("SPARRING_HOME", str(tmp_path))
+    monkeypatch.setattr(scheduled_run, "_deployment_name", lambda flow_run: "nightly")
+    config = RecurringConfig(schedule=ScheduleConfig(cron="0 3 * * *", catch_up="all"))
+    resumed: list[str | None] = []
+
+    @contextmanager
+    def opened(config: Any, resume: str | None) -> Iterator[Any]:
+        resumed.append(resume)
+        yield SimpleNamespace(run_id="apo-1", offer=None)
+
+    def fails(run: Any, config: Any) -> Any:
+        raise StageError("the disk is full")
+
+    def run(one: Any, work: Any) -> Any:
+        return scheduled_run.run_scheduled("apo", config, one, opened, work)
+
+    first = flow_run(1)
+    with pytest.raises(StageError, match="the disk is full"):
+        run(first, fails)
+    assert run(first, lambda run, config: "its result") == "its result"
+    assert resumed == [None, "apo-1"], "it goes on with the run that failed"
+    again, next_day = run(flow_run(1), fails), run(flow_run(2), fails)
+    assert again.name == "Skipped" and "is done already" in again.message
+    assert next_day.name == "NothingNew" and "nothing new since apo-1" in next_day.message
+    assert len(resumed) == 2
