@@ -44,7 +44,14 @@ SMALLER: dict[str, Any] = {
 
 _BEGIN = """set -euo pipefail
 began=
-finish() { for one in $began; do kill -INT $one 2>/dev/null; done; wait; }
+finish() {
+    for one in $began; do
+        kill -INT $one 2>/dev/null
+        # A worker whose server went first waits for it.
+        for _ in $(seq 25); do kill -0 $one 2>/dev/null || break; sleep 0.2; done
+        kill -KILL $one 2>/dev/null || true
+    done
+}
 trap finish EXIT
 beside() {
     "$@" >beside.log 2>&1 & began="$began $!"
