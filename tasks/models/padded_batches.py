@@ -40,15 +40,12 @@ class GroupBatch(NamedTuple):
 def collate(
     groups: Sequence[EncodedGroup], pad_id: int, *, side: Literal["right", "left"] = "right"
 ) -> GroupBatch:
-    """Pad groups to one rectangle.
+    """Pad groups to one rectangle, on the CPU.
 
     Args:
         groups: At least one response among them.
         pad_id: The id written where a row has no token; it decides nothing.
         side: Where the padding goes. Everything here computes the same on either side.
-
-    Returns:
-        The batch, on the CPU.
     """
     flat = [(group.prompt_ids, response) for group in groups for response in group.responses_ids]
     if not flat:

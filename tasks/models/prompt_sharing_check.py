@@ -20,12 +20,7 @@ _DROPOUTS = ("dropout", "pdrop", "dropout_prob", "dropout_rate", "layerdrop")
 
 
 def probe_groups(vocabulary: int, pad_id: int | None) -> list[EncodedGroup]:
-    """Return three ragged groups of ids that are no pad, the same every time.
-
-    Args:
-        vocabulary: Ids of the model that is to read them.
-        pad_id: Its pad; None where it has none.
-    """
+    """Return three ragged groups of ids that are no pad, the same every time."""
     generator = torch.Generator().manual_seed(0)
     known = [i for i in range(min(vocabulary, 64)) if i != pad_id]
 

@@ -87,12 +87,7 @@ def sample_in_shards(
 
 
 def unique_prompts(groups: GroupFolder, most: int | None) -> list[Group]:
-    """Return the first group of each id, in order.
-
-    Args:
-        groups: Any folder of groups.
-        most: Stop after so many; None for all.
-    """
+    """Return the first group of each id, in order; at most `most` where that is given."""
     seen: set[str] = set()
     first = []
     for group in groups:
@@ -184,10 +179,7 @@ def _sample_shard(
 def answered(query: Group, answers: Sequence[Completion], vocabulary: str) -> Group:
     """Return a query with a policy's answers, and with what is known of their tokens.
 
-    Args:
-        query: A prompt and its id.
-        answers: What was drawn.
-        vocabulary: What the token ids mean, from `vocabulary_of`.
+    `vocabulary` says what the token ids mean; it is from `vocabulary_of`.
     """
     return Group(
         prompt=query.prompt,

@@ -95,16 +95,8 @@ def apo_rm_wgan(
 ) -> Tensor:
     """The ablation `wgan`: the plain reward gap, without log-sigmoid, on D_APO.
 
-    L = mean(r(sample) - r(gold)) + beta_2 L_rank(D_P). Unbounded below by design.
-
-    Args:
-        gold: reward of the golden response of each query, reward units. Shape (Q,).
-        samples: reward of the policy's samples of that query. Shape (Q, S).
-        chosen: reward of the preferred response of each human pair. Shape (N,).
-        rejected: reward of the other response. Shape (N,).
-        beta_2: weight of the human preferences, not negative.
-        sample_mask: which samples are real. Bool, shape (Q, S); None: all.
-        counts: the denominators of the optimiser step, as for `apo_rm`.
+    L = mean(r(sample) - r(gold)) + beta_2 L_rank(D_P). Unbounded below by design. Arguments, their
+    shapes and units are those of `apo_rm`.
 
     Returns:
         The loss. Shape (). An empty set contributes 0.
@@ -137,14 +129,8 @@ def apo_rm_gail(
 ) -> Tensor:
     """The ablation `gail`: gold above samples with nothing that keeps to the human preferences.
 
-    Args:
-        gold: reward of the golden response of each query, reward units. Shape (Q,).
-        samples: reward of the policy's samples of that query. Shape (Q, S).
-        chosen: taken so that the variants share one signature; has no influence. Shape (N,).
-        rejected: likewise. Shape (N,).
-        beta_2: ignored; the weight of the human preferences is 0.
-        sample_mask: which samples are real. Bool, shape (Q, S); None: all.
-        counts: the denominators of the optimiser step, as for `apo_rm`.
+    Arguments, their shapes and units are those of `apo_rm`, so that the variants share one
+    signature; `chosen`, `rejected` and `beta_2` have no influence.
 
     Returns:
         The loss, nats. Shape (). 0 without queries.

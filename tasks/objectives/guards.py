@@ -9,9 +9,6 @@ from torch import Tensor
 def require_same_shape(**tensors: Tensor) -> None:
     """Refuse tensors whose shapes differ, so that nothing is broadcast by accident.
 
-    Args:
-        tensors: the tensors to compare, by the name the caller knows them by.
-
     Raises:
         ValueError: naming every tensor and its shape.
     """
@@ -22,10 +19,6 @@ def require_same_shape(**tensors: Tensor) -> None:
 
 def require_ndim(ndim: int, **tensors: Tensor) -> None:
     """Refuse tensors that do not have `ndim` dimensions.
-
-    Args:
-        ndim: how many dimensions each tensor must have.
-        tensors: the tensors to check, by name.
 
     Raises:
         ValueError: naming the first tensor that has another number of dimensions.
@@ -40,9 +33,6 @@ def require_ndim(ndim: int, **tensors: Tensor) -> None:
 def require_pairs(**tensors: Tensor) -> None:
     """Refuse tensors that are not pairs, (B, 2) with the chosen response in column 0.
 
-    Args:
-        tensors: the tensors to check, by name.
-
     Raises:
         ValueError: naming the first tensor that is not of shape (B, 2).
     """
@@ -54,9 +44,6 @@ def require_pairs(**tensors: Tensor) -> None:
 def require_positive(**numbers: float) -> None:
     """Refuse coefficients that are not finite and above zero.
 
-    Args:
-        numbers: the coefficients to check, by name.
-
     Raises:
         ValueError: naming the coefficient and its value.
     """
@@ -67,9 +54,6 @@ def require_positive(**numbers: float) -> None:
 
 def require_not_negative(**numbers: float) -> None:
     """Refuse coefficients that are not finite and at least zero.
-
-    Args:
-        numbers: the coefficients to check, by name.
 
     Raises:
         ValueError: naming the coefficient and its value.
@@ -86,9 +70,6 @@ def full_mask(mask: Tensor | None, like: Tensor) -> Tensor:
         mask: bool, True = real, of the shape of `like`; None says that everything is real.
         like: the tensor that the mask belongs to.
 
-    Returns:
-        The mask, bool, of the shape of `like`.
-
     Raises:
         ValueError: if the mask is not bool or has another shape.
     """
@@ -103,11 +84,7 @@ def full_mask(mask: Tensor | None, like: Tensor) -> Tensor:
 def raised(tensor: Tensor) -> Tensor:
     """Return `tensor` in float32 if its dtype is narrower (or integer), else as it is.
 
-    Args:
-        tensor: any real tensor.
-
-    Returns:
-        The same values in at least float32; the gradient flows back in the tensor's own dtype.
+    The gradient flows back in the tensor's own dtype.
     """
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
@@ -117,13 +94,6 @@ def zero_outside(tensor: Tensor, mask: Tensor) -> Tensor:
 
     Multiplying by the mask would turn inf into nan; selecting does not, and gives those slots no
     gradient.
-
-    Args:
-        tensor: the values. Any shape.
-        mask: bool, True = real. The same shape.
-
-    Returns:
-        A new tensor of the same shape and dtype.
     """
     return torch.where(mask, tensor, torch.zeros_like(tensor))
 

@@ -34,9 +34,6 @@ def start_detached(
         log: The file its output goes to, a program's own log and not a part of the store; what an
             earlier start left there is kept beside it as NAME.before.
         descriptors: Open files that the program gets, under the same numbers.
-
-    Returns:
-        The running child.
     """
     if log.exists():
         os.replace(log, log.with_name(f"{log.name}.before"))

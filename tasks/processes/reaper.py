@@ -60,9 +60,6 @@ def die_with_parent(number: int = signal.SIGKILL) -> None:
     """Have the kernel send this process a signal when its parent ends, in whatever way.
 
     The parent may have ended before the call: who calls looks at `os.getppid()` afterwards.
-
-    Args:
-        number: Which signal. SIGKILL by default.
     """
     ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, number)
 

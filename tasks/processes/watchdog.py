@@ -36,10 +36,7 @@ class Heartbeat:
         """Whether nobody waits for the work any more."""
 
     def beat(self, units: int = 1) -> None:
-        """Say that the work has made progress, so that it does not count as stuck.
-
-        Args:
-            units: What was done; only that something was done counts.
+        """Say that the work has made progress, however much, so that it does not count as stuck.
 
         Raises:
             AbandonedError: The work was given up: it may end.

@@ -85,11 +85,6 @@ def refuse_other_topology(workspace: Workspace, processes: int, zero_stage: int)
 
     Reads one small file, so that it can be asked before any model is loaded.
 
-    Args:
-        workspace: Of the stage's attempt.
-        processes: How many will train together.
-        zero_stage: DeepSpeed's, 0 for none.
-
     Raises:
         StageError: Names both and the remedies.
     """
@@ -105,14 +100,7 @@ class Checkpoints:
     def __init__(
         self, workspace: Workspace, engine: Trained, *, keep: int, config_digest: str
     ) -> None:
-        """Set where checkpoints go and whose they are.
-
-        Args:
-            workspace: Of the stage's attempt.
-            engine: The model and optimiser.
-            keep: How many of the newest stay.
-            config_digest: Of everything that decides the training's result.
-        """
+        """Set where checkpoints go, how many of the newest stay, and whose settings they are of."""
         self.workspace, self.engine = workspace, engine
         self.keep, self.config_digest = keep, config_digest
 

@@ -115,12 +115,7 @@ class TrainingConfig(FrozenConfig):
 
 
 def coefficients_of_method(given: Any, info: ValidationInfo) -> Any:
-    """Check what a config says of its method's coefficients by the method's own class.
-
-    Args:
-        given: As it stands in the config.
-        info: Of the field; the method was checked before.
-    """
+    """Check what a config says of its method's coefficients by the method's own class."""
     # An unknown method has been reported already; there is nothing to check against.
     if isinstance(given, FrozenConfig) or "method" not in info.data:
         return given if given is not None else FrozenConfig()

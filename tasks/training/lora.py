@@ -30,12 +30,7 @@ class Adapter:
     """
 
     def __init__(self, model: PreTrainedModel, config: LoraConfig, seed: int) -> None:
-        """Put adapters into a model.
-
-        Args:
-            model: Whose weights are frozen here.
-            config: Rank, scale, dropout, which layers.
-            seed: Of the adapters' first weights.
+        """Put adapters into a model, whose own weights are frozen here.
 
         Raises:
             ConfigError: A name in ``target_modules`` fits no linear layer.
@@ -69,11 +64,7 @@ class Adapter:
         return merged
 
     def save(self, folder: Path) -> None:
-        """Write the adapter as peft's own `PeftModel.from_pretrained` reads it.
-
-        Args:
-            folder: Created if absent. Call it before `merge`.
-        """
+        """Write the adapter as peft's own `PeftModel.from_pretrained` reads it; before `merge`."""
         tensors: dict[str, Tensor] = {
             _peft_name(name): parameter.detach().cpu().contiguous()
             for name, parameter in self.model.named_parameters()

@@ -12,12 +12,7 @@ from tasks.training.config import TrainingConfig
 
 
 def build_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """Return AdamW over the model's trainable parameters, with decay on matrices only.
-
-    Args:
-        model: The model to train.
-        config: Learning rate, betas, epsilon and weight decay.
-    """
+    """Return AdamW over the model's trainable parameters, with decay on matrices only."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in trainable if _is_matrix(parameter)]
     others = [parameter for parameter in trainable if not _is_matrix(parameter)]
@@ -67,12 +62,7 @@ def learning_rate(config: TrainingConfig, step: int, total: int) -> float:
 def optimiser_tensors(
     model: nn.Module, state: Mapping[nn.Parameter, Mapping[str, Tensor]]
 ) -> dict[str, Tensor]:
-    """Return the optimiser's state as tensors named ``parameter|entry``.
-
-    Args:
-        model: Whose parameter names to use.
-        state: The optimiser's ``state``.
-    """
+    """Return the optimiser's state as tensors named ``parameter|entry``."""
     return {
         f"{name}|{entry}": tensor.detach()
         for name, parameter in model.named_parameters()
@@ -86,11 +76,6 @@ def load_optimiser_tensors(
     tensors: Mapping[str, Tensor],
 ) -> None:
     """Fill an optimiser's ``state`` with what ``optimiser_tensors`` returned.
-
-    Args:
-        model: The same model as then; only names count.
-        state: The new optimiser's ``state``, changed here.
-        tensors: Named tensors on any device.
 
     Raises:
         KeyError: A tensor belongs to a parameter that the model does not have.

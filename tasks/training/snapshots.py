@@ -29,12 +29,6 @@ class Snapshots:
     def __init__(self, workspace: Workspace, steps: int, count: int, save: Save) -> None:
         """Say which steps are kept.
 
-        Args:
-            workspace: Of the stage's attempt.
-            steps: Optimiser steps of the whole training.
-            count: How many snapshots, the last state included.
-            save: Writes a model folder.
-
         Raises:
             ConfigError: There are fewer steps than snapshots.
         """
@@ -47,11 +41,7 @@ class Snapshots:
         self._numbers = {round(steps * number / count): number for number in range(1, count)}
 
     def is_due(self, step: int) -> bool:
-        """Whether the state after a step is kept and is not there yet.
-
-        Args:
-            step: How many steps are done.
-        """
+        """Whether the state after so many steps is kept and is not there yet."""
         number = self._numbers.get(step)
         return number is not None and self._workspace.part(f"snapshot-{number}") is None
 
@@ -69,11 +59,7 @@ class Snapshots:
         self._workspace.save_part(f"snapshot-{self._numbers[step]}", write)
 
     def finish(self, state: dict[str, Tensor] | None) -> None:
-        """Write the last state and all snapshots into the workspace's output.
-
-        Args:
-            state: The weights by name; None where the model in training holds them.
-        """
+        """Write the last state (as `keep` takes it) and all snapshots as the workspace's output."""
         output = self._workspace.output
         self._write(self._steps, state, output)
         for number in self._numbers.values():

@@ -34,14 +34,7 @@ class Trainable:
     """A model that is trained, with adapters where the config wants them."""
 
     def __init__(self, load: Load, config: TrainingConfig, seed: int) -> None:
-        """Say what is trained; nothing is loaded yet.
-
-        Args:
-            load: Loads the start.
-            config: Whether adapters are trained instead of all weights, and whether the weights
-                are spread over processes.
-            seed: Of the adapters.
-        """
+        """Say what is trained, and the seed of adapters; nothing is loaded yet."""
         self._load, self._config, self._seed = load, config, seed
         self._loaded: tuple[PreTrainedModel, Adapter | None] | None = None
 
@@ -61,13 +54,7 @@ class Trainable:
     ) -> dict[str, float]:
         """Train the loaded model and save it as the workspace's output.
 
-        Args:
-            model: Around what `load` returned.
-            task: How samples become a loss.
-            counts: Groups of each of its data sets.
-            encoder: Of the model.
-            workspace: Receives checkpoints, and the model in `output/`.
-            log: Receives metrics per step and progress.
+        `model` is around what `load` returned; `counts` says how many groups each data set has.
 
         Returns:
             Means over the training's steps, and counts.
@@ -127,11 +114,6 @@ class Trainable:
 
 def make_ready(model: GroupModel, config: TrainingConfig, log: Log) -> dict[str, float]:
     """Put a model onto the training's device, and see which way it takes groups.
-
-    Args:
-        model: As it was loaded; changed in place.
-        config: Precision, gradient checkpointing, compilation.
-        log: Is told where prompts cannot be shared.
 
     Returns:
         ``shared_prompts``: 1 where a prompt is computed once for its responses, else 0.

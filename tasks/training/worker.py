@@ -26,9 +26,6 @@ _LAUNCHER = b"torch.distributed.run"
 def main(order_file: Path) -> int:
     """Do one process's part of a job; write how it ended.
 
-    Args:
-        order_file: JSON of a ``WorkOrder``.
-
     Returns:
         The exit status.
     """

@@ -57,15 +57,12 @@ class TwoSidedBatch(NamedTuple):
 
 
 def arrange(groups: Sequence[EncodedGroup], model: PreTrainedModel, pad_id: int) -> TwoSidedBatch:
-    """Put groups into the layout of a model with an encoder.
+    """Put groups into the layout of a model with an encoder, on the CPU.
 
     Args:
         groups: At least one response among them; none is empty.
         model: Whose configuration says what decoders start with and sources end with.
         pad_id: Written where a row has no token.
-
-    Returns:
-        The batch, on the CPU.
 
     Raises:
         ConfigError: The model names no token that its decoder starts with.

@@ -64,12 +64,7 @@ def matrix_numbers(module: nn.Module) -> int:
 
 @lru_cache(maxsize=4)
 def best_matmul_rate(device: str, dtype: torch.dtype = torch.bfloat16) -> float:
-    """Measure the best square matrix product here, FLOP/s; once per process, some 0.1 s.
-
-    Args:
-        device: `cpu`, `cuda`.
-        dtype: Of the matrices.
-    """
+    """Measure the best square matrix product here, FLOP/s; once per process, some 0.1 s."""
     best = 0.0
     # A stream of its own: whoever trains must not notice.
     generator = torch.Generator(device).manual_seed(0)

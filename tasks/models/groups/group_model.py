@@ -42,11 +42,7 @@ class GroupModel(nn.Module):
     """A transformers model that is fed groups. B groups, K responses."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Wrap a model; it starts on the shared path, which `check` has to confirm.
-
-        Args:
-            model: A language model or a reward model with a `score` head.
-        """
+        """Wrap a model; it starts on the shared path, which `check` has to confirm."""
         super().__init__()
         register()
         self.model = model
@@ -119,11 +115,7 @@ class GroupModel(nn.Module):
         self.reason = f"{name} does not share prompts ({'; '.join(failures)})"
 
     def take_plain_path(self, reason: str) -> None:
-        """Compute each prompt with each of its responses from now on.
-
-        Args:
-            reason: Why, in one sentence.
-        """
+        """Compute each prompt with each of its responses from now on; `reason` says why."""
         self._use(None)
         self.reason = reason
 

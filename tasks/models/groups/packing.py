@@ -72,13 +72,10 @@ def group_tokens(group: EncodedGroup, *, shared: bool = True) -> int:
 
 
 def pack(groups: Sequence[EncodedGroup]) -> PackedGroups:
-    """Put groups into one row.
+    """Put groups into one row, on the CPU.
 
     Args:
         groups: At least one response among them; none is empty.
-
-    Returns:
-        The row, on the CPU.
 
     Raises:
         ValueError: There is no response, or one without a token.

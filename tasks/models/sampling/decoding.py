@@ -61,7 +61,7 @@ def decode(
     stream: tuple[int | str, ...],
     progress: Callable[[int], None] | None = None,
 ) -> list[list[Drawn]]:
-    """Draw S responses to each request.
+    """Draw S responses to each request, in their order.
 
     Args:
         model: A causal language model, or an encoder–decoder.
@@ -71,9 +71,6 @@ def decode(
         stops: Strings that end a response.
         stream: Names the shard's random numbers.
         progress: Called after each step with the tokens it drew.
-
-    Returns:
-        For each request in order, S responses.
 
     Raises:
         StageError: If logits are not finite; names the prompts.

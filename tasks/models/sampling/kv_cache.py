@@ -32,12 +32,7 @@ class SharedLayer(CacheLayerMixin):
     """One layer: the prompts' keys and values, and room for those of N continuations."""
 
     def __init__(self, pieces: list[Piece], rows: int) -> None:
-        """Take prefilled prompts.
-
-        Args:
-            pieces: The prompts, in order.
-            rows: Continuations (N), at the start.
-        """
+        """Take prefilled prompts, in order, and how many continuations start from them."""
         super().__init__()
         self.pieces, self.rows, self.used = pieces, rows, 0
 

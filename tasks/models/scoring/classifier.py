@@ -69,12 +69,7 @@ class Classifier:
 
 
 def save_classifier(classifier: Classifier, folder: Path) -> None:
-    """Write a classifier; the same one gives the same bytes.
-
-    Args:
-        classifier: What was fitted.
-        folder: Where the two files go.
-    """
+    """Write a classifier; the same one gives the same bytes."""
     from safetensors.numpy import save
 
     write_atomic(folder / _WEIGHTS, save({_NAME: classifier.weights.astype(np.float32)}))
@@ -89,9 +84,6 @@ def save_classifier(classifier: Classifier, folder: Path) -> None:
 
 def load_classifier(folder: Path) -> Classifier:
     """Load what `save_classifier` wrote.
-
-    Args:
-        folder: A classifier's folder.
 
     Raises:
         ConfigError: The folder is damaged, or another version wrote it.

@@ -76,16 +76,8 @@ def logps_groups(
 ) -> list[list[float]]:
     """Log-probability of every response under the tempered policy, dropout off.
 
-    Args:
-        model: A policy.
-        tokenizer: The policy's own.
-        template: The policy's chat template; None is the one its tokenizer has.
-        groups: Read once, as a stream.
-        limits: The longest prompt and response.
-        batch_tokens: The most tokens of a forward pass; a larger group is split, exactly.
-        temperature: The logits are divided by it.
-        precision: fp32 (what the weights have), bf16 or auto.
-        as_sampled: Take samples of this tokenizer's model as the tokens they were drawn as.
+    Takes what `score_groups` takes; the logits are divided by `temperature`, and `as_sampled` reads
+    samples of this tokenizer's model as the tokens they were drawn as.
 
     Returns:
         For each group in order, nats per response, summed over its tokens and EOS.

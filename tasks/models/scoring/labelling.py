@@ -80,9 +80,6 @@ def label_in_shards(
 def first_two(group: Group) -> Group:
     """Return the group with its first two responses and what is noted of them.
 
-    Args:
-        group: Samples of one prompt; it is not changed.
-
     Raises:
         ConfigError: It has fewer than two.
     """
@@ -95,12 +92,7 @@ def first_two(group: Group) -> Group:
 
 
 def winner(group: Group, config: LabelConfig) -> int | None:
-    """Return which of two scored responses is chosen; None for a tie.
-
-    Args:
-        group: Two responses with their rewards.
-        config: Argmax, or a draw.
-    """
+    """Return which of two scored responses is chosen, by reward or by a draw; None for a tie."""
     first, second = scores_of(group)
     if first == second:
         return None

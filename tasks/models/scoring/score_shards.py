@@ -90,13 +90,6 @@ def scored_groups(
 ) -> list[Group]:
     """Return the groups with a loaded reward model's scores; the given ones stay as they are.
 
-    Args:
-        model: Reward model.
-        tokenizer: Its tokenizer.
-        groups: Prompts with K responses each.
-        config: Limits, batch size and precision.
-        log: Is told where prompts cannot be shared.
-
     Raises:
         StageError: A score is not a finite number.
     """

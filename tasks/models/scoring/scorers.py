@@ -23,10 +23,7 @@ class Scorer(Protocol):
     """Gives every response of a group a reward; larger is better."""
 
     def score(self, groups: Sequence[Group]) -> list[list[float]]:
-        """Return one finite reward per response, for each group in order.
-
-        Args:
-            groups: Prompts with their responses; they are not changed.
+        """Return one finite reward per response, for each group in order; they are not changed.
 
         Raises:
             ConfigError: The scorer cannot judge one of the prompts.
@@ -68,25 +65,13 @@ class RewardModelScorer:
         config: ScoringConfig,
         log: Log | None = None,
     ) -> None:
-        """Wrap a loaded model.
-
-        Args:
-            model: Reward model.
-            tokenizer: Its own.
-            config: Limits, template, batch size and precision.
-            log: Is told once where prompts cannot be shared.
-        """
+        """Wrap a loaded model; the log is told once where prompts cannot be shared."""
         self.model, self.tokenizer = model, tokenizer
         self._config, self._log = config, log
 
     @classmethod
     def load(cls, path: Path, config: ScoringConfig, log: Log | None = None) -> RewardModelScorer:
         """Load model and tokenizer onto the device that there is.
-
-        Args:
-            path: Model folder.
-            config: Limits, template, batch size and precision.
-            log: Is told once where prompts cannot be shared.
 
         Raises:
             ConfigError: The folder holds no reward model.
@@ -125,9 +110,6 @@ class ClassifierScorer:
     def __init__(self, path: Path) -> None:
         """Load the classifier.
 
-        Args:
-            path: Its folder.
-
         Raises:
             ConfigError: The folder is damaged or from another version.
         """
@@ -151,10 +133,7 @@ class WorldScorer:
     """The playground's oracle, which knows the true reward of any response to its prompts."""
 
     def __init__(self, path: Path) -> None:
-        """Read the world.
-
-        Args:
-            path: World.json, or the folder that holds it.
+        """Read the world: `world.json`, or the folder that holds it.
 
         Raises:
             ConfigError: It is not a playground's world.

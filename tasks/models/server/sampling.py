@@ -41,19 +41,10 @@ def sample_from_server(
 ) -> list[list[Completion]]:
     """Sample S responses to each prompt of a shard: all of them, or none.
 
-    Each response is a request of its own with a seed of its own, fixed by (seed, shard, prompt,
-    sample). The results stand in this order, however they arrive.
-
-    Args:
-        server: A running server.
-        tokenizer: Of the policy that it serves.
-        template: Its chat template; None is the one its tokenizer has. The server applies none.
-        prompts: One conversation per prompt.
-        config: How to draw.
-        seed: Of the run.
-        shard: Number of the shard.
-        max_prompt_tokens: A longer prompt loses its beginning; None is what the context leaves.
-        progress: Called with the tokens of each finished response, in the calling thread.
+    Takes what `generation.sample` takes, with a running server for the model; it applies no
+    template. Each response is a request of its own with a seed of its own, fixed by (seed, shard,
+    prompt, sample). The results stand in this order, however they arrive; `progress` is told
+    the tokens of each in the calling thread.
 
     Returns:
         For each prompt in order, its S completions, with token ids where the server tells them.

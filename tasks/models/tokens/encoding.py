@@ -150,12 +150,7 @@ def encode_group(
 
 
 def vocabulary_of(tokenizer: PreTrainedTokenizerBase, template: str | None) -> str:
-    """Return 16 hex digits that name what token ids mean: the vocabulary, EOS and the template.
-
-    Args:
-        tokenizer: The model's own.
-        template: Name of a chat template; None is the one the tokenizer has.
-    """
+    """Return 16 hex digits that name what token ids mean: the vocabulary, EOS and the template."""
     name = resolve_template(tokenizer, template)
     known = _vocabularies.get(tokenizer)
     if known is None or known[0] != len(tokenizer):

@@ -91,10 +91,6 @@ def find_template(name: str) -> ChatTemplate:
 def resolve_template(tokenizer: PreTrainedTokenizerBase, template: str | None) -> str | None:
     """Which named template writes the conversation; None for a tokenizer's own foreign one.
 
-    Args:
-        tokenizer: The model's own.
-        template: A name, or None for whatever the tokenizer was saved with.
-
     Raises:
         ConfigError: Unknown name, or None for a tokenizer without a chat template.
     """

@@ -63,11 +63,7 @@ class EncodedWriter:
         self._largest = ("", 0)
 
     def write(self, group: Group, encoded: EncodedGroup) -> None:
-        """Append one group.
-
-        Args:
-            group: Its id and scores are kept.
-            encoded: Its token ids.
+        """Append one group: its id, its scores and its token ids.
 
         Raises:
             RecordError: It has no response, or its prompt or a response has no token.

@@ -40,14 +40,10 @@ class Encoder:
     def of(
         cls, model: Path, template: str | None, limits: Limits, *, as_sampled: bool = False
     ) -> Encoder:
-        """Return the encoder of a model folder.
+        """Return the encoder of a model folder; without a template, the one it was saved with.
 
-        Args:
-            model: The folder.
-            template: The name of a chat template; None: the one the folder was saved with.
-            limits: Longest prompt and response.
-            as_sampled: Take a policy's samples as the tokens they were drawn as. Not for reward
-                models: they would learn to tell samples by their tokens.
+        Reward models do not take samples as they were drawn: they would learn to tell them by their
+        tokens.
 
         Raises:
             ConfigError: The folder cannot be loaded, has no template, its context is shorter
@@ -80,13 +76,7 @@ class Selection:
     def __init__(
         self, folders: Sequence[Path], method: GroupMethod, responses: int | None = None
     ) -> None:
-        """Say what to read; nothing is read yet.
-
-        Args:
-            folders: Of scored groups, or of demonstrations.
-            method: Which selects.
-            responses: Only the first so many of each group; None: all.
-        """
+        """Say what to read, and how many responses of each group; nothing is read yet."""
         self._folders, self.method, self._responses = folders, method, responses
         self.left_out = 0
         """Groups read so far that teach the method nothing."""
@@ -110,13 +100,6 @@ def keep_selection(
     workspace: Workspace, name: str, selection: Selection, encoder: Encoder, log: Log
 ) -> tuple[EncodedFolder, dict[str, float]]:
     """Write what a policy method trains on as `keep_groups` does, and say what it leaves out.
-
-    Args:
-        workspace: Of the stage's attempt.
-        name: Of the part, and of the data set in the plan.
-        selection: Of the method.
-        encoder: Of the model that will be trained.
-        log: Is told, where groups are left out.
 
     Returns:
         As `keep_groups`; `data/NAME/left_out` is one of the counts.
@@ -174,10 +157,6 @@ def keep_groups(
 
 def refuse_large_groups(groups: EncodedFolder, budget: int) -> None:
     """Stop before a model is loaded if a group does not fit into one forward pass.
-
-    Args:
-        groups: What to train on.
-        budget: ``training.micro_batch_tokens``.
 
     Raises:
         ConfigError: Names the largest group, its tokens and the number to raise the key to.

@@ -92,9 +92,6 @@ class Engine:
     def update(self, rate: float) -> float:
         """Clip the gradient, do the optimiser's step unless it is not finite, and forget it.
 
-        Args:
-            rate: The step's learning rate.
-
         Returns:
             The L2 norm that the whole gradient had.
         """
@@ -119,10 +116,6 @@ class Engine:
 
     def load(self, folder: Path, written: Mapping[str, Any]) -> None:
         """Put back what ``save`` wrote.
-
-        Args:
-            folder: Of a verified checkpoint.
-            written: What ``save`` returned on the main process.
 
         Raises:
             FileNotFoundError: A file is missing.

@@ -41,9 +41,6 @@ def launch(job: TrainingJob, fit: Fit, workspace: Workspace, log: Log) -> dict[s
         workspace: Of the stage's attempt. On a disk that all machines share, if there are several.
         log: Receives metrics per step, notes and progress while it runs.
 
-    Returns:
-        What `fit` returns.
-
     Raises:
         ConfigError: DeepSpeed's config, or the meeting point of several machines, cannot be used.
         StageError: The training could not go on, a process was killed, or a checkpoint of another

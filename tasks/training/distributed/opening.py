@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 def open_engine(model: nn.Module, config: TrainingConfig) -> Engine:
     """Return the engine that the config asks for, with the model prepared for training.
 
-    Args:
-        model: On any device, with fp32 weights.
-        config: Says whether DeepSpeed is used, and how.
-
     Raises:
         ConfigError: DeepSpeed is not installed, or its file cannot be used.
     """
@@ -48,9 +44,6 @@ def zero_stage(config: TrainingConfig) -> int:
 def loading_context(config: TrainingConfig) -> AbstractContextManager[Any]:
     """Return the context in which the weights to train are loaded: sharded at once for ZeRO-3.
 
-    Args:
-        config: Of the training.
-
     Raises:
         ConfigError: DeepSpeed is not installed, or its file cannot be used.
     """
@@ -64,10 +57,8 @@ def loading_context(config: TrainingConfig) -> AbstractContextManager[Any]:
 def whole_weights(model: nn.Module) -> AbstractContextManager[Any]:
     """Return a context in which a model that was loaded sharded can be called; else it is empty.
 
-    For what runs before the training has prepared the model; all ranks enter together.
-
-    Args:
-        model: Loaded in a `loading_context`. Its weights must not change in the block.
+    For what runs before the training has prepared the model; all ranks enter together, and its
+    weights must not change in the block.
     """
     if not any(hasattr(parameter, "ds_id") for parameter in model.parameters()):
         return nullcontext()

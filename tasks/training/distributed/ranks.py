@@ -78,10 +78,7 @@ def error_of(action: Callable[[], Any]) -> Exception | None:
 def save_part_together(workspace: Workspace, name: str, write: Callable[[Path], None]) -> None:
     """Keep one part into which every rank writes its files; the main process commits it.
 
-    Args:
-        workspace: The same folder for all ranks, on a disk that they share.
-        name: Of the part.
-        write: Writes this rank's files into the folder it is given.
+    The workspace is the same folder for all ranks, on a disk that they share.
 
     Raises:
         Exception: On all ranks, when one of them failed; no trace of the part remains then.

@@ -119,12 +119,7 @@ class GroupMethod(Method):
 
 
 def require_scores(group: Group, method: str, at_least: int = 1) -> tuple[float, ...]:
-    """Return the scores of a group, one per response.
-
-    Args:
-        group: The group a method wants to learn from.
-        method: What wants to learn from it, for the message.
-        at_least: Fewest responses the method can use.
+    """Return the scores of a group, one per response, which a method wants to learn from.
 
     Raises:
         ConfigError: The group has too few responses or no scores.

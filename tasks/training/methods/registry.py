@@ -27,9 +27,6 @@ M = TypeVar("M", bound=Method)
 def get_method(name: str) -> Method:
     """Return the policy method of this name or alias.
 
-    Args:
-        name: As a config has it.
-
     Raises:
         ConfigError: There is none; the message lists the known ones.
 
@@ -42,9 +39,6 @@ def get_method(name: str) -> Method:
 
 def get_group_method(name: str) -> GroupMethod:
     """Return the method of this name or alias that is trained on groups of responses.
-
-    Args:
-        name: As a config has it.
 
     Raises:
         ConfigError: There is none; the message lists the known ones.
@@ -60,9 +54,6 @@ def selecting_like(name: str) -> str:
     """Return the first method that learns from the same responses as this one.
 
     Methods that select alike read the same log-probabilities of a reference.
-
-    Args:
-        name: Of a method that is trained on groups.
 
     Raises:
         ConfigError: There is no such method.

@@ -14,9 +14,6 @@ from tasks.training.methods.method import require_scores
 def best_against_worst(group: Group) -> list[Group]:
     """Return the pair of the best and the worst response, or nothing where all scores tie.
 
-    Args:
-        group: At least 2 scored responses.
-
     Raises:
         ConfigError: The group has too few responses or no scores.
     """
@@ -28,9 +25,6 @@ def best_against_worst(group: Group) -> list[Group]:
 def all_if_scores_differ(group: Group) -> list[Group]:
     """Return the group whole, or nothing where all scores tie.
 
-    Args:
-        group: At least 2 scored responses.
-
     Raises:
         ConfigError: The group has too few responses or no scores.
     """
@@ -39,11 +33,7 @@ def all_if_scores_differ(group: Group) -> list[Group]:
 
 
 def first_responses(group: Group, count: int | None) -> Group:
-    """Return the group with its first so many responses.
-
-    Args:
-        group: Any group.
-        count: How many; None for all.
+    """Return the group with its first so many responses; None: with all.
 
     Raises:
         ConfigError: It has fewer.

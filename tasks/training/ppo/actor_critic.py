@@ -22,13 +22,7 @@ class ActorCritic:
     """Of DeepSpeed's ZeRO: none."""
 
     def __init__(self, policy: GroupPolicy, critic: GroupCritic, config: PpoConfig) -> None:
-        """Prepare both for training.
-
-        Args:
-            policy: The actor, on any device, with fp32 weights.
-            critic: Likewise.
-            config: Both learning rates, clipping of gradients, precision, the KL penalty.
-        """
+        """Prepare both, which have fp32 weights, for training."""
         self.policy, self.critic = policy, critic
         self.of_actor = Engine(policy, config.optimiser(config.actor_learning_rate))
         """The actor with its optimiser."""
@@ -69,10 +63,6 @@ class ActorCritic:
 
     def load(self, folder: Path, written: Mapping[str, Any]) -> None:
         """Put back what `save` wrote.
-
-        Args:
-            folder: Of a verified checkpoint.
-            written: What `save` returned.
 
         Raises:
             FileNotFoundError: A file is missing.

@@ -173,11 +173,7 @@ class PpoConfig(FrozenConfig):
         )
 
     def optimiser(self, learning_rate: float) -> TrainingConfig:
-        """Return the settings of one of the two optimisers.
-
-        Args:
-            learning_rate: Its peak.
-        """
+        """Return the settings of one of the two optimisers, given its peak learning rate."""
         return TrainingConfig(
             learning_rate=learning_rate,
             lr_scheduler=self.lr_scheduler,

@@ -23,12 +23,7 @@ class Learner:
     """Does the optimiser steps of PPO."""
 
     def __init__(self, models: ActorCritic, config: PpoConfig) -> None:
-        """Take actor and critic.
-
-        Args:
-            models: Changed by every call of `learn`.
-            config: Clipping, passes, learning rates, warm-up of the critic.
-        """
+        """Take actor and critic, which every call of `learn` changes."""
         self._models, self._config = models, config
 
     def learn(self, minibatches: Sequence[Sequence[Experience]], step: int) -> dict[str, float]:

@@ -24,15 +24,7 @@ def load_models(
     config: PpoConfig,
     log: Log,
 ) -> tuple[ActorCritic, GroupPolicy, Scorer]:
-    """Load everything that a training needs, on the training's device.
-
-    Args:
-        policy: Model folder to start from.
-        scorer: A reward model's folder, an oracle or a classifier.
-        reference: Model folder of the policy that the KL is taken to.
-        encoder: Of the policy.
-        config: Precision, temperature, limits.
-        log: Is told what the critic starts from, and where prompts cannot be shared.
+    """Load everything that a training needs, on the training's device; `train_by_ppo` says what.
 
     Returns:
         Actor and critic with their optimisers; the frozen reference; what scores.

@@ -163,21 +163,11 @@ class PromptOrder:
     """
 
     def __init__(self, count: int, seed: int) -> None:
-        """Fix the order.
-
-        Args:
-            count: How many prompts there are, at least 1.
-            seed: Of the orders.
-        """
+        """Fix the order of so many prompts, at least 1."""
         self._count, self._seed = count, seed
 
     def take(self, cursor: int, count: int) -> list[int]:
-        """Return the prompts from a place on.
-
-        Args:
-            cursor: How many were taken before.
-            count: How many to take.
-        """
+        """Return the `count` prompts that come after the first `cursor` ones."""
         first, last = cursor // self._count, (cursor + count - 1) // self._count
         numbers = [n for turn in range(first, last + 1) for n in self._turn(turn)]
         start = cursor - first * self._count

@@ -138,15 +138,7 @@ def train_policy(
 
 
 def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
-    """Train the policy of a job on the parts that were kept for it, and save it.
-
-    Args:
-        job: What `train_policy` prepared.
-        workspace: Receives checkpoints, and the model in `output/`.
-        log: Receives metrics per step and progress.
-
-    Returns:
-        Means over the training's steps, and counts.
+    """Train the policy of a job on the parts that `train_policy` kept for it, and save it.
 
     Raises:
         ConfigError: The model cannot be loaded.

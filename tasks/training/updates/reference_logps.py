@@ -101,16 +101,7 @@ def keep_reference(
 ) -> Path:
     """Check that a reference's log-probabilities are those of a training's tokens, and keep them.
 
-    Args:
-        workspace: Of the training's attempt; the log-probabilities become a part.
-        artifact: What `compute_logps` wrote.
-        encoded: The training's groups.
-        encoder: The policy's.
-        config: The training's temperature and precision.
-        digest: Of the policy's folder.
-
-    Returns:
-        The part, for `read_reference`.
+    Returns the part, for `read_reference`; `digest` is of the policy's folder.
 
     Raises:
         StageError: Names what differs.

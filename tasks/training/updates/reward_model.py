@@ -150,15 +150,7 @@ def train_reward_model(
 
 
 def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
-    """Train the reward model of a job on the parts that were kept for it, and save it.
-
-    Args:
-        job: What `train_reward_model` prepared.
-        workspace: Receives checkpoints, and the model in `output/`.
-        log: Receives metrics per step and progress.
-
-    Returns:
-        Means over the training's steps, and counts.
+    """Train the reward model of a job on the parts that `train_reward_model` kept, and save it.
 
     Raises:
         ConfigError: The model cannot be loaded.
