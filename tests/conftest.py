@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 REAL_FIXTURES = {"real_data", "chromium", "object_store", "postgres"}
-SHARED_FIXTURES = ("finished",)
+SHARED_FIXTURES = ("finished", "tutorial")
 """What takes so long to make that all who use it run in the process that made it."""
 # Swift's own Python loads it, with modules that ours does not have.
 collect_ignore = ["servers/swift_filters.py"]
