@@ -15,13 +15,7 @@ from tasks.storage.home import current_home
 
 
 def write_champion(flow: str, folder: Path, console: Console, *, as_json: bool) -> None:
-    """Copy the champion of a flow into a folder, and say what it is.
-
-    Args:
-        flow: The flow's name.
-        folder: The folder to make.
-        console: Where to print.
-        as_json: Print the alias's record as JSON instead.
+    """Copy the champion of a flow into a new folder, and say what it is; JSON is its record.
 
     Raises:
         ConfigError: There is no champion, or the folder is not empty.
@@ -46,6 +40,6 @@ def _show(record: AliasRecord, text: str, console: Console, *, as_json: bool) ->
     if as_json:
         print(json.dumps(asdict(record), indent=2, ensure_ascii=False))
         return
-    console.print(f"{text} (run {record.run})", highlight=False, soft_wrap=True, markup=False)
-    for role, reference in record.models.items():
-        console.print(f"  {role}: {reference}", highlight=False, soft_wrap=True, markup=False)
+    models = [f"  {role}: {reference}" for role, reference in record.models.items()]
+    for line in (f"{text} (run {record.run})", *models):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -41,7 +41,7 @@ class Side(NamedTuple):
     @property
     def name(self) -> str:
         """What people call it."""
-        return f"{self.node.title.partition(' · ')[2] or self.node.key[:12]}"
+        return self.node.title.partition(" · ")[2] or self.node.key[:12]
 
 
 class Comparison(NamedTuple):
@@ -64,26 +64,20 @@ def show_comparison(
 ) -> None:
     """Print how the policies of two runs, or two evaluations, compare.
 
-    Args:
-        first: A run, an evaluation, or a policy that was evaluated once.
-        second: The one to compare it with.
-        console: Where to.
-        policy: Which contender of the runs; the last one of each by default.
-        as_json: Print plain values instead.
+    `first` and `second` each name a run, an evaluation, or a policy that was evaluated once;
+    `policy` names a contender of the runs, by default the last one of each.
 
     Raises:
         ConfigError: Nothing of that name, other test prompts, or no common judge.
     """
-    graph = known_graph(console)
-    comparison = compare_policies(graph, first, second, policy)
+    comparison = _compare_policies(known_graph(console), first, second, policy)
     if as_json:
         print(json.dumps(_plain(comparison), indent=2, ensure_ascii=False))
     else:
         _print(comparison, console)
 
 
-def compare_policies(graph: Graph, first: str, second: str, policy: str | None) -> Comparison:
-    """Compare two policies; the arguments and errors are those of `show_comparison`."""
+def _compare_policies(graph: Graph, first: str, second: str, policy: str | None) -> Comparison:
     one, two = (_side(graph, name, policy) for name in (first, second))
     _require_same_prompts(graph, one, two)
     both = [judge for judge in one.judges if judge in two.judges]
@@ -245,9 +239,9 @@ def _plain(comparison: Comparison) -> dict[str, Any]:
 
 
 def _print(comparison: Comparison, console: Console) -> None:
-    one, two = comparison.first, comparison.second
-    console.print(f"A  {one.name}  {one.run or one.node.key[:12]}", markup=False, highlight=False)
-    console.print(f"B  {two.name}  {two.run or two.node.key[:12]}", markup=False, highlight=False)
+    for letter, one in (("A", comparison.first), ("B", comparison.second)):
+        said = f"{letter}  {one.name}  {one.run or one.node.key[:12]}"
+        console.print(said, markup=False, highlight=False)
     rows = [
         (
             judge.judge,

@@ -63,10 +63,7 @@ def show_machine_report(console: Console, *, as_json: bool) -> None:
 
 
 def examine(home: Home) -> list[Finding]:
-    """Look at the machine, the libraries and the store, writing nothing.
-
-    Args:
-        home: The state folder; it need not exist.
+    """Look at the machine, the libraries and the store, which need not exist; write nothing.
 
     Raises:
         StorageError: A newer version wrote the store, which this one cannot judge.
@@ -100,15 +97,11 @@ def show_data_report(
     *,
     as_json: bool,
 ) -> None:
-    """Print what a training on these files would meet.
+    """Print what a training on these files would meet, and how far they overlap.
 
-    Args:
-        paths: Data files; overlaps between them are reported.
-        model: Model folder or hub name whose tokenizer counts tokens; None skips those figures.
-        template: Chat template by name; the tokenizer's own by default.
-        limits: Longest prompt and longest response, tokens.
-        console: Where tables go.
-        as_json: Print JSON instead.
+    The tokenizer of `model`, a folder or hub name, counts tokens; None skips those metrics.
+    `template` is a chat template by name, by default the tokenizer's own; `limits` are the longest
+    prompt and the longest response, in tokens.
     """
     tokenizer = render = sizes = None
     if model:

@@ -79,15 +79,9 @@ def show_lineage(
     depth: int,
     as_json: bool,
 ) -> None:
-    """Print a thing's ancestors, its descendants, or both.
+    """Print a thing's ancestors, its descendants, or both, and write them as a page to `html`.
 
-    Args:
-        name: What the user called it.
-        console: Where to.
-        direction: Which way to look.
-        html: File that gets the graph as a page.
-        depth: Steps shown in the terminal; 0 is all.
-        as_json: Print nodes and edges instead.
+    The terminal shows `depth` steps; 0 is all.
 
     Raises:
         ConfigError: There is no such thing.

@@ -37,13 +37,7 @@ def promote_candidate(
 ) -> None:
     """Gather the evidence about a candidate, show it, and let the gate decide.
 
-    Args:
-        name: `candidate`, or the run that made it.
-        flow: The flow whose models are meant.
-        overrides: `gate.a=b` each.
-        console: Where progress and evidence are shown.
-        dry_run: Move nothing.
-        as_json: Print JSON instead.
+    `name` is `candidate`, or the run that made it; `overrides` are `gate.a=b` each.
 
     Raises:
         ConfigError: There is no candidate, or something it was measured with is gone.
@@ -93,12 +87,8 @@ def restore_champion(flow: str, console: Console, *, as_json: bool) -> None:
     log_alias(spool, now)
     recorder.close()
     told = {"flow": flow, "champion": asdict(now), "moved": True}
-    _tell(
-        console,
-        f"the champion of {flow} is {now.run} again; {left.run} was demoted",
-        told,
-        as_json=as_json,
-    )
+    text = f"the champion of {flow} is {now.run} again; {left.run} was demoted"
+    _tell(console, text, told, as_json=as_json)
 
 
 def _gate(flow: str, config: dict[str, Any], overrides: Sequence[str]) -> GateConfig:
@@ -106,8 +96,7 @@ def _gate(flow: str, config: dict[str, Any], overrides: Sequence[str]) -> GateCo
     for override in overrides:
         if not override.startswith("gate."):
             raise ConfigError(f"--set {override!r}: only values of the gate can be replaced here")
-    tree = apply_overrides({"gate": config["gate"]}, overrides)
-    full = {**config, **tree}
+    full = {**config, **apply_overrides({"gate": config["gate"]}, overrides)}
     settings = validate(find_flow(flow).config_class(), full, "the candidate's config")
     assert isinstance(settings, RecurringConfig)
     return settings.gate
@@ -133,10 +122,9 @@ def _show_decision(
             f"{run} stays a candidate: the gate refuses for {'; '.join(failed)}. The evidence is "
             f"in {folder}"
         )
-    if as_json:
-        return
-    ending = "would become" if dry_run else "is now"
-    console.print(f"the gate holds: {run} {ending} the champion of {flow}", highlight=False)
+    if not as_json:
+        ending = "would become" if dry_run else "is now"
+        console.print(f"the gate holds: {run} {ending} the champion of {flow}", highlight=False)
 
 
 def _tell(console: Console, text: str, values: dict[str, Any], *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 
 from tasks.settings.errors import ConfigError
-from tasks.stages.manifest import Manifest, file_problem, list_manifests
+from tasks.stages.manifest import Manifest, file_problem, list_manifests, matching_manifests
 from tasks.stages.remote.layout import check_layout
 from tasks.stages.remote.transfer import fetch_files, fetch_manifest, push_artifact, read_manifest
 from tasks.stages.runs.run_store import list_runs, load_run, stage_events
@@ -18,9 +18,6 @@ from tasks.storage.home import Home, current_home
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.opening import require_remote
 from tasks.tracking.store.dvc_store import dvc_store
-
-_SHORTEST = 4
-"""Fewer letters of a key or digest name nothing."""
 
 
 @dataclass
@@ -42,11 +39,8 @@ class Transfer:
 def push(name: str, *, verify: bool = False) -> Transfer:
     """Copy an artifact, or all that a run used and the run's records, to the remote.
 
-    What is there already is looked at and not copied again.
-
-    Args:
-        name: Key or digest of an artifact, or id of a run; the beginning is enough.
-        verify: Read every object there, and replace those that are damaged.
+    What is there already is not copied again, unless `verify` finds it damaged. The beginning of a
+    key, of a digest or of a run's id is enough.
 
     Raises:
         ConfigError: When nothing, or more than one thing, is called so, or there is no remote.
@@ -99,7 +93,7 @@ def show_transfer(done: Transfer, verb: str, console: Console, *, as_json: bool)
 
 def _here(home: Home, name: str) -> tuple[str, list[Manifest]]:
     """Return the run's id and its artifacts, or no id and the artifact, as this machine knows."""
-    if found := _only([one for one in list_manifests(home) if _is_called(one, name)], name):
+    if found := _only(matching_manifests(home, name), name):
         return "", [found]
     run = load_run(home, name)
     keys = _keys(home, run.id)
@@ -108,8 +102,8 @@ def _here(home: Home, name: str) -> tuple[str, list[Manifest]]:
 
 def _there(home: Home, remote: Remote, name: str) -> tuple[str, list[Manifest]]:
     """Return what `_here` does, asking the remote for what this machine does not know."""
-    known = [one for one in list_manifests(home) if _is_called(one, name)]
-    if found := _only(known or list(_remote_manifests(remote, name)), name):
+    known = matching_manifests(home, name) or list(_remote_manifests(remote, name))
+    if found := _only(known, name):
         return "", [fetch_manifest(home, remote, found.stage, found.key) or found]
     here = [run.id for run in list_runs(home) if run.id.startswith(name) or name == "latest"]
     run_id = load_run(home, name).id if here else fetch_run(home, remote, name)
@@ -119,21 +113,15 @@ def _there(home: Home, remote: Remote, name: str) -> tuple[str, list[Manifest]]:
 
 def _remote_manifests(remote: Remote, name: str) -> Iterator[Manifest]:
     """Yield the artifacts on the remote of that key; of that digest, if no key begins so."""
-    if len(name) < _SHORTEST or set(name) - set("0123456789abcdef.dir"):
+    if len(name) < 4 or set(name) - set("0123456789abcdef.dir"):
         return
     places = [one.split("/")[1:] for one in remote.names("manifests/")]
     keys = [(stage, file.removesuffix(".json")) for stage, file in places]
     matching = [(stage, key) for stage, key in keys if key.startswith(name)]
     for stage, key in matching or keys:
         manifest = read_manifest(remote, stage, key)
-        if manifest is not None and _is_called(manifest, name):
+        if manifest is not None and (matching or manifest.digest.startswith(name)):
             yield manifest
-
-
-def _is_called(manifest: Manifest, name: str) -> bool:
-    """Tell whether a name is the beginning of an artifact's key or digest."""
-    long_enough = len(name) >= _SHORTEST
-    return long_enough and (manifest.key.startswith(name) or manifest.digest.startswith(name))
 
 
 def _only(found: list[Manifest], name: str) -> Manifest | None:

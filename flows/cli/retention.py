@@ -32,12 +32,7 @@ _SHOWN = 20
 
 
 def pin_named(name: str, note: str, console: Console) -> None:
-    """Pin an artifact or a run.
-
-    Args:
-        name: Key or digest of an artifact, or the beginning of one; or the id of a run.
-        note: Why, shown beside the pin.
-        console: Where it is said.
+    """Pin an artifact by its key or digest, or the beginning of one, or a run by its id.
 
     Raises:
         ConfigError: Nothing, or more than one thing, is called so.
@@ -54,11 +49,7 @@ def pin_named(name: str, note: str, console: Console) -> None:
 
 
 def unpin_named(name: str, console: Console) -> None:
-    """Unpin an artifact or a run.
-
-    Args:
-        name: As it was pinned, or the beginning of its key or id.
-        console: Where it is said.
+    """Unpin an artifact or a run by its name, or the beginning of it.
 
     Raises:
         ConfigError: Nothing, or more than one thing, that begins so is pinned.
@@ -76,15 +67,7 @@ def unpin_named(name: str, console: Console) -> None:
 def collect_garbage(
     policy: Policy, console: Console, *, dry_run: bool, remote: bool, yes: bool, as_json: bool
 ) -> None:
-    """Drop what nobody needs, after asking where no copy would be left.
-
-    Args:
-        policy: How long things are kept.
-        console: Where it is said.
-        dry_run: Only say what would go.
-        remote: Drop it on the remote too.
-        yes: Do not ask.
-        as_json: Print JSON instead of tables.
+    """Drop what nobody needs, with `remote` there too, after asking where no copy would be left.
 
     Raises:
         ConfigError: Last copies would go, and there is nobody to ask.

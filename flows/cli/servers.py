@@ -29,13 +29,7 @@ def start(
     """Start or find both servers, and bring what they show up to date.
 
     Runs that died are closed on Prefect's pages, and records that waited for MLflow are sent to it.
-
-    Args:
-        console: Shows that it takes a moment.
-        host: The address to listen on.
-        prefect_port: The port of Prefect; None chooses a free one.
-        mlflow_port: The port of MLflow; None chooses a free one.
-        mlruns: The folder of MLflow's database.
+    The arguments are those of `start_servers`.
 
     Returns:
         `prefect`, `mlflow`: their addresses; `environment`: the variables that a worker needs,
@@ -60,7 +54,8 @@ def start(
     close_dead_runs(home)
     sent, problem = _send_backlog(mlruns)
     problem += _broken_deployments()
-    store = os.environ.get("MLFLOW_BACKEND_STORE_URI") or _database(mlruns)
+    database = f"sqlite:///{mlruns.absolute()}/mlflow.db"
+    store = os.environ.get("MLFLOW_BACKEND_STORE_URI") or database
     urls = {name: without_passwords(url) for name, url in urls.items()}
     return {
         "prefect": urls["prefect"],
@@ -89,10 +84,8 @@ def show_servers(state: dict[str, Any], console: Console, *, as_json: bool) -> N
     say(f"Prefect  {state['prefect'].removesuffix('/api')}")
     say(f"MLflow   {state['mlflow']}")
     say("\nFor workers and other shells:")
-    for name, value in state["environment"].items():
+    for name, value in {**state["environment"], **dict.fromkeys(state["secrets"], "…")}.items():
         say(f"export {name}={value}")
-    for name in state["secrets"]:
-        say(f"export {name}=…")
     say("\nThe same records without this server:")
     say(state["mlflow_ui"])
     for note in state["notes"]:
@@ -125,10 +118,6 @@ def _broken_deployments() -> list[str]:
         return [one.sentence for one in check_deployments() if one.problem]
     except Exception as error:  # the servers run, whatever is registered there
         return [f"whether the deployments can be run is not known: {error}"]
-
-
-def _database(mlruns: Path) -> str:
-    return f"sqlite:///{Path(mlruns).absolute()}/mlflow.db"
 
 
 def _send_backlog(mlruns: Path) -> tuple[int, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -32,12 +33,10 @@ _KEY = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 def show_outcome(outcome: Outcome, console: Console) -> None:
     """Print how a run ended, and its report."""
     folder = fetch_artifact(outcome.report)
-    if not outcome.run_id:
-        console.print(f"all {outcome.stages} stages are done already, nothing ran")
-    else:
-        console.print(
-            f"run {outcome.run_id}: {outcome.stages} stages, {outcome.cached} of them were done"
-        )
+    text = f"all {outcome.stages} stages are done already, nothing ran"
+    if outcome.run_id:
+        text = f"run {outcome.run_id}: {outcome.stages} stages, {outcome.cached} of them were done"
+    console.print(text)
     _print_report(folder, console)
 
 
@@ -146,11 +145,11 @@ def show_report(name: str, console: Console, *, as_json: bool) -> None:
     folder = report_of(name)
     if as_json:
         _print_json(read_json(folder / "report.json"))
-        return
-    _print_report(folder, console)
+    else:
+        _print_report(folder, console)
 
 
-def _print_report(folder: Any, console: Console) -> None:
+def _print_report(folder: Path, console: Console) -> None:
     text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", (folder / "report.md").read_text("utf-8"))
     if console.is_terminal:
         console.print(Markdown(text))

@@ -25,18 +25,12 @@ _MOST_CAUSES = 12
 def show_why(first: str, second: str, console: Console, *, as_json: bool) -> None:
     """Print where the ancestries of two artifacts, or two runs, first differ.
 
-    Args:
-        first: An artifact or run.
-        second: The one to compare it with.
-        console: Where to.
-        as_json: Print the causes as plain values instead.
-
     Raises:
         ConfigError: There is no such thing, or one is a run and the other is not.
     """
     graph = known_graph(console)
     left, right = find_node(graph, first), find_node(graph, second)
-    causes = causes_between(graph, left, right)
+    causes = _causes_between(graph, left, right)
     same = left.id == right.id or (bool(left.digest) and left.digest == right.digest)
     besides = environment_changes(left, right)
     if as_json:
@@ -60,12 +54,8 @@ def show_why(first: str, second: str, console: Console, *, as_json: bool) -> Non
         console.print(f"besides, in no key: {clean(str(change))}", highlight=False)
 
 
-def causes_between(graph: Graph, left: Node, right: Node) -> list[Cause]:
-    """Return the differences between two artifacts, or between what two runs made.
-
-    Raises:
-        ConfigError: One is a run and the other is not, or the runs have nothing in common.
-    """
+def _causes_between(graph: Graph, left: Node, right: Node) -> list[Cause]:
+    """Return the differences between two artifacts, or between what two runs made."""
     if (left.run is None) != (right.run is None):
         raise ConfigError(f"{left.title} and {right.title}: give two runs or two artifacts")
     if left.run is None:

@@ -42,11 +42,7 @@ class RewardUpdates(RewardConfig):
     """Further variants trained in epoch 1 for Table 4. They are measured, never used."""
 
     def adapted(self, objective: str | None = None) -> RewardConfig:
-        """Return the settings of one reward-model update.
-
-        Args:
-            objective: A variant; the configured one by default.
-        """
+        """Return the settings of one reward-model update: of a variant, or the configured one."""
         return self._only(objective or self.objective)
 
     def plain(self) -> RewardConfig:
@@ -80,11 +76,7 @@ class PolicyUpdates(PolicyConfig):
         return get_method(self.method)
 
     def at_epoch(self, epoch: int) -> PolicyConfig:
-        """Return the settings of one APO epoch.
-
-        Args:
-            epoch: From 1.
-        """
+        """Return the settings of one APO epoch, counted from 1."""
         training = self.training.model_copy(update={"learning_rate": self.rate_at(epoch)})
         shared = self.model_dump(exclude={"learning_rates", "max_queries", "reference", "training"})
         return PolicyConfig(**shared, training=training)
@@ -161,11 +153,7 @@ class ApoConfig(FlowConfig):
     """Further models that are only sampled and scored: name → folder or hub name."""
 
     def ppo_at_epoch(self, epoch: int) -> PpoConfig:
-        """Return PPO's settings of one APO epoch; the actor's learning rate is the epoch's.
-
-        Args:
-            epoch: From 1.
-        """
+        """Return PPO's settings of one APO epoch, counted from 1, with its learning rate."""
         assert isinstance(self.policy.coefficients, PpoConfig), "those of an online method"
         return self.ppo_settings(
             self.policy.coefficients,
@@ -207,11 +195,7 @@ class ApoConfig(FlowConfig):
             yield ModelSource(source, self.model.template, (self.policy.limits,))
 
     def test_rollout(self, *, for_kl: bool = False) -> RolloutConfig:
-        """Return how test queries are answered.
-
-        Args:
-            for_kl: Whether the samples estimate a KL, which needs the untruncated distribution.
-        """
+        """Return how test queries are answered; a KL needs the untruncated distribution."""
         evaluation = self.evaluation
         has_own_draws = for_kl and not evaluation.is_untruncated
         most = evaluation.kl_queries if has_own_draws else evaluation.max_queries

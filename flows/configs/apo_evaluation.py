@@ -27,11 +27,7 @@ class ApoEvaluation(EvaluationConfig):
     """Completions per query for the KL, drawn at temperature 1. Default 4: EXO, appendix C."""
 
     def draws(self, *, for_kl: bool = False) -> SamplingConfig:
-        """Return how test queries are sampled.
-
-        Args:
-            for_kl: Whether the samples estimate a KL, which needs the untruncated distribution.
-        """
+        """Return how test queries are sampled; a KL needs the untruncated distribution."""
         if not for_kl or self.is_untruncated:
             return self.sampling
         return self.sampling.model_copy(

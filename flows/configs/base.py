@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,9 @@ class FlowConfig(RecurringConfig):
     def rollout(
         self, sampling: SamplingConfig | None = None, max_queries: int | None = None
     ) -> RolloutConfig:
-        """Return how a policy answers queries.
+        """Return how a policy answers the first `max_queries` queries, or all.
 
-        Args:
-            sampling: Other draws than those for training.
-            max_queries: Only the first so many queries; None for all.
+        Its draws are those for training unless `sampling` says otherwise.
         """
         return RolloutConfig(
             sampling=sampling or self.sampling,
@@ -99,9 +98,7 @@ class FlowConfig(RecurringConfig):
     def ppo_settings(self, settings: PpoConfig, **own: Any) -> PpoConfig:
         """Return settings of PPO that samples and scores as the rest of the run does.
 
-        Args:
-            settings: What is configured of PPO alone.
-            own: Further keys of one training, by name.
+        `settings` is what is configured of PPO alone; `own` are keys of one training, by name.
         """
         longest = {"max_response_tokens": self.sampling.max_new_tokens}
         shared = {
@@ -141,18 +138,15 @@ class FlowConfig(RecurringConfig):
     ) -> None:
         """Refuse samples that the limits of those who read them would refuse much later.
 
-        Args:
-            draws: How responses are sampled, by key of the configuration.
-            readers: The lengths that are read, by key of the configuration.
+        Both are given by their key of the configuration.
         """
-        for name, sampling in draws.items():
-            for reader, limits in readers.items():
-                if sampling.max_new_tokens > limits.max_response_tokens:
-                    raise ValueError(
-                        f"{name}.max_new_tokens is {sampling.max_new_tokens}, but "
-                        f"{reader}.max_response_tokens is {limits.max_response_tokens}: "
-                        "raise the latter or sample shorter"
-                    )
+        for (name, draw), (reader, limits) in product(draws.items(), readers.items()):
+            if draw.max_new_tokens > limits.max_response_tokens:
+                raise ValueError(
+                    f"{name}.max_new_tokens is {draw.max_new_tokens}, but "
+                    f"{reader}.max_response_tokens is {limits.max_response_tokens}: "
+                    "raise the latter or sample shorter"
+                )
 
     def check_context(self) -> None:
         """Refuse a built architecture that is too short for what it will be fed."""

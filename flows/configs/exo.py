@@ -6,14 +6,13 @@ Imports no torch: `sparring plan` and a dry run read it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from flows.configs.base import FlowConfig
 from flows.configs.exo_evaluation import ORACLE, RM, ExoEvaluation, ExoGateConfig, PpoSearch
 from flows.configs.exo_sweep import Branch, SweepConfig, branches_of
-from flows.configs.placement import Placement
 from tasks.data.config import DataConfig
 from tasks.data.text_config import TextsConfig
 from tasks.models.sample_shards import RolloutConfig
@@ -21,7 +20,7 @@ from tasks.models.sampling.config import SamplingConfig
 from tasks.models.scoring.labelling import LabelConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.models.tokens.text_prompts import BeginningsConfig
-from tasks.training.config import PolicyConfig, RewardConfig, TrainingConfig
+from tasks.training.config import PolicyConfig, TrainingConfig
 from tasks.training.methods.registry import get_method
 from tasks.training.ppo.config import PpoConfig
 from tasks.training.updates.classifier_config import ClassifierConfig
@@ -64,9 +63,6 @@ class ExoConfig(FlowConfig):
     """Supervised fine-tuning of the base policy on the demonstrations, or on the texts; the result
     is π_sft, the start of every branch. Default: none."""
 
-    reward: RewardConfig = RewardConfig(objective="bradley_terry")
-    """The reward model estimated from D_pref."""
-
     temperature: float = Field(default=0.8, gt=0)
     """τ of sampling, training, KL and evaluation. Default 0.8: arXiv 2402.00856, section 4."""
 
@@ -96,22 +92,15 @@ class ExoConfig(FlowConfig):
     evaluation: ExoEvaluation = ExoEvaluation()
     """How every checkpoint is measured."""
 
-    placement: Placement = Placement()
-    """Which stages run on which worker pool, and how many branches run side by side."""
-
     def all_branches(self) -> list[Branch]:
         """Return every combination of the sweep, in its order."""
-        return [
-            branch
-            for sweep in self.branches
-            for branch in branches_of(
-                sweep,
-                temperature=self.temperature,
-                seed=self.seed,
-                training=self.training,
-                samples=self.sampling.samples,
-            )
-        ]
+        usual: dict[str, Any] = {
+            "temperature": self.temperature,
+            "seed": self.seed,
+            "training": self.training,
+            "samples": self.sampling.samples,
+        }
+        return [one for sweep in self.branches for one in branches_of(sweep, **usual)]
 
     def temperatures(self) -> list[float]:
         """Return every τ of the sweep, the run's own first."""
@@ -132,20 +121,13 @@ class ExoConfig(FlowConfig):
         return (self.limits, self.reward.limits)
 
     def draws(self, temperature: float, samples: int) -> SamplingConfig:
-        """Return how responses are drawn.
-
-        Args:
-            temperature: τ.
-            samples: Responses per prompt.
-        """
+        """Return how so many responses per prompt are drawn at τ."""
         return self.sampling.model_copy(update={"temperature": temperature, "samples": samples})
 
     def test_rollout(self, temperature: float, prompts: int | None = None) -> RolloutConfig:
-        """Return how a checkpoint answers the prompts that it is measured on.
+        """Return how a checkpoint answers at τ the prompts that it is measured on.
 
-        Args:
-            temperature: τ.
-            prompts: Only the first so many; `evaluation.prompts` by default.
+        Those are the first so many, by default `evaluation.prompts`.
         """
         draws = self.draws(temperature, self.evaluation.samples)
         return self.rollout(draws, prompts or self.evaluation.prompts)
@@ -156,12 +138,10 @@ class ExoConfig(FlowConfig):
         tuned: PpoConfig | None = None,
         coefficients: Mapping[str, float] | None = None,
     ) -> PpoConfig:
-        """Return PPO's settings of a training.
+        """Return PPO's settings of a training at τ.
 
-        Args:
-            temperature: τ.
-            tuned: The settings that a search chose; None: those of the configuration.
-            coefficients: What a branch has of its own, by name.
+        They are those that a search chose, by default those of the configuration, with the
+        coefficients that a branch has of its own.
         """
         own = {"temperature": temperature, "snapshots": self.training.snapshots}
         return self.ppo_settings(tuned or self.ppo, **{**own, **(coefficients or {})})

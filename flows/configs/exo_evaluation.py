@@ -91,11 +91,9 @@ class PpoSearch(FrozenConfig):
         return self
 
     def settings(self, base: PpoConfig, seed: int) -> list[PpoConfig]:
-        """Return the combinations to try.
+        """Return the combinations to try, on a base of what is not tuned.
 
-        Args:
-            base: What is not tuned.
-            seed: Of the choice among too many.
+        Among more than `trials` the seed decides.
         """
         values = self._values()
         found = [

@@ -132,11 +132,7 @@ class Branch(FrozenConfig):
         return " ".join(parts)
 
     def label(self, base: float) -> str:
-        """Return the name with the seed, and τ where it is not the run's.
-
-        Args:
-            base: τ of the run.
-        """
+        """Return the name with the seed, and with τ where it is not the run's, `base`."""
         tau = "" if self.temperature == base else f" τ{self.temperature:g}"
         return f"{self.name}{tau} s{self.seed}"
 
@@ -146,11 +142,7 @@ class Branch(FrozenConfig):
         return {names[key]: value for key, value in self.coefficients.items()}
 
     def update(self, shared: PolicyConfig) -> PolicyConfig:
-        """Return the settings of the policy update.
-
-        Args:
-            shared: Limits and template.
-        """
+        """Return the settings of the policy update, with the limits and template of `shared`."""
         assert self.training is not None, "asked of branches that are trained on groups"
         return PolicyConfig(
             method=self.traits.on_pairs or self.method,
@@ -165,15 +157,7 @@ class Branch(FrozenConfig):
 def branches_of(
     sweep: SweepConfig, *, temperature: float, seed: int, training: TrainingConfig, samples: int
 ) -> Iterator[Branch]:
-    """Yield every combination of one method's values.
-
-    Args:
-        sweep: The method with its values.
-        temperature: τ where the sweep names none.
-        seed: Of a branch where the sweep names none.
-        training: The optimiser's settings where the sweep has none of its own.
-        samples: K where the sweep names none.
-    """
+    """Yield every combination of one method's values; τ, K … serve where the sweep has none."""
     method = get_method(sweep.method)
     choices: dict[str, tuple[float, ...]] = {}
     for one in method.sweepable:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.configs.placement import Place, Placement
 from flows.placement.flow_runs import cancel, create, find_active, patiently
@@ -38,11 +38,7 @@ _ANOTHER_WORKED = frozenset({"LeaseLostError", "ArtifactLostError"})
 
 @contextmanager
 def placed(run: RunContext, placement: Placement | None) -> Iterator[None]:
-    """Send the stages that the configuration places to their pools during the block.
-
-    Args:
-        run: Of this flow; its stage calls are made in this process otherwise.
-        placement: Which kinds of stages go where; None for a flow that knows no placement.
+    """Send the stages that the configuration places, if any, to their pools during the block.
 
     Raises:
         ConfigError: A pool does not exist; nothing has been started then.
@@ -100,7 +96,7 @@ class Dispatcher:
                     cancel(watch.id)
                 raise
             outcome = read_outcome(self.run.home, self.run.remote, call.key, str(watch.id))
-            if end.is_completed:
+            if end.state == StateType.COMPLETED:
                 return outcome
             if not _may_go_again(outcome, end, watch):
                 _raise_failure(call, outcome, end)
@@ -147,17 +143,17 @@ class Dispatcher:
 
 def _may_go_again(outcome: CallOutcome | None, end: End, watch: PlacedRun) -> bool:
     """Tell whether a call that was not finished may be given to a pool once more."""
-    if end.is_failed:
+    if end.state == StateType.FAILED:
         return outcome is not None and (
             outcome.state == "interrupted" or outcome.error in _ANOTHER_WORKED
         )
     # What somebody cancels on purpose stays cancelled; another run's interruption is not ours.
-    return not (end.is_cancelled and watch.is_ours)
+    return not (end.state == StateType.CANCELLED and watch.is_ours)
 
 
 def _raise_failure(call: StageCall, outcome: CallOutcome | None, end: End) -> NoReturn:
     """Raise what the body raised, or what Prefect says where it said nothing."""
-    if end.is_cancelled:
+    if end.state == StateType.CANCELLED:
         raise StageError(f"{call.title} was cancelled in Prefect; `sparring resume` goes on")
     if outcome is None:
         raise StageError(

@@ -32,9 +32,7 @@ _log = logging.getLogger("sparring.flows")
 def patiently(ask: Callable[[SyncPrefectClient], Answer], say: Callable[[str], None]) -> Answer:
     """Ask Prefect's server, and again while it does not answer: it may be started anew just now.
 
-    Args:
-        ask: Given a client; doing it twice must be fine.
-        say: Told once what is waited for.
+    Asking twice must be fine; `say` is told once what is waited for.
 
     Raises:
         StageError: It refuses, or does not answer for minutes.
@@ -60,15 +58,12 @@ def may_pass(error: httpx.HTTPError) -> bool:
 
 def find_active(client: SyncPrefectClient, deployment: UUID, key: str) -> FlowRun | None:
     """Return the flow run that works on a key already, or will: one of a run that was killed."""
-    found = client.read_flow_runs(
-        flow_run_filter=FlowRunFilter.model_validate(
-            {
-                "deployment_id": {"any_": [deployment]},
-                "tags": {"all_": [key_tag(key)]},
-                "state": {"type": {"any_": _STATES}},
-            }
-        )
-    )
+    where = {
+        "deployment_id": {"any_": [deployment]},
+        "tags": {"all_": [_key_tag(key)]},
+        "state": {"type": {"any_": _STATES}},
+    }
+    found = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(where))
     same = [one for one in found if one.parameters.get("key") == key]
     # The one that is furthest.
     return max(same, key=lambda one: _STATES.index(one.state_type or _STATES[0]), default=None)
@@ -77,22 +72,17 @@ def find_active(client: SyncPrefectClient, deployment: UUID, key: str) -> FlowRu
 def create(
     deployment: UUID, place: Place, call: StageCall, run_id: str, environment: dict[str, str]
 ) -> FlowRun:
-    """Give a call to a pool as a child of the flow run around us.
+    """Give a call to a pool's `placed-stage` as a child of the flow run around us.
 
-    Args:
-        deployment: Prefect's id of the pool's `placed-stage`.
-        place: Names the queue.
-        call: Its description lies on the remote or in the home; what travels through Prefect is
-            small and holds no secret.
-        run_id: Our id of the run that waits for it.
-        environment: Variables of the worker's process.
+    Its description lies on the remote or in the home; what travels through Prefect is small and
+    holds no secret. `environment` are variables of the worker's process.
     """
     created = run_deployment(
         deployment,
         parameters={"stage": call.spec.name, "key": call.key, "run": run_id},
         flow_run_name=call.title,
         timeout=0,
-        tags=[key_tag(call.key), call.spec.resources],
+        tags=[_key_tag(call.key), call.spec.resources],
         # A request that is sent twice because the answer was lost makes one flow run.
         idempotency_key=str(uuid4()),
         work_queue_name=place.queue,
@@ -118,6 +108,6 @@ def cancel(flow_run: UUID) -> None:
         _log.warning("the flow run %s on the pool goes on: %s", flow_run, error)
 
 
-def key_tag(key: str) -> str:
+def _key_tag(key: str) -> str:
     """Return the tag by which the flow runs of a key are found."""
     return f"sparring.key:{key[:16]}"

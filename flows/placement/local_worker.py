@@ -77,13 +77,13 @@ def _answer(description: Mapping[str, Any], run: str, send: _Channel) -> dict[st
         record = _make(description, run, send)
     except BaseException as error:
         state = "failed" if isinstance(error, Exception) else "interrupted"
-        message = str(error) or repr(error)
-        answer = {"state": state, "error": type(error).__name__, "message": message}
+        name, message = type(error).__name__, str(error) or repr(error)
+        answer = {"event": "done", "state": state, "error": name, "message": message}
         if state == "interrupted":
             # Asked to end: the run's process hears it, and no further call is taken.
-            send({"event": "done", **answer})
+            send(answer)
             raise SystemExit(130) from error
-        return {"event": "done", **answer}
+        return answer
     return {"event": "done", **record_to_json(record)}
 
 

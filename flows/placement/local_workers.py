@@ -42,18 +42,13 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @contextmanager
 def side_by_side(run: RunContext, count: int) -> Iterator[LocalWorkers]:
-    """Have local workers during the block.
+    """Have local workers for so many branches at once during the block.
 
-    Args:
-        run: The flow's run.
-        count: How many branches are worked on at once; with 1, and in a plan, they are taken one by
-            one in this process.
+    With 1, and in a plan, branches are taken one by one in this process.
     """
     workers = LocalWorkers(run, count if run.mode == "execute" else 1, run.dispatch)
-    if workers.count == 1:
-        yield workers
-        return
-    run.dispatch = workers
+    if workers.count > 1:
+        run.dispatch = workers
     try:
         yield workers
     finally:
@@ -77,11 +72,8 @@ class LocalWorkers:
     def map(self, items: Iterable[Item], do: Callable[[Item], Result]) -> list[Result]:
         """Apply a function to each item, several at once; return the results in the items' order.
 
-        After an error no further item is begun, those begun are finished, and it is raised.
-
-        Args:
-            items: The branches.
-            do: Calls stages; it must not change what another item reads.
+        After an error no further item is begun, those begun are finished, and it is raised. The
+        function calls stages; it must not change what another item reads.
         """
         if self.count == 1:
             return [do(item) for item in items]
@@ -168,27 +160,17 @@ class LocalWorkers:
 
 
 class LocalWorker:
-    """One worker process, and the socket to it.
-
-    Args:
-        run: The run whose stage calls it makes.
-        count: How many workers share the cores of this machine.
-    """
+    """One worker process, and the socket to it; `count` of them share the machine's cores."""
 
     def __init__(self, run: RunContext, count: int) -> None:
         ours, theirs = socket.socketpair()
         threads = str(max(1, (os.cpu_count() or 1) // count))
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
         with ours, theirs:
+            module, socket_number = "flows.placement.local_worker", theirs.fileno()
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "flows.placement.local_worker",
-                    str(theirs.fileno()),
-                    run.run_id,
-                ],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", module, str(socket_number), run.run_id],
+                pass_fds=[socket_number],
                 stdin=subprocess.DEVNULL,
                 env={
                     "OMP_NUM_THREADS": threads,
@@ -205,14 +187,9 @@ class LocalWorker:
     def make(
         self, description: dict[str, Any], on_event: Callable[[str, list[Any]], None]
     ) -> dict[str, Any] | None:
-        """Have one call made, and return how it ended.
+        """Have one call made; return `state` and what belongs to it, None when the process died.
 
-        Args:
-            description: What `describe_call` says of it.
-            on_event: Told the name and the values of each event meanwhile.
-
-        Returns:
-            `state` and what belongs to it, or None when the process died.
+        The call is as `describe_call` says; `on_event` is told each event's name and values.
         """
         try:
             self._lines.write(json.dumps(description) + "\n")

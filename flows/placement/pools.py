@@ -31,11 +31,6 @@ _HOLDING = ("PENDING", "RUNNING", "CANCELLING")
 def check_pools(client: SyncPrefectClient, places: Mapping[str, Place], run: RunContext) -> None:
     """Refuse a run whose pools do not exist; say of others why their stages will wait.
 
-    Args:
-        client: Of the server that is used.
-        places: By kind of stage.
-        run: The run that needs them.
-
     Raises:
         ConfigError: A pool does not exist, naming those that do and how to make it.
     """
@@ -49,15 +44,7 @@ def check_pools(client: SyncPrefectClient, places: Mapping[str, Place], run: Run
 
 
 def ensure_deployment(client: SyncPrefectClient, place: Place) -> UUID:
-    """Make the queue and the deployment of a place as they should be; doing so again is fine.
-
-    Args:
-        client: Of the server that is used.
-        place: With the name of its queue.
-
-    Returns:
-        The deployment's id.
-    """
+    """Make a place's queue and deployment, or mend them; return the deployment's id."""
     _ensure_queue(client, place)
     release = version("sparring")
     try:
@@ -88,15 +75,9 @@ def serves(client: SyncPrefectClient, pool: str) -> bool:
 
 
 def waiting_reason(client: SyncPrefectClient, place: Place, waited: float) -> str:
-    """Say what a flow run that nobody has taken up waits for.
+    """Say what a flow run waits for that nobody has taken up for so many seconds.
 
-    Args:
-        client: Of the server that is used.
-        place: Where it was given to.
-        waited: Seconds so far.
-
-    Returns:
-        The end of a sentence that begins with its name; empty while there is nothing to say.
+    It is the end of a sentence that begins with its name; empty while there is nothing to say.
     """
     try:
         pool = client.read_work_pool(place.pool)
@@ -124,17 +105,19 @@ def waiting_reason(client: SyncPrefectClient, place: Place, waited: float) -> st
 
 def _busy(client: SyncPrefectClient, pool: WorkPool, queue: WorkQueue) -> str:
     """Name the limit that is used up, and the flow runs that use it."""
-    for what, limit, within in (
-        (f"queue {queue.name!r}", queue.concurrency_limit, [queue.name]),
-        (f"pool {pool.name!r}", pool.concurrency_limit, []),
+    at_work: dict[str, Any] = {"state": {"type": {"any_": list(_HOLDING)}}}
+    for what, limit, where in (
+        (
+            f"queue {queue.name!r}",
+            queue.concurrency_limit,
+            {"work_queue_name": {"any_": [queue.name]}},
+        ),
+        (f"pool {pool.name!r}", pool.concurrency_limit, {}),
     ):
         if limit is None:
             continue
-        where: dict[str, Any] = {"state": {"type": {"any_": list(_HOLDING)}}}
-        if within:
-            where["work_queue_name"] = {"any_": within}
         holders = client.read_flow_runs(
-            flow_run_filter=FlowRunFilter.model_validate(where),
+            flow_run_filter=FlowRunFilter.model_validate(at_work | where),
             work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [pool.name]}}),
             limit=20,
         )

@@ -25,11 +25,8 @@ def made_elsewhere(
 ) -> tuple[Artifact, StageRecord]:
     """Have a call made by another process, which tells MLflow of it, and write down how it ended.
 
-    Args:
-        run: The run whose call it is.
-        call: The call.
-        make: Waits until it is made; returns the number of the attempt, 0 when it had been done
-            before, None when nobody knows.
+    `make` waits until it is made; it returns the number of the attempt, 0 when it had been done
+    before, None when nobody knows.
 
     Raises:
         StageError: The other process says that it is made, and its result is not there.
@@ -62,12 +59,7 @@ def made_elsewhere(
 
 
 def error_named(name: str, message: str) -> SparringError:
-    """Return the error that another process raised, as one of ours.
-
-    Args:
-        name: The name of its class.
-        message: What it says.
-    """
+    """Return the error that another process raised, as one of ours of that class or StageError."""
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, SparringError):
         return kind(message)
@@ -88,12 +80,11 @@ def _result(run: RunContext, call: StageCall) -> Manifest:
 
 def _tell(run: RunContext, event: str, record: StageRecord) -> None:
     """Write down and show what became of a call."""
-    if event == "finished":
-        run.records.append(record)
     if run.journal is not None:
         now = datetime.now(UTC).isoformat()
         append_record(run.journal, {"event": event, **record_to_json(record), "time": now})
     if event == "finished":
+        run.records.append(record)
         run.progress.stage_finished(record)
     else:
         run.progress.stage_started(record)

@@ -57,9 +57,8 @@ def placed_stage(stage: str, key: str, run: str) -> None:
         record = _make_call(home, remote, stage, key, run)
     except BaseException as error:
         state = "failed" if isinstance(error, Exception) else "interrupted"
-        outcome = CallOutcome(
-            _flow_run_id(), state, error=type(error).__name__, message=str(error) or repr(error)
-        )
+        name, message = type(error).__name__, str(error) or repr(error)
+        outcome = CallOutcome(_flow_run_id(), state, error=name, message=message)
         try:
             write_outcome(home, remote, key, outcome)
         except Exception as second:  # the first error is the one to be seen
@@ -73,7 +72,7 @@ def _make_call(home: Home, remote: Remote | None, stage: str, key: str, run: str
     """Rebuild the call and make it, as a task run of this flow run."""
     call = rebuild_call(read_call(home, remote, key), stage_named(stage).spec, home)
     with recorded(home, remote, run) as spool:
-        context = RunContext(home, run, spool=spool, remote=remote, progress=PageSink())
+        context = RunContext(home, run, spool=spool, remote=remote, progress=_PageSink())
         with entered(context):
             run_call(call)
     return context.records[-1]
@@ -111,22 +110,19 @@ def _flow_run_id() -> str:
     return str(context.flow_run.id) if context and context.flow_run else ""
 
 
-class PageSink(LoggingSink):
+class _PageSink(LoggingSink):
     """Puts what a stage says into the logs of the flow run's page."""
 
     def stage_started(self, record: StageRecord) -> None:
         """Write a log line."""
-        self._say(f"starts, attempt {record.attempt}")
+        self.note("", f"starts, attempt {record.attempt}")
 
     def stage_finished(self, record: StageRecord) -> None:
         """Write a log line."""
-        self._say(f"{record.state} in {record.seconds:.1f} s {record.error}".rstrip())
+        self.note("", f"{record.state} in {record.seconds:.1f} s {record.error}".rstrip())
 
     def note(self, title: str, text: str) -> None:
-        """Write a log line."""
-        self._say(text)
-
-    def _say(self, text: str) -> None:
+        """Write a log line; the page's own title says of which stage."""
         try:
             get_run_logger().info(text)
         except MissingContextError:  # said from a thread of the stage's own

@@ -37,35 +37,15 @@ class End(NamedTuple):
     """How a placed flow run ended."""
 
     state: StateType
-    """The type of Prefect's final state."""
+    """The type of Prefect's final state; FAILED also when it ended before the stage began."""
     sentence: str
     """How it ended, for messages."""
 
-    @property
-    def is_completed(self) -> bool:
-        """Whether the worker finished."""
-        return self.state == StateType.COMPLETED
-
-    @property
-    def is_failed(self) -> bool:
-        """Whether it ended by an error of the stage, or before the stage began."""
-        return self.state == StateType.FAILED
-
-    @property
-    def is_cancelled(self) -> bool:
-        """Whether somebody asked for its end."""
-        return self.state == StateType.CANCELLED
-
 
 class PlacedRun:
-    """Watches one placed flow run until its end.
+    """Watches one placed flow run until its end; the listener is told of its progress, in percent.
 
-    Args:
-        flow_run: The run on the pool.
-        call: What it makes.
-        run: The run that waits for it.
-        place: Where it was given to.
-        listener: Told of its progress, in percent.
+    It makes `call`; `run` waits for it, and `place` is where it was given to.
     """
 
     def __init__(
@@ -93,9 +73,8 @@ class PlacedRun:
                 if not may_pass(error):
                     raise StageError(f"Prefect's server refuses: {error}") from error
                 # Whether a stage is done is not for Prefect to say.
-                outcome = read_outcome(
-                    self._run.home, self._run.remote, self._call.key, str(self.id)
-                )
+                run, key = self._run, self._call.key
+                outcome = read_outcome(run.home, run.remote, key, str(self.id))
                 if outcome is not None and outcome.state in ("completed", "cached"):
                     return End(StateType.COMPLETED, "the worker has finished it")
                 self._say(f"waits for Prefect's server, which does not answer ({error})")
@@ -132,9 +111,8 @@ class PlacedRun:
             # The lease may be that of an earlier attempt while the process takes it over.
             if age < _START_SECONDS or silence <= lease_ttl():
                 return None
-            why = (
-                "its process died" if math.isinf(silence) else f"it was silent for {silence:.0f} s"
-            )
+            is_dead = math.isinf(silence)
+            why = "its process died" if is_dead else f"it was silent for {silence:.0f} s"
         else:
             if age < max(_START_SECONDS, lease_ttl()) or serves(client, self.place.pool):
                 return None

@@ -24,12 +24,9 @@ _MOST_CHARACTERS = 200_000
 
 
 def show_report(folder: Path, flow: str, run_id: str) -> None:
-    """Put a run's report on the page of the flow run around this call.
+    """Put a run's report, if the folder holds one, on the page of the flow run around this call.
 
-    Args:
-        folder: Holds report.md and report.json; one without them leaves no page.
-        flow: The flow's name: Prefect shows the history of `FLOW-report`, one entry per run.
-        run_id: Our id of the run, named on the page.
+    Prefect shows the history of `FLOW-report`, one entry per run.
     """
     try:
         if (folder / "report.md").exists():
@@ -38,7 +35,7 @@ def show_report(folder: Path, flow: str, run_id: str) -> None:
             create_markdown_artifact(
                 where + text[:_MOST_CHARACTERS], key=f"{flow}-report", description=f"Run {run_id}"
             )
-        for name, rows, note in tables(folder):
+        for name, rows, note in _tables(folder):
             create_table_artifact(rows, key=f"{flow}-{name}", description=note)
     except Exception as error:  # whatever Prefect's server says, the work is done
         _log.warning("the report is not on Prefect's page: %s", error)
@@ -55,15 +52,8 @@ def name_flow_run(flow_run: FlowRun, name: str) -> None:
         _log.warning("Prefect's flow run keeps its name: %s", error)
 
 
-def tables(folder: Path) -> Iterator[tuple[str, list[dict[str, Any]], str]]:
-    """Yield the tables of a report: a key that Prefect takes, the rows, and the title.
-
-    Args:
-        folder: Holds report.json.
-
-    Yields:
-        Key (lower-case letters, digits and hyphens), one dict per row, title and note as markdown.
-    """
+def _tables(folder: Path) -> Iterator[tuple[str, list[dict[str, Any]], str]]:
+    """Yield a key that Prefect takes, the rows, and the title of each table of a report."""
     path = folder / "report.json"
     report = read_json(path) if path.exists() else {}
     for key, table in report.get("tables", {}).items():

@@ -5,7 +5,6 @@ Called only when a stage has to run, as it reads configs and tokenizers with tra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from flows.configs.recurring import ModelSource, RecurringConfig
@@ -13,9 +12,6 @@ from flows.configs.recurring import ModelSource, RecurringConfig
 
 def check_models(config: RecurringConfig) -> None:
     """Read what each named model says of itself, and open its weights without reading them.
-
-    Args:
-        config: Of the run that is about to start.
 
     Raises:
         ConfigError: A model cannot be loaded, has no chat template, or its context is too short.
@@ -39,7 +35,8 @@ def _check(model: ModelSource) -> None:
         shape = AutoConfig.from_pretrained(
             model.source, trust_remote_code=False, revision=model.revision
         )
-        for weights in _weight_files(model.source):
+        # A hub model is no folder here, and so has no files.
+        for weights in sorted(Path(model.source).glob("*.safetensors")):
             # A file that breaks off or is something else is found out by its header.
             with safe_open(weights, framework="pt"):
                 pass
@@ -47,7 +44,3 @@ def _check(model: ModelSource) -> None:
         check_context(shape, limits, f"the model {model.source!r}")
     tokenizer = load_tokenizer(model.source, revision=model.revision)
     resolve_template(tokenizer, model.template)
-
-
-def _weight_files(source: str) -> Sequence[Path]:
-    return sorted(Path(source).glob("*.safetensors")) if Path(source).is_dir() else []

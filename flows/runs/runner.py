@@ -49,10 +49,6 @@ class Outcome(NamedTuple):
 def plan_flow(entry: FlowEntry, config: FrozenConfig) -> tuple[list[PlannedStage], Artifact]:
     """Return what each stage call of a flow would do, in order, and the flow's result.
 
-    Args:
-        entry: The flow.
-        config: Its settings.
-
     Raises:
         ConfigError: An input of the user's is missing.
     """
@@ -77,7 +73,7 @@ def run_flow(
 
     Args:
         entry: The flow.
-        config: Its settings.
+        config: What it is called with.
         console: Where progress is shown.
         config_path: The file the config came from.
         resume: Id of a run to go on with.
@@ -89,11 +85,8 @@ def run_flow(
     """
     home = current_home().ensure()
     planned, result = plan_flow(entry, config)
-    if (
-        resume is None
-        and not (verify or always)
-        and all(stage.state == "done" for stage in planned)
-    ):
+    is_done = all(stage.state == "done" for stage in planned)
+    if is_done and resume is None and not (verify or always):
         return Outcome("", result, len(planned), len(planned))
     if isinstance(config, RecurringConfig):
         check_models(config)
@@ -118,11 +111,7 @@ def run_flow(
 
 
 def resume_flow(name: str, console: Console) -> Outcome:
-    """Go on with a run where it stopped, with the configuration it began with.
-
-    Args:
-        name: Id of the run, the beginning of one, or `latest`.
-        console: Where progress is shown.
+    """Go on with a run, named as for `load_run`, with the configuration it began with.
 
     Raises:
         ConfigError: There is no such run.
@@ -144,7 +133,8 @@ def recorded_config(home: Home, run: Run) -> tuple[FlowEntry, FrozenConfig]:
 @contextmanager
 def prefect_server(home: Home, console: Console) -> Iterator[str]:
     """Have a real Prefect server during the block; one that this starts is stopped at its end."""
-    with console.status("starting a local Prefect server …") if console.is_terminal else _still():
+    text = "starting a local Prefect server …"
+    with console.status(text) if console.is_terminal else nullcontext():
         handle = start_prefect_server(home)
     is_ours = handle.pid is not None
     try:
@@ -175,24 +165,15 @@ def quiet_prefect() -> None:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
-@contextmanager
-def _still() -> Iterator[None]:
-    yield
-
-
-def report_of(run_id: str) -> Path:
-    """Return the folder of a run's report.
-
-    Args:
-        run_id: Id of the run, the beginning of one, or `latest`.
+def report_of(name: str) -> Path:
+    """Return the folder of the report of a run, named as for `load_run`.
 
     Raises:
         ConfigError: The run has not come to its report.
     """
     home = current_home()
-    run = load_run(home, run_id)
-    entry, config = recorded_config(home, run)
-    _, result = plan_flow(entry, config)
+    run = load_run(home, name)
+    _, result = plan_flow(*recorded_config(home, run))
     if result.is_pending:
         raise ConfigError(
             f"run {run.id} is {run.status} and has no report yet; `sparring resume {run.id}`"

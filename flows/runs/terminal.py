@@ -6,7 +6,7 @@ Where the output is not a terminal there are no bars and no colours, only the li
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import (
@@ -53,7 +53,6 @@ class TerminalSink:
     """Shows the stages of a run as they happen; a `ProgressSink`."""
 
     def __init__(self, console: Console) -> None:
-        """Show on this console."""
         self.console = console
         self._bars = Progress(
             SpinnerColumn(),
@@ -72,10 +71,7 @@ class TerminalSink:
     @contextmanager
     def live(self) -> Iterator[TerminalSink]:
         """Draw the bars during the block, on a terminal only."""
-        if not self.console.is_terminal:
-            yield self
-            return
-        with self._bars:
+        with self._bars if self.console.is_terminal else nullcontext():
             yield self
 
     def stage_started(self, record: StageRecord) -> None:
@@ -112,15 +108,9 @@ class TerminalSink:
         self.console.print(Text.assemble((f"  {title}: ", "bright_black"), text), soft_wrap=True)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> Table:
-    """Return a table for the terminal.
-
-    Args:
-        columns: Headings.
-        rows: One sequence of cells per row, shown as they are (no markup).
-        title: Above the table.
-    """
-    drawn = Table(*columns, title=title or None, title_justify="left", header_style="bold")
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """Return a table for the terminal; cells are shown as they are, without markup."""
+    drawn = Table(*columns, header_style="bold")
     for row in rows:
         drawn.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
     return drawn
