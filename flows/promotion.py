@@ -40,30 +40,19 @@ def promotion(config: PromotionConfig) -> Artifact:
     champion = None
     if config.champion:
         champion = _record(run.home, config.flow, CHAMPION, config.champion)
-    decision = gather_evidence(run.home, candidate, champion, config.gate)
+    decision = _gather_evidence(run.home, candidate, champion, config.gate)
     if run.mode == "execute" and decision.metrics["holds"] and not config.dry_run:
-        crown(run, candidate, decision, config.champion)
+        _crown(run, candidate, decision, config.champion)
     return decision
 
 
-def gather_evidence(
+def _gather_evidence(
     home: Home, candidate: AliasRecord, champion: AliasRecord | None, gate: GateConfig
 ) -> Artifact:
-    """Compare a candidate with the champion, or with its own start where there is none.
-
-    Args:
-        home: The state folder with the artifacts.
-        candidate: The record of the candidate, with what it was measured by.
-        champion: The record of the present champion; None where there is none.
-        gate: The criteria.
-
-    Raises:
-        ConfigError: Something that the candidate was measured with is gone.
-    """
+    """Compare a candidate with the champion, or with its own start where there is none."""
     entry = find_flow(candidate.flow)
-    config: Any = entry.config_class().model_validate(
-        {**candidate.config, "gate": gate.model_dump()}
-    )
+    settings = {**candidate.config, "gate": gate.model_dump()}
+    config: Any = entry.config_class().model_validate(settings)
     basis = {
         name: referenced_artifact(home, reference, name, said_by=f"{name} of {candidate.run}")
         for name, reference in candidate.basis.items()
@@ -71,16 +60,11 @@ def gather_evidence(
     opponent, name = basis["start evaluation"], "start"
     if champion is not None:
         assert entry.judge_champion is not None, "a flow without judges makes no candidates"
-        policy = referenced_artifact(
-            home,
-            champion.models["policy"],
-            CHAMPION,
-            said_by=f"policy of the champion {champion.run}",
-        )
+        reference, said_by = champion.models["policy"], f"policy of the champion {champion.run}"
+        policy = referenced_artifact(home, reference, CHAMPION, said_by=said_by)
         opponent, name = entry.judge_champion(policy, config, basis), CHAMPION
-    check = GateCheck(
-        gate=gate, opponent=name, bootstrap_samples=config.evaluation.bootstrap_samples
-    )
+    resamples = config.evaluation.bootstrap_samples
+    check = GateCheck(gate=gate, opponent=name, bootstrap_samples=resamples)
     return decide_promotion(
         basis["policy evaluation"],
         opponent,
@@ -91,18 +75,8 @@ def gather_evidence(
     )
 
 
-def crown(run: RunContext, candidate: AliasRecord, decision: Artifact, after: int) -> None:
-    """Move `champion` to a candidate.
-
-    Args:
-        run: The run of the decision; MLflow hears of the champion through it.
-        candidate: The record of the new champion.
-        decision: What the stage `decide_promotion` left.
-        after: Number of the champion's record that the decision was made against.
-
-    Raises:
-        AliasMovedError: There is another champion by now.
-    """
+def _crown(run: RunContext, candidate: AliasRecord, decision: Artifact, after: int) -> None:
+    """Move `champion` to a candidate, unless it moved since its record of the number `after`."""
     now = current_alias(run.home, candidate.flow, CHAMPION)
     if now is not None and now.models == candidate.models and not now.restores:
         return  # a repeated attempt at a decision that was carried out
@@ -115,12 +89,7 @@ def crown(run: RunContext, candidate: AliasRecord, decision: Artifact, after: in
 
 
 def find_candidate(home: Home, flow: str, name: str) -> AliasRecord:
-    """Return the candidate to promote.
-
-    Args:
-        home: The state folder with the records.
-        flow: The flow whose models are meant.
-        name: `candidate` for the present one, or the id of a run that was one.
+    """Return the candidate to promote: the present one as `candidate`, or a run that was one.
 
     Raises:
         ConfigError: There is none, or the run was none.
@@ -139,10 +108,7 @@ def find_candidate(home: Home, flow: str, name: str) -> AliasRecord:
 
 
 def demote_champion(home: Home, flow: str) -> tuple[AliasRecord, AliasRecord]:
-    """Give `champion` back to who had it before.
-
-    Returns:
-        The record that was left, and the new one.
+    """Give `champion` back to who had it before; return the record that was left, and the new one.
 
     Raises:
         ConfigError: There is no champion, or none before it, or its models are gone.

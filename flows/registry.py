@@ -119,10 +119,6 @@ def find_flow(name: str) -> FlowEntry:
 def find_config(entry: FlowEntry, given: Path | None) -> Path:
     """Return the config file: the given path, one of ours by name, or the flow's default.
 
-    Args:
-        entry: The flow.
-        given: A path, or the name of a file in `flows/configs` with or without `.yaml`.
-
     Raises:
         ConfigError: There is no such file; ours are listed.
     """
@@ -140,12 +136,7 @@ def find_config(entry: FlowEntry, given: Path | None) -> Path:
 
 
 def read_config(entry: FlowEntry, given: Path | None, overrides: Sequence[str]) -> FrozenConfig:
-    """Read, override and check a configuration.
-
-    Args:
-        entry: The flow.
-        given: The file, or None for the default.
-        overrides: `a.b=c` each.
+    """Read, override and check a configuration, named as for `find_config`.
 
     Raises:
         ConfigError: One line per problem.

@@ -18,7 +18,7 @@ from flows.servers.service import answers, read_record
 from tasks.processes.detached import is_alive
 from tasks.settings.errors import ConfigError, GateRefused
 from tasks.settings.loading import apply_overrides, load_config, validate
-from tasks.storage.home import Home, current_home
+from tasks.storage.home import current_home
 
 
 def deploy_flows(
@@ -32,13 +32,7 @@ def deploy_flows(
 ) -> None:
     """Register one flow, or each whose default config has a schedule.
 
-    Args:
-        flow: The flow's name, or None for all.
-        config: Its YAML file.
-        overrides: `a.b=c` each.
-        options: The fields of `flows.schedule.deployments.DeploymentOptions`.
-        console: Where the result is shown.
-        as_json: Print JSON instead.
+    `options` are the fields of `flows.schedule.deployments.DeploymentOptions`.
 
     Raises:
         ConfigError: There is no server, no such pool, or nothing to register.
@@ -53,28 +47,17 @@ def deploy_flows(
         return
     for one in done:
         when = f"{one.cron} ({one.timezone})" if one.cron else "only when asked"
-        console.print(
-            f"{one.deployment} {'registered' if one.created else 'updated'}: {when}"
-            f"{', paused' if one.paused else ''}, pool {one.pool}",
-            highlight=False,
-        )
-        console.print(one.url, soft_wrap=True, highlight=False)
-        for date in one.next:
-            console.print(f"  next: {date}", highlight=False)
-    pools = {one.pool: one.pool_type for one in done}
-    for pool, kind in pools.items():
-        if kind == "process":
-            start = f"PREFECT_API_URL={url} prefect worker start --pool {pool}"
-            console.print(f"a worker: {start}", soft_wrap=True, highlight=False)
+        is_new, pause = "registered" if one.created else "updated", ", paused" if one.paused else ""
+        text = f"{one.deployment} {is_new}: {when}{pause}, pool {one.pool}"
+        for line in (text, one.url, *(f"  next: {date}" for date in one.next)):
+            console.print(line, soft_wrap=True, highlight=False)
+    for pool in dict.fromkeys(one.pool for one in done if one.pool_type == "process"):
+        start = f"PREFECT_API_URL={url} prefect worker start --pool {pool}"
+        console.print(f"a worker: {start}", soft_wrap=True, highlight=False)
 
 
 def show_deployment_check(flow: str | None, console: Console, *, as_json: bool) -> None:
-    """Print which deployments the installed code can run, and how to mend the others.
-
-    Args:
-        flow: Only the deployments of this flow; None for all.
-        console: Where the result is shown.
-        as_json: Print JSON instead.
+    """Print which deployments, of one flow or of all, the installed code can run, and what to do.
 
     Raises:
         ConfigError: There is no server, or no such flow.
@@ -99,12 +82,9 @@ def show_deployment_check(flow: str | None, console: Console, *, as_json: bool) 
         )
 
 
-def lasting_server(home: Home) -> str:
-    """Return the address of the Prefect server that deployments live on.
-
-    Raises:
-        ConfigError: There is none, or it does not answer.
-    """
+def _use_lasting_server() -> str:
+    """Let this process's Prefect use the server that deployments live on; return its address."""
+    home = current_home()
     url = os.environ.get("PREFECT_API_URL", "")
     record = read_record(home, "prefect")
     if not url and is_alive(record):
@@ -118,14 +98,8 @@ def lasting_server(home: Home) -> str:
         raise ConfigError(
             f"nothing answers at the Prefect server {url}: start it (`sparring up` starts one here)"
         )
-    return url
-
-
-def _use_lasting_server() -> str:
-    """Let this process's Prefect use the server of deployments; return its address."""
-    url = lasting_server(current_home())
     quiet_prefect()
-    os.environ.update(prefect_environment(current_home(), url))
+    os.environ.update(prefect_environment(home, url))
     return url
 
 

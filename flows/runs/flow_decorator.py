@@ -37,11 +37,9 @@ set_heartbeat()
 
 
 def sparring_flow(body: Body) -> Flow[..., Artifact]:
-    """Return the Prefect flow of a body.
+    """Return the Prefect flow of a body, whose name is the flow's.
 
-    Args:
-        body: Takes one frozen config, calls stages, returns the last artifact. Its name is the
-            flow's.
+    The body takes one frozen config, calls stages and returns the last artifact.
     """
 
     @functools.wraps(body)
@@ -69,14 +67,9 @@ def sparring_flow(body: Body) -> Flow[..., Artifact]:
         )
 
     # Prefect reads the parameter's type from here to draw its form and to check what it is given.
-    hints = typing.get_type_hints(body)
-    within_run.__annotations__ = hints
-    parameter = inspect.Parameter(
-        "config", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=hints["config"]
-    )
-    within_run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [parameter], return_annotation=hints["return"]
-    )
+    within_run.__annotations__ = typing.get_type_hints(body)
+    signature = inspect.signature(body, eval_str=True)
+    within_run.__signature__ = signature  # type: ignore[attr-defined]
     return flow(
         name=body.__name__,
         description=inspect.getdoc(body),

@@ -47,13 +47,8 @@ class CheckedDeployment(NamedTuple):
 def check_deployments(flow: str | None = None) -> list[CheckedDeployment]:
     """Check every deployment of ours on the Prefect server that is used now.
 
-    Ours are those whose entry point lies in this package; nothing else is imported.
-
-    Args:
-        flow: Only those of this flow; None for all.
-
-    Returns:
-        One entry per deployment, by name.
+    Ours are those whose entry point lies in this package; nothing else is imported. With `flow`
+    only those of that flow are checked.
     """
     with get_client(sync_client=True) as client:
         found = [(one, client.read_flow(one.flow_id).name) for one in _ours(client)]

@@ -85,11 +85,6 @@ def deploy_flow(
 ) -> Deployment:
     """Register a flow with its configuration, or change what is registered.
 
-    Args:
-        entry: The flow.
-        config: Becomes the default of its parameter.
-        options: The deployment's name, its pool, and so on.
-
     Raises:
         ConfigError: No such pool, a cron that never comes, a configuration that is too long.
     """

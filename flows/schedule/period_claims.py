@@ -77,12 +77,9 @@ class PeriodClaims:
     def take(
         self, period: str, flow_run: str, *, wait: Callable[[str], None] | None
     ) -> PeriodClaim:
-        """Claim a period for a flow run.
+        """Claim a period for a flow run, of which a claim that it had before is taken over.
 
-        Args:
-            period: What the flow run is to work on.
-            flow_run: Prefect's id of the flow run; a claim that it had before is taken over.
-            wait: Told once that the claim of another period is waited for; None: do not wait.
+        `wait` is told once that the claim of another period is waited for; None: do not wait.
 
         Raises:
             Skipped: The period is done or being worked on, or another period is at work.
@@ -118,11 +115,8 @@ class PeriodClaims:
     ) -> None:
         """Write down how a claim ended; its period is done unless that was by an error.
 
-        Args:
-            claim: The caller's.
-            state: `completed`, `nothing new`, `skipped` or `failed`.
-            sentence: Says so to people.
-            completed: What the run made; None where the one before remains the newest.
+        The state is `completed`, `nothing new`, `skipped` or `failed`; without `completed` the run
+        before remains the newest.
         """
         values = {"state": state, "sentence": sentence, "time": _now(), "claim": claim.number}
         if state != "failed":

@@ -34,13 +34,7 @@ class Resolution(NamedTuple):
 def resolve(
     home: Home, flow: str, config: RecurringConfig, last: LastCompleted | None
 ) -> Resolution:
-    """Find out what a scheduled run starts from now.
-
-    Args:
-        home: The state folder with the aliases and artifacts.
-        flow: The flow's name.
-        config: As it was deployed.
-        last: The newest scheduled run that came to its end.
+    """Find out what a run of the deployed configuration starts from now, after the last one.
 
     Raises:
         ConfigError: A data file or a start model is gone.
@@ -52,9 +46,8 @@ def resolve(
     seed = config.seed
     if config.schedule.seed == "advance" and last is not None:
         seed += last.count
-    resolved = config.model_copy(
-        update={"start": StartConfig(**used), "inputs": digests, "seed": seed}
-    )
+    filled_in = {"start": StartConfig(**used), "inputs": digests, "seed": seed}
+    resolved = config.model_copy(update=filled_in)
     plain = config.model_dump(mode="json", exclude=_NOT_THE_WORK)
     basis = sha256_json({"config": plain, "start": config.start.model_dump(), "inputs": digests})
     return Resolution(resolved, basis, used)

@@ -47,14 +47,7 @@ def is_scheduled(config: Any, flow_run: FlowRun | None) -> bool:
 def run_scheduled(
     flow: str, config: Any, flow_run: FlowRun, opened: Opener, work: Doer
 ) -> Artifact | State[Any]:
-    """Run a flow for the period that its flow run is due for.
-
-    Args:
-        flow: The flow's name.
-        config: As it was deployed, with a schedule.
-        flow_run: Prefect's flow run around this call.
-        opened: Opens the run.
-        work: The flow's body.
+    """Run a flow, with its configuration as deployed, for the period that its flow run is due for.
 
     Returns:
         What the flow returns; or, with nothing to do, the state that says why: Skipped or
@@ -68,9 +61,8 @@ def run_scheduled(
     schedule: ScheduleConfig = config.schedule
     try:
         period = claims.period_of(str(flow_run.id)) or period_of(schedule, flow_run)
-        claim = claims.take(
-            period, str(flow_run.id), wait=_say if schedule.catch_up == "all" else None
-        )
+        wait = _say if schedule.catch_up == "all" else None
+        claim = claims.take(period, str(flow_run.id), wait=wait)
     except Skipped as reason:
         _say(str(reason))
         return Completed(name="Skipped", message=str(reason))
@@ -99,20 +91,15 @@ def _work_on(
             _say(reason)
             claims.end(claim, "nothing new", reason)
             return Completed(name="NothingNew", message=reason)
-        kept = {
-            "config": found.config.model_dump(mode="json"),
-            "basis": found.basis,
-            "used": found.used,
-        }
+        kept = {**found._asdict(), "config": found.config.model_dump(mode="json")}
         claims.keep_resolution(claim.period, kept)
     config = type(config).model_validate(kept["config"])
     _say(f"the scheduled run {claim.period} starts from {_named(kept['used'])}, seed {config.seed}")
     with opened(config, _run_to_resume(home, flow, claims, claim, config)) as run:
         claims.keep_run(claim.period, run.run_id)
         result = work(run, config)
-    made = (
-        {role: reference_of(model) for role, model in run.offer.models.items()} if run.offer else {}
-    )
+    models = run.offer.models if run.offer else {}
+    made = {role: reference_of(model) for role, model in models.items()}
     count = last.count + 1 if last else 1
     completed = LastCompleted(run.run_id, kept["basis"], kept["used"], made, count)
     claims.end(claim, "completed", f"run {run.run_id} trained to its end", completed)
@@ -129,13 +116,10 @@ def period_of(schedule: ScheduleConfig, flow_run: FlowRun) -> str:
         Skipped: A later period is due as well, and only the latest is to be caught up with.
     """
     due = flow_run.expected_start_time
-    own = f"asked-{flow_run.id}"
-    if due is None:
-        return own
-    due = due.astimezone(UTC)
-    dates = next_instants(schedule, 2, due)
-    if not dates or dates[0] != due:
-        return own
+    due = due.astimezone(UTC) if due else None
+    dates = next_instants(schedule, 2, due) if due else []
+    if due is None or not dates or dates[0] != due:
+        return f"asked-{flow_run.id}"
     if schedule.catch_up == "latest" and len(dates) > 1 and dates[1] <= datetime.now(UTC):
         raise Skipped(
             f"the run due at {due:%Y-%m-%d %H:%M} UTC comes too late: that of "
@@ -148,13 +132,7 @@ def period_of(schedule: ScheduleConfig, flow_run: FlowRun) -> str:
 def next_instants(
     schedule: ScheduleConfig, count: int, start: datetime | None = None
 ) -> list[datetime]:
-    """Return the next instants of a schedule in UTC, as Prefect itself counts them.
-
-    Args:
-        schedule: The cron expression and its time zone.
-        count: How many to return.
-        start: The first is at this instant or after it; now by default.
-    """
+    """Return so many instants of a schedule in UTC, from `start` or now, as Prefect counts them."""
     from prefect.server.schemas.schedules import CronSchedule
 
     cron = CronSchedule(cron=schedule.cron, timezone=schedule.timezone)

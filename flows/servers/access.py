@@ -34,12 +34,7 @@ def is_loopback(host: str) -> bool:
 
 
 def require_authentication(host: str, *, prefect: bool, mlflow: bool) -> None:
-    """Refuse to open a server to others without a password.
-
-    Args:
-        host: Where it would listen.
-        prefect: Whether a Prefect server is to be started.
-        mlflow: Whether an MLflow server is to be started.
+    """Refuse to open those of both servers that are to be started to others without a password.
 
     Raises:
         ConfigError: `host` is not loopback, and a variable that closes the server is unset; all

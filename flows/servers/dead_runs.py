@@ -11,6 +11,17 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowFilter, FlowRunFilter, TaskRunFilter
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.context import refresh_global_settings_context
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
+from prefect.states import Crashed
+
 from flows.registry import FLOWS
 from flows.servers.prefect_server import HEARTBEAT_SECONDS
 from tasks.stages.runs.run_store import Run, list_runs, reconcile_runs
@@ -35,13 +46,8 @@ _log = logging.getLogger("sparring.flows")
 def close_dead_runs(home: Home) -> list[str]:
     """Close dead runs on the Prefect server that is used now, and let it close later ones itself.
 
-    A server that refuses never stops the work; it is said in the log.
-
-    Args:
-        home: The state folder.
-
-    Returns:
-        Ids of our runs that were closed.
+    A server that refuses never stops the work; it is said in the log. Returns the ids of our runs
+    that were closed.
     """
     try:
         closed = reconcile_prefect(home)
@@ -57,16 +63,9 @@ def reconcile_prefect(home: Home) -> list[str]:
 
     A Prefect flow run has the name of our run. It is dead when it says that it is at work since
     before our own record changed last, and our record says that nobody is at work on it, or that
-    a newer flow run is. Prefect frees the slots of what ends.
-
-    Args:
-        home: The state folder; runs of other homes are not touched.
-
-    Returns:
-        Ids of our runs that were closed.
+    a newer flow run is. Prefect frees the slots of what ends. Runs of other homes are not touched.
+    Returns the ids of our runs that were closed.
     """
-    from prefect.client.orchestration import get_client
-
     reconcile_runs(home)
     runs = {run.id: run for run in list_runs(home)}
     closed: set[str] = set()
@@ -87,8 +86,6 @@ def ensure_automation() -> None:
     It watches flows of ours alone: they give a sign of life every thirty seconds, others may take
     longer.
     """
-    from prefect.client.orchestration import get_client
-
     wanted = _automation()
     with get_client(sync_client=True) as client:
         found = client.read_automations_by_name(AUTOMATION)
@@ -111,9 +108,6 @@ def set_heartbeat() -> None:
     and its live runs would be taken for dead. Called when a flow of ours is imported: Prefect
     reads the setting when the flow begins.
     """
-    from prefect.context import refresh_global_settings_context
-    from prefect.settings import get_current_settings
-
     if get_current_settings().flows.heartbeat_frequency != HEARTBEAT_SECONDS:
         os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(HEARTBEAT_SECONDS)
         refresh_global_settings_context()
@@ -127,9 +121,6 @@ def _meaning(automation: Any) -> dict[str, Any]:
 
 def _at_work(client: Any) -> list[Any]:
     """Return the flow runs that the server believes to be at work."""
-    from prefect.client.schemas.filters import FlowRunFilter
-    from prefect.client.schemas.sorting import FlowRunSort
-
     where = FlowRunFilter.model_validate({"state": {"type": {"any_": list(_ALIVE)}}})
     found: list[Any] = []
     while len(found) % _PAGE == 0:
@@ -144,8 +135,7 @@ def _at_work(client: Any) -> list[Any]:
 
 def _is_stale(flow_run: Any, run: Run) -> bool:
     """Whether a flow run that says it is at work is that of a dead attempt at our run."""
-    is_newest = str(flow_run.id) == run.prefect_flow_run
-    if run.status == "running" and is_newest:
+    if run.status == "running" and str(flow_run.id) == run.prefect_flow_run:
         return False
     # A retry from Prefect's page, or a new attempt, is at work before our record says so.
     return bool(flow_run.state.timestamp < datetime.fromisoformat(run.updated))
@@ -153,10 +143,6 @@ def _is_stale(flow_run: Any, run: Run) -> bool:
 
 def _crash(client: Any, flow_run: Any, run: Run) -> None:
     """Set a flow run and its unfinished task runs to Crashed."""
-    from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
-    from prefect.exceptions import ObjectNotFound
-    from prefect.states import Crashed
-
     if run.status == "running":
         message = "its process died; a newer flow run goes on with it"
     elif run.status == "completed":
@@ -182,9 +168,6 @@ def _close_unbegun(client: Any) -> None:
     A worker that dies between the two leaves them Pending for ever. The next scheduled run does
     their work.
     """
-    from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
-    from prefect.states import Crashed
-
     now = datetime.now(UTC)
     pending = client.read_flow_runs(
         flow_filter=FlowFilter.model_validate({"name": {"any_": _our_flows()}}),
@@ -199,8 +182,6 @@ def _close_unbegun(client: Any) -> None:
 
 def _patience(client: Any, pool: str | None) -> timedelta:
     """Return how long a flow run may be Pending on a pool."""
-    from prefect.exceptions import ObjectNotFound
-
     try:
         is_process = pool is None or client.read_work_pool(pool).type == "process"
     except ObjectNotFound:
@@ -213,9 +194,6 @@ def _close_left_tasks(client: Any) -> None:
 
     A worker reports that a flow run's process died, and says nothing of its task runs.
     """
-    from prefect.client.schemas.filters import FlowFilter, FlowRunFilter, TaskRunFilter
-    from prefect.states import Crashed
-
     before = datetime.now(UTC) - _SETTLED
     ended = {"state": {"type": {"any_": list(_OVER)}}, "end_time": {"before_": before}}
     tasks = client.read_task_runs(
@@ -235,10 +213,6 @@ def _our_flows() -> list[str]:
 
 def _automation() -> Any:
     """Return the automation as it should be."""
-    from prefect.client.schemas.objects import StateType
-    from prefect.events.actions import ChangeFlowRunState
-    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-
     ends = [f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Crashed", "Cancelled")]
     heartbeat = "prefect.flow-run.heartbeat"
     return AutomationCore(

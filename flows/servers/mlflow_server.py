@@ -15,18 +15,13 @@ _CLIENT = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEM
 _ADMIN = "MLFLOW_AUTH_ADMIN_USERNAME"
 
 
-def mlflow_service(home: Home, host: str, port: int, mlruns: Path) -> Service:
+def mlflow_service(home: Home, mlruns: Path, host: str, port: int) -> Service:
     """Return how to start the MLflow server of a home.
 
     Its database is `mlruns/mlflow.db`, or what MLFLOW_BACKEND_STORE_URI says; files lie in
     `mlruns/artifacts`. Processes of this machine write them there themselves, so that the records
-    hold with and without the server; those of other machines send them to the server.
-
-    Args:
-        home: The state folder; the server's log and list of users are in it.
-        host: The address to listen on.
-        port: The port to listen on.
-        mlruns: The folder of MLflow's database.
+    hold with and without the server; those of other machines send them to the server. The server's
+    log and its list of users are in the home.
     """
     folder = Path(mlruns).absolute()
     environment = {
@@ -44,7 +39,9 @@ def mlflow_service(home: Home, host: str, port: int, mlruns: Path) -> Service:
     if is_loopback(host) and environment["MLFLOW_ARTIFACTS_DESTINATION"] == artifacts:
         environment.setdefault("MLFLOW_DEFAULT_ARTIFACT_ROOT", artifacts)
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
-    if has_login(host):
+    # It asks for a password everywhere but on loopback, and there if one is set.
+    given = bool(os.environ.get(MLFLOW_PASSWORD) and os.environ.get(MLFLOW_SESSION_KEY))
+    if given or not is_loopback(host):
         command += ["--app-name", "basic-auth"]
         environment.setdefault("MLFLOW_AUTH_CONFIG_PATH", str(_login_settings(home)))
     base = address(host, port)
@@ -74,12 +71,6 @@ def is_users_tracking(home: Home) -> bool:
     """Whether MLFLOW_TRACKING_URI names a server the user chose, not the one of this home."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
     return bool(uri) and uri != read_record(home, "mlflow").get("url")
-
-
-def has_login(host: str) -> bool:
-    """Whether the server asks for a password: everywhere but on loopback, there if one is set."""
-    given = bool(os.environ.get(MLFLOW_PASSWORD) and os.environ.get(MLFLOW_SESSION_KEY))
-    return given or not is_loopback(host)
 
 
 def _login_settings(home: Home) -> Path:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flows.servers.access import require_authentication
 from flows.servers.mlflow_server import is_users_tracking, mlflow_service
-from flows.servers.prefect_server import is_users_own
+from flows.servers.prefect_server import is_users_own, prefect_service
 from flows.servers.service import (
     SERVERS,
     Progress,
@@ -20,14 +21,7 @@ from flows.servers.service import (
     servers_lock,
     wait,
 )
-from flows.servers.shared_server import (
-    LOOPBACK,
-    Maker,
-    find_server,
-    new_server,
-    prefect_maker,
-    require_answer,
-)
+from flows.servers.shared_server import LOOPBACK, Maker, find_server, new_server, require_answer
 from flows.servers.supervisor import start_supervisor, stop_supervisor
 from tasks.processes.detached import is_alive
 from tasks.settings.errors import ConfigError
@@ -69,7 +63,10 @@ def start_servers(
         StageError: A server ended or did not answer; none that this call began is left.
     """
     theirs = _users_own(home)
-    makers = {"prefect": prefect_maker(home), "mlflow": _mlflow(home, mlruns)}
+    makers: dict[str, Maker] = {
+        "prefect": partial(prefect_service, home),
+        "mlflow": partial(mlflow_service, home, mlruns),
+    }
     ports = {"prefect": prefect_port, "mlflow": mlflow_port}
     wanted = [name for name in SERVERS if name not in theirs]
     require_authentication(host, prefect="prefect" in wanted, mlflow="mlflow" in wanted)
@@ -99,14 +96,7 @@ def start_servers(
 
 
 def stop_servers(home: Home, *, force: bool = False) -> list[str]:
-    """Stop the servers of a home and all their processes.
-
-    Args:
-        home: The state folder.
-        force: Stop them even under a run that uses them.
-
-    Returns:
-        The names of those that were running.
+    """Stop the servers of a home with all their processes; return the names of those that ran.
 
     Raises:
         ConfigError: A run is at work, and `force` is False.
@@ -123,10 +113,6 @@ def stop_servers(home: Home, *, force: bool = False) -> list[str]:
     with servers_lock(home):
         stop_supervisor(home)
         return [name for name in SERVERS if end(home, name)]
-
-
-def _mlflow(home: Home, mlruns: Path) -> Maker:
-    return lambda host, port: mlflow_service(home, host, port, mlruns)
 
 
 def _refuse_other_place(

@@ -18,14 +18,9 @@ HEARTBEAT_SECONDS = 30
 def prefect_environment(home: Home, url: str) -> dict[str, str]:
     """Return the variables a process needs before it imports Prefect.
 
-    Args:
-        home: The state folder of the run.
-        url: The API's address, `ServerHandle.url`.
-
-    Returns:
-        The API's address, how often a run says that it lives, and no telemetry; and Prefect's home
-        inside ours and the password we were given for the server, unless the server is the user's
-        own, whose profile and login must stay in force.
+    They say the API's address, how often a run says that it lives, and that there is no telemetry;
+    and Prefect's home inside ours and the password we were given for the server, unless the server
+    is the user's own, whose profile and login must stay in force.
     """
     variables = {
         "PREFECT_API_URL": url,
@@ -44,11 +39,6 @@ def prefect_service(home: Home, host: str, port: int) -> Service:
     """Return how to start the Prefect server of a home.
 
     Its database is `home.prefect/prefect.db`, or what PREFECT_SERVER_DATABASE_CONNECTION_URL says.
-
-    Args:
-        home: The state folder.
-        host: The address to listen on.
-        port: The port to listen on.
     """
     base = address(host, port)
     environment = {**os.environ, **prefect_environment(home, f"{base}/api")}

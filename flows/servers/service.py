@@ -95,13 +95,7 @@ def other_users(record: dict[str, Any]) -> list[dict[str, Any]]:
 def begin(home: Home, service: Service, **more: Any) -> dict[str, Any]:
     """Start a server in a session of its own and put it on record; it does not answer yet.
 
-    Args:
-        home: The state folder; the caller holds its `servers_lock`.
-        service: What to start.
-        more: Further fields of the record: `users`, `persistent`.
-
-    Returns:
-        The record.
+    The caller holds the `servers_lock`; `more` are further fields of the record, which is returned.
     """
     service.log.parent.mkdir(parents=True, exist_ok=True)
     descriptors = [hold_port(service).fileno()] if service.takes_socket else []
@@ -148,10 +142,9 @@ def begin_again(home: Home, service: Service, record: dict[str, Any]) -> dict[st
 def wait(
     home: Home, service: Service, record: dict[str, Any], tell: Progress, timeout: float
 ) -> dict[str, Any]:
-    """Wait until a server that `begin` started answers; one that is killed is started again.
+    """Wait until a server that `begin` started answers, and return its record.
 
-    Returns:
-        Its record.
+    One that is killed meanwhile is started again.
 
     Raises:
         StageError: It ended or did not answer in time; it is stopped and off the record, and the

@@ -14,6 +14,7 @@ import urllib.error
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from flows.servers.access import PREFECT_PASSWORD
@@ -83,17 +84,16 @@ def start_prefect_server(
         return ServerHandle(url, None, False, home)
     home.ensure()
     tell = progress or (lambda seconds: None)
-    me = identity(os.getpid())
+    make, me = partial(prefect_service, home), identity(os.getpid())
     _await_restart(home)
     with servers_lock(home):
-        record = find_server(home, "prefect", prefect_maker(home), tell, timeout)
+        record = find_server(home, "prefect", make, tell, timeout)
         if record is None:
             if serves_home(BY_HAND, home):
                 return ServerHandle(BY_HAND, None, False, home)
-            service = new_server(home, "prefect", prefect_maker(home))
-            record = wait(
-                home, service, begin(home, service, users=_joined(home, me)), tell, timeout
-            )
+            service = new_server(home, "prefect", make)
+            begun = begin(home, service, users=_joined(home, me))
+            record = wait(home, service, begun, tell, timeout)
         others = other_users(record)
         save_record(home, "prefect", {**record, "users": _joined(home, me)})
         alone = not others and not record.get("persistent")
@@ -102,11 +102,7 @@ def start_prefect_server(
 
 
 def stop(handle: ServerHandle) -> None:
-    """Give the server back, and end it when no other live run uses it and it is not to stay.
-
-    Args:
-        handle: What `start_prefect_server` returned; a server that is not ours is left alone.
-    """
+    """Give a server back; end one of ours that no other live run uses and that is not to stay."""
     if handle.pid is None:
         return
     with servers_lock(handle.home):
@@ -134,11 +130,6 @@ def _await_restart(home: Home, patience: float = 20.0) -> None:
         if not is_dead or not (other_users(record) or is_alive(read_record(home, "supervisor"))):
             return
         time.sleep(0.2)
-
-
-def prefect_maker(home: Home) -> Maker:
-    """Return what says how to start the Prefect server of a home."""
-    return lambda host, port: prefect_service(home, host, port)
 
 
 def find_server(

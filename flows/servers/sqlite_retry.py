@@ -22,11 +22,7 @@ _UNAVAILABLE = 503
 
 
 def retrying(app: App) -> App:
-    """Return an ASGI application that repeats a request which `app` answers with 503.
-
-    Args:
-        app: Whose every 503 says that the whole request may be repeated.
-    """
+    """Return an ASGI application that repeats as a whole a request which `app` answers with 503."""
 
     async def answer(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -42,11 +42,7 @@ _log = logging.getLogger("sparring.flows")
 
 
 class Supervisor:
-    """Looks after the servers of a home.
-
-    Args:
-        home: The state folder.
-    """
+    """Looks after the servers of a home."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -70,7 +66,7 @@ class Supervisor:
                 record = read_record(self._home, name)
                 if not _is_wanted(record) or is_alive(record):
                     return
-                begin_again(self._home, service_on_record(self._home, name, record), record)
+                begin_again(self._home, _service_on_record(self._home, name, record), record)
         except LockTimeoutError:
             return  # somebody starts or stops servers now
         except OSError as error:
@@ -132,11 +128,11 @@ def stop_supervisor(home: Home) -> None:
         terminate(record["pid"], with_children=False)
 
 
-def service_on_record(home: Home, name: str, record: dict[str, Any]) -> Service:
+def _service_on_record(home: Home, name: str, record: dict[str, Any]) -> Service:
     """Return how to start again, on its own port, a server that was started before."""
     if name == "prefect":
         return prefect_service(home, record.get("host", "127.0.0.1"), record["port"])
-    return mlflow_service(home, record["host"], record["port"], Path(record["mlruns"]))
+    return mlflow_service(home, Path(record["mlruns"]), record["host"], record["port"])
 
 
 def main() -> None:

@@ -40,13 +40,8 @@ class ApoEvaluation:
     def __init__(self, config: ApoConfig, inputs: ApoInputs) -> None:
         """Evaluate the reward models that stay fixed."""
         self._config, self._inputs = config, inputs
-        self._evaluator = PolicyEvaluator(
-            config,
-            inputs.start,
-            inputs.data.part("test"),
-            inputs.testers,
-            oracle_artifact(config.data),
-        )
+        world, test = oracle_artifact(config.data), inputs.data.part("test")
+        self._evaluator = PolicyEvaluator(config, inputs.start, test, inputs.testers, world)
         self.policies: dict[str, EvaluatedPolicy[Entry]] = {}
         self.reward_models: dict[str, Artifact] = {}
         self.games: dict[str, Artifact] = {}
@@ -116,11 +111,8 @@ class ApoEvaluation:
     ) -> None:
         """Measure how well reward models tell held-out gold from what the policy answers now.
 
-        Args:
-            number: Of the APO epoch that is about to update the policy.
-            policy: Whose fresh samples are drawn.
-            before: The reward model of the epoch before.
-            adapted: The reward model of this epoch; None when the game is over.
+        That is in the APO epoch of this number, which is about to update the policy, by the reward
+        models of the epoch before and of this one; None when the game is over.
         """
         config, dev = self._config, self._inputs.gold.part("dev")
         label = f"held-out gold, epoch {number}"
@@ -174,10 +166,7 @@ class ApoEvaluation:
 def judge_champion(policy: Artifact, config: ApoConfig, basis: Mapping[str, Artifact]) -> Artifact:
     """Evaluate a champion as the candidate was evaluated: same prompts, same draws, same judges.
 
-    Args:
-        policy: The champion's.
-        config: Of the run that made the candidate.
-        basis: What that run offered with its models.
+    The config is that of the candidate's run, the basis what this run offered with its models.
     """
     testers = {name: basis[name] for name in config.testers()}
     world = oracle_artifact(config.data) if config.gate.tester == "oracle" else None

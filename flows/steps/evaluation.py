@@ -142,13 +142,6 @@ class PolicyEvaluator:
 def evaluate_on_pairs(
     config: FlowConfig, name: str, reward_model: Artifact, pairs: dict[str, Artifact]
 ) -> Artifact:
-    """Measure how well a reward model ranks, on sets of groups whose column 0 is the better one.
-
-    Args:
-        config: The run's settings.
-        name: What people call the model.
-        reward_model: Model folder.
-        pairs: Folders of groups by name.
-    """
+    """Measure how well a reward model ranks, on sets of groups whose column 0 is the better one."""
     settings = RewardModelEvaluation(scoring=config.scoring(), bins=config.evaluation.bins)
     return evaluate_reward_model(reward_model, pairs, config=settings, label=name)

@@ -78,12 +78,7 @@ class SweepEvaluation:
         return found
 
     def evaluate_best_of_n(self, branch: Branch, scored: Artifact) -> list[Evaluated]:
-        """Evaluate the best of N samples of the start.
-
-        Args:
-            branch: N and τ.
-            scored: Samples of the start on the test prompts, scored by what picks.
-        """
+        """Evaluate the best of N test samples of the start, which what picks has scored."""
         assert branch.responses is not None, "N has a default"
         name = branch.label(self._config.temperature)
         picks = BestOfN(n=branch.responses, most=self._config.evaluation.samples)
@@ -112,10 +107,7 @@ class SweepEvaluation:
 def judge_champion(policy: Artifact, config: ExoConfig, basis: Mapping[str, Artifact]) -> Artifact:
     """Evaluate a champion as the candidate was evaluated: same prompts, same draws, same judges.
 
-    Args:
-        policy: The champion's.
-        config: Of the run that made the candidate.
-        basis: What that run offered with its models.
+    The config is that of the candidate's run, the basis what this run offered with its models.
     """
     world = oracle_artifact(config.data)
     known = {ORACLE: basis.get(ORACLE, world), RM: basis.get(RM)}

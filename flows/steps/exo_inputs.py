@@ -55,15 +55,11 @@ def prepare_inputs(config: ExoConfig) -> SharedInputs:
 def _from_dialogues(config: ExoConfig) -> SharedInputs:
     assert config.data is not None, "a configuration has data or texts"
     data = prepare_data(source_artifacts(config.data), config=config.data)
-    demonstrations = data.part("demonstrations")
-    base = _base(config, [demonstrations, data.part("rm_train")])
-    start = _start(config, base, demonstrations)
-    everything = [data.part("rm_train"), data.part("policy_train")]
-    pairs = {"test": data.part("test"), "dev": data.part("dev")}
-    oracle = oracle_artifact(config.data)
-    train = data.part("policy_train")
-    dev, test = data.part("dev"), data.part("test")
-    return SharedInputs(start, train, dev, test, everything, pairs, oracle)
+    demonstrations, rm_train = data.part("demonstrations"), data.part("rm_train")
+    start = _start(config, _base(config, [demonstrations, rm_train]), demonstrations)
+    train, dev, test = (data.part(name) for name in ("policy_train", "dev", "test"))
+    pairs, oracle = {"test": test, "dev": dev}, oracle_artifact(config.data)
+    return SharedInputs(start, train, dev, test, [rm_train, train], pairs, oracle)
 
 
 def _from_texts(config: ExoConfig) -> SharedInputs:

@@ -29,14 +29,8 @@ def estimate_density(
 ) -> Artifact | None:
     """Weigh samples of the start by the last policy of each method, and by the optimal one.
 
-    Args:
-        config: The run's settings.
-        inputs: Start and test prompts.
-        supervision: The first judge's reward defines the optimal policy.
-        evaluated: Every checkpoint.
-
-    Returns:
-        None where it is not wanted or no policy was trained.
+    The first judge's reward defines the optimal one. None where it is not wanted or no policy was
+    trained.
     """
     wanted, policies = config.evaluation.density, _one_of_each(config, evaluated)
     if wanted is None or not policies:
@@ -72,14 +66,8 @@ def offer_best(
     """Return the best last checkpoint with what the gate needs to judge it.
 
     The best has the highest reward by the first judge, of those within `evaluation.max_kl`. There
-    is none where the oracle is the reward: such a run is an experiment.
-
-    Args:
-        config: The run's settings.
-        inputs: Start and test prompts.
-        supervision: The reward model, and the judges.
-        opponents: Evaluations at the run's own τ of what checkpoints are compared with.
-        evaluated: Every checkpoint.
+    is none where the oracle is the reward: such a run is an experiment. The opponents are
+    evaluations at the run's own τ.
     """
     most = config.evaluation.max_kl
     within = [

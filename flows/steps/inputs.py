@@ -26,9 +26,6 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 def file_artifact(path: str | Path | None) -> Artifact | None:
     """Return a file or folder of the user's as an input; None where none is named.
 
-    Args:
-        path: As written in the config.
-
     Raises:
         ConfigError: There is no such file or folder.
     """
@@ -37,11 +34,6 @@ def file_artifact(path: str | Path | None) -> Artifact | None:
 
 def model_artifact(name: str, template: str | None, label: str) -> Artifact:
     """Return a model that the config names: its folder as it lies, a hub model as stored here.
-
-    Args:
-        name: Model folder; or hub name, where there is no such folder.
-        template: Chat template by name; None for the tokenizer's own.
-        label: What it is for.
 
     Raises:
         ConfigError: There is no such folder, and it can be no hub name.
@@ -53,11 +45,7 @@ def model_artifact(name: str, template: str | None, label: str) -> Artifact:
 
 
 def start_artifact(reference: str, role: str) -> Artifact:
-    """Return the finished model that a run starts from.
-
-    Args:
-        reference: `STAGE/KEY`.
-        role: `policy` or `reward_model`, the key below `start` in the config.
+    """Return the finished model, `STAGE/KEY`, that a run starts from as `start.ROLE` says.
 
     Raises:
         ConfigError: There is no such artifact, or it is no such model.
@@ -106,9 +94,6 @@ def source_artifacts(config: DataConfig | TextsConfig) -> list[Artifact]:
 
     The playground's files are generated where they are missing. A hub data set has no file here;
     its name and revision are in the key through the config.
-
-    Args:
-        config: Of dialogues or of plain texts.
 
     Raises:
         ConfigError: A file is missing, or the playground's folder holds another playground.

@@ -33,12 +33,6 @@ def tune_ppo(
 
     What is best is decided on dev prompts by what PPO itself maximises: reward − kl_coef · KL. In a
     plan whose trials are still to run, the first trial stands for it.
-
-    Args:
-        config: The run's settings.
-        inputs: Prompts and start.
-        reward_source: The reward that policies are trained with.
-        workers: Where the trials run side by side.
     """
     search = config.ppo_search
     if search is None:
