@@ -30,11 +30,7 @@ def load_policy(
 ) -> PreTrainedModel:
     """Load a causal language model, or one with an encoder for the prompt, in eval mode.
 
-    Args:
-        path: Folder or hub name.
-        context: Entered around the loading (DeepSpeed's ZeRO-3, from training).
-        dtype: `auto` (as stored), `float32`, `bfloat16`…
-        revision: Branch, tag or commit of a hub model; None is its main branch.
+    Arguments are those of `load_weights`.
 
     Raises:
         ConfigError: Names the path and what to do.
@@ -125,10 +121,7 @@ def token_logps_of_rows(
 ) -> Tensor:
     """Log-probability of each response token under the tempered model, differentiable.
 
-    Args:
-        model: A causal language model on the batch's device.
-        batch: Groups from `collate`.
-        temperature: The logits are divided by it. Positive.
+    Arguments are those of `sequence_logps`.
 
     Returns:
         Nats, at least float32, response after response. Shape (S,).

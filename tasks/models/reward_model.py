@@ -82,10 +82,7 @@ def load_reward_model(
 ) -> PreTrainedModel:
     """Load a reward model with its trained head, in eval mode.
 
-    Args:
-        path: A folder that `save_model` wrote, or a hub name of the same kind.
-        context: Entered around the loading.
-        dtype: `auto` (as stored), `float32`, `bfloat16`…
+    Arguments are those of `load_weights`.
 
     Raises:
         ConfigError: If it cannot be loaded, has no trained scalar head, or its pad is its EOS.

@@ -76,7 +76,7 @@ def sample_in_shards(
         for number in missing:
             assert engine is not None
             groups = _sample_shard(engine, shards[number], config, seed, number, log)
-            workspace.save_part(names[number], partial(_keep, groups=groups))
+            workspace.save_part(names[number], partial(write_groups, groups=groups))
             sampled += sum(sum(group.extra["tokens"]) for group in groups)
             log.progress(min((number + 1) * size, len(prompts)), len(prompts), "queries")
     parts = [part for name in names if (part := workspace.part(name))]
@@ -193,10 +193,6 @@ def answered(query: Group, answers: Sequence[Completion], vocabulary: str) -> Gr
             "vocabulary": vocabulary,
         },
     )
-
-
-def _keep(folder: Path, groups: list[Group]) -> None:
-    write_groups(folder, groups)
 
 
 def _summary(groups: Iterator[Group]) -> dict[str, float]:

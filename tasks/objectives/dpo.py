@@ -57,14 +57,7 @@ def dpo_rw(
 ) -> Tensor:
     """Cross-entropy of the policy's choice among K responses under the rewards' choice.
 
-    Args:
-        policy_logps: log pi(y|x) of each response, nats. Shape (B, K).
-        reference_logps: the same under the reference policy, which drew the responses. Shape
-            (B, K).
-        rewards: reward of each response, reward units. Shape (B, K).
-        beta_pi: how sharply the log-ratios are read as a choice. Positive.
-        beta_r: reward units per nat: how softly the rewards choose. Positive.
-        mask: which slots hold a response. Bool, shape (B, K); None: all of them.
+    Arguments, their shapes and units are those of `exo_rw`.
 
     Returns:
         Loss per group, nats, never less than the entropy of the rewards' choice; 0 for an empty

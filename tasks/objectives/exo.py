@@ -112,13 +112,7 @@ def log_choices(
 ) -> tuple[Tensor, Tensor]:
     """The policy's choice among the responses of each group and the rewards' choice.
 
-    Args:
-        policy_logps: log pi(y|x) of each response, nats. Shape (B, K).
-        reference_logps: the same under the reference policy. Shape (B, K).
-        rewards: reward of each response, reward units. Shape (B, K).
-        beta_pi: how sharply the log-ratios are read as a choice. Positive.
-        beta_r: reward units per nat. Positive.
-        mask: which slots hold a response. Bool, shape (B, K); None: all of them.
+    Arguments, their shapes and units are those of `exo_rw`.
 
     Returns:
         log p_f and log p_r, nats, 0 outside the mask. Each of shape (B, K).

@@ -70,12 +70,7 @@ def rrhf_terms(
 ) -> tuple[Tensor, Tensor]:
     """The two terms of `rrhf` apart, so that both can be logged.
 
-    Args:
-        policy_logps: log pi(y|x) of each response, nats. Shape (B, K).
-        rewards: reward of each response; only their order counts. Shape (B, K).
-        lengths: response tokens of each response, at least 1. Shape (B, K).
-        length_normalize: compare nats per token rather than nats.
-        mask: which slots hold a response. Bool, shape (B, K); None: all of them.
+    Arguments, their shapes and units are those of `rrhf`.
 
     Returns:
         The ranking term, a sum over pairs with unequal rewards, and -log pi of the best response

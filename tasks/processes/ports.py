@@ -20,11 +20,7 @@ def is_free(host: str, port: int) -> bool:
 
 
 def free_port(wish: int | None = None, host: str = "127.0.0.1") -> int:
-    """Return a free port of an address of this machine.
-
-    Args:
-        wish: The port to take if it is free; None for whichever is.
-        host: The address; the loopback one by default.
+    """Return a free port of an address of this machine: the wished one, if it is free.
 
     Raises:
         StageError: No port is free.

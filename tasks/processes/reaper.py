@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import psutil
 
@@ -49,7 +50,8 @@ def main(parent: int, grace: float, command: list[str]) -> int:
         status = _wait(program, grace)
     while left := psutil.Process().children(recursive=True):
         for process in left:
-            _kill(process.pid)
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         time.sleep(0.01)
         found = _reap(program)
         status = found if status is None else status
@@ -80,21 +82,12 @@ def _wait(program: int, seconds: float) -> int | None:
 def _reap(program: int) -> int | None:
     """Take notice of children that ended; the program's exit status if it is among them."""
     found = None
-    try:
+    with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             if ended[0] == program:
                 code = os.waitstatus_to_exitcode(ended[1])
                 found = code if code >= 0 else 128 - code
-    except ChildProcessError:
-        pass
     return found
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class Workspace:
             # Nothing lasts in the output before the commit, so its name need not either.
             self.output.mkdir(exist_ok=True)
 
-    def save_part(self, name: str, write: Callable[[Path], None]) -> Path:
+    def save_part(self, name: str, write: Callable[[Path], object]) -> Path:
         """Keep what `write` puts into a folder; from then on it is there whole or not at all.
 
         With a mirror, its copy is whole too when this returns.
@@ -152,7 +152,7 @@ class Workspace:
     def _keep(
         self,
         name: str,
-        write: Callable[[Path], None],
+        write: Callable[[Path], object],
         known: list[FileRecord] | None = None,
     ) -> list[FileRecord]:
         """Fill, sync and rename a folder, then write the file that makes it a part.

@@ -27,14 +27,7 @@ from tasks.settings.errors import StageError
 from tasks.storage.files import free_bytes, read_json, write_atomic, write_json
 from tasks.storage.parts import part_damage
 from tasks.storage.workspace import Workspace
-from tasks.training.distributed.ranks import (
-    agree,
-    from_main,
-    is_main,
-    rank,
-    save_part_together,
-    world_size,
-)
+from tasks.training.distributed import ranks
 from tasks.training.random_state import capture_streams, restore_streams
 
 FORMAT = 2
@@ -117,8 +110,8 @@ class Checkpoints:
             written = self.engine.save(folder)
             streams = save(capture_streams())
             write_atomic(folder / _streams_file(), streams)
-            if is_main():
-                topology = {"processes": world_size(), "zero_stage": self.engine.zero_stage}
+            if ranks.is_main():
+                topology = {"processes": ranks.world_size(), "zero_stage": self.engine.zero_stage}
                 state = {
                     "format": FORMAT,
                     "progress": asdict(progress),
@@ -128,8 +121,8 @@ class Checkpoints:
                 }
                 write_json(folder / "state.json", state)
 
-        save_part_together(self.workspace, name, write)
-        if is_main():
+        ranks.save_part_together(self.workspace, name, write)
+        if ranks.is_main():
             self._thin_out(name)
 
     def restore(self) -> Progress | None:
@@ -142,12 +135,12 @@ class Checkpoints:
             StageError: The checkpoint is another training's, or lacks something without which the
                 result would differ from an uninterrupted training.
         """
-        name = from_main(self._newest() if is_main() else None)
+        name = ranks.from_main(self._newest() if ranks.is_main() else None)
         if name is None:
             return None
         folder = self.workspace.parts / name
         state = _read_state(folder)
-        _check_topology(folder, state, world_size(), self.engine.zero_stage)
+        _check_topology(folder, state, ranks.world_size(), self.engine.zero_stage)
         if state["config"] != self.config_digest:
             raise StageError(
                 f"checkpoint {name} belongs to another training (its model, data, config or seed "
@@ -182,7 +175,7 @@ class Checkpoints:
 
     def _require_space(self, model: nn.Module) -> None:
         problem = None
-        if is_main():
+        if ranks.is_main():
             # Two moments in the parameter's own precision beside every parameter that is trained.
             trained = [p for p in model.parameters() if p.requires_grad]
             numbers = sum(getattr(p, "ds_numel", p.numel()) * p.element_size() for p in trained)
@@ -193,11 +186,11 @@ class Checkpoints:
                     f"{self.workspace.path} has {free / 1e9:.2f} GB left: free some space or move "
                     "SPARRING_HOME, then resume"
                 )
-        agree(problem)
+        ranks.agree(problem)
 
 
 def _streams_file() -> str:
-    return f"rng-{rank():05d}.safetensors"
+    return f"rng-{ranks.rank():05d}.safetensors"
 
 
 def _part(workspace: Workspace, name: str) -> Path:

@@ -24,19 +24,11 @@ from tasks.storage.workspace import Workspace
 from tasks.training.checkpoint import Checkpoints, Progress
 from tasks.training.config import TrainingConfig
 from tasks.training.data.micro_batches import Piece, pieces_of
+from tasks.training.distributed import ranks
 from tasks.training.distributed.engine import Engine
 from tasks.training.distributed.hardware import peak_memory_gb
 from tasks.training.distributed.interruption import StopSignal, TrainingInterrupted
 from tasks.training.distributed.opening import open_engine
-from tasks.training.distributed.ranks import (
-    agree,
-    error_of,
-    from_main,
-    gather,
-    is_main,
-    rank,
-    world_size,
-)
 from tasks.training.optimiser import learning_rate
 from tasks.training.random_state import deterministic, seed_everything
 from tasks.training.snapshots import Save, Snapshots
@@ -89,18 +81,18 @@ def train(
         # Measured before the first step, whose time would hold it otherwise.
         best_matmul_rate(engine.device.type)
         # Ranks draw apart, or the same dropout would fall on all of them.
-        seed_everything(seed + 1_000_003 * rank())
+        seed_everything(seed + 1_000_003 * ranks.rank())
         checkpoints = Checkpoints(
             workspace, engine, keep=config.keep_checkpoints, config_digest=identity
         )
-        run = _Run(engine, plan, task, config, log if is_main() else NullLog())
+        run = _Run(engine, plan, task, config, log if ranks.is_main() else NullLog())
         progress = checkpoints.restore()
         if progress is not None:
             run.log.note(f"resuming after step {progress.step} of {plan.steps}")
         progress = _steps(run, checkpoints, snapshots, progress or Progress())
         model.eval()
         state = engine.whole_state()
-        agree(error_of(lambda: snapshots.finish(state)) if is_main() else None)
+        ranks.agree(ranks.error_of(lambda: snapshots.finish(state)) if ranks.is_main() else None)
     return _summary(progress, plan)
 
 
@@ -113,11 +105,11 @@ def _steps(
         while progress.step < plan.steps:
             run.step(progress)
             # Every rank looks at the same folder, and gives its share of sharded weights.
-            if from_main(snapshots.is_due(progress.step)):
+            if ranks.from_main(snapshots.is_due(progress.step)):
                 _keep_snapshot(run.engine, snapshots, progress.step)
             due = progress.step == 1 or progress.step % config.save_every == 0
             # A signal reaches one rank or some; all of them stop at the same step.
-            asked = next(filter(None, gather(stop.requested)), None)
+            asked = next(filter(None, ranks.gather(stop.requested)), None)
             # After the last step the model itself is saved.
             if asked or (due and progress.step < plan.steps):
                 checkpoints.save(progress)
@@ -132,7 +124,7 @@ def _steps(
 def _keep_snapshot(engine: Engine, snapshots: Snapshots, step: int) -> None:
     """Keep the model as it is after a step, on all ranks or on none."""
     state = engine.whole_state()
-    agree(error_of(lambda: snapshots.keep(step, state)) if is_main() else None)
+    ranks.agree(ranks.error_of(lambda: snapshots.keep(step, state)) if ranks.is_main() else None)
 
 
 @dataclass
@@ -167,7 +159,7 @@ class _Run:
         clock = Clock()
         rate = learning_rate(self.config, progress.step, self.plan.steps)
         own = self._accumulate(progress.step)
-        shares = gather(own)
+        shares = ranks.gather(own)
         for share in shares:
             if share.bad is not None:
                 raise self._not_finite("loss", *share.bad, progress.step)
@@ -205,7 +197,7 @@ class _Run:
         indices = {name: rows for name, rows in self.plan.at(step).items() if rows}
         counts = {name: len(rows) for name, rows in self.plan.at(step).items()}
         budget = self.config.micro_batch_tokens
-        pieces = pieces_of(indices, self._sizes, budget, rank(), world_size())
+        pieces = pieces_of(indices, self._sizes, budget, ranks.rank(), ranks.world_size())
         share = _Share()
         with self.engine.one_step():
             for index, piece in enumerate(pieces):

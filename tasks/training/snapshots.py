@@ -46,12 +46,7 @@ class Snapshots:
         return number is not None and self._workspace.part(f"snapshot-{number}") is None
 
     def keep(self, step: int, state: dict[str, Tensor] | None) -> None:
-        """Keep the state after a step.
-
-        Args:
-            step: One that is due.
-            state: The weights by name; None where the model in training holds them.
-        """
+        """Keep the state after a step that is due; the weights are as `Save` takes them."""
 
         def write(folder: Path) -> None:
             self._write(step, state, folder)

@@ -26,14 +26,7 @@ class Work:
     """Multiply-adds of the forward passes on real tokens."""
 
     def add(self, model: nn.Module, batch: Batch, tokens: int, *, counts: bool) -> None:
-        """Add one forward pass.
-
-        Args:
-            model: The transformers model.
-            batch: What it was given.
-            tokens: Of the batch's groups, each prompt once.
-            counts: Whether the pass adds to the step.
-        """
+        """Add one forward pass; where it does not count, its groups are counted by another rank."""
         self.computed += batch.computed
         if counts:
             self.groups += batch.mask.shape[0]

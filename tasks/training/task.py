@@ -44,21 +44,10 @@ class TrainingTask(Protocol):
     """A data set (or several) with an objective."""
 
     def sizes(self, name: str) -> Sequence[int]:
-        """Return how many tokens each row of a data set takes of a forward pass.
-
-        Args:
-            name: Of the data set, as in the plan.
-        """
-        ...
+        """Return how many tokens each row of a data set takes of a forward pass."""
 
     def micro_batch(self, name: str, rows: Sequence[int]) -> MicroBatch:
-        """Return some rows of one data set as one forward pass takes them, on the CPU.
-
-        Args:
-            name: Of the data set.
-            rows: Which of its rows, at least one.
-        """
-        ...
+        """Return some rows of one data set as one forward pass takes them, on the CPU."""
 
     def loss(
         self, model: nn.Module, batch: MicroBatch, counts: dict[str, int]
@@ -75,4 +64,3 @@ class TrainingTask(Protocol):
         Returns:
             The contribution to the loss, shape (), and to each metric.
         """
-        ...

@@ -123,10 +123,6 @@ def _mask(piece: _Piece, dtype: torch.dtype, device: torch.device) -> Tensor:
         mask[:, : piece.blocks[0]] = 0
     at = 0
     for length in piece.blocks:
-        mask[at : at + length, at : at + length] = _future(length, dtype, device)
+        mask[at : at + length, at : at + length].fill_(float("-inf")).triu_(1)
         at += length
     return mask
-
-
-def _future(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.full((size, size), float("-inf"), dtype=dtype, device=device).triu_(1)

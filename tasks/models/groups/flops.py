@@ -28,10 +28,6 @@ def multiply_adds(model: PreTrainedModel, batch: PackedGroups | TwoSidedBatch | 
 
     Every matrix of the backbone once per token with shared prompts counted once, the output head
     once per scored token, and attention for the pairs of tokens that see each other.
-
-    Args:
-        model: A causal language model or a reward model.
-        batch: The groups, in any layout: the count is the same.
     """
     if isinstance(batch, TwoSidedBatch):
         return _two_sided(model, batch)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 2e-2}
 _LOOSE = 1e-1
 
+Prompts = Sequence[Sequence[int]]
+"""Token ids of each prompt, none empty."""
+
 _reasons: WeakKeyDictionary[PreTrainedModel, str | None] = WeakKeyDictionary()
 
 
@@ -50,13 +53,13 @@ def why_not_shared(model: PreTrainedModel) -> str | None:
 
 @contextmanager
 def continue_prompts(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], samples: int, pad_id: int
+    model: PreTrainedModel, prompts: Prompts, samples: int, pad_id: int
 ) -> Iterator[tuple[Tensor, Continuations]]:
     """Prefill prompts and have K continuations of each during the block.
 
     Args:
         model: A causal language model, or an encoder–decoder that reads prompts in its encoder.
-        prompts: Token ids, none empty; neighbours of similar length waste least.
+        prompts: Neighbours of similar length waste least.
         samples: Continuations per prompt (K).
         pad_id: Written where there is no token; it decides nothing.
 
@@ -105,13 +108,7 @@ class _RepeatedRows:
 class _PlainRows(_RepeatedRows):
     """Rows of a decoder that reads its prompt itself."""
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        prompts: Sequence[Sequence[int]],
-        samples: int,
-        pad_id: int,
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, prompts: Prompts, samples: int, pad_id: int) -> None:
         self.model = model
         logits, self.cache, mask, places = prefill(model, prompts, pad_id)
         self.parts = {"attention_mask": mask.long(), "position_ids": places}
@@ -129,13 +126,7 @@ class _PlainRows(_RepeatedRows):
 class _SharedRows:
     """The rows of a prompt share its keys and values."""
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        prompts: Sequence[Sequence[int]],
-        samples: int,
-        pad_id: int,
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, prompts: Prompts, samples: int, pad_id: int) -> None:
         from tasks.models.sampling.kv_cache import SharedCache
 
         self.model = model
@@ -178,13 +169,7 @@ class _SharedRows:
 class _EncodedRows(_RepeatedRows):
     """Rows of a decoder; the prompt is its encoder's input, encoded once."""
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        prompts: Sequence[Sequence[int]],
-        samples: int,
-        pad_id: int,
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, prompts: Prompts, samples: int, pad_id: int) -> None:
         from transformers import DynamicCache, EncoderDecoderCache
 
         self.model = model

@@ -74,7 +74,7 @@ def scored_shards(
             loaded = loaded or open_scorer(scorer, config, log)
             shard = [group_at(i) for i in range(start, end)]
             scored = _with_scores(shard, loaded.score(shard))
-            workspace.save_part(names[-1], partial(_keep, groups=scored))
+            workspace.save_part(names[-1], partial(write_groups, groups=scored))
         log.progress(end, count, "groups")
     parts = [part for name in names if (part := workspace.part(name))]
     assert len(parts) == len(names), "every shard was kept"
@@ -99,10 +99,6 @@ def scored_groups(
 
 def _with_scores(groups: list[Group], scores: list[list[float]]) -> list[Group]:
     return [replace(group, scores=tuple(row)) for group, row in zip(groups, scores, strict=True)]
-
-
-def _keep(folder: Path, groups: list[Group]) -> None:
-    write_groups(folder, groups)
 
 
 def _summary(folder: Path) -> dict[str, float]:

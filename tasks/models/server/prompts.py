@@ -78,13 +78,7 @@ def write_prompt(
 
 
 def ending_ids(model: Path, tokenizer: PreTrainedTokenizerBase, stops: Sequence[str]) -> list[int]:
-    """Return the token ids that end a response, the same as for our own engine.
-
-    Args:
-        model: Folder of the policy; its generation config may name further ends than EOS.
-        tokenizer: Its own.
-        stops: Stop strings; one that is a special token never shows in text.
-    """
+    """Return the token ids that end a response, as `end_ids` does for a policy in memory."""
     from transformers import AutoConfig, GenerationConfig
 
     from tasks.models.sampling.token_choice import end_ids

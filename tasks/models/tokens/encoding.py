@@ -11,12 +11,7 @@ from weakref import WeakKeyDictionary
 from pydantic import Field
 
 from tasks.data.groups import finished
-from tasks.models.tokens.templates import (
-    find_template,
-    render_prompt,
-    render_response,
-    resolve_template,
-)
+from tasks.models.tokens import templates
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError, RecordError
 
@@ -73,8 +68,8 @@ def encode_prompt(
     Returns:
         The ids, at least one, and whether the prompt was cut.
     """
-    template = resolve_template(tokenizer, template)
-    text = render_prompt(tokenizer if template is None else template, prompt)
+    template = templates.resolve_template(tokenizer, template)
+    text = templates.render_prompt(tokenizer if template is None else template, prompt)
     # Under a named template, text that spells a special token is text. A model's own template
     # writes special tokens on purpose.
     ids = _ids(tokenizer, text, specials_are_text=template is not None)
@@ -121,7 +116,7 @@ def encode_group(
             a sample; a sample loses its end, counted. If the sampler's notes do not match the
             responses in number.
     """
-    template = resolve_template(tokenizer, template)
+    template = templates.resolve_template(tokenizer, template)
     prompt_ids, cut = encode_prompt(tokenizer, template, group.prompt, limits.max_prompt_tokens)
     drawn = _as_sampled(tokenizer, template, group) if as_sampled else None
     responses, flags = [], []
@@ -130,7 +125,7 @@ def encode_group(
     ):
         ids = drawn[place] if drawn else None
         if ids is None:
-            text = render_response(template, response)
+            text = templates.render_response(template, response)
             ids = _ids(tokenizer, text, specials_are_text=True)
             # A sample that the length limit cut off was not ended by its model, and must not look
             # so.
@@ -151,13 +146,13 @@ def encode_group(
 
 def vocabulary_of(tokenizer: PreTrainedTokenizerBase, template: str | None) -> str:
     """Return 16 hex digits that name what token ids mean: the vocabulary, EOS and the template."""
-    name = resolve_template(tokenizer, template)
+    name = templates.resolve_template(tokenizer, template)
     known = _vocabularies.get(tokenizer)
     if known is None or known[0] != len(tokenizer):
         listed = json.dumps(sorted(tokenizer.get_vocab().items()), ensure_ascii=False)
         digest = hashlib.sha256(listed.encode("utf-8", "surrogatepass")).hexdigest()
         known = _vocabularies[tokenizer] = (len(tokenizer), digest)
-    source = tokenizer.chat_template if name is None else find_template(name).source
+    source = tokenizer.chat_template if name is None else templates.find_template(name).source
     parts = f"{known[1]} {tokenizer.eos_token_id} {source}"
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
 

@@ -156,11 +156,7 @@ class EncodedFolder:
         return self.counts["groups"]
 
     def sizes(self, *, shared: bool = True) -> Sequence[int]:
-        """Return how many tokens each group takes of a forward pass.
-
-        Args:
-            shared: Whether its prompt is computed once, or with each response in a padded row.
-        """
+        """Return how many tokens each group takes of a pass: its prompt once, or in each row."""
         return _Sizes(self._arrays["starts"], self._arrays["edges"], shared=shared)
 
     def encoded(self, row: int) -> EncodedGroup:

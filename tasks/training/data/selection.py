@@ -125,12 +125,6 @@ def keep_groups(
 
     A part that is there already is used as it is, so a resumed training sees the same rows.
 
-    Args:
-        workspace: Of the stage's attempt.
-        name: Of the part, and of the data set in the plan.
-        groups: What to train on, consumed once.
-        encoder: Of the model that will be trained.
-
     Returns:
         The groups by row, and how many there are and were truncated.
 

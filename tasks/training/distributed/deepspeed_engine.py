@@ -50,9 +50,6 @@ _BY_HIDDEN_SIZE = {
 def deepspeed_settings(config: TrainingConfig) -> dict[str, Any]:
     """Return DeepSpeed's config, complete but for what depends on the model.
 
-    Args:
-        config: Names one of infra/deepspeed/, or a file of the user's.
-
     Raises:
         ConfigError: There is no such file, it is no ZeRO config, or it sets what is ours to set.
     """

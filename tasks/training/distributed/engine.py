@@ -41,12 +41,7 @@ class Engine:
     """Which of DeepSpeed's ZeRO stages this is; 0: none."""
 
     def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
-        """Prepare a model for training; it keeps its identity, so its owner sees it change.
-
-        Args:
-            model: On any device, with fp32 weights.
-            config: The optimiser's settings and the precision.
-        """
+        """Prepare a model with fp32 weights for training, in place: its owner sees it change."""
         self.module, self.config = model, config
         self._start(model, build_optimiser(model, config))
 

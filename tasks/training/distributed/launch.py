@@ -55,12 +55,7 @@ def launch(job: TrainingJob, fit: Fit, workspace: Workspace, log: Log) -> dict[s
 
 
 def torchrun_command(training: TrainingConfig, order: Path, node: int | str = 0) -> list[str]:
-    """Return the command that starts a machine's training processes.
-
-    Args:
-        training: How many processes and machines.
-        order: The file of the work order.
-        node: Number of the machine; the stage's own is 0.
+    """Return the command that starts the processes of a machine; the stage's own has number 0.
 
     Raises:
         ConfigError: There are several machines and no meeting point.

@@ -47,26 +47,13 @@ class Rollouts:
         config: PpoConfig,
         seed: int,
     ) -> None:
-        """Say who draws and who judges.
-
-        Args:
-            models: Actor and critic.
-            reference: The policy that the actor is kept near to, frozen, on the same device.
-            scorer: Of the responses' texts.
-            encoder: Of the actor, taking samples as they were drawn.
-            config: How to draw, how large passes are.
-            seed: Of the draws and of what meets in a minibatch.
-        """
+        """Say who draws and who judges; the reference is frozen, on the actor's device."""
         self._models, self._reference, self._scorer = models, reference, scorer
         self._encoder, self._config, self._seed = encoder, config, seed
         self._vocabulary = vocabulary_of(encoder.tokenizer, encoder.template)
 
     def draw(self, prompts: Sequence[Group], step: int) -> list[list[Experience]]:
-        """Let the policy answer, and note what is known of every token.
-
-        Args:
-            prompts: Of the step, without responses.
-            step: Which names the random numbers.
+        """Let the policy answer a step's prompts, and note what is known of every token.
 
         Returns:
             The experience of each minibatch, each in as few forward passes as its tokens need;

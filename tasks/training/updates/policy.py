@@ -127,13 +127,8 @@ def train_policy(
         inputs[_REFERENCE] = keep_reference(
             workspace, reference_logps, encoded, encoder, config, digest
         )
-    job = TrainingJob(
-        kind="policy",
-        model=policy,
-        config=config.model_dump(mode="json"),
-        inputs=inputs,
-        seed=seed,
-    )
+    settings = config.model_dump(mode="json")
+    job = TrainingJob(kind="policy", model=policy, config=settings, inputs=inputs, seed=seed)
     return metrics | launch(job, fit, workspace, log)
 
 

@@ -156,14 +156,7 @@ def step_zero(
 ) -> tuple[float, float]:
     """Compare policy and reference on a few groups before the first step.
 
-    Args:
-        policy: The starting policy, in eval mode.
-        encoded: N groups with R responses.
-        reference: Log-probabilities under the reference. Shape (R,).
-        pad_id: Written where a padded row has no token.
-        precision: The training's.
-        rows: Which groups to compare.
-        batch_tokens: Tokens of a forward pass.
+    The policy is in eval mode; the reference has a log-probability for each of the R responses.
 
     Returns:
         The mean log-ratio in nats, which estimates KL(policy || reference) where the reference

@@ -139,13 +139,8 @@ def train_reward_model(
         refuse_large_groups(encoded, training.micro_batch_tokens)
         inputs[name] = encoded.path
         metrics |= counts
-    job = TrainingJob(
-        kind="reward",
-        model=base,
-        config=config.model_dump(mode="json"),
-        inputs=inputs,
-        seed=seed,
-    )
+    settings = config.model_dump(mode="json")
+    job = TrainingJob(kind="reward", model=base, config=settings, inputs=inputs, seed=seed)
     return metrics | launch(job, fit, workspace, log)
 
 
