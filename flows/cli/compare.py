@@ -126,11 +126,8 @@ def _side(graph: Graph, name: str, policy: str | None) -> Side:
 
 def _contender(graph: Graph, run: Node, policy: str | None) -> Node:
     """Return the evaluation of a run's policy: of that name, or the last one."""
-    found = {
-        graph.nodes[name].title.partition(" · ")[2]: graph.nodes[name]
-        for name in graph.members(run.id)
-        if graph.nodes[name].stage == _STAGE
-    }
+    members = [graph.nodes[name] for name in graph.members(run.id)]
+    found = {one.title.partition(" · ")[2]: one for one in members if one.stage == _STAGE}
     if not found:
         raise ConfigError(f"run {run.key} has evaluated no policy yet; `sparring resume {run.key}`")
     if policy is None:
@@ -147,11 +144,8 @@ def _evaluation_of(graph: Graph, node: Node) -> Node:
     """Return an evaluation that was named, or the only one of a policy that was."""
     if node.stage == _STAGE:
         return node
-    found = [
-        graph.nodes[edge.target]
-        for edge in graph.out_of.get(node.id, [])
-        if edge.role == "policy" and graph.nodes[edge.target].stage == _STAGE
-    ]
+    uses = [edge for edge in graph.out_of.get(node.id, []) if edge.role == "policy"]
+    found = [one for edge in uses if (one := graph.nodes[edge.target]).stage == _STAGE]
     if len(found) != 1:
         raise ConfigError(
             f"{node.title} {node.key[:12]} is no evaluation, and {len(found)} evaluations are of "

@@ -51,14 +51,8 @@ def show_machine_report(console: Console, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([asdict(finding) for finding in found], indent=2))
         return
-    rows = [
-        (
-            Text("✓", style="green") if finding.ok else Text("!", style="yellow"),
-            finding.subject,
-            finding.detail,
-        )
-        for finding in found
-    ]
+    marks = {True: Text("✓", style="green"), False: Text("!", style="yellow")}
+    rows = [(marks[finding.ok], finding.subject, finding.detail) for finding in found]
     console.print(table(("", "", ""), rows))
 
 
@@ -72,16 +66,13 @@ def examine(home: Home) -> list[Finding]:
     free = shutil.disk_usage(folder).free / 1e9
     libraries = {name: _version(name) for name in LIBRARIES}
     missing = [name for name, found in libraries.items() if not found]
+    detail = ", ".join(f"{name} {found}" for name, found in libraries.items())
+    if missing:
+        detail = f"missing: {', '.join(missing)}; run `make setup`"
     return [
         Finding("python", True, platform.python_version()),
         Finding("processors", True, f"{os.cpu_count()} cores, {platform.machine()}"),
-        Finding(
-            "libraries",
-            not missing,
-            f"missing: {', '.join(missing)}; run `make setup`"
-            if missing
-            else ", ".join(f"{name} {found}" for name, found in libraries.items()),
-        ),
+        Finding("libraries", not missing, detail),
         Finding("free disk", free >= LEAST_FREE_GB, f"{free:.0f} GB at {folder}"),
         *_store(home),
         *_remote(),

@@ -9,8 +9,8 @@ from __future__ import annotations
 from flows.cli.commands import inspection, lineage, recurring, remote, retention, runs, servers
 from flows.cli.commands.app import app
 
-VERBS = (runs, inspection, servers, lineage, remote, recurring, retention)
-"""The modules whose import registers the verbs, in the order of the help page."""
+# Their import registers the verbs.
+_REGISTERED = (runs, inspection, servers, lineage, remote, recurring, retention)
 
 
 def main() -> None:

@@ -75,9 +75,11 @@ def show_status(name: str, console: Console, *, as_json: bool) -> None:
         _print_json({"run": asdict(run), "stages": list(latest.values())})
         return
     console.print(f"run {run.id} ({run.flow}) is {run.status}; started {run.started}")
+    # A stage that was running when its process died is running no more.
+    ended = {} if run.status == "running" else {"running": "interrupted"}
     rows = [
         (
-            state_text(event["state"] if run.status == "running" else _settled(event["state"])),
+            state_text(ended.get(event["state"], event["state"])),
             f"{event['stage']} · {event['label']}" if event["label"] else event["stage"],
             span(event["seconds"]) if event["seconds"] else "",
             event["key"][:12],
@@ -214,11 +216,6 @@ def _shortened(reason: str) -> str:
     # What a report waits for fills a page; the first few say enough, --json has them all.
     first, *others = reason.split(", ")
     return f"{first} and {len(others)} more" if others else first
-
-
-def _settled(state: str) -> str:
-    # A stage that was running when its process died is running no more.
-    return "interrupted" if state == "running" else state
 
 
 def _print_json(values: Any) -> None:

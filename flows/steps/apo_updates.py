@@ -38,10 +38,8 @@ def epochs_of(config: ApoConfig, *, adversarial: bool) -> Iterator[Epoch]:
     """Yield the APO epochs of the game, or of the baseline, whose reward model stays RM_Base."""
     side = config.policy.method.upper()
     for number in range(1, config.apo_epochs + 1):
-        if adversarial:
-            yield Epoch(number, f"APO-{side}", f"RM_APO-v{number}")
-        else:
-            yield Epoch(number, side, "RM_Base")
+        names = (f"APO-{side}", f"RM_APO-v{number}") if adversarial else (side, "RM_Base")
+        yield Epoch(number, *names)
 
 
 def pair_samples_with_gold(

@@ -24,9 +24,7 @@ class _Pass(NamedTuple):
     """One pass of π_sft over responses that several branches may learn from."""
 
     groups: tuple[Artifact, ...]
-    """The responses."""
     config: ReferenceConfig
-    """What decides its log-probabilities."""
 
 
 class ScoredSamples(NamedTuple):
@@ -49,11 +47,8 @@ def sample_and_score(
     ) -> dict[float, Artifact]:
         found = {}
         for tau in dict.fromkeys(branch.temperature for branch in wanted):
-            count = max(
-                branch.responses or config.sampling.samples
-                for branch in wanted
-                if branch.temperature == tau
-            )
+            same = [branch for branch in wanted if branch.temperature == tau]
+            count = max(branch.responses or config.sampling.samples for branch in same)
             label = f"{part} τ{tau:g} K{count}"
             samples = sample_responses(
                 inputs.start,

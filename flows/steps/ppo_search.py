@@ -21,9 +21,7 @@ class _Trial(NamedTuple):
     """One combination of knobs."""
 
     name: str
-    """What people call it."""
     settings: PpoConfig
-    """Its settings."""
 
 
 def tune_ppo(
