@@ -116,7 +116,8 @@ def _side(graph: Graph, name: str, policy: str | None) -> Side:
         role, _, judge = edge.role.partition(".")
         if role == "scores":
             models = [up for up in graph.inputs(edge.source) if up.role == "reward_model"]
-            judges[judge] = _digest_of(graph, models[0].target, "reward_model") if models else ""
+            made = graph.nodes[models[0].target].manifest if models else None
+            judges[judge] = made.inputs["reward_model"].digest if made else ""
             scored[judge] = edge.source
         elif role == _ORACLE:
             judges[_ORACLE] = graph.nodes[edge.source].digest
@@ -152,11 +153,6 @@ def _evaluation_of(graph: Graph, node: Node) -> Node:
             "it; name a run, or an artifact of evaluate_policy (`sparring ls artifacts`)"
         )
     return found[0]
-
-
-def _digest_of(graph: Graph, name: str, role: str) -> str:
-    manifest = graph.nodes[name].manifest
-    return manifest.inputs[role].digest if manifest else ""
 
 
 def _require_same_prompts(graph: Graph, one: Side, two: Side) -> None:

@@ -69,16 +69,10 @@ def run_flow(
     verify: bool = False,
     always: bool = False,
 ) -> Outcome:
-    """Run a flow, skipping what is done.
+    """Run a flow, or go on with its run `resume`, skipping what is done.
 
-    Args:
-        entry: The flow.
-        config: What it is called with.
-        console: Where progress is shown.
-        config_path: The file the config came from.
-        resume: Id of a run to go on with.
-        verify: Check finished stages by reading every byte.
-        always: Record a run even when every stage is done: the flow does more than its stages.
+    With `verify` finished stages are checked by reading every byte; `always` records a run even
+    when every stage is done, as the flow does more than its stages.
 
     Raises:
         SparringError: Anything the user can act on.

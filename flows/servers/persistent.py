@@ -45,14 +45,9 @@ def start_servers(
 
     One that PREFECT_API_URL or MLFLOW_TRACKING_URI names is the user's: none is started for it.
 
-    Args:
-        home: The state folder; `servers.json` remembers the ports.
-        mlruns: The folder of MLflow's database.
-        host: The address to listen on; others than loopback need passwords.
-        prefect_port: The port of Prefect; by default the one of last time, else a free one.
-        mlflow_port: The port of MLflow, chosen likewise.
-        progress: Called while they start, with the seconds so far.
-        timeout: Seconds until they must answer.
+    They listen on `host`, where others than loopback need passwords, and on the ports that are
+    asked for, else on those of last time, which `servers.json` remembers, or on free ones. They
+    must answer within `timeout` seconds. MLflow's database lies in `mlruns`.
 
     Returns:
         Address by name: `prefect` (its API) and `mlflow`.

@@ -66,10 +66,7 @@ def start_prefect_server(
     `start_servers`, started here; one that the user started on this home by hand; a new one on a
     free loopback port, in a session of its own, so that it outlives a killed run.
 
-    Args:
-        home: The state folder; the server keeps its database in `home.prefect`.
-        progress: Called ten times a second while a new server starts, with the seconds so far.
-        timeout: Seconds until a new server must answer.
+    A new server must answer within `timeout` seconds, and keeps its database in `home.prefect`.
 
     Returns:
         The hold on the server; every one must be given back with `stop`.

@@ -75,12 +75,8 @@ class ApoEvaluation:
     ) -> None:
         """Sample a policy on the test queries, score it, and compare it with its opponents.
 
-        Args:
-            name: As in the report, for example APO-DPO-v2.
-            policy: The model; None for the chosen responses of the test set.
-            epoch: The one that it comes out of; None for what was there before the game.
-            descends: Whether it descends from the start, so that its KL to the start means
-                something.
+        Without a policy it is the chosen responses of the test set; without an epoch it was there
+        before the game. Its KL to the start means something if it `descends` from that.
         """
         opponents = self._opponents(name)
         if policy is None:

@@ -61,14 +61,9 @@ class PolicyEvaluator:
     ) -> Artifact:
         """Sample a policy on the test prompts, score the samples, and evaluate it.
 
-        Args:
-            name: What people call it.
-            policy: Model folder.
-            rollout: How the answers are drawn that judges score.
-            kl_rollout: How the answers are drawn that estimate KL(policy‖start): untruncated. Where
-                it is `rollout`, one set serves both; None for a policy that is no descendant of
-                the start.
-            opponents: Evaluations that it is compared with, by name.
+        `rollout` says how the answers are drawn that judges score, `kl_rollout` how those that
+        estimate KL(policy‖start): untruncated. Where both are the same, one set serves; None for a
+        policy that is no descendant of the start.
         """
         responses = self._sample(name, policy, rollout)
         kl_samples, temperature = None, 1.0
@@ -96,15 +91,10 @@ class PolicyEvaluator:
         kl_samples: Artifact | None = None,
         temperature: float = 1.0,
     ) -> Artifact:
-        """Score responses by every judge, and evaluate whoever wrote them.
+        """Score responses by every judge, and evaluate whoever wrote them; None for nobody here.
 
-        Args:
-            name: What people call their author; `chosen` means the chosen one of each test pair.
-            responses: Folder of groups.
-            opponents: Evaluations that they are compared with, by name.
-            policy: Who wrote them; None for nobody here.
-            kl_samples: Answers of the policy that estimate its KL to the start.
-            temperature: What those are drawn at.
+        `kl_samples` are answers of the policy, drawn at `temperature`, that estimate its KL to the
+        start; the name `chosen` means the chosen response of each test pair.
         """
         config = self.config
         scores = {
