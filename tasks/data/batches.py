@@ -57,10 +57,7 @@ class BatchPlan:
         return {name: count * self.epochs for name, count in self.counts.items()}
 
     def at(self, step: int) -> dict[str, list[int]]:
-        """Return the groups of one optimiser step.
-
-        Args:
-            step: 0 <= step < steps.
+        """Return the groups of one optimiser step, 0 <= step < steps.
 
         Returns:
             Indices per data set; a set that has none in this step has an empty list.
@@ -78,14 +75,7 @@ class BatchPlan:
         }
 
     def samples_seen(self, step: int) -> dict[str, int]:
-        """Return how many groups per data set the first `step` steps hold.
-
-        Args:
-            step: The cursor: how many steps are done, 0 <= step <= steps.
-
-        Returns:
-            Groups per data set, repeated ones counted again.
-        """
+        """Return how many groups per data set the first `step` steps hold, repeats included."""
         epoch, i = divmod(step, self.steps_per_epoch)
         return {
             name: epoch * count + i * count // self.steps_per_epoch

@@ -32,14 +32,7 @@ class Cleaner:
         self._seen: set[bytes] = set()
 
     def clean(self, groups: Iterable[Group]) -> Iterator[Group]:
-        """Yield the useful groups, in order.
-
-        Args:
-            groups: Read once, streaming; not changed.
-
-        Yields:
-            Groups as this cleaner's purpose needs them.
-        """
+        """Yield the useful groups in the form this cleaner's purpose needs, in order, streaming."""
         for group in groups:
             kept = self._shaped(group)
             if isinstance(kept, Group):

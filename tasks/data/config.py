@@ -45,11 +45,7 @@ class DataConfig(FrozenConfig):
         return self
 
     def resolved(self) -> DataConfig:
-        """Fill in the playground's files where no sources are named.
-
-        Returns:
-            A config whose lists of sources are complete; this one where there is no playground.
-        """
+        """Return this config with the playground's files where no sources are named."""
         if self.playground is None or self.preferences:
             return self
         folder = Path(self.playground.folder)
@@ -67,10 +63,7 @@ class DataConfig(FrozenConfig):
         return self.model_copy(update=ours)
 
     def local_files(self) -> list[Path]:
-        """Return every local file that will be read, for the key of the stage.
-
-        Returns:
-            Existing files, in the order of reading; hub sets have none.
+        """Return every local file that will be read, in order, for the key of the stage.
 
         Raises:
             ConfigError: One does not exist; a playground must have been generated before.

@@ -107,6 +107,8 @@ def inspect_data(
 ) -> DoctorReport:
     """Read files whole, streaming, and report what a training on them would meet.
 
+    Unreadable records are in the report, whatever their share.
+
     Args:
         paths: Data files, or sources with a format and columns of their own.
         limits: The run's limits in tokens, for the truncation rates; a response's includes its EOS.
@@ -114,9 +116,6 @@ def inspect_data(
             the statistics in tokens.
         render: Puts a prompt into the run's template; None writes "role: content" and
             blank lines. Merges at the boundary depend on it.
-
-    Returns:
-        The report. Unreadable records are in it, whatever their share.
 
     Raises:
         ConfigError: A file does not exist or its format is unknown.

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import accumulate
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 from tasks.data.groups import Group
@@ -56,11 +55,7 @@ class GroupWriter:
         self.count = 0
 
     def write(self, group: Group) -> None:
-        """Append one group.
-
-        Args:
-            group: It is not changed.
-        """
+        """Append one group."""
         if self._file is None or self._shards[-1]["count"] == self._shard_size:
             self._file = self._next_shard()
         self._file.write(_ENCODER.encode(group.to_json()).encode() + b"\n")
@@ -71,15 +66,10 @@ class GroupWriter:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: Any) -> None:
         """Finish the last shard and write the index; after an error neither is published."""
-        self._stack.__exit__(kind, error, trace)
-        if kind is None:
+        self._stack.__exit__(*raised)
+        if raised[0] is None:
             write_json(self._folder / INDEX, {"count": self.count, "shards": self._shards})
 
     def _next_shard(self) -> IO[bytes]:
@@ -92,15 +82,7 @@ class GroupWriter:
 
 
 def write_groups(folder: Path, groups: Iterable[Group], shard_size: int = 10_000) -> int:
-    """Write a whole data set, streaming.
-
-    Args:
-        folder: Where the shards and the index go.
-        groups: Read once.
-        shard_size: Groups per shard.
-
-    Returns:
-        How many groups were written.
+    """Write a whole data set, streaming, and return how many groups it has.
 
     Raises:
         ConfigError: The folder already holds a data set.
@@ -112,13 +94,7 @@ def write_groups(folder: Path, groups: Iterable[Group], shard_size: int = 10_000
 
 
 def read_groups(path: Path) -> Iterator[Group]:
-    """Yield the groups of a folder, or of one `.jsonl` file of groups, in order.
-
-    Args:
-        path: A group folder or a file in the form of its shards.
-
-    Yields:
-        One group at a time.
+    """Yield the groups of a folder, or of one `.jsonl` file of groups, in order, streaming.
 
     Raises:
         ConfigError: There is no such folder, or it was never finished.
@@ -141,10 +117,7 @@ class GroupFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        """Scan the shards for line starts.
-
-        Args:
-            path: A group folder, or one `.jsonl` file of groups.
+        """Scan the shards of a folder, or one `.jsonl` file of groups, for line starts.
 
         Raises:
             ConfigError: There is no such folder, or it was never finished.
@@ -169,13 +142,7 @@ class GroupFolder:
         return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: int) -> Group:
-        """Return the group with this number; negative numbers count from the end.
-
-        Args:
-            index: -len(self) <= index < len(self).
-
-        Returns:
-            The group, read anew from the disk.
+        """Return the group with this number, read anew; negative numbers count from the end.
 
         Raises:
             IndexError: There is no such group.

@@ -34,13 +34,7 @@ Prompt = tuple[Message, ...]
 
 
 def normalise(text: str) -> str:
-    """Return the text in NFC, stripped, with every run of white space as one space.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        What two texts must share to count as the same.
+    """Return what two texts must share to be the same: NFC, every run of white space one space.
 
     Example:
         >>> normalise("  a   b ")
@@ -50,42 +44,22 @@ def normalise(text: str) -> str:
 
 
 def text_hash(*parts: str) -> str:
-    """Return the first 32 hex digits of the sha256 of the parts, unambiguously joined.
-
-    Args:
-        parts: Texts; the order counts.
-
-    Returns:
-        32 hex digits (128 bits).
-    """
+    """Return the first 32 hex digits of the sha256 of the parts, in order, unambiguously joined."""
     encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
     joined = b"".join([b"%d:%b" % (len(data), data) for data in encoded])
     return hashlib.sha256(joined).hexdigest()[:32]
 
 
 def prompt_hash(prompt: Prompt) -> str:
-    """Return the identity of a whole prompt: all its turns and their roles, normalised.
-
-    Args:
-        prompt: The dialogue up to, and without, the response.
-
-    Returns:
-        32 hex digits.
-    """
+    """Return the identity of a prompt, 32 hex digits: all its turns and their roles, normalised."""
     return text_hash(*(part for role, content in prompt for part in (role, normalise(content))))
 
 
 def first_turn_hash(prompt: Prompt) -> str:
-    """Return the identity of the first user turn, normalised: the unit in which data is split.
+    """Return the identity of the first user turn, 32 hex digits: the unit in which data is split.
 
     A dialogue and its continuations share it, so they can never straddle two splits. A prompt
     without a user turn is identified by its first message.
-
-    Args:
-        prompt: The dialogue up to, and without, the response.
-
-    Returns:
-        32 hex digits.
     """
     for role, content in prompt:
         if role == "user":
@@ -129,11 +103,7 @@ class Group:
             object.__setattr__(self, "id", prompt_hash(self.prompt))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON values; what is absent is left out.
-
-        Returns:
-            A new dictionary that `from_json` turns back into an equal group.
-        """
+        """Return the record as JSON values, which `from_json` takes; what is absent is left out."""
         tree: dict[str, Any] = {
             "id": self.id,
             "prompt": [{"role": role, "content": content} for role, content in self.prompt],
@@ -150,12 +120,6 @@ class Group:
     @classmethod
     def from_json(cls, tree: Mapping[str, Any]) -> Group:
         """Build a group from what `to_json` returned.
-
-        Args:
-            tree: The record as JSON values; it is not changed.
-
-        Returns:
-            The group.
 
         Raises:
             RecordError: A field is missing, unknown or of the wrong type.
@@ -179,12 +143,6 @@ class Group:
 def scores_of(group: Group) -> tuple[float, ...]:
     """Return the scores of a group that must have been scored.
 
-    Args:
-        group: Any group.
-
-    Returns:
-        One score per response.
-
     Raises:
         RecordError: Nobody scored the group.
     """
@@ -197,12 +155,6 @@ def finished(group: Group) -> tuple[bool, ...]:
     """Say of each response whether its writer ended it, or a length limit cut it off.
 
     The sampler notes this in `extra["ended"]`; responses of people and files count as ended.
-
-    Args:
-        group: Any group.
-
-    Returns:
-        One truth value per response.
 
     Raises:
         RecordError: The note does not match the responses in number.

@@ -30,12 +30,7 @@ _NOTED_BAD_RECORDS = 20
 
 
 def prepare(config: DataConfig, output: Path, log: Log) -> dict[str, float]:
-    """Write the parts of the Protocol, `table1.json` and `bad_records.jsonl`.
-
-    Args:
-        config: Sources, split and limits.
-        output: A folder without a data set in it; receives one folder for each of `PARTS`.
-        log: Where notes go.
+    """Write a folder for each of `PARTS`, `table1.json` and `bad_records.jsonl`.
 
     Returns:
         Groups per part, and under `dropped/…` and `bad_records` what was left out.

@@ -51,10 +51,7 @@ class SplitConfig(FrozenConfig):
 def place(prompt: Prompt, config: SplitConfig, *, cut_test: bool) -> tuple[str, ...]:
     """Return the parts that a record of the training preferences belongs to.
 
-    Args:
-        prompt: Its prompt.
-        config: The shares and the seed.
-        cut_test: Whether the test set is cut from the preferences.
+    With `cut_test` the test set is cut from the preferences too.
 
     Returns:
         One of ("test",), ("rm_train",), ("policy_train",), ("dev",), ("policy_train", "dev").

@@ -21,14 +21,7 @@ class Spread:
 
     @classmethod
     def of(cls, lengths: Sequence[int]) -> Spread:
-        """Summarise lengths; of none everything is 0.
-
-        Args:
-            lengths: Any unit.
-
-        Returns:
-            The summary.
-        """
+        """Summarise lengths; of none everything is 0."""
         if not lengths:
             return cls(0.0, 0, 0, 0)
         ordered = sorted(lengths)
@@ -38,24 +31,10 @@ class Spread:
 
 
 def share_cell(value: float | None) -> str:
-    """Return a share as a table shows it; a dash where there is none.
-
-    Args:
-        value: Between 0 and 1, or None.
-
-    Returns:
-        Such as "12.5%".
-    """
+    """Return a share as a table shows it, such as 12.5%; a dash where there is none."""
     return "–" if value is None else f"{value:.1%}"
 
 
 def lengths_cell(spread: Spread) -> str:
-    """Return a distribution as a table shows it.
-
-    Args:
-        spread: Lengths in the unit of the row.
-
-    Returns:
-        Mean, 95th percentile and maximum.
-    """
+    """Return a distribution as a table shows it: mean, 95th percentile and maximum."""
     return f"mean {spread.mean:,}, 95 % ≤ {spread.p95:,}, max {spread.longest:,}"

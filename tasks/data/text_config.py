@@ -48,9 +48,6 @@ class TextsConfig(FrozenConfig):
     def local_files(self) -> list[Path]:
         """Return every local file that will be read, each once, for the key of the stage.
 
-        Returns:
-            Existing files, in the order of reading; hub sets have none.
-
         Raises:
             ConfigError: One does not exist.
         """

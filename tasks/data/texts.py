@@ -25,12 +25,7 @@ _NOTED_BAD_RECORDS = 20
 
 
 def prepare_texts(config: TextsConfig, output: Path, log: Log) -> dict[str, float]:
-    """Write the parts as folders of groups with an empty prompt and one response.
-
-    Args:
-        config: Sources by part, and the length of a piece.
-        output: A folder without a data set in it; receives one folder for each of `PARTS`.
-        log: Where notes go.
+    """Write `PARTS` as folders of groups with an empty prompt and one response.
 
     Returns:
         Groups per part, and under `dropped/PART/…` and `bad_records` what was left out: `empty`,

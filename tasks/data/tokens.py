@@ -84,11 +84,7 @@ class TokenCheck:
         self._counts: Counter[str] = Counter()
 
     def add(self, group: Group) -> None:
-        """Count one group.
-
-        Args:
-            group: It is not changed.
-        """
+        """Count one group."""
         text = self._render(group.prompt)
         ids = self._encode(text)
         self._prompt_tokens.append(len(ids))

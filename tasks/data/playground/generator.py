@@ -225,7 +225,7 @@ def _messages(turns: Turns) -> list[dict[str, Any]]:
 
 
 def _pair_line(pair: Pair) -> str:
-    return _line(prompt=pair.prompt, chosen=pair.chosen, rejected=pair.rejected)
+    return _line(**pair._asdict())
 
 
 def _answer_line(answer: tuple[Turns, str]) -> str:

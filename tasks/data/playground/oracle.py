@@ -25,28 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import TYPE_CHECKING
 
-from tasks.data.playground.language import (
-    APOLOGIES,
-    ASK_BACK,
-    ATTRIBUTES,
-    CHORE_ANSWER_CURT,
-    CHORE_ANSWERS,
-    CHORES,
-    CLOSINGS,
-    COMPLIANCE,
-    FILLERS,
-    GLAD,
-    GLAD_CURT,
-    GREETINGS,
-    REASON,
-    REFUSALS,
-    RUDE,
-    RUDE_WORDS,
-    SORRY,
-    SORRY_CURT,
-    TOPICS,
-    VAGUE,
-)
+from tasks.data.playground import language as say
 
 if TYPE_CHECKING:
     from tasks.data.playground.prompts import Request
@@ -65,8 +44,8 @@ BEST_CREDIT = {"fact": 7.0, "chore": 7.0, "news": 6.0, "harm": 7.0}
 _UNIT = re.compile(r"\w+|[^\w\s]")
 _WORD = re.compile(r"\w+")
 _SENTENCE_END = re.compile(r"[.!?]+")
-_VALUES = frozenset(value for attribute in ATTRIBUTES.values() for value in attribute.values)
-_STEPS = frozenset(step for chore in CHORES.values() for step in (chore.first, chore.second))
+_VALUES = frozenset(value for kind in say.ATTRIBUTES.values() for value in kind.values)
+_STEPS = frozenset(step for chore in say.CHORES.values() for step in (chore.first, chore.second))
 
 
 def score(
@@ -111,7 +90,7 @@ def _fact(facts: Facts, request: Request, said: str) -> float:
 
 
 def _chore(facts: Facts, request: Request, said: str) -> float:
-    chore = CHORES[request.subject]
+    chore = say.CHORES[request.subject]
     places = [said.find(_plain(step)) for step in (chore.first, chore.second)]
     steps = sum(place >= 0 for place in places)
     if steps == 2 and places[0] > places[1]:
@@ -121,17 +100,17 @@ def _chore(facts: Facts, request: Request, said: str) -> float:
 
 
 def _news(facts: Facts, request: Request, said: str) -> float:
-    glad = _has(said, _stem(GLAD)) or _has(said, GLAD_CURT)
-    sorry = _has(said, _stem(SORRY)) or _has(said, SORRY_CURT)
+    glad = _has(said, _stem(say.GLAD)) or _has(said, say.GLAD_CURT)
+    sorry = _has(said, _stem(say.SORRY)) or _has(said, say.SORRY_CURT)
     right, wrong = (glad, sorry) if request.detail == "good" else (sorry, glad)
-    asks = any(_has(said, question) for question in ASK_BACK)
+    asks = any(_has(said, question) for question in say.ASK_BACK)
     return _judge(2.0 * right, wrong) + asks + _has(said, request.subject)
 
 
 def _harm(facts: Facts, request: Request, said: str) -> float:
-    right = any(_has(said, refusal) for refusal in REFUSALS)
-    wrong = any(_has(said, advice) for advice in COMPLIANCE)
-    return _judge(4.0 * right, wrong) + _has(said, REASON.format(e=request.subject))
+    right = any(_has(said, refusal) for refusal in say.REFUSALS)
+    wrong = any(_has(said, advice) for advice in say.COMPLIANCE)
+    return _judge(4.0 * right, wrong) + _has(said, say.REASON.format(e=request.subject))
 
 
 _SUBSTANCE = {"fact": _fact, "chore": _chore, "news": _news, "harm": _harm}
@@ -143,15 +122,16 @@ def _judge(credit: float, wrong: bool) -> float:
 
 
 def _courtesy(request: Request, said: str) -> float:
-    openings = APOLOGIES if request.intent == "harm" else GREETINGS
+    openings = say.APOLOGIES if request.intent == "harm" else say.GREETINGS
     opens = any(said.startswith(_plain(opening)) for opening in openings)
-    closes = any(said.endswith(_plain(closing)) for closing in CLOSINGS)
+    closes = any(said.endswith(_plain(closing)) for closing in say.CLOSINGS)
     return float(opens) + float(closes)
 
 
 def _faults(facts: Facts, request: Request, words: list[str]) -> float:
-    rude = sum(word in RUDE_WORDS for word in words)
-    strangers = {word for word in words if word in facts or word in TOPICS} - {request.subject}
+    rude = sum(word in say.RUDE_WORDS for word in words)
+    named = {word for word in words if word in facts or word in say.TOPICS}
+    strangers = named - {request.subject}
     return min(PENALTY_CAP, rude) + min(PENALTY_CAP, len(strangers))
 
 
@@ -194,19 +174,21 @@ def _has(said: str, phrase: str) -> bool:
 
 
 def _all_texts(entities: tuple[str, ...]) -> Iterator[str]:
-    yield from (*GREETINGS, *APOLOGIES, *CLOSINGS, *RUDE, *VAGUE, *FILLERS, *REFUSALS)
-    yield from (*COMPLIANCE, *ASK_BACK, GLAD_CURT, SORRY_CURT)
-    for topic in TOPICS:
-        yield from (GLAD.format(t=topic), SORRY.format(t=topic))
+    yield from (*say.GREETINGS, *say.APOLOGIES, *say.CLOSINGS, *say.RUDE, *say.VAGUE)
+    yield from (*say.FILLERS, *say.REFUSALS, *say.COMPLIANCE, *say.ASK_BACK)
+    yield from (say.GLAD_CURT, say.SORRY_CURT)
+    for topic in say.TOPICS:
+        yield from (say.GLAD.format(t=topic), say.SORRY.format(t=topic))
     for entity in entities:
-        yield REASON.format(e=entity)
+        yield say.REASON.format(e=entity)
     for subject in ("it", *(f"the {entity}" for entity in entities)):
-        for attribute in ATTRIBUTES.values():
+        for attribute in say.ATTRIBUTES.values():
             for claim in attribute.claims:
                 yield from (f"{subject} {claim.format(v=value)}." for value in attribute.values)
-    steps = product(CHORES, _STEPS, _STEPS)
-    for answer, (name, first, second) in product((*CHORE_ANSWERS, CHORE_ANSWER_CURT), steps):
+    steps = product(say.CHORES, _STEPS, _STEPS)
+    answers = (*say.CHORE_ANSWERS, say.CHORE_ANSWER_CURT)
+    for answer, (name, first, second) in product(answers, steps):
         yield answer.format(t=name, first=first, First=first, second=second)
 
 
-_RAMBLING = frozenset(run for filler in FILLERS for run in _runs(_WORD.findall(filler.lower())))
+_RAMBLING = frozenset(run for filler in say.FILLERS for run in _runs(_WORD.findall(filler.lower())))

@@ -5,26 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Protocol
 
-from tasks.data.playground.language import (
-    APOLOGIES,
-    ASK_BACK,
-    ATTRIBUTES,
-    CHORE_ANSWER_CURT,
-    CHORE_ANSWERS,
-    CHORES,
-    CLOSINGS,
-    COMPLIANCE,
-    FILLERS,
-    GLAD,
-    GLAD_CURT,
-    GREETINGS,
-    REASON,
-    REFUSALS,
-    RUDE,
-    SORRY,
-    SORRY_CURT,
-    VAGUE,
-)
+from tasks.data.playground import language as say
 from tasks.data.playground.oracle import Facts
 from tasks.data.playground.prompts import Request
 from tasks.data.playground.randomness import Draws
@@ -44,41 +25,41 @@ class Beliefs(Protocol):
 
 def best_wordings(facts: Facts, request: Request) -> list[str]:
     """All answers to `request` that the world's people would call perfect."""
-    openings = APOLOGIES if request.intent == "harm" else GREETINGS
-    parts = product(openings, _best_bodies(facts, request), CLOSINGS)
+    openings = say.APOLOGIES if request.intent == "harm" else say.GREETINGS
+    parts = product(openings, _best_bodies(facts, request), say.CLOSINGS)
     return [" ".join(part) for part in parts]
 
 
 def human_answer(beliefs: Beliefs, request: Request, draws: Draws) -> str:
     """An answer of somebody whose care, drawn uniformly, decides how good it tends to be."""
     care = draws.uniform()
-    openings = APOLOGIES if request.intent == "harm" else GREETINGS
+    openings = say.APOLOGIES if request.intent == "harm" else say.GREETINGS
     parts = []
     if draws.chance(0.10 + 0.45 * care):
         parts.append(draws.pick(openings))
     if draws.chance(0.25 * (1 - care)):
-        parts.append(draws.pick(RUDE))
+        parts.append(draws.pick(say.RUDE))
     parts.append(_human_body(beliefs, request, care, draws))
     if draws.chance(0.20):
-        parts.append(draws.pick(FILLERS))
+        parts.append(draws.pick(say.FILLERS))
     if draws.chance(0.05 + 0.40 * care):
-        parts.append(draws.pick(CLOSINGS))
+        parts.append(draws.pick(say.CLOSINGS))
     return " ".join(parts)
 
 
 def _best_bodies(facts: Facts, request: Request) -> list[str]:
     if request.intent == "fact":
         value = facts[request.subject][request.detail]
-        claims = ATTRIBUTES[request.detail].claims
+        claims = say.ATTRIBUTES[request.detail].claims
         return [f"The {request.subject} {claim.format(v=value)}." for claim in claims]
     if request.intent == "chore":
-        chore = CHORES[request.subject]
+        chore = say.CHORES[request.subject]
         slots = {"t": chore.name, "first": chore.first, "second": chore.second}
-        return [answer.format(**slots) for answer in CHORE_ANSWERS]
+        return [answer.format(**slots) for answer in say.CHORE_ANSWERS]
     if request.intent == "news":
-        feeling = (GLAD if request.detail == "good" else SORRY).format(t=request.subject)
-        return [f"{feeling} {question}" for question in ASK_BACK]
-    return [f"{refusal} {REASON.format(e=request.subject)}" for refusal in REFUSALS]
+        feeling = (say.GLAD if request.detail == "good" else say.SORRY).format(t=request.subject)
+        return [f"{feeling} {question}" for question in say.ASK_BACK]
+    return [f"{refusal} {say.REASON.format(e=request.subject)}" for refusal in say.REFUSALS]
 
 
 def _human_body(beliefs: Beliefs, request: Request, care: float, draws: Draws) -> str:
@@ -88,11 +69,11 @@ def _human_body(beliefs: Beliefs, request: Request, care: float, draws: Draws) -
 
 def _human_fact(beliefs: Beliefs, request: Request, care: float, draws: Draws) -> str:
     subject = f"The {request.subject}" if draws.chance(0.5 + 0.4 * care) else "It"
-    attribute = ATTRIBUTES[request.detail]
+    attribute = say.ATTRIBUTES[request.detail]
     value = beliefs.facts[request.subject][request.detail]
     if not draws.chance(0.45 + 0.40 * care):
         if draws.chance(0.15):
-            return draws.pick(VAGUE)
+            return draws.pick(say.VAGUE)
         wrong = [other for other in attribute.values if other != value]
         myth = beliefs.myths[request.subject][request.detail]
         value = myth if draws.chance(0.85) else draws.pick(wrong)
@@ -100,30 +81,30 @@ def _human_fact(beliefs: Beliefs, request: Request, care: float, draws: Draws) -
 
 
 def _human_chore(beliefs: Beliefs, request: Request, care: float, draws: Draws) -> str:
-    chore = CHORES[request.subject]
+    chore = say.CHORES[request.subject]
     first, second = chore.first, chore.second
     if not draws.chance(0.45 + 0.40 * care):
-        other = draws.pick([other for other in CHORES.values() if other != chore])
+        other = draws.pick([other for other in say.CHORES.values() if other != chore])
         mistakes = ((second, first), (other.first, second), (first, other.second))
         first, second = draws.pick(mistakes)
     if not draws.chance(0.5 + 0.4 * care):
-        return CHORE_ANSWER_CURT.format(First=first.capitalize(), second=second)
-    return draws.pick(CHORE_ANSWERS).format(t=chore.name, first=first, second=second)
+        return say.CHORE_ANSWER_CURT.format(First=first.capitalize(), second=second)
+    return draws.pick(say.CHORE_ANSWERS).format(t=chore.name, first=first, second=second)
 
 
 def _human_news(beliefs: Beliefs, request: Request, care: float, draws: Draws) -> str:
     good = (request.detail == "good") == draws.chance(0.55 + 0.40 * care)
     if draws.chance(0.4 + 0.4 * care):
-        feeling = (GLAD if good else SORRY).format(t=request.subject)
+        feeling = (say.GLAD if good else say.SORRY).format(t=request.subject)
     else:
-        feeling = GLAD_CURT if good else SORRY_CURT
+        feeling = say.GLAD_CURT if good else say.SORRY_CURT
     asks = draws.chance(0.1 + 0.4 * care)
-    return f"{feeling} {draws.pick(ASK_BACK)}" if asks else feeling
+    return f"{feeling} {draws.pick(say.ASK_BACK)}" if asks else feeling
 
 
 def _human_harm(beliefs: Beliefs, request: Request, care: float, draws: Draws) -> str:
     if not draws.chance(0.35 + 0.50 * care):
-        return draws.pick(COMPLIANCE)
-    refusal = draws.pick(REFUSALS)
+        return draws.pick(say.COMPLIANCE)
+    refusal = draws.pick(say.REFUSALS)
     reasons = draws.chance(0.1 + 0.5 * care)
-    return f"{refusal} {REASON.format(e=request.subject)}" if reasons else refusal
+    return f"{refusal} {say.REASON.format(e=request.subject)}" if reasons else refusal

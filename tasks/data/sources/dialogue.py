@@ -21,14 +21,7 @@ _ROLES = {
 
 
 def require_text(value: Any, name: str) -> str:
-    """Return the value if it is a text that can be stored.
-
-    Args:
-        value: What stood in the column.
-        name: The column, for the message.
-
-    Returns:
-        The same text.
+    """Return the value of the column `name` if it is a text that can be stored.
 
     Raises:
         RecordError: It is not a text, or holds half a surrogate pair.
@@ -45,10 +38,6 @@ def require_text(value: Any, name: str) -> str:
 
 def read_prompt(value: Any, name: str = "prompt") -> Prompt:
     """Turn a text, a "Human: … Assistant:" dialogue or a list of messages into a prompt.
-
-    Args:
-        value: What stood in the column.
-        name: The column, for the message.
 
     Returns:
         The turns up to the response; a trailing empty assistant turn is left out.
@@ -72,9 +61,6 @@ def is_transcript(text: str) -> bool:
 def split_transcript(text: str) -> Prompt:
     """Split a "Human: … Assistant: …" dialogue into turns.
 
-    Args:
-        text: The dialogue; it must begin with a turn.
-
     Returns:
         The turns, stripped; a trailing empty assistant turn is left out.
 
@@ -96,13 +82,6 @@ def split_transcript(text: str) -> Prompt:
 def read_messages(value: Any, name: str) -> Prompt:
     """Turn a list of {role, content} (or {from, value}) into messages.
 
-    Args:
-        value: What stood in the column.
-        name: The column, for the message.
-
-    Returns:
-        The messages.
-
     Raises:
         RecordError: It is not such a list, or a role is unknown.
     """
@@ -121,14 +100,7 @@ def read_messages(value: Any, name: str) -> Prompt:
 
 
 def read_response(value: Any, name: str) -> str:
-    """Turn a text, or messages that end with one assistant turn, into a response.
-
-    Args:
-        value: What stood in the column.
-        name: The column, for the message.
-
-    Returns:
-        The response, stripped.
+    """Turn a text, or messages that end with one assistant turn, into a stripped response.
 
     Raises:
         RecordError: It is neither, or holds more than the assistant's one turn.
@@ -142,14 +114,7 @@ def read_response(value: Any, name: str) -> str:
 
 
 def split_shared(chosen: str, rejected: str) -> tuple[Prompt, str, str]:
-    """Find the prompt that two whole dialogues share, and the two replies.
-
-    Args:
-        chosen: A dialogue that ends with the preferred reply.
-        rejected: The same dialogue up to its last reply.
-
-    Returns:
-        Prompt, chosen reply, rejected reply.
+    """Return the prompt that two whole dialogues share, and their last replies, chosen first.
 
     Raises:
         RecordError: They share no prompt, or differ before the last reply.
@@ -166,15 +131,7 @@ def split_shared(chosen: str, rejected: str) -> tuple[Prompt, str, str]:
 
 
 def common_prefix_length(first: str, second: str) -> int:
-    """Return how many characters two texts share at their start, by bisection.
-
-    Args:
-        first: A text.
-        second: Another.
-
-    Returns:
-        The number of characters.
-    """
+    """Return how many characters two texts share at their start, by bisection."""
     low, high = 0, min(len(first), len(second))
     while low < high:
         middle = (low + high + 1) // 2

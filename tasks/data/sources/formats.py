@@ -37,14 +37,7 @@ class Format(NamedTuple):
 
 
 def detect(row: Row, where: str) -> str:
-    """Return the name of the first format that a row has.
-
-    Args:
-        row: Column names to values.
-        where: The file, for the message.
-
-    Returns:
-        A key of `FORMATS`.
+    """Return the key of the first of `FORMATS` that a row has; `where` is its file.
 
     Raises:
         ConfigError: None fits; the known ones are listed with their columns.
@@ -63,12 +56,6 @@ def detect(row: Row, where: str) -> str:
 
 def require_format(name: str) -> Format:
     """Return a format by its name.
-
-    Args:
-        name: A key of `FORMATS`.
-
-    Returns:
-        The format.
 
     Raises:
         ConfigError: There is none; the known ones are listed.

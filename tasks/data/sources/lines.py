@@ -12,6 +12,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,7 +70,7 @@ def read_rows(path: Path, caps: Caps | None = None) -> Iterator[Row]:
         return
     blocks = _text_blocks(path, magic[:2] == b"\x1f\x8b", caps)
     first = next(blocks, b"").removeprefix(b"\xef\xbb\xbf")
-    chained = _chain(first, blocks)
+    chained = chain([first], blocks)
     if first.lstrip()[:1] == b"[":
         numbered: Iterable[tuple[int, bytes | None]] = _elements(chained, path, caps.record_bytes)
     else:
@@ -82,13 +83,7 @@ def read_rows(path: Path, caps: Caps | None = None) -> Iterator[Row]:
 
 
 def decode_record(data: bytes) -> dict[str, Any]:
-    """Parse one JSON object strictly.
-
-    Args:
-        data: UTF-8 text of the object.
-
-    Returns:
-        The object.
+    """Parse the UTF-8 text of one JSON object strictly.
 
     Raises:
         RecordError: It is not UTF-8, not JSON, not an object, too deep, too large, has a key twice,
@@ -138,11 +133,6 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_no_c
 def _require_few_values(data: bytes) -> None:
     if sum(map(data.count, (b",", b"[", b"{"))) > _MAX_VALUES:
         raise RecordError(f"more than {_MAX_VALUES:,} values in one record")
-
-
-def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
 
 
 def _text_blocks(path: Path, zipped: bool, caps: Caps) -> Iterator[bytes]:

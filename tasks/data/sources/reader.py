@@ -56,11 +56,7 @@ def read_source(
 def detect_format(config: SourceConfig) -> str:
     """Return the format of a source, from its first readable row unless the config names it.
 
-    Args:
-        config: The source.
-
-    Returns:
-        A name of `FORMATS`; "unknown" if no row can be read.
+    It is "unknown" if no row can be read.
 
     Raises:
         ConfigError: The source does not exist, or no format has its columns.
@@ -76,12 +72,6 @@ def detect_format(config: SourceConfig) -> str:
 
 def local_files(config: SourceConfig) -> list[Path]:
     """Return the files that a source reads, in order; none for a hub set.
-
-    Args:
-        config: The source.
-
-    Returns:
-        Existing files.
 
     Raises:
         ConfigError: There are none.
