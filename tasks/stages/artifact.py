@@ -57,11 +57,14 @@ class Artifact:
         """Whether it is only planned: there is a path where it will be, but nothing in it yet."""
         return not self.digest
 
-    def part(self, name: str) -> Artifact:
-        """Return a file or folder inside, with a digest of its own.
+    @property
+    def root(self) -> Path:
+        """The whole folder or file on this machine of which this is a part."""
+        depth = len(Path(self.subpath).parts)
+        return self.path.parents[depth - 1] if depth else self.path
 
-        Args:
-            name: Relative POSIX path of the file or folder.
+    def part(self, name: str) -> Artifact:
+        """Return the file or folder at a relative POSIX path inside, with a digest of its own.
 
         Raises:
             ConfigError: When there is no such file or folder, naming those there are.
@@ -82,13 +85,8 @@ class Artifact:
 
     def files(self) -> list[FileDigest]:
         """Return the digests of all files inside, with paths relative to it, from the records."""
-        if self.stage == EXTERNAL:
-            root = self.path
-            for _ in Path(self.subpath).parts:
-                root = root.parent
-            files = _external_files(root)
-        else:
-            files = list(self._manifest().files)
+        is_external = self.stage == EXTERNAL
+        files = _external_files(self.root) if is_external else list(self._manifest().files)
         return _below(files, self.subpath) if self.subpath else files
 
     @property
@@ -104,13 +102,8 @@ class Artifact:
 
     def to_json(self) -> dict[str, Any]:
         """Return a small plain reference, without the path, which differs between machines."""
-        return {
-            "digest": self.digest,
-            "stage": self.stage,
-            "key": self.key,
-            "label": self.label,
-            "subpath": self.subpath,
-        }
+        names = ("digest", "stage", "key", "label", "subpath")
+        return {name: getattr(self, name) for name in names}
 
     def _manifest(self) -> Manifest:
         """Read the manifest of the stage that made it."""
@@ -153,12 +146,7 @@ def external_artifact(path: Path | str) -> Artifact:
 def part_of(manifest: Manifest, subpath: str) -> tuple[str, list[FileDigest]]:
     """Return the digest of a part of a stage's output and its files, with their whole paths.
 
-    Args:
-        manifest: The manifest of the stage.
-        subpath: Where the part is in its output; empty for all of it.
-
-    Returns:
-        An empty digest and no file when there is no such part.
+    The digest is empty when there is no such part.
     """
     if not subpath:
         return manifest.digest, list(manifest.files)

@@ -8,19 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks.processes.termination import terminate_as_interrupt
-from tasks.settings.errors import SparringError
-from tasks.stages.lineage.writing import write_lineage
+from tasks.stages.lineage.writing import record_lineage
+from tasks.stages.runs import run_store
 from tasks.stages.runs.context import ProgressSink, RunContext, entered
-from tasks.stages.runs.run_store import (
-    RunStatus,
-    claim_run,
-    reconcile_runs,
-    run_folder,
-    save_status,
-)
 from tasks.stages.runs.run_sync import share_run
 from tasks.stages.runs.tracking_events import run_tags
-from tasks.storage.errors import StorageError
 from tasks.storage.home import Home, current_home
 from tasks.storage.trees import sweep_leftovers
 from tasks.tracking.mlflow_record.background_sync import Recorder
@@ -65,16 +57,14 @@ def open_run(
         StageError: When that run is still running.
     """
     home = (home or current_home()).ensure()
-    reconcile_runs(home)
+    run_store.reconcile_runs(home)
     inner = (*home.manifests.iterdir(), *home.store.iterdir())
     for folder in (home.root, home.work, home.leases, *inner):
         sweep_leftovers(folder)
-    run = claim_run(home, flow, resume, config_path, config_text)
-    folder = run_folder(home, run.id)
+    run = run_store.claim_run(home, flow, resume, config_path, config_text)
     spool = Spool(home.spool, run.id)
-    context = RunContext(
-        home, run.id, verify=verify, spool=spool, journal=folder / "stages.journal"
-    )
+    journal = run_store.run_folder(home, run.id) / "stages.journal"
+    context = RunContext(home, run.id, verify=verify, spool=spool, journal=journal)
     if progress is not None:
         context.progress = progress
     recorder = Recorder(spool, mlruns, remote=context.remote)
@@ -82,7 +72,7 @@ def open_run(
     spool.run_started(
         flow=flow, experiment=experiment or flow, params=config, tags=run_tags(flow, config)
     )
-    status: RunStatus = "interrupted"
+    status: run_store.RunStatus = "interrupted"
     try:
         with entered(context), terminate_as_interrupt():
             yield context
@@ -91,22 +81,11 @@ def open_run(
         status = "failed"
         raise
     finally:
-        save_status(home, run.id, status)
+        run_store.save_status(home, run.id, status)
         if status != "interrupted":  # who is told to stop does not wait for a remote
             share_run(context)
-        _record_lineage(context)
+        # A run in which nothing ran is not worth starting MLflow for.
+        if any(record.state != "cached" for record in context.records):
+            record_lineage(context, context.run_id)
         spool.run_finished(_STATUS.get(status, "KILLED"))
         recorder.close(timeout=10.0 if status == "interrupted" else 60.0)
-
-
-def _record_lineage(context: RunContext) -> None:
-    """Spool a page of all that a run made and used; that it cannot be written stops nothing."""
-    # A run in which nothing ran is not worth starting MLflow for.
-    if context.spool is None or all(record.state == "cached" for record in context.records):
-        return
-    try:
-        page = write_lineage(context.home, context.run_id, context.spool.folder / "pages")
-        context.spool.files(None, [page], links=True)
-        context.spool.files(None, [page.with_suffix(".json")])
-    except (OSError, StorageError, SparringError) as error:
-        context.progress.note(context.run_id, f"its lineage is not recorded: {error}")

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tasks.settings.errors import SparringError
 from tasks.stages.call import StageCall
-from tasks.stages.lineage.writing import write_lineage
 from tasks.stages.manifest import Manifest
-from tasks.stages.runs.context import Listener, RunContext
+from tasks.stages.runs.context import Listener, RunContext, noting_failure
 from tasks.storage.digests import FileDigest
 from tasks.storage.errors import StorageError
 
@@ -50,22 +48,8 @@ class StageLog:
         paths = [folder / file.path for file in manifest.files if _is_readable(file)]
         if self._run.spool is None or not paths:
             return
-        try:
+        with noting_failure(self._run, self._call.title, "its files are not recorded"):
             self._run.spool.files(self._call.key, paths)
-        except (OSError, StorageError) as error:
-            self._run.progress.note(self._call.title, f"its files are not recorded: {error}")
-
-    def record_lineage(self, manifest: Manifest) -> None:
-        """Record a page of all that the output comes from."""
-        if self._run.spool is None:
-            return
-        folder = self._run.spool.folder / "pages" / manifest.key[:16]
-        try:
-            page = write_lineage(self._run.home, manifest.key, folder, remote=self._run.remote)
-            self._run.spool.files(self._call.key, [page], links=True)
-            self._run.spool.files(self._call.key, [page.with_suffix(".json")])
-        except (OSError, StorageError, SparringError) as error:
-            self._run.progress.note(self._call.title, f"its lineage is not recorded: {error}")
 
     def note(self, text: str) -> None:
         """Show the user one sentence."""

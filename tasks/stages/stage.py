@@ -20,6 +20,7 @@ from tasks.stages.commit import commit, withdraw
 from tasks.stages.inputs import fetch_inputs
 from tasks.stages.leases.lease import Lease
 from tasks.stages.leases.remote_lease import acquire_everywhere
+from tasks.stages.lineage.writing import record_lineage
 from tasks.stages.log import StageLog
 from tasks.stages.lookup import find_done
 from tasks.stages.manifest import Manifest, environment, manifest_path
@@ -142,7 +143,7 @@ def _attempt(
         raise
     log.record(metrics)
     log.record_files(manifest)
-    log.record_lineage(manifest)
+    record_lineage(run, call.title, call.key)
     clear_work(run, call.key)
     return manifest
 

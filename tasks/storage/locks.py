@@ -8,7 +8,6 @@ import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 
 from tasks.storage.errors import LockTimeoutError
 
@@ -48,12 +47,7 @@ class FileLock:
         self._descriptor = descriptor
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Give the lock back."""
         assert self._descriptor is not None
         os.close(self._descriptor)

@@ -10,6 +10,7 @@ from tasks.stages.lineage.graph import Graph
 from tasks.stages.lineage.page import lineage_page, symbolic_link
 from tasks.stages.lineage.page_details import Link
 from tasks.stages.lineage.reading import ancestry, remote_reader, run_graph
+from tasks.stages.runs.context import RunContext, noting_failure
 from tasks.storage.files import write_atomic
 from tasks.storage.home import Home
 from tasks.storage.plain import json_text
@@ -50,6 +51,20 @@ def write_lineage(
         raise ConfigError(f"there is no stage or run {key_or_run!r} in {home.root}")
     graph = run_graph(home, key_or_run, elsewhere=elsewhere)
     return save_graph(graph, f"run/{key_or_run}", folder)
+
+
+def record_lineage(run: RunContext, title: str, key: str | None = None) -> None:
+    """Let MLflow have the lineage of a stage's output by its key; by default, of a whole run."""
+    if run.spool is None:
+        return
+    folder = run.spool.folder / "pages"
+    with noting_failure(run, title, "its lineage is not recorded"):
+        if key is None:
+            page = write_lineage(run.home, run.run_id, folder)
+        else:
+            page = write_lineage(run.home, key, folder / key[:16], remote=run.remote)
+        run.spool.files(key, [page], links=True)
+        run.spool.files(key, [page.with_suffix(".json")])
 
 
 def save_graph(graph: Graph, focus: str, folder: Path, link: Link = symbolic_link) -> Path:

@@ -12,7 +12,6 @@ import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -20,6 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import EXTERNAL, Artifact
 from tasks.stages.call import StageCall, StageSpec
+from tasks.stages.remote.layout import read_object
 from tasks.stages.remote.user_files import artifact_from_json
 from tasks.storage.code_digest import code_digest
 from tasks.storage.errors import CorruptError
@@ -52,11 +52,7 @@ class CallOutcome:
 
 
 def describe_call(call: StageCall, run: str) -> dict[str, Any]:
-    """Return a call as plain values.
-
-    Args:
-        call: The call, all inputs of which are finished.
-        run: Our id of the flow run that makes the call.
+    """Return a call, all inputs of which are finished, as plain values; `run` is our id of its run.
 
     Raises:
         TypeError: For an argument that would not come back as it was.
@@ -170,10 +166,7 @@ def _whereabouts(artifact: Artifact) -> dict[str, str]:
     """Return the path and name of a user's file: a reader may see the disk, and goes by suffix."""
     if artifact.stage != EXTERNAL:
         return {}
-    root = artifact.path
-    for _ in Path(artifact.subpath).parts:
-        root = root.parent
-    return {"path": str(artifact.path), "name": root.name}
+    return {"path": str(artifact.path), "name": artifact.root.name}
 
 
 def _unpacked(value: Any, home: Home) -> Any:
@@ -240,10 +233,4 @@ def _read(home: Home, remote: Remote | None, name: str) -> Any:
             return read_json(home.root / name)
         except FileNotFoundError:
             return None
-    data = remote.get(name)
-    if data is None:
-        return None
-    try:
-        return json.loads(data)
-    except ValueError as error:
-        raise CorruptError(f"{name} on {remote.url} is no JSON ({error})") from error
+    return read_object(remote, name)

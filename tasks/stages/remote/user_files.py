@@ -7,6 +7,7 @@ is the digest alone, so the path does not matter.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,7 @@ from tasks.settings.errors import ConfigError, StageError
 from tasks.stages.artifact import EXTERNAL, Artifact, ArtifactLostError, external_artifact
 from tasks.stages.manifest import artifact_folder, file_problem
 from tasks.stages.remote.known_copies import is_pushed, remember_pushed
-from tasks.stages.remote.layout import (
-    check_layout,
-    external_name,
-    read_object,
-    write_object,
-)
+from tasks.stages.remote.layout import check_layout, external_name, read_object, write_object
 from tasks.storage.digests import FileDigest, sha256_file
 from tasks.storage.errors import StorageError
 from tasks.storage.files import remove_tree, safe_join
@@ -68,8 +64,7 @@ def push_external(artifact: Artifact, home: Home, remote: Remote) -> bool:
         files = _files(artifact)
         for file in files:
             _upload(remote, artifact, file)
-        listed = [{"path": f.path, "size": f.size, "md5": f.md5, "sha256": f.sha256} for f in files]
-        write_object(remote, name, {"files": listed})
+        write_object(remote, name, {"files": [asdict(file) for file in files]})
     remember_pushed(home, remote, artifact.digest)
     return is_new
 

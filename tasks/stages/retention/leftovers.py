@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -25,13 +25,7 @@ from tasks.tracking.mlflow_record.cursor import is_waiting
 def find_leftovers(
     home: Home, policy: Policy, manifests: dict[str, Manifest]
 ) -> Iterator[Candidate]:
-    """Yield what may be removed besides outputs.
-
-    Args:
-        home: The home of this machine.
-        policy: Rules of how long things are kept.
-        manifests: All manifests of the home, by key.
-    """
+    """Yield what may be removed besides outputs; `manifests` are all of the home, by key."""
     yield from _work(home, policy, manifests)
     yield from _spool(home, policy)
     yield from _calls(home, policy)
@@ -76,7 +70,8 @@ def _spool(home: Home, policy: Policy) -> Iterator[Candidate]:
             continue
         if folder.is_dir() and not is_waiting(folder):
             why = "MLflow has these records"
-            yield Candidate("spool", f"spool/{run.id}", why, [folder], _always(folder))
+            remove = partial(remove_tree, folder)
+            yield Candidate("spool", f"spool/{run.id}", why, [folder], remove)
 
 
 def _calls(home: Home, policy: Policy) -> Iterator[Candidate]:
@@ -86,7 +81,7 @@ def _calls(home: Home, policy: Policy) -> Iterator[Candidate]:
         old = path.stat().st_mtime < time.time() - policy.days * 86400
         if old and not is_worked_on(home, key):
             why = f"nobody made this call for {policy.days:g} days"
-            yield Candidate("call", f"calls/{path.name}", why, [path], _always(path))
+            yield Candidate("call", f"calls/{path.name}", why, [path], partial(remove_tree, path))
 
 
 def _leftovers(home: Home) -> Iterator[Candidate]:
@@ -97,7 +92,7 @@ def _leftovers(home: Home) -> Iterator[Candidate]:
         with suppress(FileNotFoundError):
             if path.lstat().st_mtime < time.time() - 3600:
                 name, why = str(path.relative_to(home.root)), "a killed process left it"
-                yield Candidate("leftover", name, why, [path], _deleted(path))
+                yield Candidate("leftover", name, why, [path], partial(delete_now, path))
 
 
 def _entries(folder: Path, depth: int) -> Iterator[Path]:
@@ -110,26 +105,6 @@ def _entries(folder: Path, depth: int) -> Iterator[Path]:
         yield folder / name
         if depth > 1:
             yield from _entries(folder / name, depth - 1)
-
-
-def _always(path: Path) -> Callable[[], str]:
-    """Return what removes a file or folder that nobody else touches."""
-
-    def remove() -> str:
-        remove_tree(path)
-        return ""
-
-    return remove
-
-
-def _deleted(path: Path) -> Callable[[], str]:
-    """Return what deletes something that has no name of its own any more."""
-
-    def remove() -> str:
-        delete_now(path)
-        return ""
-
-    return remove
 
 
 def _changed(folder: Path) -> float:

@@ -87,7 +87,7 @@ class Candidate:
     """The rule that lets it go."""
     paths: Sequence[Path]
     """Files and folders that go with it."""
-    remove: Callable[[], str]
+    remove: Callable[[], str | None]
     """Looks again and removes it; returns what speaks against it, or nothing."""
     is_last_copy: bool = False
     """Whether no copy of a result is left anywhere."""
@@ -102,8 +102,7 @@ def carry_out(candidates: Sequence[Candidate], *, dry_run: bool) -> Sweep:
     """Remove the candidates in the given order, or only say what that would free."""
     sweep = Sweep()
     for candidate, size in zip(candidates, _freed(candidates), strict=True):
-        problem = "" if dry_run else candidate.remove()
-        if problem:
+        if not dry_run and (problem := candidate.remove()):
             sweep.held.append(Held(candidate.name, problem))
             continue
         last = candidate.is_last_copy

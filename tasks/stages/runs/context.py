@@ -6,11 +6,13 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from tasks.settings.errors import SparringError
 from tasks.stages.key import stage_title
+from tasks.storage.errors import StorageError
 from tasks.storage.home import Home, current_home
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.opening import open_remote
@@ -204,15 +206,17 @@ def entered(run: RunContext) -> Iterator[RunContext]:
         _current.reset(token)
 
 
+@contextmanager
+def noting_failure(run: RunContext, title: str, failure: str) -> Iterator[None]:
+    """Turn an error of bookkeeping inside the block into a note: it must not stop the work."""
+    try:
+        yield
+    except (OSError, StorageError, SparringError) as error:
+        run.progress.note(title, f"{failure}: {error}")
+
+
 def record_to_json(record: StageRecord) -> dict[str, Any]:
     """Return a record as plain values for the run's journal; the metrics are in the manifest."""
-    return {
-        "stage": record.stage,
-        "label": record.label,
-        "key": record.key,
-        "state": record.state,
-        "attempt": record.attempt,
-        "seconds": round(record.seconds, 3),
-        "digest": record.digest,
-        "error": record.error,
-    }
+    plain = {**asdict(record), "seconds": round(record.seconds, 3)}
+    del plain["metrics"]
+    return plain

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.settings.errors import ConfigError, SparringError, did_you_mean
+from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.stages.remote.layout import check_layout, runs_folder
-from tasks.stages.runs.context import RunContext
-from tasks.storage.errors import StorageError
+from tasks.stages.runs.context import RunContext, noting_failure
 from tasks.storage.files import safe_join, write_atomic
 from tasks.storage.home import Home
 from tasks.tracking.remote.base import Remote
@@ -32,11 +31,9 @@ def share_run(context: RunContext) -> None:
     """Copy the records of a run that ended to the remote; a failure is only noted."""
     if context.remote is None:
         return
-    try:
+    failure = f"its records are not on the remote, `sparring push {context.run_id}`"
+    with noting_failure(context, context.run_id, failure):
         push_run(context.home, context.remote, context.run_id)
-    except (OSError, StorageError, SparringError) as error:
-        what = f"its records are not on the remote, `sparring push {context.run_id}`: {error}"
-        context.progress.note(context.run_id, what)
 
 
 def fetch_run(home: Home, remote: Remote, name: str) -> str:
