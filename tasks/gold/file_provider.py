@@ -40,15 +40,7 @@ class FileProvider:
     def answer(
         self, queries: Sequence[Group], workspace: Workspace
     ) -> Iterator[tuple[str, GoldAnswer]]:
-        """Read the file once, yielding the answers to the queries; the first of a prompt counts.
-
-        Args:
-            queries: What is asked; matched by prompt hash.
-            workspace: Not needed, a file is read again in no time.
-
-        Yields:
-            A query's id and its answer.
-        """
+        """Read the file once, yielding the answers to the queries; the first of a prompt counts."""
         asked: dict[str, list[str]] = {}
         for query in queries:
             asked.setdefault(prompt_hash(query.prompt), []).append(query.id)

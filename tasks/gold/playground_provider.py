@@ -33,13 +33,6 @@ class PlaygroundProvider:
         """Yield a best answer to each prompt of this world; others are left out.
 
         Among equally good wordings the prompt chooses, so the answers do not sound alike.
-
-        Args:
-            queries: What is asked.
-            workspace: Not needed, an answer costs nothing.
-
-        Yields:
-            A query's id and its answer.
         """
         for query in queries:
             try:

@@ -67,12 +67,7 @@ def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str,
 
 
 def validate(model_class: type[Model], tree: dict[str, Any], where: str) -> Model:
-    """Check a tree and return the config it describes.
-
-    Args:
-        model_class: what to build.
-        tree: plain values.
-        where: the file they came from, for messages.
+    """Check a tree of plain values and return the config it describes; `where` names its file.
 
     Raises:
         ConfigError: with one line per problem: the dotted key, what was got and what to do.

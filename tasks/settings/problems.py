@@ -17,12 +17,7 @@ _LONGEST = 80
 
 
 def sentences(error: ValidationError, tree: Any, model: type[BaseModel]) -> Iterator[str]:
-    """Say each problem once.
-
-    Args:
-        error: what validating `tree` as `model` raised.
-        tree: the plain values.
-        model: the class that was to be built.
+    """Say each problem of validating `tree` as `model` once.
 
     Yields:
         One sentence per dotted key, beginning with it.

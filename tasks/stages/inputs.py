@@ -19,13 +19,7 @@ MakeAgain = Callable[[RunContext, ArtifactLostError], None]
 
 
 def fetch_inputs(run: RunContext, call: StageCall, make_again: MakeAgain) -> None:
-    """Bring the parts of other outputs that a call reads to this machine.
-
-    Args:
-        run: The run that the call belongs to.
-        call: The call of the stage that is about to run.
-        make_again: Called with the error when an input is damaged or gone everywhere.
-    """
+    """Bring what a call reads of other outputs to this machine; what is lost is made again."""
     if run.remote is None:
         return
     for artifact in call.inputs.values():

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tasks.stages import manifest as manifests
 from tasks.stages.call import StageCall
-from tasks.stages.manifest import (
-    Manifest,
-    artifact_folder,
-    damaged_files,
-    file_problem,
-    load_manifest,
-)
+from tasks.stages.manifest import Manifest
 from tasks.stages.remote.known_copies import is_pushed
 from tasks.stages.remote.transfer import fetch_manifest, finish_push
 from tasks.stages.retention.dropped import dropped_mark, mark_used
@@ -41,20 +36,15 @@ def find_status(
 ) -> StageStatus:
     """Find out whether a stage is done; the remote is asked only if it is not whole here.
 
-    Args:
-        home: The home of this machine.
-        remote: The remote, asked for what is missing here; None where there is none.
-        stage: The stage's name.
-        key: The stage's key.
-        verify: Read every file that is here, not only its size.
+    With `verify` every file that is here is read, not only its size.
     """
     problem = ""
     try:
-        manifest = load_manifest(home, stage, key)
+        manifest = manifests.load_manifest(home, stage, key)
     except CorruptError as error:
         manifest, problem = None, str(error)
     if manifest is not None:
-        problems = damaged_files(home, manifest, verify=verify)
+        problems = manifests.damaged_files(home, manifest, verify=verify)
         if not problems:
             return StageStatus(manifest, is_here=True)
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
@@ -63,7 +53,7 @@ def find_status(
     theirs = None if remote is None else fetch_manifest(home, remote, stage, key)
     if theirs is None:
         return StageStatus(None, problem=problem)
-    is_here = manifest is None and not damaged_files(home, theirs, verify=verify)
+    is_here = manifest is None and not manifests.damaged_files(home, theirs, verify=verify)
     return StageStatus(theirs, is_here, True, problem)
 
 
@@ -87,7 +77,7 @@ def find_done(run: RunContext, call: StageCall, *, quiet: bool = False) -> Manif
         for problem in _discard_damaged(run, manifest):
             run.progress.note(call.title, f"{problem}; it is taken from the remote when needed")
     elif manifest is None and status.problem and not quiet:
-        folder = artifact_folder(run.home, call.spec.name, call.key)
+        folder = manifests.artifact_folder(run.home, call.spec.name, call.key)
         run.progress.note(call.title, f"{folder}: {status.problem}; the stage runs again")
     return manifest
 
@@ -96,7 +86,7 @@ def _discard_damaged(run: RunContext, manifest: Manifest) -> list[str]:
     """Remove the files that are here and wrong, so that good ones can come from the remote."""
     problems, folder = [], manifest.folder(run.home)
     for file in manifest.files:
-        problem = file_problem(folder, file, verify=run.verify)
+        problem = manifests.file_problem(folder, file, verify=run.verify)
         if problem and (folder / file.path).exists():
             remove_tree(folder / file.path)
             problems.append(f"{folder}: {problem}")

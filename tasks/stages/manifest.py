@@ -6,8 +6,10 @@ lies in its `provenance`, apart from what describes the result itself.
 
 from __future__ import annotations
 
+import math
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -149,12 +151,7 @@ def matching_manifests(home: Home, name: str) -> list[Manifest]:
 
 
 def damaged_files(home: Home, manifest: Manifest, *, verify: bool = False) -> list[str]:
-    """Name the files of a finished stage that are not as the manifest says.
-
-    Args:
-        home: The home that should hold the files.
-        manifest: The manifest of the stage.
-        verify: Read every file and compare its SHA-256, not only its size.
+    """Name the files of a finished stage that differ from its manifest; `verify` reads them all.
 
     Returns:
         Sentences such as `model.safetensors is missing`; empty when all is well.
@@ -179,11 +176,7 @@ def file_problem(folder: Path, file: FileDigest, *, verify: bool = False) -> str
 
 
 def commit_manifest(home: Home, manifest: Manifest) -> bool:
-    """Write a manifest unless there is one; from then on the stage is done.
-
-    Returns:
-        Whether this call wrote it.
-    """
+    """Write a manifest, which makes its stage done, unless there is one; return whether it did."""
     path = manifest_path(home, manifest.stage, manifest.key)
     return put_if_absent(path, manifest_text(manifest))
 
@@ -195,23 +188,18 @@ def manifest_text(manifest: Manifest) -> str:
 
 def plain_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
     """Return metrics as JSON can hold them: "nan" and "inf" become words."""
-    return {name: _to_plain(value) for name, value in metrics.items()}
+    numbers = {name: float(value) for name, value in metrics.items()}
+    return {name: one if math.isfinite(one) else str(one) for name, one in numbers.items()}
 
 
 @lru_cache(maxsize=1)
 def environment() -> dict[str, Any]:
     """Return the libraries and the code that this process uses: versions, commit and digest."""
-    libraries = dict(_versions(_LIBRARIES))
+    libraries = {}
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            libraries[name] = version(name)
     return {"libraries": libraries, "git_commit": _git_commit(), "code": code_digest()}
-
-
-def _versions(names: Iterable[str]) -> Iterable[tuple[str, str]]:
-    """Yield the installed ones with their versions."""
-    for name in names:
-        try:
-            yield name, version(name)
-        except PackageNotFoundError:
-            continue
 
 
 def _git_commit() -> str:
@@ -224,9 +212,3 @@ def _git_commit() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return answer.stdout.strip() if answer.returncode == 0 else ""
-
-
-def _to_plain(value: float) -> float | str:
-    """Return a number as JSON can hold it."""
-    number = float(value)
-    return number if number - number == 0 else str(number)

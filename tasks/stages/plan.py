@@ -26,10 +26,6 @@ from tasks.tracking.remote.base import Remote
 def planning(home: Home | None = None, *, verify: bool = False) -> Iterator[RunContext]:
     """Make stage calls inside the block say what they would do.
 
-    Args:
-        home: The home whose state is asked; the current one by default.
-        verify: Read every byte of what is done.
-
     Yields:
         A context whose `planned` fills up, one entry per call, in order.
 

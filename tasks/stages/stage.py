@@ -45,11 +45,7 @@ _log = logging.getLogger("sparring.stages")
 
 
 def call_stage(call: StageCall, listener: Listener | None = None) -> tuple[Artifact, StageRecord]:
-    """Return a stage's artifact, running its body if it is not done.
-
-    Args:
-        call: The stage and its arguments.
-        listener: Called with the body's progress, besides the run's own sink.
+    """Return a stage's artifact; where it is not done its body runs, and `listener` hears how far.
 
     Returns:
         The artifact (a pending one in planning mode) and the record of this call.

@@ -16,13 +16,10 @@ def code_digest() -> str:
 
 
 def digest_of_code(folder: Path) -> str:
-    """Return the SHA-256 (hex) of the packages in a folder: their modules and their data files.
+    """Return the SHA-256 (hex) of `flows` and `tasks` in a folder: their modules and data files.
 
     Line ends count as one kind, for git may write them in either. Hidden files and what Python
     compiled are left out.
-
-    Args:
-        folder: That holds `flows` and `tasks`: a checkout, or site-packages.
     """
     whole = hashlib.sha256()
     for path in sorted(path for name in _PACKAGES for path in (folder / name).rglob("*")):

@@ -63,11 +63,7 @@ def sha256_file(path: Path) -> str:
 
 
 def digest_file(path: Path, *, relative: str | None = None) -> FileDigest:
-    """Read a file once for both of its digests.
-
-    Args:
-        path: the file.
-        relative: the path to record; the file's own name by default.
+    """Read a file once for both of its digests, recorded under its own name or `relative`.
 
     Raises:
         StorageError: when somebody wrote into the file meanwhile.

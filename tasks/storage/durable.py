@@ -29,10 +29,7 @@ _REASONS = {
 
 @contextmanager
 def clear_disk_errors(path: Path) -> Iterator[None]:
-    """Turn the disk's own refusals inside the block into a `DiskError` that says what to do.
-
-    Args:
-        path: what was being written, named in the message.
+    """Turn the disk's refusals of `path` inside the block into a `DiskError` that says what to do.
 
     Raises:
         DiskError: for a full, over-quota, read-only or failing disk; other errors pass through.
@@ -49,37 +46,32 @@ def clear_disk_errors(path: Path) -> Iterator[None]:
         raise DiskError(error.errno, message, str(path)) from error
 
 
-def temporary_name(folder: Path) -> Path:
-    """Return a name in `folder` that nobody else uses, marked as not whole yet."""
-    return folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+def temporary_name(folder: Path, prefix: str = TEMPORARY_PREFIX) -> Path:
+    """Return a name in `folder` that nobody else uses; it is marked as not whole yet, or trash."""
+    return folder / f"{prefix}{os.getpid()}-{secrets.token_hex(6)}"
 
 
 def sync_file(path: Path, descriptor: int | None = None) -> None:
-    """Make the bytes of a file survive a power cut.
-
-    Args:
-        path: the file.
-        descriptor: an open descriptor of it; the file is opened when there is none.
-    """
+    """Make the bytes of a file survive a power cut; it is opened unless a descriptor is given."""
     fault_point(f"fsync {path.name}")
     if descriptor is not None:
         os.fsync(descriptor)
-        return
-    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+    else:
+        _sync(path, os.O_RDONLY)
 
 
 def sync_directory(folder: Path) -> None:
     """Make the names in a folder survive a power cut: without it a rename may be forgotten."""
     fault_point(f"fsync directory {folder.name}")
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
     try:
-        os.fsync(opened)
+        os.fsync(descriptor)
     finally:
-        os.close(opened)
+        os.close(descriptor)
 
 
 def rename(source: Path, target: Path) -> None:

@@ -19,9 +19,6 @@ _count = 0
 def fault_point(name: str) -> None:
     """Count one durable operation that is about to happen, and act if it is the chosen one.
 
-    Args:
-        name: what is about to be done, for the error's text.
-
     Raises:
         OSError: when `SPARRING_FAULT` names this number with `enospc` or `eio`.
         ValueError: when `SPARRING_FAULT` is not `kill@N`, `enospc@N` or `eio@N`.

@@ -13,20 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from tasks.storage.durable import (
-    TEMPORARY_PREFIX,
-    TRASH_PREFIX,
-    clear_disk_errors,
-    make_folder,
-    rename,
-    sync_directory,
-    sync_file,
-    temporary_name,
-)
+from tasks.storage import durable
 from tasks.storage.errors import CorruptError, StorageError, UnsafePathError
 from tasks.storage.faults import fault_point
 from tasks.storage.plain import json_text
-from tasks.storage.trees import delete_now, is_clean_name, sync_tree, walk_tree
+from tasks.storage.trees import is_clean_name, remove_unless, sync_tree, walk_tree
 
 _LONGEST_NAME = 255
 _ENCODED = ("%2e", "%2f", "%5c", "%00")
@@ -50,17 +41,17 @@ def open_output(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]
         raise ValueError(f"mode is {mode!r}; expected 'w' or 'wb'")
     path = Path(path)
     text = {"encoding": "utf-8", "newline": "\n"} if mode == "w" else {}
-    with clear_disk_errors(path):
-        make_folder(path.parent)
-        temporary = temporary_name(path.parent)
+    with durable.clear_disk_errors(path):
+        durable.make_folder(path.parent)
+        temporary = durable.temporary_name(path.parent)
         try:
             fault_point(f"write {path.name}")
             with open(temporary, mode.replace("w", "x"), **text) as out:  # type: ignore[call-overload]
                 yield out
                 out.flush()
-                sync_file(path, out.fileno())
-            rename(temporary, path)
-            sync_directory(path.parent)
+                durable.sync_file(path, out.fileno())
+            durable.rename(temporary, path)
+            durable.sync_directory(path.parent)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -124,15 +115,15 @@ def put_if_absent(path: Path, data: bytes | str) -> bool:
     path = Path(path)
     if path.exists():
         return False
-    temporary = temporary_name(path.parent)
-    with clear_disk_errors(path):
+    temporary = durable.temporary_name(path.parent)
+    with durable.clear_disk_errors(path):
         try:
-            make_folder(path.parent)
+            durable.make_folder(path.parent)
             fault_point(f"write {path.name}")
             with open(temporary, "xb") as out:
                 out.write(data.encode() if isinstance(data, str) else data)
                 out.flush()
-                sync_file(path, out.fileno())
+                durable.sync_file(path, out.fileno())
             fault_point(f"link {path.name}")
             # A hard link fails when the name is taken, which a rename does not.
             os.link(temporary, path)
@@ -140,7 +131,7 @@ def put_if_absent(path: Path, data: bytes | str) -> bool:
             return False
         finally:
             temporary.unlink(missing_ok=True)
-        sync_directory(path.parent)
+        durable.sync_directory(path.parent)
     return True
 
 
@@ -154,21 +145,17 @@ def publish_directory(source: Path, target: Path) -> None:
     source, target = Path(source), Path(target)
     if target.exists():
         raise StorageError(f"cannot publish {source}: {target} exists already")
-    with clear_disk_errors(target):
+    with durable.clear_disk_errors(target):
         sync_tree(source)
-        make_folder(target.parent)
-        rename(source, target)
-        sync_directory(target.parent)
+        durable.make_folder(target.parent)
+        durable.rename(source, target)
+        durable.sync_directory(target.parent)
         if source.parent != target.parent:
-            sync_directory(source.parent)
+            durable.sync_directory(source.parent)
 
 
 def safe_join(root: Path, *parts: str) -> Path:
-    """Join names that came from outside below `root`, refusing every way out of it.
-
-    Args:
-        root: the folder to stay in.
-        parts: names or relative posix paths.
+    """Join names, or POSIX paths, from outside below `root`, refusing every way out of it.
 
     Raises:
         UnsafePathError: for an absolute path, `..`, an empty or over-long name, a backslash, a
@@ -200,13 +187,7 @@ def remove_tree(path: Path) -> None:
 
     A kill in between leaves a trash name, which `sweep_leftovers` removes.
     """
-    path = Path(path)
-    if not os.path.lexists(path):
-        return
-    trash = path.with_name(temporary_name(path.parent).name.replace(TEMPORARY_PREFIX, TRASH_PREFIX))
-    rename(path, trash)
-    fault_point(f"remove {path.name}")
-    delete_now(trash)
+    remove_unless(Path(path), lambda: False)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -220,12 +201,12 @@ def link_or_copy(source: Path, target: Path) -> None:
     """
     source, target = Path(source), Path(target)
     if source.is_dir():
-        make_folder(target)
+        durable.make_folder(target)
         for relative in walk_tree(source)[0]:
             link_or_copy(source / relative, target / relative)
         return
-    with clear_disk_errors(target):
-        make_folder(target.parent)
+    with durable.clear_disk_errors(target):
+        durable.make_folder(target.parent)
         fault_point(f"link {target.name}")
         try:
             os.link(source, target)

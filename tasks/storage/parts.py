@@ -47,13 +47,7 @@ def describe_files(folder: Path) -> list[FileRecord]:
 
 
 def part_damage(parts: Path, name: str, *, deep: bool) -> str:
-    """Say what is wrong with a part, or nothing.
-
-    Args:
-        parts: the folder the part is in.
-        name: the part.
-        deep: compare every file's SHA-256, not only its size.
-    """
+    """Say what is wrong with a part, or nothing; `deep` compares SHA-256 besides sizes."""
     try:
         return difference_of(parts / name, read_json(parts / f"{name}.json")["files"], deep=deep)
     except FileNotFoundError:

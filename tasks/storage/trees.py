@@ -9,14 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.storage.durable import (
-    TEMPORARY_PREFIX,
-    TRASH_PREFIX,
-    rename,
-    sync_directory,
-    sync_file,
-    temporary_name,
-)
+from tasks.storage import durable
 from tasks.storage.errors import StorageError
 from tasks.storage.faults import fault_point
 
@@ -69,26 +62,23 @@ def sync_tree(folder: Path) -> None:
     """Make every file and name in a folder survive a power cut; raises as `walk_tree`."""
     files, folders = walk_tree(folder)
     for relative in files:
-        sync_file(Path(folder, relative))
+        durable.sync_file(Path(folder, relative))
     for relative in reversed(folders):
-        sync_directory(Path(folder, relative))
-    sync_directory(Path(folder))
+        durable.sync_directory(Path(folder, relative))
+    durable.sync_directory(Path(folder))
 
 
 def sweep_leftovers(folder: Path, *, older_than: float = 3600.0) -> int:
-    """Remove temporary and trash names directly in `folder` that a killed process left.
+    """Remove, and count, temporary and trash names directly in `folder` that a killed process left.
 
     Args:
         folder: where to look; a missing one is fine.
         older_than: seconds since the last change; younger ones may still be in use.
-
-    Returns:
-        How many were removed.
     """
     count = 0
     limit = time.time() - older_than
     for entry in list(Path(folder).glob(".t*")):
-        if not entry.name.startswith((TEMPORARY_PREFIX, TRASH_PREFIX)):
+        if not entry.name.startswith((durable.TEMPORARY_PREFIX, durable.TRASH_PREFIX)):
             continue
         try:
             old = entry.lstat().st_mtime <= limit
@@ -112,10 +102,10 @@ def remove_unless(path: Path, is_wanted: Callable[[], bool]) -> bool:
     """
     if not os.path.lexists(path):
         return True
-    aside = path.with_name(temporary_name(path.parent).name.replace(TEMPORARY_PREFIX, TRASH_PREFIX))
-    rename(path, aside)
+    aside = durable.temporary_name(path.parent, durable.TRASH_PREFIX)
+    durable.rename(path, aside)
     if is_wanted():
-        rename(aside, path)
+        durable.rename(aside, path)
         return False
     fault_point(f"remove {path.name}")
     delete_now(aside)

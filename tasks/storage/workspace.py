@@ -24,10 +24,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _UNFINISHED = "tmp-"
 
 
-def _no_guard() -> None:
-    """Let every save pass."""
-
-
 class Workspace:
     """The folder one attempt works in.
 
@@ -43,7 +39,7 @@ class Workspace:
     def __init__(
         self,
         path: Path,
-        guard: Callable[[], None] = _no_guard,
+        guard: Callable[[], None] = lambda: None,
         mirror: PartMirror | None = None,
         claim: Claim | None = None,
     ) -> None:
@@ -155,16 +151,7 @@ class Workspace:
         write: Callable[[Path], object],
         known: list[FileRecord] | None = None,
     ) -> list[FileRecord]:
-        """Fill, sync and rename a folder, then write the file that makes it a part.
-
-        Args:
-            name: of the part.
-            write: fills the folder.
-            known: describes files that `write` has verified, to spare reading them again.
-
-        Returns:
-            What is recorded of each file.
-        """
+        """Fill, sync and rename a folder, then write its files' records: `known` ones, or new."""
         self.guard()
         unfinished, target = self.parts / f"{_UNFINISHED}{name}", self.parts / name
         with clear_disk_errors(target):

@@ -134,12 +134,7 @@ def lease_ttl() -> float:
 
 @contextmanager
 def unclaimed(folder: Path, key: str) -> Iterator[bool]:
-    """Keep everybody from taking a key inside the block; yields whether nobody works on it.
-
-    Args:
-        folder: The home's folder of leases.
-        key: The stage's key.
-    """
+    """Keep everybody from taking a key inside the block; yields whether nobody works on it."""
     path = Path(folder) / f"{key}.json"
     with FileLock(_lock_path(path)):
         silent = owner_silence_of(read_lease(path))
@@ -153,17 +148,7 @@ Turn = TypeVar("Turn")
 def acquire_lease(
     folder: Path, key: str, *, is_done: Callable[[], Result | None], say: Callable[[str], None]
 ) -> Lease | Result:
-    """Wait for the right to work on a key.
-
-    Args:
-        folder: The home's folder of leases.
-        key: The stage's key.
-        is_done: Called while waiting; returns the result that the owner may have left, or None.
-        say: Called from time to time with a sentence that says whom we wait for.
-
-    Returns:
-        The lease; or what `is_done` answered, when there is nothing left to do.
-    """
+    """Wait for the right to work on a key here; arguments and answer are `wait_for_turn`'s."""
     path = Path(folder) / f"{key}.json"
     return wait_for_turn(lambda: _try_acquire(path), is_done=is_done, say=say)
 
@@ -200,9 +185,6 @@ def wait_for_turn(
 
 def owner_silence_of(record: Mapping[str, Any]) -> float | None:
     """Return for how many seconds the owner of a lease on this machine's disk has not renewed it.
-
-    Args:
-        record: What the lease's file holds.
 
     Returns:
         Infinity when the owner is surely dead; None when nobody holds the key.

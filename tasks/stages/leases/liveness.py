@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 
 from tasks.processes.identity import ProcessIdentity
 from tasks.stages.leases.lease import owner_silence_of
-from tasks.stages.remote.layout import beat_name, lease_folder, read_object, token_name
+from tasks.stages.remote.layout import beat_name, newest_token, read_object, token_name
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import read_json
 from tasks.storage.home import Home
@@ -15,12 +14,7 @@ from tasks.tracking.remote.base import Remote
 
 
 def owner_silence(home: Home, remote: Remote | None, key: str) -> float | None:
-    """Return for how long the owner of a key has not renewed its lease.
-
-    Args:
-        home: The home that holds the leases where there is no remote.
-        remote: The remote that holds the leases otherwise.
-        key: The stage's key.
+    """Return for how long the owner of a key has not renewed its lease, on the remote if any.
 
     Returns:
         Seconds; infinity when the owner is surely dead; None when nobody holds the key.
@@ -35,8 +29,7 @@ def owner_silence(home: Home, remote: Remote | None, key: str) -> float | None:
 
 def _remote_silence(remote: Remote, key: str) -> float | None:
     """Read the newest lease on the remote; ages are by the remote's clock."""
-    numbers = (re.search(r"/(\d{6})\.json$", name) for name in remote.names(lease_folder(key)))
-    token = max((int(found.group(1)) for found in numbers if found), default=0)
+    token = newest_token(remote, key)
     record = read_object(remote, token_name(key, token)) if token else None
     if record is None or record["owner"] is None:
         return None

@@ -9,7 +9,6 @@ so an owner loses the key only when a newer number is there.
 from __future__ import annotations
 
 import logging
-import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -24,14 +23,7 @@ from tasks.stages.leases.lease import (
     lease_ttl,
     wait_for_turn,
 )
-from tasks.stages.remote.layout import (
-    beat_name,
-    check_layout,
-    lease_folder,
-    read_object,
-    token_name,
-    write_object,
-)
+from tasks.stages.remote import layout
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.home import Home
 from tasks.storage.plain import json_text
@@ -72,15 +64,16 @@ class RemoteLease:
         if self._lost.is_set():
             return
         try:
-            write_object(self._remote, token_name(self._key, self.token), _record(None))
+            name = layout.token_name(self._key, self.token)
+            layout.write_object(self._remote, name, _record(None))
             if self._has_beaten:
-                self._remote.delete(beat_name(self._key, self.token))
+                self._remote.delete(layout.beat_name(self._key, self.token))
         except (StorageError, ConfigError) as error:
             _log.warning("the lease of %s stays until it runs out: %s", self._key[:16], error)
 
     def _is_superseded(self) -> bool:
         """Tell whether a newer number is there."""
-        return self._remote.get(token_name(self._key, self.token + 1)) is not None
+        return self._remote.get(layout.token_name(self._key, self.token + 1)) is not None
 
     def _beat(self) -> None:
         """Rewrite the beating object a few times per time to live until released or lost."""
@@ -90,7 +83,7 @@ class RemoteLease:
                     self._lost.set()
                     return
                 self._has_beaten = True
-                self._remote.put(beat_name(self._key, self.token), b"")
+                self._remote.put(layout.beat_name(self._key, self.token), b"")
             except (StorageError, ConfigError) as error:
                 _log.warning("cannot renew the lease of %s: %s", self._key[:16], error)
 
@@ -105,22 +98,14 @@ def acquire_everywhere(
 ) -> Lease | Result:
     """Wait for the right to work on a key, on this machine and among all that share the remote.
 
-    Args:
-        home: The home of this machine.
-        remote: The remote that the machines share; None for this machine alone.
-        key: The stage's key.
-        is_done: Called while waiting; returns the result that the owner may have left, or None.
-        say: Called from time to time with a sentence that says whom we wait for.
-
-    Returns:
-        The lease; or what `is_done` answered, when there is nothing left to do.
+    Arguments and answer are those of `wait_for_turn`; without a remote, this machine is all.
     """
     lease = acquire_lease(home.leases, key, is_done=is_done, say=say)
     if remote is None or not isinstance(lease, Lease):
         return lease
     shared: RemoteLease | Result | None = None
     try:
-        check_layout(remote, to_write=True)
+        layout.check_layout(remote, to_write=True)
         shared = wait_for_turn(lambda: _try_acquire(remote, key), is_done=is_done, say=say)
         if isinstance(shared, RemoteLease):
             lease.share(shared)
@@ -142,18 +127,17 @@ def _try_acquire(remote: Remote, key: str) -> tuple[RemoteLease | None, ProcessI
         if owner is not None and not _is_gone(remote, key, newest, owner):
             return None, owner
     data = json_text(_record(current_process())).encode()
-    if not remote.put_if_absent(token_name(key, newest + 1), data):
+    if not remote.put_if_absent(layout.token_name(key, newest + 1), data):
         return None, None
     return RemoteLease(remote, key, newest + 1), None
 
 
 def _newest_token(remote: Remote, key: str) -> int:
     """Return the highest number; a listing may lag behind, so the next ones are asked for."""
-    if remote.get(token_name(key, 1)) is None:
+    if remote.get(layout.token_name(key, 1)) is None:
         return 0  # mostly so, and nothing needs to be listed
-    numbers = (re.search(r"/(\d{6})\.json$", name) for name in remote.names(lease_folder(key)))
-    newest = max((int(found.group(1)) for found in numbers if found), default=1)
-    while remote.get(token_name(key, newest + 1)) is not None:
+    newest = max(1, layout.newest_token(remote, key))
+    while remote.get(layout.token_name(key, newest + 1)) is not None:
         newest += 1
     return newest
 
@@ -161,7 +145,7 @@ def _newest_token(remote: Remote, key: str) -> int:
 def _owner(remote: Remote, key: str, token: int) -> ProcessIdentity | None:
     """Return who holds a number; None when it was given back or its object is damaged."""
     try:
-        record = read_object(remote, token_name(key, token)) or _record(None)
+        record = layout.read_object(remote, layout.token_name(key, token)) or _record(None)
         return ProcessIdentity.from_json(record["owner"]) if record["owner"] else None
     except (CorruptError, KeyError, TypeError) as error:
         _log.warning("lease %d of %s is damaged and taken as free: %s", token, key[:16], error)
@@ -172,7 +156,7 @@ def _is_gone(remote: Remote, key: str, token: int, owner: ProcessIdentity) -> bo
     """Tell whether an owner died, or has been silent for longer than the time to live."""
     if owner.is_known_dead():
         return True
-    ages = (remote.age(beat_name(key, token)), remote.age(token_name(key, token)))
+    ages = (remote.age(layout.beat_name(key, token)), remote.age(layout.token_name(key, token)))
     silent = min((age for age in ages if age is not None), default=0.0)
     if silent > lease_ttl():
         _log.warning("taking over from %s, silent for %.0f s", owner, silent)

@@ -54,11 +54,6 @@ def find_causes(graph: Graph, left: str, right: str) -> list[Cause]:
 
     Inputs with equal content count as equal, however they were made.
 
-    Args:
-        graph: A graph that holds both artifacts with their ancestors.
-        left: Node id of one artifact.
-        right: Node id of the other artifact.
-
     Returns:
         The pairs of ancestors with a difference of their own; empty when there is none.
     """
@@ -69,13 +64,7 @@ def find_causes(graph: Graph, left: str, right: str) -> list[Cause]:
 
 
 def matching_outputs(graph: Graph, left: str, right: str) -> list[tuple[str, str]]:
-    """Pair the outputs of two runs by what people call them, those made last first.
-
-    Args:
-        graph: A graph that holds both runs.
-        left: Node id of one run.
-        right: Node id of the other.
-    """
+    """Pair the outputs of two runs by what people call them, those made last first."""
     ours, theirs = _by_title(graph, left), _by_title(graph, right)
     return [(ours[title], theirs[title]) for title in reversed(ours) if title in theirs]
 
@@ -188,13 +177,7 @@ def _by_title(graph: Graph, run: str) -> dict[str, str]:
 
 
 def value_changes(before: Any, after: Any, where: str) -> Iterator[Change]:
-    """Yield the values that differ between two trees of plain values.
-
-    Args:
-        before: One tree.
-        after: The other one.
-        where: Name of both, as in `config`; it stands before the names of what is inside.
-    """
+    """Yield the values that differ between two trees of plain values, named as parts of `where`."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
             inner = f"{where}.{key}" if where else str(key)

@@ -55,12 +55,7 @@ class Graph:
             self.nodes[node.id] = node
 
     def add_output(self, node: Node, files: Mapping[str, str]) -> None:
-        """Add a stage's output and its inputs, of which nothing else may be known.
-
-        Args:
-            node: The output, with its manifest.
-            files: Names of users' files by their digest.
-        """
+        """Add a stage's output and its inputs; `files` names users' files by their digest."""
         manifest = node.manifest
         if manifest is None or node.id in self.into:
             return
@@ -131,10 +126,7 @@ class Graph:
         return {"nodes": [node.to_json() for node in self.nodes.values()], "edges": edges}
 
     def find(self, name: str) -> Node:
-        """Return the node that a key, a digest, a run's id, or the beginning of one means.
-
-        Args:
-            name: `latest` means the newest run.
+        """Return the node that a key, digest or run id means, or its beginning; or `latest`, the run.
 
         Raises:
             ConfigError: When it means nothing, or several things.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tasks.stages.key import stage_title
-from tasks.stages.manifest import InputRecord, Manifest
+from tasks.stages.manifest import InputRecord, Manifest, plain_metrics
 from tasks.stages.runs.run_store import Run
 
 NodeKind = Literal["artifact", "external", "run"]
@@ -50,23 +50,13 @@ class Node:
 
     def to_json(self) -> dict[str, Any]:
         """Return all that is known, as plain values."""
-        plain: dict[str, Any] = {
-            "id": self.id,
-            "kind": self.kind,
-            "title": self.title,
-            "digest": self.digest,
-            "place": self.place,
-        }
+        names: tuple[str, ...] = ("id", "kind", "title", "digest", "place")
+        plain: dict[str, Any] = {name: getattr(self, name) for name in names}
         if made := self.manifest:
-            plain |= {
-                "version": made.version,
-                "seed": made.seed,
-                "config": made.config,
-                "arguments": made.arguments,
-                "metrics": made.to_json()["metrics"],
-                "bytes": made.size,
-                "provenance": made.provenance,
-            }
+            names = ("version", "seed", "config", "arguments")
+            plain |= {name: getattr(made, name) for name in names}
+            plain |= {"metrics": plain_metrics(made.metrics), "bytes": made.size}
+            plain |= {"provenance": made.provenance}
         if self.run:
             names = ("flow", "status", "started", "updated", "prefect_flow_run")
             plain |= {name: getattr(self.run, name) for name in names}

@@ -14,18 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.stages.lineage import page_layout
 from tasks.stages.lineage.graph import Graph
 from tasks.stages.lineage.nodes import Node
 from tasks.stages.lineage.page_details import PLACES, Link, Subject, role_text, settings
-from tasks.stages.lineage.page_layout import (
-    EVALUATION,
-    LANES,
-    NODE_HEIGHT,
-    NODE_WIDTH,
-    Layout,
-    Spot,
-    lay_out,
-)
+from tasks.stages.lineage.page_layout import Layout, Spot
 from tasks.tracking.mlflow_record.links import SCRIPT as MLFLOW_SCRIPT
 
 if TYPE_CHECKING:
@@ -60,19 +53,11 @@ def symbolic_link(node: Node) -> str | None:
 
 
 def lineage_page(graph: Graph, focus: str, *, link: Link = symbolic_link) -> str:
-    """Draw a graph.
-
-    Args:
-        graph: What to show, all of it.
-        focus: The id of the node that the page is about.
-        link: Returns where a node's page in MLflow is.
-
-    Returns:
-        One HTML page without any external resource.
-    """
+    """Draw a graph as one HTML page that needs nothing else; it is about the node `focus`."""
     from markupsafe import Markup
 
-    subject, layout, script = Subject(graph, focus, link), lay_out(graph), _beside("page.js")
+    subject, layout = Subject(graph, focus, link), page_layout.lay_out(graph)
+    script = _beside("page.js")
     files = sum(node.kind == "external" for node in subject.drawn)
     return _template().render(
         title=f"Lineage of {subject.name_of(focus)}",
@@ -100,10 +85,10 @@ def _template() -> Template:
         trim_blocks=True,
     )
     constants = {
-        "lanes": LANES,
+        "lanes": page_layout.LANES,
         "places": PLACES,
-        "node_width": NODE_WIDTH,
-        "node_height": NODE_HEIGHT,
+        "node_width": page_layout.NODE_WIDTH,
+        "node_height": page_layout.NODE_HEIGHT,
         "most_metrics": _MOST_METRICS,
         "most_settings": _MOST_SETTINGS,
     }
@@ -135,7 +120,7 @@ def _arrows(subject: Subject, layout: Layout) -> Iterator[Arrow]:
             roles.setdefault(edge.source, []).append(role_text(edge))
         for source, names in roles.items():
             start, end = layout.spots[source], layout.spots[target]
-            lane = " e5" if EVALUATION in (start.lane, end.lane) else ""
+            lane = " e5" if page_layout.EVALUATION in (start.lane, end.lane) else ""
             wide = " wide" if len(graph.outputs(source)) > _HUB else ""
             yield Arrow(
                 classes=lane + wide,
@@ -148,8 +133,8 @@ def _arrows(subject: Subject, layout: Layout) -> Iterator[Arrow]:
 
 def _curve(start: Spot, end: Spot) -> str:
     """Return a path from the lower edge of one node to the upper edge of another."""
-    x1, y1 = start.x + NODE_WIDTH / 2, start.y + NODE_HEIGHT
-    x2, y2 = end.x + NODE_WIDTH / 2, end.y
+    x1, y1 = start.x + page_layout.NODE_WIDTH / 2, start.y + page_layout.NODE_HEIGHT
+    x2, y2 = end.x + page_layout.NODE_WIDTH / 2, end.y
     bend = max(18.0, min(60.0, abs(y2 - y1) / 2))
     return f"M{x1:.0f} {y1:.0f}C{x1:.0f} {y1 + bend:.0f} {x2:.0f} {y2 - bend:.0f} {x2:.0f} {y2:.0f}"
 

@@ -24,13 +24,7 @@ PLACES = {
 
 
 class Subject:
-    """What a page shows; nodes are numbered, for names may hold anything.
-
-    Args:
-        graph: What to show, all of it.
-        focus: The id of the node that the page is about.
-        link: Returns where a node's page in MLflow is.
-    """
+    """What a page shows; nodes are numbered, for names may hold anything."""
 
     def __init__(self, graph: Graph, focus: str, link: Link) -> None:
         self.graph, self.focus, self.link = graph, focus, link
@@ -80,12 +74,7 @@ class Subject:
         }
 
     def linked(self, edges: list[Edge], end: str) -> list[tuple[str, str]]:
-        """Return the nodes at one end of edges that the page shows, each with its role.
-
-        Args:
-            edges: The edges, of one node.
-            end: The end that is wanted, `source` or `target`.
-        """
+        """Return the shown nodes at one end of edges, "source" or "target", each with its role."""
         return [
             (getattr(edge, end), "" if edge.role in ("made", "used") else role_text(edge))
             for edge in edges

@@ -27,15 +27,7 @@ MOST_NODES = 400
 
 
 def lineage_graph(home: Home, remote: Remote | None = None) -> Graph:
-    """Read everything that is known here, and on the remote.
-
-    Args:
-        home: The home whose manifests and runs are read.
-        remote: Read too, for what other machines made; it is asked for every name it has.
-
-    Returns:
-        The graph of all artifacts, users' files and flow runs.
-    """
+    """Read all artifacts, users' files and flow runs known here and, if given, on the remote."""
     graph, files, pushed = Graph(), _file_names(home), _pushed(home)
     theirs = remote.names("manifests/") if remote is not None else []
     pushed |= {Path(name).stem for name in theirs}

@@ -81,11 +81,6 @@ def describe_call(call: StageCall, run: str) -> dict[str, Any]:
 def rebuild_call(description: Mapping[str, Any], spec: StageSpec, home: Home) -> StageCall:
     """Return the call that was described, with the paths that its inputs have in this home.
 
-    Args:
-        description: What `describe_call` returned.
-        spec: The stage of that name as this process has it.
-        home: Where the inputs are, or will be fetched to.
-
     Raises:
         ConfigError: When this process would not do the same: another Sparring.
         CorruptError: When the description is damaged.

@@ -24,10 +24,7 @@ OBJECTS = "store/files/md5/"
 def is_pushed(home: Home, remote: Remote, name: str) -> bool:
     """Tell, without asking the remote, whether an artifact was seen whole there.
 
-    Args:
-        home: The home that remembers it.
-        remote: The remote that was pushed to or fetched from.
-        name: A stage's key, or the digest of a user's file.
+    Its name is a stage's key, or the digest of a user's file.
     """
     return _pushed_path(home, remote, name).exists()
 
@@ -43,11 +40,7 @@ def forget_pushed(home: Home, remote: Remote, name: str) -> None:
 
 
 class RemoteCopies:
-    """A listing of the remote as it was when this was made.
-
-    Args:
-        remote: The remote, which is listed once.
-    """
+    """A listing of the remote as it was when this was made."""
 
     def __init__(self, remote: Remote) -> None:
         check_layout(remote)

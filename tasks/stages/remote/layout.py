@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from tasks.storage.errors import CorruptError, StorageError
@@ -25,6 +26,12 @@ def manifest_name(stage: str, key: str) -> str:
 def token_name(key: str, token: int) -> str:
     """Return the object that names the owner of the `token`-th attempt at a key."""
     return f"{lease_folder(key)}{token:06d}.json"
+
+
+def newest_token(remote: Remote, key: str) -> int:
+    """Return the highest listed number of an attempt at a key; 0 for none."""
+    found = (re.search(r"/(\d{6})\.json$", name) for name in remote.names(lease_folder(key)))
+    return max((int(match.group(1)) for match in found if match), default=0)
 
 
 def beat_name(key: str, token: int) -> str:

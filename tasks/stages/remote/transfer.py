@@ -11,16 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tasks.settings.errors import StageError
+from tasks.stages import manifest as manifests
 from tasks.stages.artifact import EXTERNAL, Artifact, ArtifactLostError, part_of
-from tasks.stages.manifest import (
-    Manifest,
-    commit_manifest,
-    damaged_files,
-    file_problem,
-    load_manifest,
-    manifest_path,
-    manifest_text,
-)
+from tasks.stages.manifest import Manifest, manifest_path, manifest_text
 from tasks.stages.remote.known_copies import forget_pushed, is_pushed, remember_pushed
 from tasks.stages.remote.layout import check_layout, manifest_name, read_object, work_folder
 from tasks.stages.remote.parts import clear_parts
@@ -91,7 +84,7 @@ def push_artifact(
     """
     if not (again or verify) and is_pushed(home, remote, manifest.key):
         return manifest, False
-    problems = damaged_files(home, manifest)
+    problems = manifests.damaged_files(home, manifest)
     theirs = fetch_manifest(home, remote, manifest.stage, manifest.key)
     winner = theirs
     if theirs is None or not (problems or theirs.digest != manifest.digest):
@@ -114,11 +107,7 @@ def publish(
 ) -> Manifest:
     """Push the objects of an output that lies in the store, then its manifest.
 
-    Args:
-        home: The home that holds the output.
-        remote: The remote that gets the output.
-        manifest: The output's manifest.
-        check: Called between objects and manifest; raises when another attempt took over.
+    Between the two `check` is called, which raises when another attempt took over.
 
     Returns:
         The remote's manifest of this key: the given one, or that of whoever was first.
@@ -155,7 +144,7 @@ def fetch_artifact(
     home, remote = home or current_home(), remote or open_remote()
     if artifact.stage == EXTERNAL:
         return fetch_external(artifact, home, remote)
-    manifest = load_manifest(home, artifact.stage, artifact.key)
+    manifest = manifests.load_manifest(home, artifact.stage, artifact.key)
     if manifest is None and remote is not None:
         manifest = fetch_manifest(home, remote, artifact.stage, artifact.key)
     if manifest is None:
@@ -175,21 +164,15 @@ def fetch_files(
 ) -> None:
     """Bring the files of a finished stage here, but for those that are here already.
 
-    Args:
-        home: The home that gets the files.
-        remote: The remote that holds them; None where there is none.
-        manifest: The manifest of the stage.
-        files: Those of the stage's files that are wanted.
-
     Raises:
         ArtifactLostError: When one is damaged or gone on the remote too, naming it; the remote's
             manifest is taken back then.
     """
     folder = manifest.folder(home)
-    if not any(file_problem(folder, file) for file in files):
+    if not any(manifests.file_problem(folder, file) for file in files):
         return
     with FileLock(home.leases / f"{manifest.key}.fetch.lock"):
-        wanted = [file for file in files if file_problem(folder, file)]
+        wanted = [file for file in files if manifests.file_problem(folder, file)]
         if not wanted:
             return
         where = f"{manifest.stage}/{wanted[0].path} ({manifest.key[:16]})"
@@ -227,10 +210,10 @@ def discard_output(home: Home, manifest: Manifest) -> None:
 
 def keep_manifest(home: Home, manifest: Manifest) -> None:
     """Write a remote manifest here, replacing one that is damaged or describes another result."""
-    if commit_manifest(home, manifest):
+    if manifests.commit_manifest(home, manifest):
         return
     try:
-        ours = load_manifest(home, manifest.stage, manifest.key)
+        ours = manifests.load_manifest(home, manifest.stage, manifest.key)
     except CorruptError:
         ours = None
     if ours is None or ours.digest != manifest.digest:

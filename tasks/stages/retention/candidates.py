@@ -27,10 +27,7 @@ def find_candidates(
 ) -> tuple[list[Candidate], list[Held]]:
     """Return what may be removed, in that order, and what must stay for now.
 
-    Args:
-        home: The home of this machine.
-        remote: The remote; what it does not hold yet stays. None where there is none.
-        policy: Rules of how long things are kept.
+    What the remote, where there is one, does not hold yet must stay.
 
     Raises:
         StorageError: When it cannot be known what is needed, or the remote cannot be asked.
@@ -139,14 +136,7 @@ def _has_manifest(home: Home, folder: Path) -> bool:
 def _unreferenced(
     home: Home, manifests: Iterable[Manifest], policy: Policy, gone: Iterable[Path] = ()
 ) -> list[Path]:
-    """Return the objects of DVC's cache that nothing refers to.
-
-    Args:
-        home: The home that holds the store.
-        manifests: All manifests of the home.
-        policy: Objects younger than its grace stay: somebody may be fetching them.
-        gone: Outputs and `.dvc` files that count as removed already.
-    """
+    """Return the old objects of DVC's cache to which nothing refers but what is in `gone`."""
     gone = set(gone)
     kept = [one for one in manifests if one.folder(home) not in gone and one.folder(home).exists()]
     needed = {file.md5 for one in kept for file in one.files} | {one.digest for one in kept}

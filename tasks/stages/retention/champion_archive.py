@@ -21,14 +21,7 @@ from tasks.stages.lineage.reading import ancestry, remote_reader
 from tasks.stages.manifest import Manifest, commit_manifest, damaged_files, load_manifest
 from tasks.stages.remote.transfer import fetch_artifact, push_artifact
 from tasks.stages.retention.dropped import mark_dropped
-from tasks.stages.runs.aliases import (
-    CHAMPION,
-    AliasRecord,
-    alias_models,
-    current_alias,
-    move_alias,
-    require_alias,
-)
+from tasks.stages.runs import aliases
 from tasks.storage import home as homes
 from tasks.storage.code_digest import code_digest
 from tasks.storage.digests import digest_file, sha256_json
@@ -49,13 +42,8 @@ _KEY = re.compile(r"\b[0-9a-f]{64}\b")
 _OUTPUT = re.compile(r"\b([a-z][a-z0-9_]*)/([0-9a-f]{64})\b")
 
 
-def export_champion(home: Home, flow: str, folder: Path) -> AliasRecord:
-    """Copy a flow's champion, with all that is known of its making, into a new folder.
-
-    Args:
-        home: The home whose champion it is.
-        flow: The flow's name.
-        folder: The folder to make; an empty one may be there.
+def export_champion(home: Home, flow: str, folder: Path) -> aliases.AliasRecord:
+    """Copy a flow's champion, with all that is known of its making, into a new or empty folder.
 
     Raises:
         ConfigError: There is no champion, its models are gone, or the folder is not empty.
@@ -63,8 +51,8 @@ def export_champion(home: Home, flow: str, folder: Path) -> AliasRecord:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already: name a new folder for the champion")
-    record, remote = require_alias(home, flow, CHAMPION), open_remote()
-    models = alias_models(home, record)
+    record, remote = aliases.require_alias(home, flow, aliases.CHAMPION), open_remote()
+    models = aliases.alias_models(home, record)
     mentioned = _OUTPUT.findall(json_text([record.models, record.basis, record.evidence]))
     elsewhere = remote_reader(home, remote) if remote else None
     graph = ancestry(home, mentioned, elsewhere=elsewhere, most=10**6)
@@ -90,12 +78,8 @@ def export_champion(home: Home, flow: str, folder: Path) -> AliasRecord:
     return record
 
 
-def import_champion(home: Home, folder: Path) -> AliasRecord:
-    """Make a champion that `export_champion` wrote the champion of its flow here.
-
-    Args:
-        home: The home that gets it; where there is a remote, that gets it too.
-        folder: The folder that was written.
+def import_champion(home: Home, folder: Path) -> aliases.AliasRecord:
+    """Make a champion that `export_champion` wrote that of its flow, here and on the remote.
 
     Returns:
         The new record of the alias; the present one if it names just these models already.
@@ -106,7 +90,7 @@ def import_champion(home: Home, folder: Path) -> AliasRecord:
     """
     exported = _read(folder)
     origin = exported["origin"]
-    record = AliasRecord(**exported["record"])
+    record = aliases.AliasRecord(**exported["record"])
     manifests = {one.key: one for one in map(_manifest, exported["manifests"])}
     models = {role: manifests[name.partition("/")[2]] for role, name in record.models.items()}
     home.ensure()
@@ -119,13 +103,13 @@ def import_champion(home: Home, folder: Path) -> AliasRecord:
         _take_in(home, FolderRemote(folder), role, manifest)
         if remote is not None:
             push_artifact(home, remote, manifest)
-    now = current_alias(home, record.flow, CHAMPION)
+    now = aliases.current_alias(home, record.flow, aliases.CHAMPION)
     if now is not None and now.models == record.models:
         return now
     reason = f"imported from a store of layout {origin['layout']}, Sparring {origin['sparring']}"
     evidence = {**record.evidence, "imported": origin}
-    draft = replace(record, alias=CHAMPION, reason=reason, evidence=evidence, restores=0)
-    return move_alias(home, draft)
+    draft = replace(record, alias=aliases.CHAMPION, reason=reason, evidence=evidence, restores=0)
+    return aliases.move_alias(home, draft)
 
 
 def _read(folder: Path) -> dict[str, Any]:

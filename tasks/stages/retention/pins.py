@@ -34,8 +34,7 @@ class Pin:
 def pin(home: Home, kind: Literal["artifact", "run"], name: str, *, stage: str, note: str) -> Pin:
     """Keep an artifact or a run from now on; on the remote, where there is one, for every machine.
 
-    Returns:
-        The new pin; one of that name is replaced.
+    An earlier pin of that name is replaced.
     """
     made = Pin(kind, name, stage, note, datetime.now(UTC).isoformat(timespec="seconds"))
     shared_records(home).put(_name(home, name), (json_text(asdict(made)) + "\n").encode())

@@ -37,12 +37,6 @@ _KEY = re.compile(rb"\b[0-9a-f]{64}\b")
 def sweep_remote(home: Home, remote: Remote, policy: Policy, *, dry_run: bool) -> Sweep:
     """Drop from the remote what nobody needs, or say what would be dropped.
 
-    Args:
-        home: The home; only what its runs made is dropped.
-        remote: The remote that things are dropped from.
-        policy: Rules of how long things are kept.
-        dry_run: Whether nothing is touched.
-
     Raises:
         StageError: When somebody works with the remote.
         CorruptError: When a manifest there cannot be read: what it needs cannot be known.

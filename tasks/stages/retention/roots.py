@@ -19,13 +19,7 @@ from tasks.stages.leases.lease import lease_ttl
 from tasks.stages.leases.liveness import owner_silence
 from tasks.stages.manifest import Manifest
 from tasks.stages.retention.pins import list_pins
-from tasks.stages.runs.aliases import (
-    CHAMPION,
-    AliasRecord,
-    alias_history,
-    list_aliases,
-    record_before,
-)
+from tasks.stages.runs import aliases
 from tasks.stages.runs.run_store import Run, list_runs, run_folder, stage_events
 from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
@@ -73,12 +67,7 @@ def find_roots(home: Home, policy: Policy) -> list[Root]:
 
 
 def reachable(manifests: Mapping[str, Manifest], roots: Iterable[Root]) -> dict[str, Root]:
-    """Return each key that the roots are, or were made from, with the first root that reaches it.
-
-    Args:
-        manifests: All known manifests by key.
-        roots: Keys to begin at; one without a manifest leads no further.
-    """
+    """Return each key that the roots are, or were made from, with the first root that needs it."""
     found: dict[str, Root] = {}
     for root in roots:
         pending = [root.key]
@@ -96,13 +85,7 @@ def reachable(manifests: Mapping[str, Manifest], roots: Iterable[Root]) -> dict[
 def why_dropped(
     manifests: Mapping[str, Manifest], roots: Iterable[Root], policy: Policy
 ) -> dict[str, str]:
-    """Return the artifacts that may go, by key, each with the reason.
-
-    Args:
-        manifests: All known manifests by key.
-        roots: The roots of the home.
-        policy: Rules of how long things are kept.
-    """
+    """Return the artifacts that may go, by key, each with the reason."""
     roots = list(roots)
     kept = reachable(manifests, roots)
     dropped = {key: "no kept run, alias or pin needs it" for key in manifests if key not in kept}
@@ -133,15 +116,15 @@ def worked_on(home: Home) -> list[str]:
 
 def _alias_roots(home: Home) -> Iterator[Root]:
     """Yield what the aliases name, what the champion was before, and what was decided on."""
-    for record in list_aliases(home):
+    for record in aliases.list_aliases(home):
         yield from _record_roots(record, f"{record.alias} of {record.flow}")
-        if record.alias == CHAMPION:
-            before = record_before(alias_history(home, record.flow, record.alias))
+        if record.alias == aliases.CHAMPION:
+            before = aliases.record_before(aliases.alias_history(home, record.flow, record.alias))
             if before is not None:
                 yield from _record_roots(before, f"the champion of {record.flow} before this one")
 
 
-def _record_roots(record: AliasRecord, why: str) -> Iterator[Root]:
+def _record_roots(record: aliases.AliasRecord, why: str) -> Iterator[Root]:
     # The gate measures others with what these were measured with.
     for reference in (*record.models.values(), *record.basis.values()):
         yield Root(reference.partition("/")[2], why)

@@ -66,16 +66,7 @@ class AliasMovedError(StorageError):
 
 
 def offer_candidate(run: RunContext, flow: str, metrics: Mapping[str, float]) -> AliasRecord | None:
-    """Make what a flow offered its candidate, here and in MLflow.
-
-    Args:
-        run: The run of the flow, which ended well.
-        flow: The flow's name.
-        metrics: The run's headline metrics.
-
-    Returns:
-        The record; None when the flow offered nothing.
-    """
+    """Make what a flow offered, if anything, its candidate, here and in MLflow."""
     if run.offer is None:
         return None
     now = current_alias(run.home, flow, CANDIDATE)
@@ -158,15 +149,12 @@ def alias_models(home: Home, record: AliasRecord) -> dict[str, Artifact]:
 
 
 def move_alias(home: Home, draft: AliasRecord, after: int | None = None) -> AliasRecord:
-    """Let an alias name other models.
+    """Let an alias name other models, and return the new record.
 
     Args:
         home: The home that holds the records, unless there is a remote.
         draft: The record to write; its number and time are filled in.
         after: The number of the newest record that the caller knows; None to go behind any.
-
-    Returns:
-        The new record.
 
     Raises:
         AliasMovedError: Another record came after `after`.
@@ -184,7 +172,7 @@ def move_alias(home: Home, draft: AliasRecord, after: int | None = None) -> Alia
         moment = datetime.now(UTC).isoformat(timespec="seconds")
         record = replace(draft, number=number + 1, time=moment)
         name = f"{_folder(draft.flow, draft.alias)}{record.number:06d}.json"
-        if records.put_if_absent(name, _text(record)):
+        if records.put_if_absent(name, f"{json_text(asdict(record), indent=1)}\n".encode()):
             return record
 
 
@@ -220,10 +208,6 @@ def _references(artifacts: Mapping[str, Artifact]) -> dict[str, str]:
 
 def _folder(flow: str, alias: str) -> str:
     return f"aliases/{flow}/{alias}/"
-
-
-def _text(record: AliasRecord) -> bytes:
-    return (json_text(asdict(record), indent=1) + "\n").encode()
 
 
 def _read(records: Remote, name: str) -> AliasRecord:

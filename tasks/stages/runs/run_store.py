@@ -54,14 +54,7 @@ class Run:
 
 
 def claim_run(home: Home, flow: str, resume: str | None, config_path: str, config_text: str) -> Run:
-    """Make a run's folder, or take over one that nobody works on.
-
-    Args:
-        home: Whose run it is.
-        flow: The flow's name.
-        resume: Id of the run to go on with; None for a new one.
-        config_path: The file the config came from; may be empty.
-        config_text: The whole resolved config as YAML, kept with the run.
+    """Make a new run's folder, or take over the run `resume`, on which nobody works.
 
     Raises:
         ConfigError: There is no run to resume.

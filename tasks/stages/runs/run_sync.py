@@ -37,12 +37,7 @@ def share_run(context: RunContext) -> None:
 
 
 def fetch_run(home: Home, remote: Remote, name: str) -> str:
-    """Copy a run's records here and return its id.
-
-    Args:
-        home: The home that gets the records; those of a run that is here already are left alone.
-        remote: The remote that holds the records.
-        name: Id of the run, or the beginning of one.
+    """Copy a run's records here, unless they are here, and return its id; its beginning is enough.
 
     Raises:
         ConfigError: When no run there, or more than one, is meant.

@@ -48,14 +48,7 @@ def log_stage_start(run: RunContext, call: StageCall, record: StageRecord) -> No
 def log_stage_end(
     run: RunContext, call: StageCall, record: StageRecord, manifest: Manifest | None = None
 ) -> None:
-    """Record in the spool how a call ended.
-
-    Args:
-        run: The run that the call belongs to.
-        call: The call.
-        record: The record of how it ended.
-        manifest: The manifest of its output, if there is one.
-    """
+    """Record in the spool how a call ended, with the manifest of its output, if there is one."""
     if run.spool is None:
         return
     output = _output(run, call, manifest) if manifest is not None else None
