@@ -13,12 +13,13 @@ from pathlib import Path
 
 from tasks.settings.errors import StageError
 from tasks.stages.leases.lease import Lease
-from tasks.stages.manifest import Manifest, commit_manifest, manifest_path, plain_metrics
+from tasks.stages.manifest import Manifest, commit_manifest, manifest_path
 from tasks.stages.remote.known_copies import remember_pushed
 from tasks.stages.remote.transfer import discard_output, publish
 from tasks.storage.digests import FileDigest, digest_file, digest_tree, directory_md5
 from tasks.storage.files import publish_directory, remove_tree, write_json
 from tasks.storage.home import Home
+from tasks.storage.plain import plain_metrics
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.store.dvc_store import dvc_store
 

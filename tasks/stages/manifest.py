@@ -6,7 +6,6 @@ lies in its `provenance`, apart from what describes the result itself.
 
 from __future__ import annotations
 
-import math
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,7 +20,7 @@ from tasks.storage.digests import FileDigest, digest_file, sha256_json
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import put_if_absent, read_json
 from tasks.storage.home import Home
-from tasks.storage.plain import json_text
+from tasks.storage.plain import json_text, plain_metrics
 
 _LIBRARIES = ("sparring", "torch", "transformers", "accelerate", "tokenizers", "dvc", "numpy")
 
@@ -184,12 +183,6 @@ def commit_manifest(home: Home, manifest: Manifest) -> bool:
 def manifest_text(manifest: Manifest) -> str:
     """Return a manifest as it is written."""
     return json_text(manifest.to_json(), indent=1) + "\n"
-
-
-def plain_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
-    """Return metrics as JSON can hold them: "nan" and "inf" become words."""
-    numbers = {name: float(value) for name, value in metrics.items()}
-    return {name: one if math.isfinite(one) else str(one) for name, one in numbers.items()}
 
 
 @lru_cache(maxsize=1)

@@ -100,15 +100,18 @@ def digest_tree(folder: Path, *, table: DigestTable | None = None) -> list[FileD
 
 
 def directory_md5(files: Iterable[FileDigest]) -> str:
-    """Return the name DVC gives to a folder with these files, ending in `.dir`.
+    """Return the name DVC gives to a folder with these files: the list's MD5 and `.dir`."""
+    return hashlib.md5(directory_listing(files), usedforsecurity=False).hexdigest() + ".dir"
 
-    It is the MD5 of Python's default JSON of the files' MD5s and paths sorted by path, as
-    `Tree.as_bytes` in dvc-data 3 writes it.
+
+def directory_listing(files: Iterable[FileDigest]) -> bytes:
+    """Return DVC's list of a folder's files: default JSON of their MD5s and paths, by path.
+
+    `Tree.as_bytes` in dvc-data 3 writes it so.
     """
     entries = [{"md5": file.md5, "relpath": file.path} for file in files]
     entries.sort(key=lambda entry: entry["relpath"])
-    text = json.dumps(entries, sort_keys=True).encode()
-    return hashlib.md5(text, usedforsecurity=False).hexdigest() + ".dir"
+    return json.dumps(entries, sort_keys=True).encode()
 
 
 class DigestTable:

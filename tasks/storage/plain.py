@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -26,6 +27,12 @@ def json_text(obj: Any, *, indent: int | None = None) -> str:
         raise TypeError(f"a {type(obj).__name__} nested too deep or in itself is no JSON") from None
     separators = (",", ":") if indent is None else (",", ": ")
     return json.dumps(obj, sort_keys=True, ensure_ascii=False, indent=indent, separators=separators)
+
+
+def plain_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    """Return metrics as JSON can hold them: "nan" and "inf" become words."""
+    numbers = {name: float(value) for name, value in metrics.items()}
+    return {name: one if math.isfinite(one) else str(one) for name, one in numbers.items()}
 
 
 def _require_plain(obj: Any, where: str) -> None:

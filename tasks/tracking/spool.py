@@ -8,7 +8,6 @@ the run appends to segments of its own, which are removed once a backend has the
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 import time
@@ -20,6 +19,7 @@ from typing import Any
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import safe_join
 from tasks.storage.journal import append_record, read_records
+from tasks.storage.plain import plain_metrics
 
 _log = logging.getLogger("sparring.tracking")
 
@@ -34,12 +34,7 @@ LOGGED_LATER = frozenset({"run_started", "run_finished", "stage_skipped"})
 
 
 class Spool:
-    """The events of one run, as this process adds them.
-
-    Args:
-        root: The home's spool folder.
-        run: The run's id.
-    """
+    """The events of one run, as this process adds them."""
 
     def __init__(self, root: Path, run: str) -> None:
         self.folder = safe_join(Path(root), run)
@@ -118,8 +113,7 @@ class Spool:
         self, stage: str, values: Mapping[str, float], *, step: int | None, attempt: int
     ) -> None:
         """Record numbers measured at a step; without a step they describe the whole stage."""
-        plain = {name: _plain(value) for name, value in values.items()}
-        self._add("metrics", stage, values=plain, step=step, attempt=attempt)
+        self._add("metrics", stage, values=plain_metrics(values), step=step, attempt=attempt)
 
     def files(self, stage: str | None, paths: Sequence[Path], *, links: bool = False) -> None:
         """Record that small files should lie beside the run's numbers; None: the flow's run.
@@ -229,9 +223,3 @@ def spooled_runs(root: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     return sorted(folder for folder in folders if any(folder.glob("*.journal")))
-
-
-def _plain(value: float) -> float | str:
-    """Return a number as JSON can hold it: "nan" and "inf" become words."""
-    number = float(value)
-    return number if math.isfinite(number) else str(number)

@@ -126,7 +126,7 @@ class Graph:
         return {"nodes": [node.to_json() for node in self.nodes.values()], "edges": edges}
 
     def find(self, name: str) -> Node:
-        """Return the node that a key, digest or run id means, or its beginning; or `latest`, the run.
+        """Return the node that a key, digest or run id means, or its beginning; or `latest` run.
 
         Raises:
             ConfigError: When it means nothing, or several things.

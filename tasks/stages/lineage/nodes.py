@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tasks.stages.key import stage_title
-from tasks.stages.manifest import InputRecord, Manifest, plain_metrics
+from tasks.stages.manifest import InputRecord, Manifest
 from tasks.stages.runs.run_store import Run
+from tasks.storage.plain import plain_metrics
 
 NodeKind = Literal["artifact", "external", "run"]
 Place = Literal["here", "remote", "removed", "gone", ""]

@@ -67,13 +67,9 @@ class TrackingPlace:
 
 
 def server_on_record(home_root: Path) -> str | None:
-    """Return the address of the MLflow server that `sparring up` keeps for a state folder.
+    """Return the address of the MLflow server that `sparring up` keeps for a state folder, if any.
 
-    Args:
-        home_root: The state folder, `Home.root`.
-
-    Returns:
-        Its URL without a password; None when there is none, or nobody would start it again.
+    It holds no password. A server that nobody would start again does not count.
     """
     try:
         servers = read_json(Path(home_root) / "servers.json")
@@ -93,12 +89,7 @@ def migration_lock(mlruns: Path) -> Path:
 
 
 def tracking_place(mlruns: Path, home_root: Path | None = None) -> TrackingPlace:
-    """Return the MLflow of `MLFLOW_TRACKING_URI`, else the kept server, else a database.
-
-    Args:
-        mlruns: Folder of the database that is used without a server.
-        home_root: The state folder, which may have a server that `sparring up` keeps.
-    """
+    """Return the MLflow of `MLFLOW_TRACKING_URI`, else the home's kept server, else a database."""
     folder = Path(mlruns).absolute()
     lock = migration_lock(folder)
     kept = server_on_record(home_root) if home_root is not None else None

@@ -20,15 +20,7 @@ _MARK = "@"
 
 
 def push_leftovers(remote: Remote, spool_root: Path, run: str) -> int:
-    """Put the events of a run that this home could not log on the remote.
-
-    Args:
-        remote: That the run's own home reads too.
-        spool_root: This home's spool folder.
-        run: Our id of the flow run.
-
-    Returns:
-        How many files of events were put there.
+    """Put the events of a run that this home could not log on the remote; return how many files.
 
     Raises:
         StorageError: The remote does not take them.
@@ -48,11 +40,6 @@ def push_leftovers(remote: Remote, spool_root: Path, run: str) -> int:
 
 def pull_leftovers(remote: Remote, spool_root: Path, run: str) -> list[str]:
     """Fetch the events of a run that helpers could not log, to log them from here.
-
-    Args:
-        remote: That they share with this home.
-        spool_root: This home's spool folder.
-        run: Our id of the flow run.
 
     Returns:
         Names on the remote, to be given to `drop_leftovers` once all is logged.
@@ -81,14 +68,7 @@ def pull_leftovers(remote: Remote, spool_root: Path, run: str) -> list[str]:
 
 
 def drop_leftovers(remote: Remote, spool_root: Path, run: str, names: list[str]) -> None:
-    """Remove from the remote, and from here, what helpers left and is logged now.
-
-    Args:
-        remote: That it came from.
-        spool_root: This home's spool folder.
-        run: Our id of the flow run.
-        names: The names that `pull_leftovers` returned.
-    """
+    """Remove from the remote, and from here, what `pull_leftovers` named and is logged now."""
     for folder in Path(spool_root).glob(f"{run}{_MARK}*"):
         if not is_waiting(folder):
             remove_tree(folder)

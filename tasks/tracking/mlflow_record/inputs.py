@@ -30,13 +30,6 @@ def log_inputs(
 ) -> tuple[MetricSubject, dict[str, str]]:
     """Link what a stage reads to its run.
 
-    Args:
-        registry: The MLflow that is logged to.
-        models: The models of that MLflow.
-        experiment: The run's experiment.
-        run: MLflow's id of the stage's run.
-        inputs: What the stage reads.
-
     Returns:
         What its metrics are about (a model only where one is read), and tags that name the runs
         which made the inputs.

@@ -67,9 +67,7 @@ def link_page(html: str, address: Address, site: str = "") -> str:
 def logged_pages(spool_root: Path, place: str = "") -> dict[tuple[str, str], str]:
     """Return the pages of all that this home logged to MLflow, by "stage" or "run" and its name.
 
-    Args:
-        spool_root: The home's spool folder.
-        place: Only what was logged to this MLflow.
+    With a place, only what was logged to that MLflow counts.
     """
     found: dict[tuple[str, str], str] = {}
     for path in sorted(Path(spool_root).glob("*/cursor.json")):

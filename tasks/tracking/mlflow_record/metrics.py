@@ -43,11 +43,7 @@ class MetricSubject:
 
 
 class MetricWriter:
-    """Logs metric points, each step once.
-
-    Args:
-        client: MLflow's own client.
-    """
+    """Logs metric points, each step once."""
 
     def __init__(self, client: MlflowClient) -> None:
         """Begin with no points."""
@@ -55,13 +51,7 @@ class MetricWriter:
         self._known: dict[tuple[str, str], set[int]] = {}
 
     def points(self, cursor: Cursor, event: Event, run: str) -> list[Metric]:
-        """Return an event's points, without the steps an earlier attempt logged.
-
-        Args:
-            cursor: Knows what this home logged.
-            event: An event of metrics.
-            run: MLflow's id of the stage's run.
-        """
+        """Return an event's points, without the steps an earlier attempt logged."""
         from mlflow.entities import Metric
 
         stage = event["stage"]

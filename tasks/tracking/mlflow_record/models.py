@@ -27,11 +27,7 @@ _LONGEST_EVIDENCE = 5000
 
 
 class ModelRegistry:
-    """The models of one MLflow.
-
-    Args:
-        registry: The MLflow whose models they are.
-    """
+    """The models of one MLflow."""
 
     def __init__(self, registry: RegistryClient) -> None:
         """Prepare to look at the models of an MLflow."""
@@ -41,15 +37,7 @@ class ModelRegistry:
     def begin(
         self, experiment: str, run: str, stage: str, event: Mapping[str, Any], flow_run: str
     ) -> LoggedModel:
-        """Return the model that a stage is about to make, still pending.
-
-        Args:
-            experiment: MLflow's id of the experiment of the stage's run.
-            run: MLflow's id of that run.
-            stage: The stage's key.
-            event: `stage_started`, or another with `name` and `produces`.
-            flow_run: Our id of the flow run.
-        """
+        """Return the model, still pending, that a stage of a flow run is about to make."""
         tags = {
             STAGE_TAG: stage,
             RUN_TAG: flow_run,
@@ -99,13 +87,7 @@ class ModelRegistry:
         return model
 
     def finish(self, model: LoggedModel, run: str, output: Mapping[str, Any]) -> None:
-        """Say that a model is there, where, and which run it came out of.
-
-        Args:
-            model: The model that the stage made.
-            run: MLflow's id of the stage's run; "" when it is not known.
-            output: What came out, as `Spool.stage_finished` takes it.
-        """
+        """Say that a model is there, where, and which run it came out of."""
         from mlflow.entities import LoggedModelOutput
 
         self._point(model.model_id, output["digest"], output["path"], output["size"])
@@ -117,14 +99,7 @@ class ModelRegistry:
             self._client.log_outputs(run, [LoggedModelOutput(model.model_id, 0)])
 
     def register(self, flow: str, model: LoggedModel, run: str, tags: Mapping[str, str]) -> str:
-        """Return the version of a model among its flow's registered models, adding it once.
-
-        Args:
-            flow: The flow's name.
-            model: The model that becomes a version.
-            run: MLflow's id of the run that made it; "" when that is not known.
-            tags: The tags of a new version.
-        """
+        """Return the version of a model among its flow's registered models, adding it once."""
         name = registered_name(flow, model.model_type or "policy")
         stage = model.tags[STAGE_TAG]
         if (found := self._version(name, stage)) is not None:
@@ -141,12 +116,7 @@ class ModelRegistry:
         return self._link(model.model_id, name, first)
 
     def move_alias(self, event: Mapping[str, Any], experiment: str) -> None:
-        """Let an alias mean the models of an event, unless a later move was logged already.
-
-        Args:
-            event: The move, as `Spool.alias_moved` writes it.
-            experiment: In which a model is shown that was unknown so far.
-        """
+        """Let an alias mean the models of an event, unless a later move was logged already."""
         flow, alias = event["flow"], _clean_alias(event["alias"])
         for kind, stage in event["models"].items():
             name = registered_name(flow, kind)

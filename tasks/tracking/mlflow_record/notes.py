@@ -49,13 +49,7 @@ def stage_note(tags: Mapping[str, str]) -> str:
 def flow_note(
     tags: Mapping[str, str], stages: Mapping[str, Page], skipped: Mapping[str, Page | str]
 ) -> str:
-    """Write the description of a flow's run, as markdown.
-
-    Args:
-        tags: The tags of the flow's run.
-        stages: Pages of the stages that ran in it, in order.
-        skipped: Pages, or titles, of those that had been done before.
-    """
+    """Write the description of a flow's run: the stages that ran in it and those done before."""
     lines = [f"Flow run `{tags.get(RUN_TAG, '')}`."]
     if url := tags.get(_PREFECT_TAG):
         lines += ["", f"[Its page in Prefect]({url})"]
@@ -66,13 +60,7 @@ def flow_note(
 
 
 def write_flow_note(registry: RegistryClient, run: str, cursor: Cursor) -> None:
-    """Write the description of a flow's run: its stages, and where the skipped ones ran.
-
-    Args:
-        registry: The MLflow that is written to.
-        run: MLflow's id of the flow's run.
-        cursor: Knows which stages were skipped.
-    """
+    """Write the description of a flow's run: its stages, and where the skipped ones ran."""
     tags = registry.client.get_run(run).data.tags
     found = registry.client.search_runs(
         [cursor.experiment], where({RUN_TAG: tags[RUN_TAG]}), order_by=["attributes.start_time"]

@@ -99,11 +99,7 @@ class RegistryClient:
         return str(first.info.run_id), True
 
     def maker(self, stage: str) -> Page | None:
-        """Return the page of the run that made the output of a stage, if MLflow knows one.
-
-        Args:
-            stage: The stage's key.
-        """
+        """Return the page of the run that made the output of a stage, if MLflow knows one."""
         if stage not in self._makers:
             tags = where({STAGE_TAG: stage})
             for status in (" and attributes.status = 'FINISHED'", ""):
@@ -119,11 +115,7 @@ class RegistryClient:
         return self._makers.get(stage)
 
     def model(self, stage: str) -> LoggedModel | None:
-        """Return the model that a stage made, if MLflow knows it.
-
-        Args:
-            stage: The stage's key.
-        """
+        """Return the model that a stage made, if MLflow knows it."""
         if stage not in self._models:
             found = self._first_model(stage)
             if found is None:
@@ -132,12 +124,7 @@ class RegistryClient:
         return self._models[stage]
 
     def open_model(self, stage: str, make: Callable[[], LoggedModel]) -> tuple[LoggedModel, bool]:
-        """Return the model that a stage made, and whether it was there before.
-
-        Args:
-            stage: The stage's key.
-            make: Creates the model with the tag `sparring.stage`.
-        """
+        """Return the model that a stage made, or makes now, and whether it was there before."""
         if (found := self.model(stage)) is not None:
             return found, True
         made = make()

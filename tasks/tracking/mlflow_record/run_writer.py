@@ -29,14 +29,7 @@ from tasks.tracking.spool import Event
 
 
 class RunWriter:
-    """Writes the events of one flow run, but for its metrics.
-
-    Args:
-        registry: The MLflow that is written to.
-        run: Our id of the flow run.
-        cursor: What was logged of it; changed as more is logged.
-        spool_root: Where the cursors of other runs lie.
-    """
+    """Writes the events of one flow run, but for its metrics; the cursor notes how far it is."""
 
     def __init__(
         self, registry: RegistryClient, run: str, cursor: Cursor, spool_root: Path

@@ -23,14 +23,7 @@ _REFUSED = frozenset({"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD
 
 
 class MlflowRecord:
-    """The `EventSink` that turns spooled events into MLflow's runs and models.
-
-    Args:
-        place: Where MLflow keeps its records.
-
-    Attributes:
-        place: The same.
-    """
+    """The `EventSink` that turns spooled events into MLflow's runs and models."""
 
     def __init__(self, place: TrackingPlace) -> None:
         """Connect; raises whatever MLflow raises when it cannot be reached."""
@@ -39,20 +32,9 @@ class MlflowRecord:
         self._metrics = MetricWriter(self._registry.client)
 
     def drain(self, spool_root: Path, *, wait_seconds: float = 0.0) -> int:
-        """Log everything that is spooled and not yet logged.
+        """Log, and count, everything that is spooled and not yet logged, as `EventSink.drain` says.
 
         What belongs to a run of another home that MLflow does not know yet stays.
-
-        Args:
-            spool_root: The home's spool folder.
-            wait_seconds: How long to wait for another process that is logging.
-
-        Returns:
-            How many events were logged.
-
-        Raises:
-            LockTimeoutError: Another process is logging.
-            Exception: Whatever MLflow raises when it cannot be reached; nothing is lost.
         """
         with FileLock(Path(spool_root) / ".drain.lock", timeout=wait_seconds):
             logged = 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from tasks.settings.errors import ConfigError
+from tasks.storage.digests import FileDigest
 from tasks.storage.errors import CorruptError, StorageError
 
 
@@ -28,18 +29,6 @@ class Finding:
     """`unknown` where the server does not say; that alone is no fault."""
     detail: str
     """What was found, and what to do if it is bad."""
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What an object held when it was read through."""
-
-    size: int
-    """Bytes."""
-    md5: str
-    """Hex."""
-    sha256: str
-    """Hex."""
 
 
 class Remote(Protocol):
@@ -99,7 +88,7 @@ class Remote(Protocol):
         """
         ...
 
-    def content(self, name: str) -> Content | None:
+    def content(self, name: str) -> FileDigest | None:
         """Read an object through for its size and digests, keeping nothing; None without one."""
         ...
 

@@ -12,18 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.settings.errors import ConfigError
-from tasks.storage.digests import digest_file
+from tasks.storage.digests import FileDigest, digest_file
 from tasks.storage.durable import TEMPORARY_PREFIX, TRASH_PREFIX
 from tasks.storage.errors import DiskError
 from tasks.storage.files import open_output, put_if_absent, safe_join, write_atomic
 from tasks.storage.trees import sweep_leftovers
-from tasks.tracking.remote.base import (
-    Content,
-    Finding,
-    RemoteError,
-    damaged_file,
-    no_conditional_writes,
-)
+from tasks.tracking.remote.base import Finding, RemoteError, damaged_file, no_conditional_writes
 
 _CHUNK = 1 << 20
 _CLOCK = ".clock"
@@ -120,14 +114,13 @@ class FolderRemote:
         with data, open_output(path, "wb") as out:
             shutil.copyfileobj(data, out, _CHUNK)
 
-    def content(self, name: str) -> Content | None:
+    def content(self, name: str) -> FileDigest | None:
         """Read an object through for its size and digests."""
         with self._reading(name):
             try:
-                found = digest_file(self._path(name))
+                return digest_file(self._path(name), relative=name)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 return None
-        return Content(found.size, found.md5, found.sha256)
 
     def size(self, name: str) -> int | None:
         """Return an object's bytes, or None when there is none."""

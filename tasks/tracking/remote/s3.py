@@ -11,9 +11,10 @@ import secrets
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+from tasks.storage.digests import FileDigest
 from tasks.storage.files import open_output
 from tasks.tracking.remote import s3_checks, s3_transfer
-from tasks.tracking.remote.base import Content, Finding, RemoteError
+from tasks.tracking.remote.base import Finding, RemoteError
 from tasks.tracking.remote.s3_bucket import Bucket
 from tasks.tracking.remote.s3_retries import NotThereError, RefusedError
 
@@ -73,12 +74,7 @@ class S3Remote:
         self.bucket.delete(name)
 
     def upload(self, name: str, path: Path, *, md5: str | None = None) -> None:
-        """Copy a file there, in parts when it is big; visible only when whole and as it was read.
-
-        Raises:
-            DamagedError: The file is not what `md5` says.
-            RemoteError: The remote failed.
-        """
+        """Copy a file there, in parts when big; visible only when whole and as it was read."""
         s3_transfer.upload(self.bucket, name, Path(path), md5, self._options())
 
     def download(self, name: str, path: Path) -> None:
@@ -89,14 +85,14 @@ class S3Remote:
         except NotThereError as error:
             raise RemoteError(f"the remote {self.url} holds no {name}") from error
 
-    def content(self, name: str) -> Content | None:
+    def content(self, name: str) -> FileDigest | None:
         """Read an object through for its size and digests, without keeping it."""
         found = _Digests()
         try:
             s3_transfer.read(self.bucket, name, found, check=False)
         except NotThereError:
             return None
-        return Content(found.size, found.md5.hexdigest(), found.sha256.hexdigest())
+        return FileDigest(name, found.size, found.md5.hexdigest(), found.sha256.hexdigest())
 
     def size(self, name: str) -> int | None:
         """Return an object's bytes by what the server says, or None when there is none."""

@@ -45,12 +45,7 @@ class Bucket:
 
     @contextmanager
     def asking(self, action: str, name: str) -> Iterator[Any]:
-        """Give boto3's client to a block, and name what goes wrong in it as `Retries.naming` does.
-
-        Args:
-            action: A verb for the sentences, such as "write".
-            name: The object that the requests of the block are about.
-        """
+        """Give boto3's client to a block, and name what goes wrong as `Retries.naming` does."""
         client, retries = self._connection()
         if not self._is_there:
             # A missing object and a missing bucket look the same to HEAD.

@@ -43,10 +43,6 @@ def write_encryption(bucket: Bucket) -> dict[str, str]:
 def prove_conditional_writes(bucket: Bucket, options: dict[str, str]) -> None:
     """Write one name twice, the second time in vain: who may do a stage is decided that way.
 
-    Args:
-        bucket: It holds nothing of the probe afterwards.
-        options: What each write to the bucket must say.
-
     Raises:
         ConfigError: The store does not honour `If-None-Match: *`, or cannot be written.
     """

@@ -86,12 +86,7 @@ def patience() -> float:
 
 
 class Retries:
-    """Waits out what passes, and names what does not, for the requests of one client.
-
-    Args:
-        bucket: The bucket's name, for the sentences.
-        endpoint: Where the bucket is, for the sentences.
-    """
+    """Waits out what passes, and names what does not, for the requests of one client."""
 
     def __init__(self, bucket: str, endpoint: str) -> None:
         self._bucket = bucket
@@ -136,11 +131,7 @@ class Retries:
 
     @contextmanager
     def naming(self, action: str, name: str) -> Iterator[None]:
-        """Turn errors of botocore and s3transfer into ours.
-
-        Args:
-            action: A verb for the sentences, such as "write".
-            name: The object that the requests of the block are about.
+        """Turn errors of botocore and s3transfer into ours; the action is a verb, such as "write".
 
         Raises:
             ConfigError: The bucket, the address, the credentials or the rights are wrong.

@@ -36,14 +36,7 @@ class Sink(Protocol):
 def upload(
     bucket: Bucket, name: str, path: Path, md5: str | None, options: Mapping[str, str]
 ) -> None:
-    """Copy a file to the remote; each request carries an MD5 that the server checks.
-
-    Args:
-        bucket: The bucket that gets it.
-        name: The object.
-        path: The file, read once.
-        md5: What the file should be (hex).
-        options: What each write to the bucket must say.
+    """Copy a file, which should have an MD5, there; each request carries one that is checked.
 
     Raises:
         DamagedError: The file is not what `md5` says.

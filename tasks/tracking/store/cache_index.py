@@ -38,12 +38,7 @@ def cached_objects(store: Path) -> dict[str, Path]:
 
 
 def referenced(store: Path, kept: Iterable[Path], known: Container[str] = ()) -> set[str]:
-    """Return the MD5s that `.dvc` files refer to, directly or through a folder.
-
-    Args:
-        store: The DVC repository.
-        kept: The `.dvc` files that stay.
-        known: MD5s whose contents the caller accounts for.
+    """Return the MD5s that the kept `.dvc` files refer to, directly or through unknown folders.
 
     Raises:
         StorageError: A `.dvc` file cannot be read, so that nobody can tell what it needs.

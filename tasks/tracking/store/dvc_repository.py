@@ -48,14 +48,7 @@ class DvcRepository:
         return self._repo
 
     def add(self, path: Path, digests: Sequence[FileDigest]) -> tuple[str, int]:
-        """Take the files of an artifact into DVC's cache.
-
-        Args:
-            path: A file or folder below the root.
-            digests: The digest of every file in it.
-
-        Returns:
-            DVC's MD5 of it, and its size in bytes.
+        """Take an artifact below the root into DVC's cache; return DVC's MD5 and its size in bytes.
 
         Raises:
             StorageError: DVC refuses.

@@ -19,14 +19,9 @@ from tasks.storage.files import write_atomic
 from tasks.storage.locks import FileLock
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.opening import open_remote
+from tasks.tracking.store import object_transfer
 from tasks.tracking.store.cache_index import pointer_of
 from tasks.tracking.store.dvc_repository import DvcRepository
-from tasks.tracking.store.object_transfer import (
-    damaged_objects,
-    pull_objects,
-    push_objects,
-    repair_objects,
-)
 
 _LOCK_WAIT_SECONDS = 600.0
 _REMOTE = "sparring"
@@ -81,11 +76,6 @@ class DvcStore:
     def push(self, files: Sequence[FileDigest], digest: str, remote_url: str) -> int:
         """Copy to a remote what it lacks of an artifact that was added here.
 
-        Args:
-            files: The artifact's files, as given to `add`.
-            digest: What `add` returned.
-            remote_url: The remote, as `open_remote` takes it.
-
         Returns:
             How many objects were missing there.
 
@@ -94,7 +84,7 @@ class DvcStore:
             StorageError: A file is missing here, or the remote failed.
         """
         self._know_remote(remote_url)
-        return push_objects(self._cache, files, digest, _remote(remote_url))
+        return object_transfer.push_objects(self._cache, files, digest, _remote(remote_url))
 
     def pull(self, files: Sequence[FileDigest], folder: Path, remote_url: str) -> int:
         """Bring files of an artifact from a remote, each at once and checked.
@@ -114,22 +104,19 @@ class DvcStore:
             RemoteError: The remote cannot be read now.
         """
         self._know_remote(remote_url)
-        return pull_objects(self._cache, files, folder, _remote(remote_url))
+        return object_transfer.pull_objects(self._cache, files, folder, _remote(remote_url))
 
     def verify_remote(self, files: Sequence[FileDigest], remote_url: str) -> list[FileDigest]:
         """Read an artifact's objects on a remote; returns those that are damaged or gone."""
-        return damaged_objects(files, _remote(remote_url))
+        return object_transfer.damaged_objects(files, _remote(remote_url))
 
     def repair(self, files: Sequence[FileDigest], remote_url: str) -> list[FileDigest]:
-        """Replace objects that are damaged or gone on a remote by good copies from here.
-
-        Returns:
-            The files whose objects were replaced.
+        """Replace objects damaged or gone on a remote by good copies from here, and return which.
 
         Raises:
             CorruptError: Some have no good copy here; all of them are named.
         """
-        return repair_objects(self._cache, files, _remote(remote_url))
+        return object_transfer.repair_objects(self._cache, files, _remote(remote_url))
 
     def writing(self) -> FileLock:
         """Return the lock of whoever changes the store; hold it around `add`.

@@ -6,14 +6,13 @@ every one is checked: on its way out by MD5, on its way in by MD5 and SHA-256.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from tasks.storage.digests import FileDigest, digest_file, directory_md5
+from tasks.storage.digests import FileDigest, digest_file, directory_listing, directory_md5
 from tasks.storage.durable import clear_disk_errors, rename, sync_directory, temporary_name
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.files import link_or_copy, safe_join
@@ -34,12 +33,6 @@ def push_objects(cache: Path, files: Sequence[FileDigest], digest: str, remote: 
     """Copy to the remote what it lacks of an artifact, a folder's list of files last.
 
     What is there with the right size is not looked into, nor is the local copy of it.
-
-    Args:
-        cache: The folder of a DVC cache that holds the files by MD5.
-        files: The artifact's files.
-        digest: Its own name, ending in `.dir` for a folder.
-        remote: The remote that gets them.
 
     Returns:
         How many objects were missing.
@@ -63,12 +56,6 @@ def push_objects(cache: Path, files: Sequence[FileDigest], digest: str, remote: 
 
 def pull_objects(cache: Path, files: Sequence[FileDigest], folder: Path, remote: Remote) -> int:
     """Bring files of an artifact here; those that are there with their size stay untouched.
-
-    Args:
-        cache: The folder of a DVC cache; what comes is kept there, and linked.
-        files: Paths relative to `folder`.
-        folder: The folder they belong into.
-        remote: The remote that has them.
 
     Returns:
         How many objects came from the remote.
@@ -103,15 +90,7 @@ def damaged_objects(files: Iterable[FileDigest], remote: Remote) -> list[FileDig
 
 
 def repair_objects(cache: Path, files: Iterable[FileDigest], remote: Remote) -> list[FileDigest]:
-    """Replace objects that are damaged or gone on the remote by the good copies in a cache.
-
-    Args:
-        cache: The folder of a DVC cache.
-        files: Whose objects to read through.
-        remote: The remote that has them.
-
-    Returns:
-        The files whose objects were replaced.
+    """Replace objects damaged or gone on the remote by good copies in a cache; return which.
 
     Raises:
         CorruptError: Some have no good copy here; all of them are named, the others replaced.
@@ -162,11 +141,7 @@ def _push(cache: Path, file: FileDigest, remote: Remote) -> None:
 
 
 def _fetch(cache: Path, file: FileDigest, remote: Remote) -> str:
-    """Get one file's bytes into the cache.
-
-    Returns:
-        "here" when they were there, "came" when the remote gave them, else what is wrong with it.
-    """
+    """Get a file's bytes into the cache: "here" already, or they "came"; else what is wrong."""
     target, name = _cached(cache, file.md5), object_name(file.md5)
     if _local_size(target) is not None:
         if _is_good(target, file):
@@ -230,6 +205,4 @@ def _folder_listing(files: Sequence[FileDigest], digest: str) -> bytes:
     """Return what DVC keeps as a folder's object: the MD5s and paths of its files."""
     if directory_md5(files) != digest:
         raise StorageError(f"the files given are not those of {digest}, but {directory_md5(files)}")
-    entries = [{"md5": file.md5, "relpath": file.path} for file in files]
-    entries.sort(key=lambda entry: entry["relpath"])
-    return json.dumps(entries, sort_keys=True).encode()
+    return directory_listing(files)
