@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -35,7 +36,7 @@ def show_why(first: str, second: str, console: Console, *, as_json: bool) -> Non
     besides = environment_changes(left, right)
     if as_json:
         answer: dict[str, Any] = {"first": left.id, "second": right.id, "equal": same}
-        answer["causes"] = [cause.to_json() for cause in causes]
+        answer["causes"] = [asdict(cause) for cause in causes]
         answer["environment"] = [str(change) for change in besides]
         print(json.dumps(answer, indent=2, ensure_ascii=False))
         return

@@ -30,7 +30,6 @@ class ArtifactLostError(StageError):
     """
 
     def __init__(self, message: str, key: str) -> None:
-        """Say what is lost."""
         super().__init__(message)
         self.key = key
 

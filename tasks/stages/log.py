@@ -21,7 +21,6 @@ class StageLog:
     def __init__(
         self, run: RunContext, call: StageCall, attempt: int, listener: Listener | None
     ) -> None:
-        """Report for an attempt at a call."""
         self._run, self._call, self._attempt = run, call, attempt
         self._listener = listener
         self._has_warned = False

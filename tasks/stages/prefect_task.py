@@ -64,7 +64,6 @@ class StageTask:
     """
 
     def __init__(self, spec: StageSpec) -> None:
-        """Wrap a stage; see `stage_task`."""
         self.spec = spec
         functools.update_wrapper(self, spec.body)
 
@@ -151,6 +150,8 @@ def _may_retry(task: Any, task_run: Any, state: Any) -> bool:
 
 def _progress_listener(title: str) -> Listener:
     """Return a listener that shows progress on the flow run's page, every few seconds."""
+    from prefect import artifacts
+
     shown: list[Any] = []
     last = [time.monotonic()]
 
@@ -166,24 +167,11 @@ def _progress_listener(title: str) -> Listener:
         share = min(100.0, 100.0 * done / total)
         try:
             if shown:
-                _update_progress(shown[0], share)
+                artifacts.update_progress_artifact(artifact_id=shown[0], progress=share)
             else:
-                shown.append(_create_progress(share, f"{title}: {total} {unit}"))
+                what = f"{title}: {total} {unit}"
+                shown.append(artifacts.create_progress_artifact(progress=share, description=what))
         except Exception:  # a page that cannot be drawn never stops the work
             last[0] = now + 60.0
 
     return show
-
-
-def _create_progress(share: float, description: str) -> Any:
-    """Draw a progress bar on the run's page; returns its id."""
-    from prefect.artifacts import create_progress_artifact
-
-    return create_progress_artifact(progress=share, description=description)
-
-
-def _update_progress(artifact: Any, share: float) -> None:
-    """Move a progress bar."""
-    from prefect.artifacts import update_progress_artifact
-
-    update_progress_artifact(artifact_id=artifact, progress=share)

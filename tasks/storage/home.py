@@ -15,6 +15,16 @@ LAYOUT = 2
 """The arrangement of folders, files and keys that this version reads and writes."""
 
 
+class _Below:
+    """A path of this name in the state folder."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, home: Home, _: object = None) -> Path:
+        return home.root / self._name
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """The folders below one state folder."""
@@ -22,45 +32,24 @@ class Home:
     root: Path
     """The state folder itself, absolute."""
 
-    @property
-    def store(self) -> Path:
-        """Finished artifacts; a DVC repository of its own."""
-        return self.root / "store"
-
-    @property
-    def manifests(self) -> Path:
-        """What says that a stage is done, one file per key."""
-        return self.root / "manifests"
-
-    @property
-    def leases(self) -> Path:
-        """Who works on which key."""
-        return self.root / "leases"
-
-    @property
-    def work(self) -> Path:
-        """Unfinished work, `KEY/attempt-N`."""
-        return self.root / "work"
-
-    @property
-    def spool(self) -> Path:
-        """Records on their way to a tracking server."""
-        return self.root / "spool"
-
-    @property
-    def runs(self) -> Path:
-        """One folder per flow run: its config, its events, its report."""
-        return self.root / "runs"
-
-    @property
-    def prefect(self) -> Path:
-        """Prefect's own home."""
-        return self.root / "prefect"
-
-    @property
-    def servers(self) -> Path:
-        """The file with the addresses of the servers we started."""
-        return self.root / "servers.json"
+    store = _Below("store")
+    """Finished artifacts; a DVC repository of its own."""
+    manifests = _Below("manifests")
+    """What says that a stage is done, one file per key."""
+    leases = _Below("leases")
+    """Who works on which key."""
+    work = _Below("work")
+    """Unfinished work, `KEY/attempt-N`."""
+    spool = _Below("spool")
+    """Records on their way to a tracking server."""
+    runs = _Below("runs")
+    """One folder per flow run: its config, its events, its report."""
+    prefect = _Below("prefect")
+    """Prefect's own home."""
+    servers = _Below("servers.json")
+    """The file with the addresses of the servers we started."""
+    _version = _Below("version.json")
+    """The file that says which layout this is."""
 
     def ensure(self) -> Home:
         """Make the folders and the layout's version, and return this home.
@@ -101,11 +90,6 @@ class Home:
                 f"one knows {LAYOUT}), whose results cannot be used here: remove {self.root}, or "
                 "keep the older release"
             )
-
-    @property
-    def _version(self) -> Path:
-        """The file that says which layout this is."""
-        return self.root / "version.json"
 
 
 def current_home() -> Home:

@@ -48,7 +48,6 @@ class FileLock:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Give the lock back."""
         assert self._descriptor is not None
         os.close(self._descriptor)
         self._descriptor = None

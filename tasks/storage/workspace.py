@@ -43,7 +43,6 @@ class Workspace:
         mirror: PartMirror | None = None,
         claim: Claim | None = None,
     ) -> None:
-        """Open the workspace in `path`, making its folders."""
         self.path = Path(path)
         self.guard = guard
         self.mirror = mirror

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from tasks.stages.lineage.graph import Graph
@@ -25,7 +25,6 @@ class Change:
     """The value on the right; "(none)" where it is missing."""
 
     def __str__(self) -> str:
-        """Say it in one line."""
         return f"{self.what}: {_short(self.before)} → {_short(self.after)}"
 
 
@@ -43,10 +42,6 @@ class Cause:
     """The roles by which it is reached."""
     changes: tuple[Change, ...]
     """The values that differ."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
 
 
 def find_causes(graph: Graph, left: str, right: str) -> list[Cause]:

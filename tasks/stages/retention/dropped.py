@@ -30,7 +30,6 @@ class DroppedMark:
     """Whether the files were on the remote then."""
 
     def __str__(self) -> str:
-        """Say it to the user."""
         where = "they are on the remote" if self.is_remote else "no copy was left"
         return f"its files were removed by gc on {self.time[:10]} ({where})"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tasks.tracking.mlflow_record.cursor import Cursor
 from tasks.tracking.mlflow_record.params import clean_name
@@ -26,10 +26,6 @@ class MetricSubject:
     datasets: dict[str, Sequence[str]] = field(default_factory=dict)
     """Name and digest of each data set that was read, by role."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
-
     def dataset_of(self, metric: str) -> Sequence[str]:
         """Return name and digest of the data set that a metric was measured on.
 
@@ -46,7 +42,6 @@ class MetricWriter:
     """Logs metric points, each step once."""
 
     def __init__(self, client: MlflowClient) -> None:
-        """Begin with no points."""
         self._client = client
         self._known: dict[tuple[str, str], set[int]] = {}
 

@@ -30,7 +30,6 @@ class ModelRegistry:
     """The models of one MLflow."""
 
     def __init__(self, registry: RegistryClient) -> None:
-        """Prepare to look at the models of an MLflow."""
         self._registry = registry
         self._client = registry.client
 

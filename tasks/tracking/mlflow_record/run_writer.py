@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from tasks.storage.digests import canonical_json
@@ -34,7 +35,6 @@ class RunWriter:
     def __init__(
         self, registry: RegistryClient, run: str, cursor: Cursor, spool_root: Path
     ) -> None:
-        """Prepare to write; asks MLflow nothing."""
         self._registry, self._client = registry, registry.client
         self._run, self._cursor = run, cursor
         self._root = spool_root
@@ -124,7 +124,7 @@ class RunWriter:
         if event.get("produces"):
             model = self._models.begin(cursor.experiment, run, stage, event, self._run)
             about = MetricSubject(model.model_id, about.datasets)
-        cursor.subjects[stage] = about.to_json()
+        cursor.subjects[stage] = asdict(about)
         self._start(stage, event, links)
         own = Page(event["name"], run_address(cursor.experiment, run))
         for key in dict.fromkeys(item["key"] for item in inputs if item["key"]):

@@ -42,7 +42,6 @@ class Page:
     """From the # on; the same whatever the server is called."""
 
     def __str__(self) -> str:
-        """Write it as a tag's value."""
         return f"{self.title} ({self.address})"
 
     @property
