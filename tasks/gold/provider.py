@@ -55,7 +55,6 @@ class GoldProvider(Protocol):
         Yields:
             A query's id and its answer, in any order; unanswerable queries are left out.
         """
-        ...
 
 
 def collect_answers(

@@ -67,11 +67,7 @@ def find_done(run: RunContext, call: StageCall, *, quiet: bool = False) -> Manif
     mark_used(run.home, call.spec.name, call.key)
     status = find_status(run.home, run.remote, call.spec.name, call.key, verify=run.verify)
     manifest = status.manifest
-    if (
-        status.is_remote
-        and run.remote is not None
-        and not is_pushed(run.home, run.remote, call.key)
-    ):
+    if status.is_remote and run.remote and not is_pushed(run.home, run.remote, call.key):
         finish_push(run.home, run.remote, call.key)
     if manifest is not None and not status.is_here:
         for problem in _discard_damaged(run, manifest):

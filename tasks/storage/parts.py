@@ -19,7 +19,6 @@ class PartMirror(Protocol):
 
     def available(self) -> list[str]:
         """Return the names of the parts that are whole there."""
-        ...
 
     def fetch(self, name: str, folder: Path) -> list[FileRecord]:
         """Fill an empty folder with a part and return what was recorded of its files.
@@ -27,15 +26,12 @@ class PartMirror(Protocol):
         Raises:
             CorruptError: when it is not whole there.
         """
-        ...
 
     def saved(self, name: str, folder: Path, files: list[FileRecord]) -> None:
         """Copy a part there, replacing one of that name."""
-        ...
 
     def dropped(self, name: str) -> None:
         """Remove a part there; none of that name is fine."""
-        ...
 
 
 def describe_files(folder: Path) -> list[FileRecord]:

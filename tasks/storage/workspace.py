@@ -145,10 +145,7 @@ class Workspace:
         remove_tree(self.parts / name)
 
     def _keep(
-        self,
-        name: str,
-        write: Callable[[Path], object],
-        known: list[FileRecord] | None = None,
+        self, name: str, write: Callable[[Path], object], known: list[FileRecord] | None = None
     ) -> list[FileRecord]:
         """Fill, sync and rename a folder, then write its files' records: `known` ones, or new."""
         self.guard()

@@ -29,7 +29,6 @@ class EventSink(Protocol):
             LockTimeoutError: Another process does the same.
             Exception: Whatever the backend raises when it fails; no event is lost then.
         """
-        ...
 
 
 def open_sink(

@@ -46,12 +46,8 @@ class Graph:
 
     def add(self, node: Node) -> None:
         """Add a node, unless more is known of it already."""
-        known = self.nodes.get(node.id)
-        if (
-            known is None
-            or known.manifest is None
-            and (node.manifest or known.title == known.stage)
-        ):
+        old = self.nodes.get(node.id)
+        if old is None or old.manifest is None and (node.manifest or old.title == old.stage):
             self.nodes[node.id] = node
 
     def add_output(self, node: Node, files: Mapping[str, str]) -> None:
@@ -144,9 +140,8 @@ class Graph:
         if found:
             some = ", ".join(f"{node.key[:24]} ({node.title})" for node in found[:8])
             raise ConfigError(f"{name!r} is the beginning of several: {some}; give more of it")
-        short = (
-            f"; give at least {_SHORTEST_PREFIX} characters" if len(name) < _SHORTEST_PREFIX else ""
-        )
+        more = f"; give at least {_SHORTEST_PREFIX} characters"
+        short = more if len(name) < _SHORTEST_PREFIX else ""
         raise ConfigError(
             f"nothing here has the key, digest or run id {name!r}{short}; "
             "`sparring ls artifacts` and `sparring ls runs` list them"

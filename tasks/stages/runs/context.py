@@ -147,11 +147,9 @@ class Dispatch(Protocol):
 
     def takes(self, call: StageCall) -> bool:
         """Tell whether a call runs elsewhere: it belongs there, and is not done."""
-        ...
 
     def __call__(self, call: StageCall, listener: Listener) -> tuple[Artifact, StageRecord]:
         """Return what `call_stage` returns, when the other machine has done it."""
-        ...
 
 
 @dataclass(slots=True)

@@ -44,27 +44,21 @@ class Remote(Protocol):
 
     def put(self, name: str, data: bytes) -> None:
         """Write an object, replacing what was there."""
-        ...
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Write an object unless there is one; of many callers at once exactly one gets True."""
-        ...
 
     def get(self, name: str) -> bytes | None:
         """Return an object's bytes, or None when there is none."""
-        ...
 
     def names(self, prefix: str) -> list[str]:
         """Return the full names that begin with `prefix` (end it in `/` for a folder), sorted."""
-        ...
 
     def age(self, name: str) -> float | None:
         """Return the seconds since an object was written, both instants by the remote's clock."""
-        ...
 
     def delete(self, name: str) -> None:
         """Remove an object; an absent one is fine."""
-        ...
 
     def upload(self, name: str, path: Path, *, md5: str | None = None) -> None:
         """Copy a file of any size there; it is visible only when it is whole.
@@ -77,7 +71,6 @@ class Remote(Protocol):
         Raises:
             DamagedError: The file is not what `md5` says; nothing is visible then.
         """
-        ...
 
     def download(self, name: str, path: Path) -> None:
         """Copy an object into a file, which appears only when it is whole.
@@ -86,27 +79,21 @@ class Remote(Protocol):
             DamagedError: Its bytes are not what the remote noted when it was written.
             RemoteError: The remote failed, or there is no such object.
         """
-        ...
 
     def content(self, name: str) -> FileDigest | None:
         """Read an object through for its size and digests, keeping nothing; None without one."""
-        ...
 
     def size(self, name: str) -> int | None:
         """Return an object's bytes without reading it, or None when there is none."""
-        ...
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Return the size of each object that `names(prefix)` would list, in as few requests."""
-        ...
 
     def sweep(self, older_than: float = 3600.0) -> int:
         """Remove what writers that died left unfinished, and return how many such things."""
-        ...
 
     def findings(self) -> list[Finding]:
         """Look at the remote for `sparring doctor`; raises nothing."""
-        ...
 
 
 def damaged_file(path: Path, expected: str, found: str) -> DamagedError:

@@ -20,12 +20,7 @@ from tasks.tracking.remote.s3_retries import NotThereError, RefusedError
 
 
 class S3Remote:
-    """Objects below a prefix of one bucket.
-
-    Args:
-        bucket: Its name.
-        prefix: Begins every object's name there, without slashes at its ends; "" for none.
-    """
+    """Objects below a prefix of one bucket; it has no slashes at its ends, or is empty."""
 
     def __init__(self, bucket: str, prefix: str = "") -> None:
         self.bucket = Bucket(bucket, prefix)

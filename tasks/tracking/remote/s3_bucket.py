@@ -24,12 +24,7 @@ _making = threading.Lock()
 
 
 class Bucket:
-    """The objects of one bucket below a prefix.
-
-    Args:
-        name: The bucket's name.
-        prefix: Begins every object's name there, without slashes at its ends; "" for none.
-    """
+    """The objects of one bucket below a prefix without slashes at its ends, or an empty one."""
 
     def __init__(self, name: str, prefix: str = "") -> None:
         self.name = name

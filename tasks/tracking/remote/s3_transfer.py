@@ -30,7 +30,6 @@ class Sink(Protocol):
 
     def write(self, data: bytes, /) -> Any:
         """Take the next piece."""
-        ...
 
 
 def upload(
