@@ -42,14 +42,7 @@ class BudgetExhausted(SparringError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence about an unknown name.
-
-    Args:
-        name: what was given.
-        known: the names that would have been right.
-
-    Returns:
-        "; did you mean 'x'? known: a, b", without the question when nothing is close.
+    """Return the end of a sentence about an unknown name, by the names that would have been right.
 
     Example:
         >>> did_you_mean("dop", ["dpo", "rjs"])

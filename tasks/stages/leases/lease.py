@@ -60,8 +60,7 @@ class Lease:
         self._shared: SharedLease | None = None
         self._stop = threading.Event()
         self._lost = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._beat, name="lease", daemon=True).start()
 
     def check(self) -> None:
         """Raise `LeaseLostError` if another attempt holds the key now."""

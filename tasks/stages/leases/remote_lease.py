@@ -46,8 +46,7 @@ class RemoteLease:
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._has_beaten = False
-        self._thread = threading.Thread(target=self._beat, name="remote-lease", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._beat, name="remote-lease", daemon=True).start()
 
     def check(self) -> None:
         """Raise `LeaseLostError` if another machine holds the key now."""
