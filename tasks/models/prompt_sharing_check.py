@@ -56,11 +56,9 @@ def dropouts(config: PretrainedConfig) -> list[str]:
 
 
 def longest_sequence(config: PretrainedConfig, *, windows: bool) -> float:
-    """Return the longest sequence that every layer sees as a whole, tokens.
+    """Return the longest sequence, in tokens, that every layer sees as a whole.
 
-    Args:
-        config: Of the model.
-        windows: Whether its sliding windows count, or are taken care of.
+    Sliding windows count unless they are taken care of.
     """
     names = ["attention_chunk_size"]
     if windows and getattr(config, "use_sliding_window", True):

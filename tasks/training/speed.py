@@ -48,13 +48,7 @@ class Clock:
     def speeds(
         self, work: Sequence[Work], peak_gb: Sequence[float], device: str
     ) -> dict[str, float]:
-        """Return the step's speeds, all ranks together.
-
-        Args:
-            work: Of each rank.
-            peak_gb: Peak memory of each rank, GB; the largest is reported.
-            device: Where the model is.
-        """
+        """Return the step's speeds, all ranks together; of their peak memories, GB, the largest."""
         seconds = time.perf_counter() - self._began
         # A backward pass costs two forward passes.
         rate = 2 * 3 * sum(w.multiply_adds for w in work) / seconds

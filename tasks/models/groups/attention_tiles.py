@@ -57,12 +57,7 @@ def plan(
 ) -> list[list[Tile]]:
     """Cut the groups of a row into tiles, group by group; kept for all layers of a pass.
 
-    Args:
-        edges: Of each group, as `PackedGroups` has them.
-        heads: Of the queries.
-        window: The most positions that a query looks back, itself included; 0 is no limit.
-        dtype: Of the masks.
-        device: Of the masks.
+    A query looks back at most `window` positions, itself included; 0 is no limit.
 
     Returns:
         Per group its tiles, in the order of their places.

@@ -213,12 +213,7 @@ class GroupPolicy(GroupModel):
     """A language model; its number for a response is the log-probability, nats."""
 
     def __init__(self, model: PreTrainedModel, *, temperature: float = 1.0) -> None:
-        """Wrap a policy.
-
-        Args:
-            model: A causal language model, or one with an encoder for the prompt.
-            temperature: Logits are divided by it before the softmax. Positive.
-        """
+        """Wrap a policy; its logits are divided by the temperature, which is positive."""
         super().__init__(model)
         self.temperature = temperature
 

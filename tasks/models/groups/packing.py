@@ -59,12 +59,7 @@ class PackedGroups(NamedTuple):
 
 
 def group_tokens(group: EncodedGroup, *, shared: bool = True) -> int:
-    """Return how many tokens a group takes of a forward pass.
-
-    Args:
-        group: A prompt with K responses.
-        shared: Whether the prompt is computed once, or the responses are padded rows of their own.
-    """
+    """Return how many tokens a group takes of a pass: its prompt once, or in padded rows."""
     if shared:
         return len(group.prompt_ids) + sum(map(len, group.responses_ids))
     longest = max(map(len, group.responses_ids), default=0)

@@ -84,7 +84,8 @@ def decode(
         for batch in token_budget_batches(requests, config, shared=shared):
             rows = _Rows(model, tokenizer, batch, config, stops, closing)
             drawn = rows.run(
-                noise[[request.place for request in batch]].flatten(0, 1), progress or _ignore
+                noise[[request.place for request in batch]].flatten(0, 1),
+                progress or (lambda tokens: None),
             )
             for nth, request in enumerate(batch):
                 first = nth * config.samples
@@ -210,7 +211,3 @@ class _Rows:
                 f"the policy gives logits that are not finite for {len(names)} prompts "
                 f"({', '.join(names[:5])}): its weights or its precision are broken"
             )
-
-
-def _ignore(tokens: int) -> None:
-    """Nobody watches."""

@@ -92,12 +92,7 @@ def sample(
 
 
 def prompt_room(model_config: PretrainedConfig, config: SamplingConfig, wanted: int | None) -> int:
-    """Return how many tokens a prompt may have.
-
-    Args:
-        model_config: Of the policy.
-        config: Says how long a response may be.
-        wanted: The configured limit; None for what the model's context leaves.
+    """Return how many tokens a prompt may have: the wanted number, or what the context leaves.
 
     Raises:
         ConfigError: If prompt and response do not fit the context.

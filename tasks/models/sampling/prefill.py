@@ -78,11 +78,6 @@ def pieces(prompts: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]
 
 
 def pads_last(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Move padding behind each row: encoders with learned positions count from the left.
-
-    Args:
-        ids: Padded on the left. Shape (N, T).
-        mask: True for real tokens. Shape (N, T).
-    """
+    """Move the padding of (N, T) behind each row: encoders with learned positions need it there."""
     order = mask.int().argsort(dim=1, descending=True, stable=True)
     return ids.gather(1, order), mask.gather(1, order)

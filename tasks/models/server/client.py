@@ -76,11 +76,7 @@ class CompletionClient:
 
         An error that may pass is met by another attempt after a jittered pause, which a
         `Retry-After` lengthens for all who ask. The whole request is repeated: there is no other
-        layer of retries beneath.
-
-        Args:
-            body: Of the request.
-            seconds: How long one attempt may take; None for the config's `request_seconds`.
+        layer of retries beneath. An attempt may take so many seconds; None: `request_seconds`.
 
         Raises:
             RefusedError: 4xx, but for those that pass.

@@ -66,13 +66,8 @@ def model_server(
     """Have a server during the block; it is started, waited for, and ended with all it started.
 
     It is told a free port of 127.0.0.1 and asked there alone; no proxy of the environment is used.
-    It ends even if this process is killed (see `child_process`).
-
-    Args:
-        config: What to start and how to ask it.
-        model: Folder of the policy.
-        folder: Gets the server's output, `model-server.log`.
-        log: Is told what is waited for.
+    It ends even if this process is killed (see `child_process`). Its output goes to
+    `model-server.log` in the folder.
 
     Raises:
         ConfigError: There is no such program; found before anything else happens.

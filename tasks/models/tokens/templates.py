@@ -116,14 +116,11 @@ def stop_strings(name: str | None) -> list[str]:
 
 
 def render_prompt(template: str | PreTrainedTokenizerBase, prompt: Sequence[Message]) -> str:
-    """Write a conversation as the text that a response continues.
+    """Write a conversation as the text that a response continues, the assistant's turn announced.
 
     Args:
         template: Name of a template, or a tokenizer whose own chat template is used.
         prompt: The turns so far, oldest first.
-
-    Returns:
-        The text, including what announces the assistant's turn.
 
     Raises:
         ConfigError: Unknown name, a tokenizer without a chat template, or one that cannot write

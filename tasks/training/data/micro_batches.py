@@ -69,14 +69,9 @@ def pieces_of(
     rank: int,
     ranks: int,
 ) -> list[Piece]:
-    """Return the forward passes of one rank in one optimiser step.
+    """Return the forward passes of one rank in one optimiser step, of at most `budget` tokens each.
 
-    Args:
-        indices: The step's rows per data set.
-        sizes: Tokens of every row of each data set.
-        budget: Tokens of one pass.
-        rank: Whose passes.
-        ranks: How many processes share the step.
+    `indices` are the rows of the step, per data set, `sizes` the tokens of every row.
     """
     pieces = []
     for name, rows in indices.items():
@@ -111,13 +106,8 @@ def read_micro_batch(
 ) -> MicroBatch:
     """Read some groups of a data set, with their scores, as one forward pass takes them.
 
-    Args:
-        name: Of the data set.
-        groups: The data set.
-        rows: Which of its groups, at least one.
-        layout: Puts groups into the layout that the model takes.
-        reference: Log-probability of every response of the data set under the reference, nats;
-            None where the objective needs none. Shape (R,).
+    `reference` has the log-probability of every response of the data set under the reference, nats,
+    shape (R,); None where the objective needs none.
     """
     encoded = [groups.encoded(row) for row in rows]
     return MicroBatch(

@@ -30,22 +30,13 @@ def pair_loss(objective: Callable[[Tensor, Tensor, Any], Tensor], *, beta: str) 
     ) -> LossAndMetrics:
         assert reference_logps is not None, "the caller computes it for methods that need it"
         losses = objective(policy_logps, reference_logps, coefficients)
-        return losses, pair_metrics(policy_logps, reference_logps, getattr(coefficients, beta))
+        return losses, _pair_metrics(policy_logps, reference_logps, getattr(coefficients, beta))
 
     return loss
 
 
-def pair_metrics(policy_logps: Tensor, reference_logps: Tensor, beta: float) -> dict[str, Tensor]:
-    """Return the implied rewards of both responses and how they compare.
-
-    Args:
-        policy_logps: log pi(y|x) of the chosen and the rejected response, nats. Shape (B, 2).
-        reference_logps: The same under the reference policy. Shape (B, 2).
-        beta: What the log-ratios are multiplied by.
-
-    Returns:
-        Named metrics per pair, without gradient. Each of shape (B,).
-    """
+def _pair_metrics(policy_logps: Tensor, reference_logps: Tensor, beta: float) -> dict[str, Tensor]:
+    """The implied rewards of both responses and how they compare, without gradient. (B,) each."""
     logps = policy_logps.detach()
     chosen, rejected = (beta * (logps - reference_logps)).unbind(dim=-1)
     return {
