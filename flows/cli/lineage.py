@@ -6,7 +6,6 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -26,15 +25,6 @@ from tasks.tracking.remote.opening import open_remote
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PIPE_WIDTH = 1000
-
-
-class Direction(NamedTuple):
-    """Which way to look."""
-
-    up: bool
-    """At what something comes from."""
-    down: bool
-    """At what was made of it."""
 
 
 def known_graph(console: Console) -> Graph:
@@ -73,8 +63,9 @@ def find_node(graph: Graph, name: str) -> Node:
 def show_lineage(
     name: str,
     console: Console,
-    direction: Direction,
     *,
+    up: bool,
+    down: bool,
     html: Path | None,
     depth: int,
     as_json: bool,
@@ -88,7 +79,7 @@ def show_lineage(
     """
     graph = known_graph(console)
     focus = find_node(graph, name)
-    part = _part(graph, focus, direction)
+    part = _part(graph, focus, up=up, down=down)
     if html is not None:
         page = lineage_page(part, focus.id, link=_mlflow_link(current_home()))
         write_atomic(html.absolute(), page)
@@ -103,9 +94,9 @@ def show_lineage(
     # A terminal wraps long lines; what reads a pipe gets each node on one line.
     out = console if console.is_terminal else Console(file=console.file, width=_PIPE_WIDTH)
     for upwards in (True, False):
-        if upwards and direction.up:
+        if upwards and up:
             roots = part.ends(part.members(focus.id)) if focus.run else [focus.id]
-        elif not upwards and direction.down:
+        elif not upwards and down:
             roots = _origins(part, part.members(focus.id)) if focus.run else [focus.id]
         else:
             continue
@@ -118,13 +109,13 @@ def clean(text: str) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def _part(graph: Graph, focus: Node, direction: Direction) -> Graph:
+def _part(graph: Graph, focus: Node, *, up: bool, down: bool) -> Graph:
     """Return the part of the graph that was asked for, with the runs that called it."""
     start = graph.members(focus.id) if focus.run else [focus.id]
-    names = dict.fromkeys([*([focus.id] if focus.run else []), *start])
-    if direction.up:
+    names = dict.fromkeys([focus.id, *start])
+    if up:
         names |= dict.fromkeys(graph.up(*start))
-    if direction.down:
+    if down:
         names |= dict.fromkeys(graph.down(*start))
     runs = {edge.source for name in names for edge in graph.callers.get(name, [])}
     return graph.around([*names, *runs])

@@ -16,7 +16,6 @@ from flows.configs.recurring import ModelSource
 from tasks.data.prepare import DataConfig
 from tasks.gold.collection import GoldConfig
 from tasks.models.sample_shards import RolloutConfig
-from tasks.models.sampling.config import SamplingConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
 from tasks.training.config import PolicyConfig, RewardConfig, coefficients_of_method
@@ -142,9 +141,6 @@ class ApoConfig(FlowConfig):
 
     policy: PolicyUpdates = PolicyUpdates()
     """Policy updates."""
-
-    sampling: SamplingConfig = SamplingConfig()
-    """How the policy is sampled for training, on reward-model and on policy queries."""
 
     evaluation: ApoEvaluation = ApoEvaluation()
     """How policies and reward models are measured."""

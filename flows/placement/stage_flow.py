@@ -15,9 +15,9 @@ from importlib import import_module
 from pathlib import Path
 
 from prefect import flow
-from prefect.context import FlowRunContext
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
 from tasks.settings.errors import ConfigError, SparringError, did_you_mean
 from tasks.stages.prefect_task import StageTask, run_call
@@ -58,13 +58,13 @@ def placed_stage(stage: str, key: str, run: str) -> None:
     except BaseException as error:
         state = "failed" if isinstance(error, Exception) else "interrupted"
         name, message = type(error).__name__, str(error) or repr(error)
-        outcome = CallOutcome(_flow_run_id(), state, error=name, message=message)
+        outcome = CallOutcome(flow_run.id or "", state, error=name, message=message)
         try:
             write_outcome(home, remote, key, outcome)
         except Exception as second:  # the first error is the one to be seen
             get_run_logger().warning("how it ended could not be written down: %s", second)
         raise
-    outcome = CallOutcome(_flow_run_id(), record.state, record.attempt, record.digest)
+    outcome = CallOutcome(flow_run.id or "", record.state, record.attempt, record.digest)
     write_outcome(home, remote, key, outcome)
 
 
@@ -102,12 +102,6 @@ def recorded(home: Home, remote: Remote | None, run: str) -> Iterator[Spool]:
                 push_leftovers(remote, home.spool, run)
             except (SparringError, StorageError) as error:
                 _log.warning("records of this stage stay in %s: %s", spool.folder, error)
-
-
-def _flow_run_id() -> str:
-    """Return Prefect's id of the flow run around this call."""
-    context = FlowRunContext.get()
-    return str(context.flow_run.id) if context and context.flow_run else ""
 
 
 class _PageSink(LoggingSink):

@@ -31,10 +31,10 @@ def lineage(
     as_json: AsJson = False,
 ) -> None:
     """Show what an artifact or a run comes from, and what was made of it."""
-    from flows.cli.lineage import Direction, show_lineage
+    from flows.cli.lineage import show_lineage
 
-    direction = Direction(up or not down, down)
-    show_lineage(name, console, direction, html=html, depth=depth, as_json=as_json)
+    up = up or not down
+    show_lineage(name, console, up=up, down=down, html=html, depth=depth, as_json=as_json)
 
 
 @app.command()
