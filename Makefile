@@ -9,10 +9,10 @@ TORCH := torch==2.13.0
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo test check lint docs bench clean
+.PHONY: help setup data demo test test-slow check lint docs bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
 setup: $(STAMP) ## build .venv with everything pinned (minutes once, then at once); never needs root
 
@@ -29,6 +29,10 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
 
 test: setup ## the tests, without those marked slow or gpu; ARGS="-k name" narrows
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+# One after the other: they kill, time out and fill disks, and their trainings want both cores.
+test-slow: setup ## the slow tests, hours of two cores; it says at the end how long each took
+	$(BIN)/python -m pytest -m "slow and not gpu" --durations=0 --durations-min=1 $(ARGS)
 
 lint: setup ## ruff, the formatter's opinion, and mypy
 	$(BIN)/ruff check .

@@ -144,7 +144,7 @@ def test_setup_says_that_python_is_too_old(tmp_path: Path) -> None:
 
 def test_help_is_the_default_and_lists_the_targets() -> None:
     shown = call("make", cwd=ROOT).stdout
-    for target in ("help", "setup", "demo", "test", "check", "lint", "docs", "bench", "clean"):
+    for target in ("help", "setup", "demo", "test", "test-slow", "check", "lint", "docs", "bench", "clean"):
         assert re.search(rf"make {target} +\S", shown), shown
 
 
@@ -215,6 +215,17 @@ def test_git_ignores_what_runs_write(clone: Path) -> None:
 
 
 # The tests' own rules
+
+
+def test_every_file_with_slow_tests_says_what_they_guard() -> None:
+    marked = {
+        path.relative_to(ROOT / "tests").as_posix()
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if re.search(r"\bmark\.slow\b", path.read_text("utf-8")) and path != Path(__file__)
+    }
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("### Slow tests")[2]
+    named = {name for line in table.splitlines() for name in re.findall(r"`([\w/]+\.py)`", line)}
+    assert named == marked
 
 
 def test_no_network() -> None:
