@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import sqrt
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.harness import sparring
 
 
 class Row(NamedTuple):
@@ -62,30 +66,17 @@ def run_seed(seed: int, options: argparse.Namespace) -> Row:
     """Run one seed in a folder of its own and return its figures."""
     folder = (options.folder / f"seed-{seed}").absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "flows.cli", "run", "apo", "-c", options.config]
-    settings = [
-        f"seed={seed}",
-        f"data.playground.seed={seed}",
-        f"data.split.seed={seed}",
-        *options.overrides,
-    ]
-    for setting in settings:
+    command = ["run", "apo", "-c", options.config]
+    seeds = [f"{key}seed={seed}" for key in ("", "data.playground.", "data.split.")]
+    for setting in (*seeds, *options.overrides):
         command += ["--set", setting]
-    root = Path(__file__).parent.parent
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-    environment["SPARRING_HOME"] = str(folder / "home")
+    where = {"cwd": folder}
+    where["env"] = {"OMP_NUM_THREADS": "1", "SPARRING_HOME": str(folder / "home")}
     with open(folder / "log.txt", "wb") as log:
-        subprocess.run(
-            command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, check=True
-        )
-    shown = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "report", "latest", "--json"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        check=True,
-    )
-    row = figures(seed, json.loads(shown.stdout)["numbers"])
+        if sparring(*command, stdout=log, stderr=subprocess.STDOUT, **where).wait():
+            raise RuntimeError(f"the run of seed {seed} failed: {folder / 'log.txt'}")
+    shown, _ = sparring("report", "latest", "--json", stdout=subprocess.PIPE, **where).communicate()
+    row = figures(seed, json.loads(shown)["numbers"])
     print(row, file=sys.stderr, flush=True)
     return row
 
@@ -97,8 +88,7 @@ def figures(seed: int, numbers: dict[str, Any]) -> Row:
     last = epochs[-1]
 
     def accuracy(role: str) -> float:
-        found = [games[f"{epoch}/{role}"]["fresh"]["figures"]["accuracy"] for epoch in epochs]
-        return sum(found) / len(found)
+        return mean(games[f"{epoch}/{role}"]["fresh"]["figures"]["accuracy"] for epoch in epochs)
 
     gain = paired(
         games[f"{last}/adapted"]["fresh"]["margins"], games[f"{last}/base"]["fresh"]["margins"]
@@ -132,12 +122,10 @@ def paired(
 ) -> tuple[float, float]:
     """Return the difference in accuracy and its standard error, paired over groups."""
     gaps = [
-        sum(margin > 0 for margin in a) / len(a) - sum(margin > 0 for margin in b) / len(b)
+        mean(margin > 0 for margin in a) - mean(margin > 0 for margin in b)
         for a, b in zip(ours, theirs, strict=True)
     ]
-    mean = sum(gaps) / len(gaps)
-    spread = sum((gap - mean) ** 2 for gap in gaps) / (len(gaps) - 1)
-    return mean, sqrt(spread / len(gaps))
+    return mean(gaps), stdev(gaps) / sqrt(len(gaps))
 
 
 def markdown(rows: Sequence[Row]) -> str:

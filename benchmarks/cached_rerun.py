@@ -9,17 +9,19 @@ second imported. The target is under 10 s, and none of them.
 
 from __future__ import annotations
 
-import argparse
-import os
-import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from statistics import median
 
-ROOT = Path(__file__).resolve().parents[1]
+import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.harness import config_path, own_folder, sparring
+
 HEAVY = (
     "torch transformers tokenizers mlflow dvc accelerate deepspeed datasets matplotlib pandas numpy"
 )
@@ -32,66 +34,37 @@ main()
 """
 
 
-def timed_run(config: str, folder: str, *, spy: bool) -> tuple[float, str, str]:
+def timed_run(config: str, *start: str) -> tuple[float, str, str]:
     """Run the flow `apo`; return its seconds, its output and the last line on stderr."""
     began = time.perf_counter()
-    done = subprocess.run(
-        [
-            sys.executable,
-            *(("-c", SPY) if spy else ("-m", "flows.cli")),
-            "run",
-            "apo",
-            "-c",
-            config,
-        ],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    run = sparring("run", "apo", "-c", config, start=start, errors="replace", **pipes)
+    output, errors = run.communicate()
     seconds = time.perf_counter() - began
-    if done.returncode:
-        sys.exit(f"sparring ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    return seconds, done.stdout, (done.stderr.strip().splitlines() or [""])[-1]
+    if run.returncode:
+        sys.exit(f"sparring ended with {run.returncode}:\n{errors[-2000:]}")
+    return seconds, output, (errors.strip().splitlines() or [""])[-1]
 
 
-def measure(config: str, folder: str, *, here: bool, repeats: int) -> None:
-    """Print what the first run and the runs after it cost."""
-    if not here:
-        first, _, _ = timed_run(config, folder, spy=False)
-        print(f"first run                 {first:8.2f} s")
-    again = [timed_run(config, folder, spy=True) for _ in range(repeats)]
+def main(config: str = "apo-tiny", here: bool = False, repeats: int = 5) -> None:
+    """Print what a first run costs and the runs after it; with --here it is finished already."""
+    config = config_path(config)
+    with nullcontext() if here else own_folder():
+        if not here:
+            first, _, _ = timed_run(config, "-m", "flows.cli")
+            print(f"first run                 {first:8.2f} s")
+        again = [timed_run(config, "-c", SPY) for _ in range(repeats)]
     if "stages are done already, nothing ran" not in again[-1][1]:
-        sys.exit(f"not everything was done in {folder}; finish the run first")
+        sys.exit("not everything was done here; finish the run first")
     seconds = [one[0] for one in again]
     print(
-        f"run again, median of {repeats:2d}    {statistics.median(seconds):8.2f} s"
+        f"run again, median of {repeats:2d}    {median(seconds):8.2f} s"
         f"   (slowest {max(seconds):.2f}, target 10)"
     )
     if not here:
-        print(f"share of the first run    {statistics.median(seconds) / first:8.2%}")
+        print(f"share of the first run    {median(seconds) / first:8.2%}")
     print(again[-1][2])
 
 
-def main() -> None:
-    """Measure, in a folder of its own unless told otherwise."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--config", default="apo-tiny")
-    parser.add_argument("--here", action="store_true", help="the run is finished already, here")
-    parser.add_argument("--repeats", type=int, default=5)
-    words = parser.parse_args()
-    config = str(Path(words.config).absolute()) if Path(words.config).is_file() else words.config
-    if words.here:
-        measure(config, ".", here=True, repeats=words.repeats)
-        return
-    folder = tempfile.mkdtemp(prefix="sparring-bench-")
-    os.environ["SPARRING_HOME"] = f"{folder}/home"
-    try:
-        measure(config, folder, here=False, repeats=words.repeats)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -16,7 +16,6 @@ import argparse
 import json
 import random
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.engine.setting import TEMPLATE, Setting, pairs
+from benchmarks.harness import child
 from tasks.data.batches import BatchPlan
 from tasks.data.files import GroupFolder, read_groups, write_groups
 from tasks.data.groups import Group
@@ -66,17 +66,10 @@ def main() -> None:
             train_tokenizer(corpus_texts(pairs(setting)), 8000, Path(name) / "tokenizer")
         except ConfigError as error:
             sys.exit(str(error))
-        found = [child(name, count, options) for count in sorted(options.sizes)]
+        more = ["--responses", options.responses, *(["--words"] * options.words)]
+        sizes = sorted(options.sizes)
+        found = [child(__file__, "--child", name, count, *more) for count in sizes]
     print(report(found, options.responses))
-
-
-def child(folder: str, count: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Measure one size in a process of its own."""
-    command = [sys.executable, __file__, "--child", folder, str(count)]
-    command += ["--responses", str(options.responses)] + ["--words"] * options.words
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    figures: dict[str, Any] = json.loads(done.stdout)
-    return figures
 
 
 def measured(setting: Setting, folder: Path, count: int, responses: int) -> dict[str, Any]:

@@ -9,38 +9,28 @@ seconds of the run. The target is 3 GB for the demo.
 
 from __future__ import annotations
 
-import argparse
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import psutil
+import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.harness import config_path, own_folder, sparring
 from tasks.stages.runs.run_store import list_runs, stage_events
 from tasks.storage.files import read_json
 from tasks.storage.home import Home
 
-ROOT = Path(__file__).resolve().parents[1]
 
-
-def watch(config: str, folder: str, home: Home, every: float) -> None:
+def watch(config: str, home: Home, every: float) -> None:
     """Run the flow, look at its processes until it ends, and print the peaks."""
     began = time.perf_counter()
     peak, servers_peak, stage = 0, 0, ""
-    with open(f"{folder}/output.txt", "wb") as output:
-        run = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "run", "apo", "-c", config],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    with open("output.txt", "wb") as output:
+        run = sparring("run", "apo", "-c", config, stdout=output, stderr=subprocess.STDOUT)
         while run.poll() is None:
             ours, servers = resident(run.pid, home)
             servers_peak = max(servers_peak, servers)
@@ -48,7 +38,7 @@ def watch(config: str, folder: str, home: Home, every: float) -> None:
                 peak, stage = ours, current_stage(home)
             time.sleep(every)
     if run.returncode:
-        tail = Path(folder, "output.txt").read_text("utf-8", errors="replace")[-2000:]
+        tail = Path("output.txt").read_text("utf-8", errors="replace")[-2000:]
         sys.exit(f"sparring ended with {run.returncode}:\n{tail}")
     print(f"peak RSS without servers  {peak / 1e9:8.2f} GB   (in {stage}, target 3)")
     print(f"peak RSS of the servers   {servers_peak / 1e9:8.2f} GB")
@@ -91,20 +81,12 @@ def current_stage(home: Home) -> str:
     return f"{events[-1]['stage']} {events[-1]['label']}".strip() if events else "start-up"
 
 
-def main() -> None:
-    """Measure in a folder of its own, removed afterwards."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--config", default="apo-tiny")
-    parser.add_argument("--every", type=float, default=0.1, help="seconds between two looks")
-    words = parser.parse_args()
-    config = str(Path(words.config).absolute()) if Path(words.config).is_file() else words.config
-    folder = tempfile.mkdtemp(prefix="sparring-bench-")
-    os.environ["SPARRING_HOME"] = f"{folder}/home"
-    try:
-        watch(config, folder, Home(Path(folder, "home")), words.every)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def main(config: str = "apo-tiny", every: float = 0.1) -> None:
+    """Measure in a folder of its own; every so many seconds there is a look."""
+    config = config_path(config)
+    with own_folder() as folder:
+        watch(config, Home(folder / "home"), every)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -24,13 +24,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.evaluation.report.figure_style import (
-    COLOURS,
-    GREY,
-    new_figure,
-    save_figure,
-    shared_legend,
-)
+from tasks.evaluation.report import figure_style as style
 from tasks.objectives.dpo import dpo_rw
 from tasks.objectives.exo import exo_rw, optimal_logps
 
@@ -157,21 +151,22 @@ def draw(found: dict[str, Measured], folder: Path) -> list[Path]:
         place, width = (torch.tensor(value).double() for value in (ended.place, ended.width))
         lines[name] = normal(place, width.log())
     densities = {name: (line.exp() / step).tolist() for name, line in lines.items()}
-    with new_figure({"figure 1": None}, panel=(5.4, 3.0), columns=1) as (figure, panels):
+    with style.new_figure({"figure 1": None}, panel=(5.4, 3.0), columns=1) as (figure, panels):
         axes = panels[0]
         axes.fill_between(POINTS, densities["optimum"], color="#d5d5d5", label="optimum", zorder=1)
-        axes.plot(POINTS, densities["reference"], color=GREY, linestyle=":", label="reference")
+        axes.plot(POINTS, densities["reference"], ":", color=style.GREY, label="reference")
         for index, name in enumerate(found):
-            axes.plot(POINTS, densities[name], color=COLOURS[index], linewidth=1.5, label=name)
+            colour = style.COLOURS[index]
+            axes.plot(POINTS, densities[name], color=colour, linewidth=1.5, label=name)
         axes.set_title("one normal distribution for an optimum with two humps")
         axes.set_xlabel("response")
         axes.set_ylabel("density")
-        shared_legend(figure, panels)
+        style.shared_legend(figure, panels)
         rows = [
             {"response": point} | {name: line[index] for name, line in densities.items()}
             for index, point in enumerate(POINTS.tolist())
         ]
-        return save_figure(figure, folder, "figure-1", rows)
+        return style.save_figure(figure, folder, "figure-1", rows)
 
 
 def table(found: dict[str, list[Measured]]) -> str:

@@ -13,14 +13,15 @@ import gzip
 import json
 import random
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from string import ascii_lowercase
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.harness import child, timed
 
 
 def main() -> None:
@@ -39,8 +40,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / ("pairs.jsonl.gz" if options.gzip else "pairs.jsonl")
         write_pairs(source, options.pairs)
-        copied = child("copy", source, Path(folder) / "copy.jsonl")
-        prepared = child("prepare", source, Path(folder) / "prepared")
+        copied = child(__file__, "--child", "copy", source, Path(folder) / "copy.jsonl")
+        prepared = child(__file__, "--child", "prepare", source, Path(folder) / "prepared")
         megabytes = source.stat().st_size / 2**20
     rate = options.pairs / prepared["seconds"]
     print(f"source                 {options.pairs:,} pairs, {megabytes:.0f} MB")
@@ -53,12 +54,7 @@ def main() -> None:
 
 
 def write_pairs(path: Path, count: int) -> None:
-    """Write pairs of about the lengths of HH-RLHF: one to four turns, repeated first turns.
-
-    Args:
-        path: The jsonl file; gzip by its name.
-        count: Pairs.
-    """
+    """Write pairs of about the lengths of HH-RLHF: one to four turns, repeated first turns."""
     rng = random.Random(0)
     words = ["".join(rng.choices(ascii_lowercase, k=rng.randint(2, 9))) for _ in range(5000)]
 
@@ -76,49 +72,26 @@ def write_pairs(path: Path, count: int) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def child(work: str, source: Path, output: Path) -> dict:
-    """Run one piece of work in a fresh process, so that its peak memory is its own.
-
-    Args:
-        work: `copy` or `prepare`.
-        source: The pairs.
-        output: Where to write.
-
-    Returns:
-        `seconds`, `peak_mb` and, of `prepare`, `counts`.
-    """
-    command = [sys.executable, __file__, "--child", work, str(source), str(output)]
-    done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, check=True, text=True)
-    return json.loads(done.stdout)
-
-
 def run_child(work: str, source: Path, output: Path) -> dict:
-    """Do the work in this process and measure it; imports are not counted.
-
-    Args:
-        work: `copy` or `prepare`.
-        source: The pairs.
-        output: Where to write.
-
-    Returns:
-        As `child`.
-    """
-    sys.path.insert(0, str(REPOSITORY))
+    """Copy or prepare in this process and measure it; imports are not counted."""
     from tasks.data.config import DataConfig
     from tasks.data.prepare import prepare
     from tasks.data.sources.config import SourceConfig
     from tasks.settings.log import NullLog
 
-    begin, counts = time.perf_counter(), {}
-    if work == "copy":
+    metrics: dict[str, float] = {}
+
+    def copy() -> None:
         opened = gzip.open(source, "rt") if source.suffix == ".gz" else open(source)
-        with opened as file, open(output, "w") as copy:
-            copy.writelines(json.dumps(json.loads(line)) + "\n" for line in file)
-    else:
+        with opened as file, open(output, "w") as copied:
+            copied.writelines(json.dumps(json.loads(line)) + "\n" for line in file)
+
+    def prepared() -> None:
         config = DataConfig(preferences=[SourceConfig(path=str(source))])
-        metrics = prepare(config, output, NullLog())
-        counts = {name: int(value) for name, value in metrics.items() if "/" not in name}
-    seconds = time.perf_counter() - begin
+        metrics.update(prepare(config, output, NullLog()))
+
+    seconds = timed(copy if work == "copy" else prepared)
+    counts = {name: int(value) for name, value in metrics.items() if "/" not in name}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"seconds": seconds, "cpu": time.process_time(), "peak_mb": peak, "counts": counts}
 

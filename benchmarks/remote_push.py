@@ -9,18 +9,18 @@ each part and asks for the size at the end.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+import typer
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.harness import timed
 from tasks.storage.digests import digest_tree
 from tasks.tracking.remote.opening import open_remote
 from tasks.tracking.remote.s3_transfer import PART_BYTES
@@ -30,15 +30,11 @@ from tests.servers.swift import SwiftServer, swift_server
 SMALL_ROUNDS = 10
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--megabytes", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+def main(megabytes: int = 1024, rounds: int = 3) -> None:
+    """Measure how fast a checkpoint and small outputs reach an object store, and print it."""
     with tempfile.TemporaryDirectory() as name, swift_server(Path(name) / "swift") as server:
         os.environ.update(server.environment)
-        big(Path(name), server, options.megabytes, options.rounds)
+        big(Path(name), server, megabytes, rounds)
         small(Path(name), server)
 
 
@@ -105,12 +101,5 @@ def small(folder: Path, server: SwiftServer) -> None:
     print(f"small output: {told}; without verify {needed:.2f} s (at most 1 s wanted)")
 
 
-def timed(action: Callable[[], object]) -> float:
-    """Return the seconds an action takes."""
-    begun = time.perf_counter()
-    action()
-    return time.perf_counter() - begun
-
-
 if __name__ == "__main__":
-    main()
+    typer.run(main)

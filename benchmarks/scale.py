@@ -12,7 +12,6 @@ GPU, its links, the disk, the price, the share of the peak rate.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
+import typer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.unit_costs import group, saved_bytes, written_per_second
@@ -60,21 +60,17 @@ class Machine(NamedTuple):
     """Bytes per second of the shared disk, all machines together."""
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prompts", type=int, default=1_000_000)
-    parser.add_argument("--responses", type=int, default=8)
-    parser.add_argument("--prompt-tokens", type=int, default=256)
-    parser.add_argument("--response-tokens", type=int, default=256)
-    parser.add_argument("--share", type=float, default=0.45, help="of the GPU's peak, assumed")
-    parser.add_argument("--dollars", type=float, default=3.0, help="per GPU and hour, assumed")
-    options = parser.parse_args()
-    work = Work(options.prompts, options.responses, options.prompt_tokens, options.response_tokens)
-    machines = [
-        Machine(8, options.share, options.dollars, link=400e9),
-        Machine(64, options.share, options.dollars, link=50e9),
-    ]
+def main(
+    prompts: int = 1_000_000,
+    responses: int = 8,
+    prompt_tokens: int = 256,
+    response_tokens: int = 256,
+    share: float = 0.45,
+    dollars: float = 3.0,
+) -> None:
+    """Print the tables; assumed are the share of a GPU's peak and its dollars per hour."""
+    work = Work(prompts, responses, prompt_tokens, response_tokens)
+    machines = [Machine(gpus, share, dollars, link=link) for gpus, link in ((8, 400e9), (64, 50e9))]
     model = big_model()
     kept = saved_bytes(checkpointing=False), saved_bytes(checkpointing=True)
     print(operations_table(model, work), end="\n\n")
@@ -249,4 +245,4 @@ def parameters(model: Any) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

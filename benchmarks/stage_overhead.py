@@ -10,18 +10,19 @@ on this machine (infra/install-test-servers.sh installs it).
 
 from __future__ import annotations
 
-import argparse
 import os
-import shutil
-import statistics
 import sys
-import tempfile
 import time
-from contextlib import ExitStack, chdir
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from statistics import median
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+import typer
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.harness import own_folder, timed
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact, external_artifact
 from tasks.stages.flow_run import open_run
@@ -43,33 +44,30 @@ def measure(artifacts: int, stages: int) -> None:
     """Fill a store and print what one more stage costs."""
     source = Path("source.txt")
     source.write_text("hello")
-    with ExitStack() as stack:
-        stack.enter_context(open_run("bench", config={}, config_text="", mlruns=Path("mlruns")))
+    with open_run("bench", config={}, config_text="", mlruns=Path("mlruns")):
         artifact = external_artifact(source)
-        first = timed(artifact, 0)
+        first = milliseconds(artifact, 0)
         for seed in range(1, artifacts):
             small(artifact, seed=seed)
         time.sleep(5)  # lets the recorder finish with MLflow's first import
         count = fault_count()
-        times = [timed(artifact, artifacts + number) for number in range(stages)]
+        times = [milliseconds(artifact, artifacts + number) for number in range(stages)]
         operations = (fault_count() - count) / stages
-        done = [timed(artifact, seed) for seed in range(stages)]
+        done = [milliseconds(artifact, seed) for seed in range(stages)]
     print(f"first stage of a process          {first:8.1f} ms")
     print(
-        f"median of {stages} with {artifacts} in the store {statistics.median(times):8.1f} ms"
+        f"median of {stages} with {artifacts} in the store {median(times):8.1f} ms"
         f"   (10 % {quantile(times, 0.1):.1f}, 90 % {quantile(times, 0.9):.1f},"
         f" target {1000 if 'SPARRING_REMOTE' in os.environ else 150})"
     )
     print(f"durable operations a stage        {operations:8.1f}")
     print(f"fsync of this disk                {fsync_milliseconds():8.2f} ms")
-    print(f"a stage that is done              {statistics.median(done):8.2f} ms")
+    print(f"a stage that is done              {median(done):8.2f} ms")
 
 
-def timed(artifact: Artifact, seed: int) -> float:
+def milliseconds(artifact: Artifact, seed: int) -> float:
     """Return the milliseconds of one stage call."""
-    began = time.perf_counter()
-    small(artifact, seed=seed)
-    return 1000 * (time.perf_counter() - began)
+    return 1000 * timed(partial(small, artifact, seed=seed))
 
 
 def quantile(values: list[float], share: float) -> float:
@@ -79,34 +77,22 @@ def quantile(values: list[float], share: float) -> float:
 
 def fsync_milliseconds() -> float:
     """Return the median time to make a new small file durable."""
-    times = []
-    for number in range(50):
-        began = time.perf_counter()
+
+    def durable(number: int) -> None:
         with open(f"fsync-{number}", "wb") as out:
             out.write(b"x")
             out.flush()
             os.fsync(out.fileno())
-        times.append(1000 * (time.perf_counter() - began))
-    return statistics.median(times)
+
+    return 1000 * median(timed(partial(durable, number)) for number in range(50))
 
 
-def main() -> None:
-    """Measure in a folder of its own, removed afterwards."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--artifacts", type=int, default=200)
-    parser.add_argument("--stages", type=int, default=30)
-    parser.add_argument("--remote", default="", help="folder, swift, or a SPARRING_REMOTE")
-    words = parser.parse_args()
-    folder = tempfile.mkdtemp(prefix="sparring-bench-")
-    os.environ["SPARRING_HOME"] = f"{folder}/home"
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(chdir(folder))
-            if remote := remote_url(words.remote, Path(folder), stack):
-                os.environ["SPARRING_REMOTE"] = remote
-            measure(words.artifacts, words.stages)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def main(artifacts: int = 200, stages: int = 30, remote: str = "") -> None:
+    """Measure in a folder of its own; the remote is `folder`, `swift` or a SPARRING_REMOTE."""
+    with own_folder() as folder, ExitStack() as stack:
+        if url := remote_url(remote, folder, stack):
+            os.environ["SPARRING_REMOTE"] = url
+        measure(artifacts, stages)
 
 
 def remote_url(name: str, folder: Path, stack: ExitStack) -> str:
@@ -123,4 +109,4 @@ def remote_url(name: str, folder: Path, stack: ExitStack) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

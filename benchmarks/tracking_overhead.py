@@ -10,18 +10,19 @@ everything. The target is at most 100 ms a stage.
 
 from __future__ import annotations
 
-import argparse
 import os
-import statistics
 import sys
-import tempfile
 import time
-from contextlib import chdir
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+import typer
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.harness import own_folder, timed
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact, external_artifact
 from tasks.stages.flow_run import open_run
@@ -56,9 +57,7 @@ class Stopwatch:
         add = Spool._add
 
         def watched(spool: Spool, *args: Any, **fields: Any) -> None:
-            began = time.perf_counter()
-            add(spool, *args, **fields)
-            self.seconds += time.perf_counter() - began
+            self.seconds += timed(partial(add, spool, *args, **fields))
 
         Spool._add = watched  # type: ignore[method-assign]
 
@@ -72,38 +71,31 @@ def measure(stages: int, seconds: float) -> None:
         time.sleep(20)  # MLflow is imported once, by the recorder's thread
         spooled = watch.seconds
         for number in range(stages):
-            recorded.append(timed(source, 2 * number, seconds))
+            recorded.append(milliseconds(source, 2 * number, seconds))
             with entered(RunContext(current_home())):
-                plain.append(timed(source, 2 * number + 1, seconds))
+                plain.append(milliseconds(source, 2 * number + 1, seconds))
         spooled = 1000 * (watch.seconds - spooled) / stages
         last = time.perf_counter()
     late = time.perf_counter() - last
-    more = statistics.median(recorded) - statistics.median(plain)
-    print(f"a stage without records    {statistics.median(plain):8.1f} ms (median of {stages})")
-    print(f"a stage with records       {statistics.median(recorded):8.1f} ms")
+    more = median(recorded) - median(plain)
+    print(f"a stage without records    {median(plain):8.1f} ms (median of {stages})")
+    print(f"a stage with records       {median(recorded):8.1f} ms")
     print(f"in the flow's way          {more:8.1f} ms a stage (target 100)")
     print(f"of it in writing them down {spooled:8.1f} ms a stage (42 events)")
     print(f"MLflow knew everything     {late:8.1f} s after the last stage")
 
 
-def timed(source: Artifact, seed: int, seconds: float) -> float:
+def milliseconds(source: Artifact, seed: int, seconds: float) -> float:
     """Return the milliseconds of one stage call."""
-    began = time.perf_counter()
-    busy(source, seed=seed, seconds=seconds)
-    return 1000 * (time.perf_counter() - began)
+    return 1000 * timed(partial(busy, source, seed=seed, seconds=seconds))
 
 
-def main() -> None:
-    """Measure in a folder of its own."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stages", type=int, default=40)
-    parser.add_argument("--seconds", type=float, default=0.5, help="of computing in each")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, MlflowServer(Path(folder, "server")) as server:
-        os.environ |= {"MLFLOW_TRACKING_URI": server.url, "SPARRING_HOME": f"{folder}/home"}
-        with chdir(folder):
-            measure(options.stages, options.seconds)
+def main(stages: int = 40, seconds: float = 0.5) -> None:
+    """Measure in a folder of its own stages that compute for so many seconds each."""
+    with own_folder() as folder, MlflowServer(folder / "server") as server:
+        os.environ["MLFLOW_TRACKING_URI"] = server.url
+        measure(stages, seconds)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -8,17 +8,25 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from benchmarks.engine.setting import TEMPLATE, Setting, texts
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from benchmarks.engine.own_passes import reference_model, reference_pass
+from benchmarks.engine.setting import TEMPLATE, Setting, encoded, texts
 from benchmarks.engine.training_plan import Training, plan_of
 from benchmarks.engine.worker import Block, Turns
 from tasks.data.files import write_groups
+from tasks.models.groups.flops import best_matmul_rate, multiply_adds
 from tasks.models.groups.packing import group_tokens, pack
-from tasks.models.tokens.encoding import EncodedGroup, encode_group
+from tasks.models.tokens.encoding import EncodedGroup
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
+from tasks.training import loop
 from tasks.training.config import PolicyConfig, RewardConfig, TrainingConfig
-
-Before = Callable[[list[EncodedGroup]], None]
+from tasks.training.distributed.hardware import training_device
+from tasks.training.updates.policy import train_policy
+from tasks.training.updates.reference_logps import SET, compute_logps
+from tasks.training.updates.reward_model import PREFERENCES, train_reward_model
 
 
 def policy(
@@ -36,19 +44,9 @@ def policy(
 
     A block has the reference pass over its groups, where the method reads one, and its steps.
 
-    Args:
-        turns: the clock.
-        setting: models and data.
-        folder: of the setting.
-        method: dpo, rrhf…
-        size: responses per group.
-        options: further keys of `TrainingConfig`.
-        without: `kept_memory` leaves that out.
-        plan: of `Training`.
+    The `options` are further keys of `TrainingConfig`, those of `plan` are `Training`'s; `without`
+    leaves `kept_memory` out.
     """
-    from tasks.training.updates.policy import train_policy
-    from tasks.training.updates.reference_logps import SET, compute_logps
-
     training = Training(**plan)
     config = PolicyConfig(
         method=method,
@@ -64,7 +62,7 @@ def policy(
             work = Workspace(Path(scratch) / "reference")
             logps = work.output
             compute_logps(folder / "reference", [groups], config.reference_pass(), work, NullLog())
-            before = _reference_pass(folder, config, without)
+            before = reference_pass(reference_model(folder), config.reference_pass(), without)
         log = Halting(turns, setting, folder, training, (size, SET), before)
         work = Workspace(Path(scratch) / "training")
         train_policy(folder / "policy", logps, [groups], config, work, log, seed=0)
@@ -80,8 +78,6 @@ def reward(
     **plan: Any,
 ) -> None:
     """Train the reward model on pairs by the ranking loss, through `train_reward_model`."""
-    from tasks.training.updates.reward_model import PREFERENCES, train_reward_model
-
     training = Training(**plan)
     config = RewardConfig(
         objective="bradley_terry",
@@ -107,26 +103,19 @@ class Halting(NullLog):
         folder: Path,
         training: Training,
         data: tuple[int, str],
-        before: Before | None,
+        before: Callable[[list[EncodedGroup]], object] | None,
         model: str = "policy",
     ) -> None:
         """Say what the steps work on.
 
-        Args:
-            turns: the clock.
-            setting: models and data.
-            folder: of the setting.
-            training: the plan.
-            data: responses per group, and the data set's name in the plan.
-            before: done with the groups of a block at its beginning, in its time.
-            model: whose arithmetic is counted: `policy` or `reward`.
+        The data are the responses per group and the data set's name in the plan; `before` is done
+        with the groups of a block at its beginning, in its time; `model`, policy or reward, is
+        whose arithmetic is counted.
         """
         self.turns, self.training, self.before = turns, training, before
         self.plan, self.name = plan_of(training, data[1]), data[1]
-        found = texts(folder, data[0], training.groups)
-        tokenizer = _tokenizer(folder)
-        encoded = [encode_group(tokenizer, TEMPLATE, group, setting.limits) for group in found]
-        self.groups = [encoded[row % len(encoded)] for row in range(training.groups)]
+        found = encoded(folder, setting.limits, data[0], training.groups)
+        self.groups = [found[row % len(found)] for row in range(training.groups)]
         self.model = _shape(folder / model)
         self.done = Block()
 
@@ -146,7 +135,7 @@ class Halting(NullLog):
         at = done - self.training.warm
         if unit != "steps" or at < 0 or at % self.training.block:
             return
-        self.done.notes = {"matmul": _matmul_rate()}
+        self.done.notes = {"matmul": best_matmul_rate(training_device())}
         if at == 0:
             self.done = Block(losses=self.done.losses, notes=self.done.notes)
         self.turns.next(self.done)
@@ -159,32 +148,9 @@ class Halting(NullLog):
         return [self.groups[row] for row in self.plan.at(step)[self.name]]
 
     def _operations(self, rows: list[EncodedGroup]) -> float:
-        from tasks.models.groups.flops import multiply_adds
-
         # Forward, twice that backward, and the reference's forward.
         passes = 3 if self.before is None else 4
         return 2.0 * passes * multiply_adds(self.model, pack(rows))
-
-
-def _reference_pass(folder: Path, config: PolicyConfig, without: str) -> Before:
-    """Return the pass of `compute_logps` over some groups, with its model loaded once."""
-    from tasks.models.groups.group_model import GroupPolicy
-    from tasks.models.memory import kept_memory
-    from tasks.models.policy import load_policy
-    from tasks.models.precision import arithmetic_of
-    from tasks.models.scoring.group_scores import response_values
-    from tasks.training.distributed.hardware import training_device
-
-    model = GroupPolicy(load_policy(folder / "reference", dtype="float32")).eval()
-    model.to(training_device())
-    settings = config.reference_pass()
-    kept = nullcontext if without == "kept_memory" else kept_memory
-
-    def compute(groups: list[EncodedGroup]) -> None:
-        with kept(), arithmetic_of(settings.precision):
-            response_values(model, groups, 0, settings.batch_tokens)
-
-    return compute
 
 
 def _settings(training: Training, options: dict[str, Any] | None) -> TrainingConfig:
@@ -207,31 +173,13 @@ def _groups(scratch: Path, setting: Setting, folder: Path, size: int, training: 
 
 def _leave_out(without: str) -> None:
     if without == "kept_memory":
-        import tasks.training.loop as loop
-
         vars(loop)["kept_memory"] = nullcontext
 
 
 def _shape(folder: Path) -> Any:
     """Return the model without its weights: enough to count its arithmetic."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
-
     config = AutoConfig.from_pretrained(folder)
     is_reward = config.architectures[0].endswith("ForSequenceClassification")
     kind = AutoModelForSequenceClassification if is_reward else AutoModelForCausalLM
     with torch.device("meta"):
         return kind.from_config(config)
-
-
-def _matmul_rate() -> float:
-    from tasks.models.groups.flops import best_matmul_rate
-    from tasks.training.distributed.hardware import training_device
-
-    return best_matmul_rate(training_device())
-
-
-def _tokenizer(folder: Path) -> Any:
-    from tasks.models.tokens.tokenizer import load_tokenizer
-
-    return load_tokenizer(folder / "policy")

@@ -4,40 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchmarks.engine.setting import TEMPLATE, Setting, encoded, texts
-from benchmarks.engine.training_plan import Training, ordered, plan_of
+import torch
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from benchmarks.engine.setting import TEMPLATE, Setting, encoded, rectangle, texts
+from benchmarks.engine.training_plan import Training, ordered
 from benchmarks.engine.worker import Block, Turns
 from tasks.models.groups.packing import group_tokens
-from tasks.models.tokens.encoding import EncodedGroup
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from tasks.models.policy import load_policy
+from tasks.models.precision import arithmetic_of
+from tasks.models.tokens.encoding import EncodedGroup, encode_group
+from tasks.training.config import TrainingConfig
+from tasks.training.distributed.hardware import training_device
+from tasks.training.methods.registry import get_group_method
+from tasks.training.optimiser import build_optimiser
+from tasks.training.updates.reference_logps import SET
 
 
 def train(
-    turns: Turns,
-    setting: Setting,
-    folder: Path,
-    *,
-    method: str,
-    size: int,
-    **plan: Any,
+    turns: Turns, setting: Setting, folder: Path, *, method: str, size: int, **plan: Any
 ) -> None:
     """Update the policy by a method's own loss, all responses of a step in one padded batch."""
-    import torch
-
-    from tasks.models.policy import load_policy
-    from tasks.training.config import TrainingConfig
-    from tasks.training.distributed.hardware import training_device
-    from tasks.training.methods.registry import get_group_method
-    from tasks.training.optimiser import build_optimiser
-    from tasks.training.updates.reference_logps import SET
-
     training, rule = Training(**plan), get_group_method(method)
     groups = ordered(encoded(folder, setting.limits, size, training.groups), training, SET)
-    scores = _scores(folder, size, training, SET)
+    scored = ordered(texts(folder, size, training.groups), training, SET)
+    scores = torch.tensor([group.scores for group in scored])
     device = training_device()
     model = load_policy(folder / "policy", dtype="float32").to(device).train()
     optimiser = build_optimiser(model, TrainingConfig(learning_rate=training.learning_rate))
@@ -57,7 +51,7 @@ def train(
         optimiser.step()
         optimiser.zero_grad()
         block.losses[step + 1] = losses.mean().item()
-        _count(block, groups[rows])
+        count_padded(block, groups[rows])
     turns.next(block)
 
 
@@ -65,11 +59,6 @@ def reference(
     turns: Turns, setting: Setting, folder: Path, *, precision: str, groups: int, batch: int = 16
 ) -> None:
     """Compute the log-probabilities of pairs under the reference, in the order they come."""
-    import torch
-
-    from tasks.models.policy import load_policy
-    from tasks.training.distributed.hardware import training_device
-
     device = training_device()
     found = encoded(folder, setting.limits, 2, groups)
     model = load_policy(folder / "reference", dtype="float32").to(device)
@@ -81,7 +70,7 @@ def reference(
             rows = found[start : start + batch]
             with torch.inference_mode():
                 values, _ = padded_logps(model, rows, precision, device)
-            _count(done, rows)
+            count_padded(done, rows)
             for row, pair in enumerate(values.tolist(), start):
                 done.losses |= {2 * row + place: value for place, value in enumerate(pair)}
 
@@ -90,13 +79,6 @@ def score(
     turns: Turns, setting: Setting, folder: Path, *, precision: str, groups: int, batch: int = 32
 ) -> None:
     """Score four responses to each prompt, tokenised and padded as rows of their own."""
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    from tasks.models.precision import arithmetic_of
-    from tasks.models.tokens.encoding import encode_group
-    from tasks.training.distributed.hardware import training_device
-
     device = training_device()
     found = texts(folder, 4, groups)
     tokenizer = AutoTokenizer.from_pretrained(folder / "reward")
@@ -109,7 +91,7 @@ def score(
         rows = [group.prompt_ids + response for group in ids for response in group.responses_ids]
         values: list[float] = []
         for start in range(0, len(rows), batch):
-            tokens, mask = _rectangle(rows[start : start + batch], device)
+            tokens, mask = rectangle(rows[start : start + batch], device)
             with torch.inference_mode(), arithmetic_of(precision):
                 logits = model(input_ids=tokens, attention_mask=mask, use_cache=False).logits
             values += logits[:, 0].float().tolist()
@@ -123,12 +105,8 @@ def padded_logps(
     model: Any, groups: Sequence[EncodedGroup], precision: str, device: str
 ) -> tuple[Tensor, Tensor]:
     """Return log-probabilities and lengths of equally many responses per group, (B, K) both."""
-    import torch
-
-    from tasks.models.precision import arithmetic_of
-
     pairs = [(group.prompt_ids, ids) for group in groups for ids in group.responses_ids]
-    ids, mask = _rectangle([prompt + response for prompt, response in pairs], device)
+    ids, mask = rectangle([prompt + response for prompt, response in pairs], device)
     with arithmetic_of(precision):
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
     logps = torch.log_softmax(logits[:, :-1].float(), dim=-1)
@@ -141,26 +119,9 @@ def padded_logps(
     return (tokens * of_response).sum(-1).view(shape), (last - first).view(shape)
 
 
-def _rectangle(rows: Sequence[list[int]], device: str) -> tuple[Tensor, Tensor]:
-    import torch
-
-    width = max(map(len, rows))
-    ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
-    return ids, mask
-
-
-def _count(block: Block, groups: Sequence[EncodedGroup]) -> None:
+def count_padded(block: Block, groups: Sequence[EncodedGroup]) -> None:
+    """Add groups that were computed as one padded rectangle."""
     rows = [len(g.prompt_ids) + len(ids) for g in groups for ids in g.responses_ids]
     block.units += len(groups)
     block.computed += len(rows) * max(rows)
     block.needed += sum(map(group_tokens, groups))
-
-
-def _scores(folder: Path, size: int, training: Training, name: str) -> Tensor:
-    import torch
-
-    found = torch.tensor([group.scores for group in texts(folder, size, training.groups)])
-    plan = plan_of(training, name)
-    rows = [row % len(found) for step in range(training.steps) for row in plan.at(step)[name]]
-    return found[rows]

@@ -13,6 +13,7 @@ TOLERANCE = {"bf16": 3e-2, "fp32": 1e-3}
 MOST_PAIRS = 11
 # Draws differ, so only the mean length of the sampled responses is compared; greedy text in fp32.
 DRAWN = 0.2
+OURS, PADDED = "benchmarks.engine.own_training:policy", "benchmarks.engine.padded_path"
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,7 @@ def _trainings(quick: bool) -> Iterator[Row]:
             f"dpo-k2{suffix}",
             "DPO on pairs, 16 a step, reference pass of one epoch included",
             "groups",
-            Side(
-                "train_policy",
-                "benchmarks.engine.own_training:policy",
-                {"method": "dpo", "size": 2} | plan,
-            ),
+            Side("train_policy", OURS, {"method": "dpo", "size": 2} | plan),
             _both_ways("TRL DPOTrainer", "benchmarks.engine.trl_trainers:dpo", plan),
             TOLERANCE[precision],
             floor=6.0 if floors else None,
@@ -105,14 +102,8 @@ def _groupwise(quick: bool) -> Iterator[Row]:
             f"k{size}",
             f"reward-weighted step (rrhf) on {size} responses, 4 groups a step",
             "groups",
-            Side("train_policy", "benchmarks.engine.own_training:policy", plan),
-            (
-                Side(
-                    "padded row per response, all logits",
-                    "benchmarks.engine.padded_path:train",
-                    plan,
-                ),
-            ),
+            Side("train_policy", OURS, plan),
+            (Side("padded row per response, all logits", f"{PADDED}:train", plan),),
             TOLERANCE["bf16"],
             floor,
             goal,
@@ -126,13 +117,7 @@ def _passes(quick: bool) -> Iterator[Row]:
         "log-probabilities of pairs under the reference",
         "groups",
         Side("response_values", "benchmarks.engine.own_passes:reference", work),
-        (
-            Side(
-                "padded, all logits, 16 pairs a batch",
-                "benchmarks.engine.padded_path:reference",
-                work,
-            ),
-        ),
+        (Side("padded, all logits, 16 pairs a batch", f"{PADDED}:reference", work),),
         TOLERANCE["bf16"],
     )
     yield Row(
@@ -140,7 +125,7 @@ def _passes(quick: bool) -> Iterator[Row]:
         "rewards of 4 responses per prompt, tokenising included",
         "groups",
         Side("score_groups", "benchmarks.engine.own_passes:score", work),
-        (Side("padded, 32 rows a batch", "benchmarks.engine.padded_path:score", work),),
+        (Side("padded, 32 rows a batch", f"{PADDED}:score", work),),
         TOLERANCE["bf16"],
     )
 
@@ -148,14 +133,10 @@ def _passes(quick: bool) -> Iterator[Row]:
 def _samplings(quick: bool) -> Iterator[Row]:
     for precision, floor, goal in (("bf16", 4.0, 6.0), ("fp32", 5.0, 8.0)):
         work = {"precision": precision, "prompts": 8 if quick else 64, "samples": 4}
-        batches = (8,) if quick else (16, 64)
+        generate = "benchmarks.engine.sampling_sides:generate"
         peers = tuple(
-            Side(
-                f"generate, {batch} prompts a batch",
-                "benchmarks.engine.sampling_sides:generate",
-                work | {"batch": batch},
-            )
-            for batch in batches
+            Side(f"generate, {batch} prompts a batch", generate, work | {"batch": batch})
+            for batch in ((8,) if quick else (16, 64))
         )
         yield Row(
             f"sampling-{precision}",
@@ -172,8 +153,7 @@ def _samplings(quick: bool) -> Iterator[Row]:
 
 def _ablations(quick: bool) -> Iterator[Row]:
     plan = {"method": "dpo", "size": 2} | _plan(quick, batch=16)
-    function = "benchmarks.engine.own_training:policy"
-    ours = Side("as it is", function, plan)
+    ours = Side("as it is", OURS, plan)
     for name, changed in (
         ("without kept memory", {"without": "kept_memory"}),
         ("with compile", {"options": {"compile": True}}),
@@ -185,13 +165,14 @@ def _ablations(quick: bool) -> Iterator[Row]:
             f"our DPO step as it is, against itself {name}",
             "groups",
             ours,
-            (Side(name, function, plan | changed),),
+            (Side(name, OURS, plan | changed),),
             TOLERANCE["bf16"],
         )
 
 
 def grid(*, quick: bool = False) -> list[Row]:
     """Return rows in which one length or size grows, the others held."""
+    step = "benchmarks.engine.shapes:step"
     axes: dict[str, list[dict[str, int]]] = {
         "prompt": [{"prompt": tokens} for tokens in (32, 128, 512, 1024)],
         "response": [{"response": tokens} for tokens in (16, 48, 128, 256)],
@@ -206,18 +187,8 @@ def grid(*, quick: bool = False) -> list[Row]:
             f"grid-{axis}-{next(iter(shape.values()))}",
             "one step, " + ", ".join(f"{key} {value}" for key, value in shape.items()),
             "groups",
-            Side(
-                "shared prompt",
-                "benchmarks.engine.shapes:step",
-                shape | {"layout": "shared", "precision": "bf16"},
-            ),
-            (
-                Side(
-                    "padded",
-                    "benchmarks.engine.shapes:step",
-                    shape | {"layout": "padded", "precision": "bf16"},
-                ),
-            ),
+            Side("shared prompt", step, shape | {"layout": "shared", "precision": "bf16"}),
+            (Side("padded", step, shape | {"layout": "padded", "precision": "bf16"}),),
             TOLERANCE["bf16"],
         )
         for axis, shapes in axes.items()

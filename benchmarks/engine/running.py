@@ -35,9 +35,8 @@ class Run:
         """Start a side; it ends with the stack."""
         logs = self.folder / "logs"
         logs.mkdir(exist_ok=True)
-        worker = Worker(
-            side.function, self.setting, self.folder, side.options, logs / f"{label}.log"
-        )
+        log = logs / f"{label}.log"
+        worker = Worker(side.function, self.setting, self.folder, side.options, log)
         return stack.enter_context(worker)
 
 
@@ -60,15 +59,9 @@ def measured(run: Run, row: Row) -> dict[str, Any]:
 
 
 def table(run: Run, rows: Sequence[Row], output: Path | None) -> bool:
-    """Measure rows and print the table; a row that fails is named at the end.
+    """Measure rows and print the table; return whether every row could be measured.
 
-    Args:
-        run: what they share.
-        rows: in this order.
-        output: a file that receives everything as JSON, anew after each row.
-
-    Returns:
-        Whether every row could be measured.
+    A row that fails is named at the end; the output, if given, receives everything as JSON.
     """
     found: list[dict[str, Any]] = []
     failed: dict[str, str] = {}

@@ -6,9 +6,18 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from benchmarks.engine.setting import TEMPLATE, Setting, texts
 from benchmarks.engine.worker import Block, Turns
 from tasks.data.groups import Message
+from tasks.models.policy import load_policy
+from tasks.models.sampling.config import SamplingConfig
+from tasks.models.sampling.generation import sample
+from tasks.models.tokens.templates import render_prompt
+from tasks.models.tokens.tokenizer import load_tokenizer
+from tasks.training.distributed.hardware import training_device
 
 NEW_TOKENS = 128
 _GREEDY_PROMPTS, _GREEDY_TOKENS = 4, 12
@@ -33,12 +42,6 @@ def ours(
     turns: Turns, setting: Setting, folder: Path, *, precision: str, prompts: int, samples: int
 ) -> None:
     """Sample by `sample`, as the stage does, a shard of prompts per block."""
-    from tasks.models.policy import load_policy
-    from tasks.models.sampling.config import SamplingConfig
-    from tasks.models.sampling.generation import sample
-    from tasks.models.tokens.tokenizer import load_tokenizer
-    from tasks.training.distributed.hardware import training_device
-
     tokenizer = load_tokenizer(folder / "policy")
     model = load_policy(folder / "policy", dtype="float32").to(training_device())
     # Written out already: the template `plain` has no stop strings, as `generate` has none here.
@@ -69,11 +72,6 @@ def generate(
     batch: int,
 ) -> None:
     """Sample by `generate`, `batch` prompts at a time in the order they come."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from tasks.training.distributed.hardware import training_device
-
     device = training_device()
     tokenizer = AutoTokenizer.from_pretrained(folder / "policy", padding_side="left")
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -106,8 +104,6 @@ def generate(
 
 
 def _prompts(folder: Path, tokenizer: Any, count: int) -> list[str]:
-    from tasks.models.tokens.templates import render_prompt
-
     return [render_prompt(TEMPLATE, group.prompt) for group in texts(folder, 2, count)]
 
 

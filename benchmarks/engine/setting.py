@@ -9,8 +9,9 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.data.files import read_groups, write_groups
@@ -24,6 +25,7 @@ from tasks.settings.errors import ConfigError
 from tasks.storage.digests import sha256_json
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TEMPLATE = "hh"
@@ -136,10 +138,8 @@ def pairs(setting: Setting) -> Iterator[Group]:
 
 def _made_up(setting: Setting) -> Iterator[Group]:
     draw = random.Random(0)
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    known = [
-        "".join(draw.choices(letters, k=draw.randint(2, 8))) for _ in range(2 * setting.vocabulary)
-    ]
+    words = range(2 * setting.vocabulary)
+    known = ["".join(draw.choices(ascii_lowercase, k=draw.randint(2, 8))) for _ in words]
 
     def text(most: int) -> str:
         return " ".join(draw.choices(known, k=draw.randint(max(1, most // 4), most)))
@@ -172,6 +172,16 @@ def _widened(pairs: list[Group], size: int) -> Iterator[Group]:
         yield Group(prompt=pair.prompt, responses=responses, scores=scores, id=str(number))
 
 
+def rectangle(rows: Sequence[list[int]], device: str) -> tuple[Tensor, Tensor]:
+    """Return rows padded to the longest, and a mask that is 0 where nothing stands."""
+    import torch
+
+    width = max(map(len, rows))
+    ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
+    return ids, mask
+
+
 def _teach(model: PreTrainedModel, sequences: list[list[int]], steps: range, device: str) -> None:
     import torch
 
@@ -184,12 +194,7 @@ def _teach(model: PreTrainedModel, sequences: list[list[int]], steps: range, dev
     with kept_memory():
         for _ in steps:
             start = draw.randrange(max(1, len(sequences) - _TAUGHT))
-            rows = sequences[start : start + _TAUGHT]
-            width = max(map(len, rows))
-            ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
-            real = torch.tensor(
-                [[1] * len(r) + [0] * (width - len(r)) for r in rows], device=device
-            )
+            ids, real = rectangle(sequences[start : start + _TAUGHT], device)
             labels: Any = ids.masked_fill(real == 0, -100)
             with arithmetic_of("auto"):
                 loss = model(

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from benchmarks.engine.padded_path import padded_logps
 from benchmarks.engine.setting import Setting
 from benchmarks.engine.worker import Block, Turns
+from tasks.models.groups.flops import best_matmul_rate, multiply_adds
+from tasks.models.groups.group_model import GroupPolicy
+from tasks.models.groups.packing import pack
+from tasks.models.memory import kept_memory
+from tasks.models.precision import arithmetic_of
 from tasks.models.tokens.encoding import EncodedGroup
 from tasks.settings.base import FrozenConfig
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from tasks.training.distributed.hardware import training_device
 
 
 class Shape(FrozenConfig):
@@ -38,24 +46,8 @@ def step(
 ) -> None:
     """Work one optimiser step per block: an EXO-shaped loss on all responses of each group.
 
-    Args:
-        turns: the clock.
-        setting: not read; the shape says everything.
-        folder: not read.
-        layout: `shared` or `padded`.
-        precision: bf16 or fp32.
-        shape: of `Shape`.
+    The layout is `shared` or `padded`; the shape says the rest, nothing is read from the folder.
     """
-    import torch
-
-    from benchmarks.engine.padded_path import padded_logps
-    from tasks.models.groups.flops import best_matmul_rate, multiply_adds
-    from tasks.models.groups.group_model import GroupPolicy
-    from tasks.models.groups.packing import pack
-    from tasks.models.memory import kept_memory
-    from tasks.models.precision import arithmetic_of
-    from tasks.training.distributed.hardware import training_device
-
     asked, device = Shape(**shape), training_device()
     model = _model(asked).to(device)
     grouped = GroupPolicy(model) if layout == "shared" else None
@@ -92,9 +84,6 @@ def _exo_shaped(logps: Tensor) -> Tensor:
 
 
 def _model(shape: Shape) -> Any:
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     torch.manual_seed(0)
     return LlamaForCausalLM(
         LlamaConfig(
@@ -111,8 +100,6 @@ def _model(shape: Shape) -> Any:
 
 
 def _groups(shape: Shape) -> list[EncodedGroup]:
-    import torch
-
     generator = torch.Generator().manual_seed(0)
 
     def ids(count: int) -> list[int]:

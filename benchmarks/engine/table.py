@@ -13,6 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
+
 from benchmarks.engine.rows import Row
 from benchmarks.engine.turns import ROOT, Measured, SideError, disagreement, ratios
 
@@ -21,13 +23,7 @@ _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
 def figures(row: Row, ours: Measured, peer: Measured, chosen: int) -> dict[str, Any]:
-    """Return what a row found, as JSON values.
-
-    Args:
-        row: what was measured.
-        ours: side A.
-        peer: side B.
-        chosen: which of the row's peers it was.
+    """Return what a row found against the chosen one of its peers, as JSON values.
 
     Raises:
         SideError: the sides have nothing to compare, or did not do the same work.
@@ -109,7 +105,7 @@ def circumstances() -> dict[str, str]:
         "commit": _commit(),
         "processor": _processor(),
         "versions": ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES),
-        "threads": _threads(),
+        "threads": str(torch.get_num_threads()),
     }
 
 
@@ -137,25 +133,16 @@ def _commit() -> str:
 
 
 def _processor() -> str:
-    import torch
-
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    fields = dict(part.split(":", 1) for part in lines if ":" in part)
-    known = {name.strip(): value.strip() for name, value in fields.items()}
+    known = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
     flags = known.get("flags", "").split()
     shown = " ".join(flag for flag in _FLAGS if flag in flags) or "no vector flags"
     return f"{known.get('model name', platform.machine())} ({shown})"
-
-
-def _threads() -> str:
-    import torch
-
-    return str(torch.get_num_threads())
 
 
 def _version(name: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from tasks.data.batches import BatchPlan
-from tasks.models.tokens.encoding import EncodedGroup
 from tasks.settings.base import FrozenConfig
+
+AnyGroup = TypeVar("AnyGroup")
 
 
 class Training(FrozenConfig):
@@ -39,7 +42,7 @@ def plan_of(training: Training, name: str) -> BatchPlan:
     return BatchPlan({name: training.groups}, training.batch, epochs=1, seed=0)
 
 
-def ordered(groups: list[EncodedGroup], training: Training, name: str) -> list[EncodedGroup]:
+def ordered(groups: list[AnyGroup], training: Training, name: str) -> list[AnyGroup]:
     """Return the groups in the order in which our plan takes them, repeated if there are few."""
     plan = plan_of(training, name)
     rows = [row for step in range(training.steps) for row in plan.at(step)[name]]

@@ -6,20 +6,27 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
+from datasets import Dataset
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    TrainerCallback,
+)
+
+from benchmarks.engine.padded_path import count_padded
 from benchmarks.engine.setting import Setting, encoded
 from benchmarks.engine.training_plan import Training, ordered
 from benchmarks.engine.worker import Block, Turns
-from tasks.models.groups.packing import group_tokens
 from tasks.models.tokens.encoding import EncodedGroup
+from tasks.models.tokens.tokenizer import load_tokenizer
+from tasks.training.updates.reference_logps import SET
+from tasks.training.updates.reward_model import PREFERENCES
 
 
 def dpo(turns: Turns, setting: Setting, folder: Path, *, checkpointing: bool, **plan: Any) -> None:
     """Train by TRL's DPOTrainer; its reference is a second model, computed in every step."""
-    from datasets import Dataset
-    from transformers import AutoModelForCausalLM
     from trl import DPOConfig, DPOTrainer
-
-    from tasks.training.updates.reference_logps import SET
 
     class Trainer(DPOTrainer):
         """Takes ids as they are: both sides train on exactly the same tokens."""
@@ -35,7 +42,7 @@ def dpo(turns: Turns, setting: Setting, folder: Path, *, checkpointing: bool, **
             ref_model=AutoModelForCausalLM.from_pretrained(folder / "reference"),
             args=DPOConfig(beta=0.1, **_arguments(training, output, checkpointing)),
             train_dataset=Dataset.from_list([_prompt_row(group) for group in groups]),
-            processing_class=_tokenizer(folder),
+            processing_class=load_tokenizer(folder / "policy"),
             callbacks=[_halting(turns, training, groups)],
         )
         trainer.train()
@@ -45,11 +52,7 @@ def reward(
     turns: Turns, setting: Setting, folder: Path, *, checkpointing: bool, **plan: Any
 ) -> None:
     """Train by TRL's RewardTrainer."""
-    from datasets import Dataset
-    from transformers import AutoModelForSequenceClassification
     from trl import RewardConfig, RewardTrainer
-
-    from tasks.training.updates.reward_model import PREFERENCES
 
     training = Training(**plan)
     groups = ordered(encoded(folder, setting.limits, 2, training.groups), training, PREFERENCES)
@@ -58,15 +61,13 @@ def reward(
             model=AutoModelForSequenceClassification.from_pretrained(folder / "reward"),
             args=RewardConfig(**_arguments(training, output, checkpointing)),
             train_dataset=Dataset.from_list([_whole_row(group) for group in groups]),
-            processing_class=_tokenizer(folder),
+            processing_class=load_tokenizer(folder / "policy"),
             callbacks=[_halting(turns, training, groups)],
         )
         trainer.train()
 
 
 def _arguments(training: Training, output: str, checkpointing: bool) -> dict[str, Any]:
-    import torch
-
     return {
         "output_dir": output,
         "per_device_train_batch_size": training.batch,
@@ -93,7 +94,6 @@ def _halting(turns: Turns, training: Training, groups: list[EncodedGroup]) -> An
 
     A block lasts from one such place to the next, so fetching and padding the batches is in it.
     """
-    from transformers import TrainerCallback
 
     class Halting(TrainerCallback):
         losses: dict[int, float] = {}
@@ -115,18 +115,11 @@ def _halting(turns: Turns, training: Training, groups: list[EncodedGroup]) -> An
             block = Block(losses=dict(self.losses))
             for at in range(max(training.warm, step - training.block), step):
                 rows = groups[at * training.batch : (at + 1) * training.batch]
-                block.units += len(rows)
-                block.computed += _padded(rows)
-                block.needed += sum(group_tokens(group) for group in rows)
+                count_padded(block, rows)
             self.losses.clear()
             return block
 
     return Halting()
-
-
-def _padded(groups: list[EncodedGroup]) -> int:
-    rows = [len(g.prompt_ids) + len(ids) for g in groups for ids in g.responses_ids]
-    return len(rows) * max(rows)
 
 
 def _prompt_row(group: EncodedGroup) -> dict[str, list[int]]:
@@ -137,9 +130,3 @@ def _prompt_row(group: EncodedGroup) -> dict[str, list[int]]:
 def _whole_row(group: EncodedGroup) -> dict[str, list[int]]:
     chosen, rejected = group.responses_ids
     return {"chosen_ids": group.prompt_ids + chosen, "rejected_ids": group.prompt_ids + rejected}
-
-
-def _tokenizer(folder: Path) -> Any:
-    from tasks.models.tokens.tokenizer import load_tokenizer
-
-    return load_tokenizer(folder / "policy")

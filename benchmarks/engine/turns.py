@@ -7,10 +7,10 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from types import TracebackType
 from typing import Any
 
 from benchmarks.engine.setting import Setting
@@ -29,15 +29,7 @@ class Worker:
     def __init__(
         self, side: str, setting: Setting, folder: Path, options: dict[str, Any], log: Path
     ) -> None:
-        """Start the process; `loaded` waits until it is warm.
-
-        Args:
-            side: `module:function`.
-            setting: what is measured on.
-            folder: its prepared folder.
-            options: keyword arguments of the function.
-            log: where the process's own output goes.
-        """
+        """Start the process of a `module:function` with its options; `loaded` waits until warm."""
         self.name, self._log = side, log
         self._output = open(log, "wb")
         self._process = subprocess.Popen(
@@ -65,18 +57,11 @@ class Worker:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         """End the process: by the end of its input, or else by force."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
         if kind is not None:
             self._process.kill()
         try:

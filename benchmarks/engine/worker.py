@@ -49,13 +49,9 @@ class Turns:
         self._commands, self._answers = commands, answers
         self._began: float | None = None
         self._profiler: Any = None
-        self.setting: Any = None
 
     def next(self, done: Block | None = None) -> None:
         """End a turn and wait for the next; the first call says that the side is warm.
-
-        Args:
-            done: the work since the last call.
 
         Raises:
             Stopped: there is no next turn.
@@ -123,12 +119,8 @@ def main() -> None:
     module, function = place.split(":")
     side = getattr(import_module(module), function)
     try:
-        side(
-            Turns(sys.stdin, answers),
-            Setting.model_validate_json(setting),
-            Path(folder),
-            **json.loads(options),
-        )
+        models = Setting.model_validate_json(setting)
+        side(Turns(sys.stdin, answers), models, Path(folder), **json.loads(options))
     except Stopped:
         # Nothing is left to save, and what libraries do at exit is not worth waiting for.
         sys.stderr.flush()

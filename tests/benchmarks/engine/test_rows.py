@@ -10,12 +10,12 @@ import torch
 
 from benchmarks.engine import rows as all_rows
 from benchmarks.engine.__main__ import QUICK
-from benchmarks.engine.padded_path import padded_logps
+from benchmarks.engine.padded_path import count_padded, padded_logps
 from benchmarks.engine.rows import Row, Side
 from benchmarks.engine.running import Run, chosen_rows, table
 from benchmarks.engine.setting import encoded, pairs, prepared, texts
 from benchmarks.engine.training_plan import Training, ordered, plan_of
-from benchmarks.engine.trl_trainers import _padded
+from benchmarks.engine.worker import Block
 from tasks.data.batches import BatchPlan
 from tasks.models.groups.group_model import GroupPolicy
 from tasks.models.groups.packing import group_tokens
@@ -101,8 +101,9 @@ def test_the_padded_path_gives_the_same_log_probabilities(folder: Path) -> None:
 def test_waste_counts_pads_and_repeated_prompts(folder: Path) -> None:
     group = encoded(folder, QUICK.limits, 2, 1)[0]
     prompt, (a, b) = len(group.prompt_ids), map(len, group.responses_ids)
-    assert _padded([group]) == 2 * (prompt + max(a, b))
-    assert group_tokens(group) == prompt + a + b
+    count_padded(block := Block(), [group])
+    assert block.computed == 2 * (prompt + max(a, b))
+    assert block.needed == group_tokens(group) == prompt + a + b
 
 
 @pytest.mark.slow
