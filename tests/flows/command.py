@@ -28,6 +28,8 @@ class Shell:
     """Current folder of the commands; the data lies in it."""
     state: str = ".sparring"
     """SPARRING_HOME, relative to `folder`."""
+    variables: dict[str, str] = field(default_factory=dict)
+    """Environment of every command, beside that of the tests."""
     began: float = field(default_factory=time.time)
     """When it was made, seconds of the epoch."""
 
@@ -46,6 +48,7 @@ class Shell:
                 **os.environ,
                 "SPARRING_HOME": str(self.home.root),
                 "COLUMNS": "120",
+                **self.variables,
                 **variables,
             },
             stdin=subprocess.DEVNULL,

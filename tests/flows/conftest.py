@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from flows.servers.shared_server import start_prefect_server, stop
+from tasks.storage.home import Home
 from tests.flows.command import SMALL, Shell
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one Prefect server for all the runs that do not care which they use."""
+    handle = start_prefect_server(Home(tmp_path_factory.mktemp("server")))
+    yield handle.url
+    stop(handle)
 
 
 @pytest.fixture(scope="session")
@@ -31,13 +42,13 @@ def _untouched(shell: Shell) -> Path:
 
 
 @pytest.fixture
-def copy(finished: Shell, tmp_path: Path) -> Shell:
+def copy(finished: Shell, prefect_server: str, tmp_path: Path) -> Shell:
     """A copy of the finished run, to be damaged, interrupted and resumed."""
     shutil.copytree(finished.folder, tmp_path / "copy", symlinks=True)
-    return Shell(tmp_path / "copy")
+    return Shell(tmp_path / "copy", variables={"PREFECT_API_URL": prefect_server})
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Shell:
+def fresh(prefect_server: str, tmp_path: Path) -> Shell:
     """An empty folder."""
-    return Shell(tmp_path)
+    return Shell(tmp_path, variables={"PREFECT_API_URL": prefect_server})
