@@ -28,7 +28,7 @@ def test_run_dry_prints_the_resolved_config_and_leaves_nothing(fresh: Shell) -> 
 def test_run_shows_a_line_per_stage_and_the_report(finished: Shell) -> None:
     shown = (finished.folder / "output.txt").read_text(encoding="utf-8")
     assert "✓ prepare_data  completed" in shown
-    assert "= sample_responses · start, for KL  cached" in shown
+    assert "= sample_responses · APO-DPO-v1 queries  cached" in shown
     assert "report.html" in shown
     assert "\x1b[" not in shown, "colours where there is no terminal"
 
