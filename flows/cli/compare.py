@@ -221,7 +221,7 @@ def _plain(comparison: Comparison) -> dict[str, Any]:
     return {
         "first": side(comparison.first),
         "second": side(comparison.second),
-        "judges": {judge.judge: judge.to_json() for judge in comparison.judges},
+        "judges": {judge.judge: asdict(judge) for judge in comparison.judges},
         "judges_that_differ": comparison.others,
         "prompts": comparison.examples,
         "differences": [asdict(cause) for cause in comparison.causes],

@@ -32,16 +32,7 @@ def decide(
 ) -> dict[str, float]:
     """Compare a candidate with the champion, and write down which criteria it fulfils.
 
-    Args:
-        candidate: The output folder of its policy's evaluation.
-        opponent: The evaluation of the champion's policy, or of the start, on the same prompts.
-        reward_model: The evaluation of the candidate's reward model.
-        check: The criteria.
-        seed: Seed of the bootstrap.
-        output: Receives report.md and report.json.
-
-    Returns:
-        `holds` (1 or 0), `win_rate` with its interval, `prompts`, `ece` and `kl`.
+    The folders are those of evaluations; the stage `decide_promotion` says of what.
 
     Raises:
         ConfigError: The two share no prompt that the judge scored.
@@ -60,9 +51,7 @@ def decide(
 def criteria_of(metrics: Mapping[str, float], check: GateCheck) -> list[Criterion]:
     """Return the criteria of the gate, each with what was measured.
 
-    Args:
-        metrics: `win_rate`, `win_rate_low`, `win_rate_high`, `ece`, and `kl` with `kl_se`.
-        check: The criteria.
+    Read are `win_rate` with its `_low` and `_high`, `ece`, and `kl` with `kl_se` if measured.
     """
     gate = check.gate
     low, high = metrics["win_rate_low"], metrics["win_rate_high"]

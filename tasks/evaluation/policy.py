@@ -65,18 +65,9 @@ def measure_policy(
     output: Path,
     log: Log,
 ) -> dict[str, float]:
-    """Measure a contender and compare it with others on the prompts they share.
+    """Measure a contender, compare it with others on the prompts they share, return headlines.
 
-    Args:
-        contender: Its responses and models.
-        opponents: Output folders of earlier evaluations by name.
-        config: Limits, template, bootstrap.
-        seed: Seed of the bootstrap.
-        output: Receives `evaluation.json`.
-        log: Where notes go.
-
-    Returns:
-        The headline metrics, as flat names and floats.
+    The opponents are output folders of earlier evaluations; `evaluation.json` is written.
     """
     answers = collect_answers(contender, chosen=config.chosen)
     result: dict[str, Any] = {
@@ -114,9 +105,7 @@ def measure_policy(
 def collect_answers(contender: PolicyUnderTest, *, chosen: bool) -> dict[str, Answer]:
     """Gather a contender's responses and all its scores by prompt id.
 
-    Args:
-        contender: Its scored responses.
-        chosen: Whether only column 0 of each pair counts, the chosen response.
+    With `chosen` only column 0 of each pair counts, the chosen response.
     """
     world = None
     if contender.world:
@@ -164,16 +153,9 @@ def judged(answers: Mapping[str, Answer]) -> dict[str, dict[str, Any]]:
 def compare(
     answers: Mapping[str, Answer], other: Mapping[str, Any], config: PolicyEvaluation, seed: int
 ) -> dict[str, Any]:
-    """Compare with another contender on the prompts both answered.
+    """Compare with another contender's `per_prompt` on the prompts both answered.
 
-    Args:
-        answers: The contender's answers by prompt id.
-        other: `per_prompt` of the other's evaluation.
-        config: Size of the bootstrap.
-        seed: Seed of the bootstrap.
-
-    Returns:
-        Per judge: win, lose and tie shares with intervals, and the paired difference.
+    Per judge there are win, lose and tie shares with intervals, and the paired difference.
     """
     shared = [key for key in answers if key in other]
     result = {}

@@ -47,17 +47,9 @@ def measure_reward_model(
     output: Path,
     log: Log,
 ) -> dict[str, float]:
-    """Score sets of groups and measure how their column 0 is ranked.
+    """Score sets of groups and measure how their column 0, the better response, is ranked.
 
-    Args:
-        reward_model: Model folder.
-        pairs: Group folders by name, column 0 the better response.
-        config: Limits, template, bins.
-        output: Receives `evaluation.json` and the reliability diagram.
-        log: Where progress goes.
-
-    Returns:
-        The metrics as flat names and floats, `SET/NAME`.
+    `evaluation.json` and the reliability diagram are written; metrics are named `SET/NAME`.
     """
     model, tokenizer = load_reward_model(reward_model), load_tokenizer(reward_model)
     metrics: dict[str, Any] = {}
@@ -76,11 +68,7 @@ def measure_reward_model(
 
 
 def take_apart(groups: list[Group]) -> Pairs:
-    """Compare column 0 of every scored group with each of its further columns.
-
-    Args:
-        groups: With scores, K ≥ 2.
-    """
+    """Compare column 0 of every scored group with each of its further columns."""
     rows = [(group, other) for group in groups for other in range(1, len(group.responses))]
     lengths = [len(text) for group in groups for text in group.responses]
     scores = [scores_of(group) for group in groups]
@@ -95,15 +83,9 @@ def take_apart(groups: list[Group]) -> Pairs:
 
 
 def metrics_of(pairs: Pairs, bins: int) -> tuple[CalibrationReport, dict[str, Any]]:
-    """Return the metrics of one set of pairs.
+    """Return the calibration report of one set of pairs and, as plain values, all its metrics.
 
-    Args:
-        pairs: The pairs of the set, from `take_apart`.
-        bins: Number of bins of the calibration errors.
-
-    Returns:
-        The calibration report, and as plain values: `figures` (flat numbers), `bins` (those of the
-        reliability diagram) and `margins` per group.
+    These are `figures` (flat numbers), `bins` (of the diagram) and `margins` per group.
     """
     report = calibration_report(pairs.better, pairs.worse, bins=bins)
     lengths = preference_report(

@@ -16,16 +16,7 @@ def findings(
     policies: Evaluations,
     states: Mapping[str, list[GameState]],
 ) -> list[str]:
-    """Say what happened to the policy, and between it and the reward model.
-
-    Args:
-        config: The entries and what they are.
-        policies: Evaluations of policies by name.
-        states: The state of the game by role.
-
-    Returns:
-        One sentence per finding.
-    """
+    """Say what happened to the policy, and between it and the reward model, a sentence each."""
     return [
         *_progress(config, policies),
         *_against_baseline(config, policies),
@@ -35,14 +26,7 @@ def findings(
 
 
 def decided(difference: float, error: float) -> str:
-    """Say which way a paired difference points, if its 95 % interval excludes 0.
-
-    Args:
-        difference: Ours minus theirs.
-        error: Its standard error.
-
-    Returns:
-        `better`, `worse` or `not decided`.
+    """Say whether a paired difference is better, worse or, with 0 in its 95 % interval, undecided.
 
     Example:
         >>> decided(1.0, 0.2), decided(-1.0, 0.2), decided(0.1, 0.2)

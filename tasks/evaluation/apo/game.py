@@ -104,13 +104,6 @@ def game_state(
 def verdict(gold_accuracy: float, longer_is_gold: float) -> str:
     """Say in plain words what the accuracy on gold against fresh samples means.
 
-    Args:
-        gold_accuracy: Share of (gold, fresh sample) pairs that the reward model gets right.
-        longer_is_gold: Share of these pairs in which gold is the longer.
-
-    Returns:
-        One sentence.
-
     Example:
         >>> verdict(0.8, 0.5)
         'the game is on: gold is told from fresh samples in 80% of pairs'

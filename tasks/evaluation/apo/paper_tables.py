@@ -87,12 +87,6 @@ class MatchRow:
 def table_1(counts: DataCounts) -> Table:
     """Lay out the run's real counts as Table 1 does.
 
-    Args:
-        counts: What the data sets hold.
-
-    Returns:
-        The table.
-
     Source:
         Table 1, arXiv 2311.08045 (APO).
     """
@@ -124,15 +118,9 @@ def table_1(counts: DataCounts) -> Table:
 
 
 def table_2(rows: Sequence[PolicyRow], *, scorers: Sequence[str], start: str) -> Table:
-    """Lay out the policies' average scores and win rates as Table 2 does.
+    """Lay out the policies' average scores and win rates against the start as Table 2 does.
 
-    Args:
-        rows: The policies, in order.
-        scorers: The scorers with a column each, such as RM_All, RM_Test and oracle.
-        start: The name of the policy that the win rates are against.
-
-    Returns:
-        The table; a win rate is one column per scorer and one for the judge.
+    A score is one column per scorer; a win rate is one per scorer and one for the judge.
 
     Source:
         Table 2, arXiv 2311.08045 (APO).
@@ -159,13 +147,7 @@ def table_2(rows: Sequence[PolicyRow], *, scorers: Sequence[str], start: str) ->
 
 
 def table_3(rows: Sequence[RewardModelRow]) -> Table:
-    """Lay out the reward models as Table 3 does.
-
-    Args:
-        rows: The reward models, in order.
-
-    Returns:
-        The table; dev metrics of a model that was trained on dev are marked "seen".
+    """Lay out the reward models as Table 3 does; dev metrics of those trained on dev are "seen".
 
     Source:
         Table 3, arXiv 2311.08045 (APO).
@@ -176,12 +158,6 @@ def table_3(rows: Sequence[RewardModelRow]) -> Table:
 def table_4(rows: Sequence[RewardModelRow]) -> Table:
     """Lay out the reward-model ablations as Table 4 does.
 
-    Args:
-        rows: The variants, in order.
-
-    Returns:
-        The table.
-
     Source:
         Table 4, arXiv 2311.08045 (APO).
     """
@@ -189,14 +165,7 @@ def table_4(rows: Sequence[RewardModelRow]) -> Table:
 
 
 def match_table(rows: Sequence[MatchRow], *, scorers: Sequence[str]) -> Table:
-    """Lay out who beats whom, as Figures 3 and 4 do.
-
-    Args:
-        rows: The match-ups, in order.
-        scorers: The scorers with a column each; the judge has one more.
-
-    Returns:
-        The table.
+    """Lay out who beats whom, as Figures 3 and 4 do, a column per scorer and one for the judge.
 
     Source:
         Figures 3 and 4, arXiv 2311.08045 (APO).

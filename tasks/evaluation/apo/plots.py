@@ -7,14 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.evaluation.report.figure_style import (
-    COLOURS,
-    GREY,
-    MARKERS,
-    new_figure,
-    save_figure,
-    shared_legend,
-)
+from tasks.evaluation.report import figure_style as style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,44 +24,29 @@ def score_per_epoch(
 ) -> list[Path]:
     """Draw the average score per epoch (the paper's Figure 5), one panel per scorer.
 
-    Args:
-        scores: Scorer -> method -> epoch -> average score; epoch 0 is the start.
-        folder: Where NAME.png, NAME.svg and NAME.csv go.
-        name: The files' stem.
-
-    Returns:
-        The three paths, PNG first.
+    The scores are by scorer, method and epoch; epoch 0 is the start.
     """
     methods = list(dict.fromkeys(method for lines in scores.values() for method in lines))
-    with new_figure(scores, panel=(3.4, 3.0), columns=3) as (figure, panels):
+    with style.new_figure(scores, panel=(3.4, 3.0), columns=3) as (figure, panels):
         for axes, (scorer, lines) in zip(panels, scores.items(), strict=True):
             for method, points in lines.items():
                 _line(axes, method, methods.index(method), points)
             axes.set_title(f"average {scorer} score")
             axes.set_xlabel("epoch (bars: 95 %)")
-        shared_legend(figure, panels)
+        style.shared_legend(figure, panels)
         rows = [
             {"scorer": scorer, "method": method, "epoch": epoch, **asdict(point)}
             for scorer, lines in scores.items()
             for method, points in lines.items()
             for epoch, point in sorted(points.items())
         ]
-        return save_figure(figure, folder, name, rows)
+        return style.save_figure(figure, folder, name, rows)
 
 
 def game_plot(
     games: Mapping[str, Sequence[GameState]], folder: Path, *, name: str = "game"
 ) -> list[Path]:
-    """Draw the state of the game per epoch: who still tells what apart, by what, and how surely.
-
-    Args:
-        games: The states of each player (say the adapted and the fixed reward model), by name.
-        folder: Where NAME.png, NAME.svg and NAME.csv go.
-        name: The files' stem.
-
-    Returns:
-        The three paths, PNG first.
-    """
+    """Draw the state of the game per epoch and player: who tells what apart, by what, how well."""
     from tasks.evaluation.metrics.estimates import Estimate
 
     views = {
@@ -79,7 +57,7 @@ def game_plot(
         "length–reward correlation": ("length_correlation", None),
         "gold is the longer: share": ("longer_is_gold", None),
     }
-    with new_figure(views, panel=(3.3, 2.7), columns=3) as (figure, panels):
+    with style.new_figure(views, panel=(3.3, 2.7), columns=3) as (figure, panels):
         for axes, (title, (value, error)) in zip(panels, views.items(), strict=True):
             for index, (player, states) in enumerate(games.items()):
                 points = {
@@ -90,17 +68,17 @@ def game_plot(
                 }
                 _line(axes, player, index, points)
             if value.endswith(("accuracy", "gold")):
-                axes.axhline(0.5, color=GREY, linestyle=":", linewidth=1, zorder=1)
+                axes.axhline(0.5, color=style.GREY, linestyle=":", linewidth=1, zorder=1)
                 axes.set_ylim(min(0.45, axes.get_ylim()[0]), 1.03)
             axes.set_title(title)
             axes.set_xlabel("epoch (bars: 95 %)" if error else "epoch")
-        shared_legend(figure, panels)
+        style.shared_legend(figure, panels)
         rows = [
             {"player": player, **asdict(state)}
             for player, states in games.items()
             for state in states
         ]
-        return save_figure(figure, folder, name, rows)
+        return style.save_figure(figure, folder, name, rows)
 
 
 def _line(axes: Axes, label: str, index: int, points: Mapping[int, Estimate]) -> None:
@@ -113,8 +91,8 @@ def _line(axes: Axes, label: str, index: int, points: Mapping[int, Estimate]) ->
         [points[epoch].value for epoch in epochs],
         yerr=[1.96 * points[epoch].standard_error for epoch in epochs],
         label=label,
-        color=COLOURS[index % len(COLOURS)],
-        marker=MARKERS[index % len(MARKERS)],
+        color=style.COLOURS[index % len(style.COLOURS)],
+        marker=style.MARKERS[index % len(style.MARKERS)],
         markersize=4,
         linewidth=1.5,
         elinewidth=1,

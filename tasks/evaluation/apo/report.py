@@ -38,17 +38,7 @@ def assemble_apo_report(
     output: Path,
     log: Log,
 ) -> dict[str, float]:
-    """Write report.md, report.html, report.json, the plots and a CSV behind each.
-
-    Args:
-        counts: Path of the prepared data's table1.json.
-        gold: Path of index.json of the gold responses that D_APO is made of.
-        policies: Output folders of policy evaluations by name.
-        reward_models: Output folders of reward-model evaluations by name.
-        games: Output folders of evaluations on held-out gold by `EPOCH/ROLE`.
-        config: Order and meaning of the entries.
-        output: Where the files go.
-        log: Where the findings are noted.
+    """Write the report, plots and CSVs of the stage `write_apo_report` from its inputs' folders.
 
     Returns:
         Headline metrics: score and oracle gap of every contender, accuracy of every reward model.
@@ -88,14 +78,9 @@ def assemble_apo_report(
 
 
 def game_states(games: Evaluations, reward_models: Evaluations) -> dict[str, list[GameState]]:
-    """Turn evaluations on held-out gold into the state of the game, by player.
+    """Turn evaluations on held-out gold into the states of the game, by player and in order.
 
-    Args:
-        games: Evaluations by `EPOCH/ROLE`; the roles are base, before and adapted.
-        reward_models: Evaluations on human pairs by name.
-
-    Returns:
-        Per role its states in the order of the epochs.
+    The games are named `EPOCH/ROLE`; the roles are base, before and adapted.
     """
     start = reward_models["RM_Base"]["dev"]["figures"]["ece"]
     states: dict[str, list[GameState]] = {}

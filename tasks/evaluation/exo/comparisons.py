@@ -29,15 +29,7 @@ class Comparison:
 
 
 def compare_series(all_series: Sequence[Series], frontier: Frontier) -> list[Comparison]:
-    """Compare each method with its rivals, large with small K, and the baselines with all others.
-
-    Args:
-        all_series: The series of the run.
-        frontier: Their points under one judge.
-
-    Returns:
-        One comparison per pair, rivals first.
-    """
+    """Compare each method with its rivals, large with small K, and the baselines with the rest."""
     return [
         *(
             _compare(frontier, "rival", f"{ours.title} against {theirs.title}", ours, theirs)

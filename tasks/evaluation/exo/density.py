@@ -41,18 +41,7 @@ def measure_density(
     output: Path,
     log: Log,
 ) -> dict[str, float]:
-    """Weigh samples of the start by each policy and by the optimal one.
-
-    Args:
-        start: Model folder of the policy that drew the samples.
-        policies: Model folders by name.
-        samples: Folder of scored groups.
-        config: Temperature, β, prompts, kernel.
-        output: Receives `density.json`.
-        log: Where progress goes.
-
-    Returns:
-        Per policy the mean over prompts of its distances from the optimal one; `prompts`.
+    """Weigh samples of the start by each policy and the optimal one (`estimate_density_ratios`).
 
     Raises:
         ConfigError: A group is not scored or has fewer than two samples, or there is none.
@@ -95,11 +84,7 @@ def prompt_density(
 ) -> dict[str, Any]:
     """Return one prompt's density ratios and distances as plain values.
 
-    Args:
-        group: M samples of the start with their rewards.
-        start_logps: The log π_sft of each sample, nats.
-        policy_logps: The same under each policy, by name.
-        config: β and the kernel.
+    The group holds M samples of the start with their rewards; log-probabilities are in nats.
     """
     places = np.array(start_logps)
     weights = {
@@ -140,17 +125,7 @@ def density_plot(
     *,
     name: str,
 ) -> list[Path]:
-    """Draw the density ratio to the start over log π_sft(y|x) (Figures 3 and 9).
-
-    Args:
-        prompts: The prompts of density.json, a panel each.
-        colours: The colour of each policy, as in the other plots.
-        folder: Where NAME.png, NAME.svg and NAME.csv go.
-        name: The stem of the files' names.
-
-    Returns:
-        The three paths, PNG first.
-    """
+    """Draw the density ratio to the start over log π_sft(y|x), a panel a prompt (Figures 3, 9)."""
     titles = {f"{row}": one for row, one in enumerate(prompts)}
     with new_figure(titles, panel=(3.5, 2.7), columns=3) as (figure, panels):
         for axes, one in zip(panels, prompts, strict=True):

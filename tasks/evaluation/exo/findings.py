@@ -22,15 +22,7 @@ def findings(
 ) -> list[str]:
     """Say who leads at equal KL, who ends highest, who over-optimises, and who fits the optimum.
 
-    Args:
-        all_series: The series of the run.
-        comparisons: Their comparisons at equal KL under the judge.
-        points: The checkpoints under the judge, by entry name.
-        density: Content of density.json, with the policies under the report's names; None without.
-        judge: Whose rewards they are.
-
-    Returns:
-        One sentence per finding.
+    The points and rewards are the judge's; the density names policies as the report does.
     """
     # Best-of-N is no policy that one could use: it stands in the table alone.
     trained = {series.name for series in all_series if series.is_trained}

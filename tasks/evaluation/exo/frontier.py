@@ -81,13 +81,9 @@ class EqualKl:
 
 
 def pareto(points: Iterable[FrontierPoint]) -> list[FrontierPoint]:
-    """Return the points that no other beats: none has at least the reward at no more KL.
+    """Return the points that no other beats, by rising KL.
 
-    Args:
-        points: Any points; of two equal ones both stay.
-
-    Returns:
-        The undominated ones by rising KL.
+    A point is beaten by one with at least its reward at no more KL; of two equal ones both stay.
     """
     ranked = sorted(points, key=lambda point: (point.kl.value, -point.reward.value))
     best, kept = -np.inf, list[FrontierPoint]()
@@ -137,12 +133,7 @@ class Frontier:
         return max(map(min, ranges)), min(map(max, ranges))
 
     def reward_at(self, series: str, kl: float) -> tuple[float, Interval] | None:
-        """Return the reward of a series at a KL with a 95 % interval; None outside its reach.
-
-        Args:
-            series: Its name.
-            kl: The KL to the start, nats.
-        """
+        """Return a series' reward at a KL, nats, with a 95 % interval; None outside its reach."""
         low, high = self.reach(series)
         if not low <= kl <= high:
             return None
@@ -150,17 +141,10 @@ class Frontier:
         return float(curve[0]), _interval(curve[1:])
 
     def compare(self, ours: str, theirs: str) -> EqualKl | None:
-        """Compare two series over the KLs that both reach.
+        """Compare two series over the KLs that both reach; None where one never left the start.
 
         Where the ranges in which they were measured do not overlap, it is the range of the one
         nearer to the start, and the other is on the chord from the start to its checkpoints.
-
-        Args:
-            ours: Name of the series that the verdict is about.
-            theirs: Name of the series that it is compared with.
-
-        Returns:
-            The comparison; None where one of them never left the start.
         """
         (low_a, high_a), (low_b, high_b) = self.reach(ours), self.reach(theirs)
         low, high = max(low_a, low_b, 0.0), min(high_a, high_b)

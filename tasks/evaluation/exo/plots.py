@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING
 from tasks.evaluation.exo.frontier import pareto
 from tasks.evaluation.exo.series import Series
 from tasks.evaluation.metrics.estimates import over_seeds
-from tasks.evaluation.report.figure_style import (
-    COLOURS,
-    GREY,
-    MARKERS,
-    new_figure,
-    save_figure,
-    shared_legend,
-)
+from tasks.evaluation.report import figure_style as style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,8 +21,8 @@ if TYPE_CHECKING:
     Points = Sequence[FrontierPoint]
 
 # Black is left to best-of-N, which is no trained method. Of methods that name no colour.
-PALETTE = (*COLOURS[:-1], "#882255", "#999933", "#44AA99")
-SHAPES = MARKERS + "<>p"
+PALETTE = (*style.COLOURS[:-1], "#882255", "#999933", "#44AA99")
+SHAPES = style.MARKERS + "<>p"
 DASHES = ("-", "--", ":", "-.")
 
 
@@ -92,34 +85,26 @@ def frontier_plot(
 ) -> list[Path]:
     """Draw reward (Figure 2) or accuracy (Figure 7) against KL, one point per checkpoint.
 
-    Args:
-        all_series: The series of the run.
-        judged: By judge, the start and the points of all series; a panel each.
-        folder: Where NAME.png, NAME.svg and NAME.csv go.
-        value: What is drawn against KL, `reward` or `accuracy`.
-        name: The stem of the files' names.
-
-    Returns:
-        The three paths, PNG first.
+    By judge, a panel each, it takes the start and the points of all series.
     """
     drawn = looks(all_series)
-    with new_figure(judged, panel=(5.6, 4.2), columns=2) as (figure, panels):
+    with style.new_figure(judged, panel=(5.6, 4.2), columns=2) as (figure, panels):
         for axes, (judge, (start, points)) in zip(panels, judged.items(), strict=True):
             place = getattr(start, value).value
-            axes.plot(0, place, "*", color=GREY, markersize=11, label=start.series, zorder=4)
+            axes.plot(0, place, "*", color=style.GREY, markersize=11, label=start.series, zorder=4)
             for series in all_series:
                 _trajectories(axes, series, drawn[series.name], points, value)
             axes.set_xlabel("KL(policy ‖ SFT), nats per response (bars: one standard error)")
             label = f"{judge} reward" if value == "reward" else f"accuracy: mean σ({judge} reward)"
             axes.set_ylabel(label)
-        shared_legend(figure, panels)
+        style.shared_legend(figure, panels)
         rows = [
             _row(judge, point, undominated)
             for judge, (start, points) in judged.items()
             for undominated in [{one.name for one in pareto(points)}]
             for point in [start, *points]
         ]
-        return save_figure(figure, folder, name, rows)
+        return style.save_figure(figure, folder, name, rows)
 
 
 def step_plot(
@@ -127,15 +112,7 @@ def step_plot(
 ) -> list[Path]:
     """Draw reward against step with the deviation among a prompt's responses (Figure 8).
 
-    Args:
-        all_series: The series of the run; best-of-N has no steps and is left out.
-        start: The policy they begin at.
-        points: Those of all series under one judge.
-        judge: The judge's name.
-        folder: Where figure-8.png, .svg and .csv go.
-
-    Returns:
-        The three paths, PNG first.
+    Best-of-N has no steps and is left out.
     """
     drawn = looks(all_series)
     trained = [series for series in all_series if series.first.kind == "policy"]
@@ -143,17 +120,19 @@ def step_plot(
     for series in trained:
         methods.setdefault(series.title, []).append(series)
     rows: list[dict[str, object]] = []
-    with new_figure(methods, panel=(3.5, 2.8), columns=3) as (figure, panels):
+    with style.new_figure(methods, panel=(3.5, 2.8), columns=3) as (figure, panels):
         for axes, (method, found) in zip(panels, methods.items(), strict=True):
-            axes.axhline(start.reward.value, color=GREY, linestyle=":", linewidth=1, label="SFT")
+            axes.axhline(
+                start.reward.value, color=style.GREY, linestyle=":", linewidth=1, label="SFT"
+            )
             for series in found:
                 means = _by_step(start, [one for one in points if one.series == series.name])
                 _band(axes, series.name, drawn[series.name], means)
                 rows += [{"method": method, "line": series.name, **one} for one in means]
             axes.set(title=method, xlabel="step", ylabel=f"{judge} reward")
         _share_heights(panels)
-        shared_legend(figure, panels)
-        return save_figure(figure, folder, "figure-8", rows)
+        style.shared_legend(figure, panels)
+        return style.save_figure(figure, folder, "figure-8", rows)
 
 
 def _trajectories(axes: Axes, series: Series, look: Look, points: Points, value: str) -> None:

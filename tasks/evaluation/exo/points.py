@@ -34,15 +34,7 @@ def frontier_points(
 ) -> tuple[list[FrontierPoint], FrontierPoint]:
     """Return one point per checkpoint under one judge, and that of the start.
 
-    Args:
-        all_series: The series of the run.
-        start: The policy they begin at.
-        evaluations: Content of evaluation.json by entry name.
-        judge: Whose rewards the points show.
-
-    Returns:
-        The points in the order of the series, and the start's, all over the same prompts: those
-        that anybody was asked.
+    All are over the same prompts: those that anybody was asked.
 
     Raises:
         ConfigError: An entry has no evaluation, no KL, or no reward of this judge.
@@ -83,14 +75,7 @@ def shares_against(
 ) -> Shares:
     """Compare all completions of each seed with all of the opponent's, prompt by prompt.
 
-    Args:
-        entries: One checkpoint per seed.
-        opponent: The start or the chosen responses.
-        evaluations: Content of evaluation.json by entry name.
-        judge: Whose scores decide who wins.
-
-    Returns:
-        Means over the seeds.
+    The entries are one checkpoint per seed; returned are means over the seeds.
 
     Source:
         Appendix C, arXiv 2402.00856 (EXO).

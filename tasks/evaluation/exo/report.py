@@ -41,20 +41,7 @@ def assemble_exo_report(
     output: Path,
     log: Log,
 ) -> dict[str, float]:
-    """Write report.md, report.html, report.json, the plots and a CSV behind each.
-
-    Args:
-        policies: Output folders of policy evaluations by entry name.
-        reward_models: Output folders of reward-model evaluations by name.
-        density: Output folder of `estimate_density_ratios`.
-        config: Order and meaning of the entries.
-        output: Where the files go.
-        log: Where the findings are noted.
-
-    Returns:
-        `reward`, `kl` and `win_rate` at the end of every series, and every `difference` at equal
-        KL.
-    """
+    """Write the report, plots and CSVs of the stage `write_exo_report` from its inputs' folders."""
     run = ExoRun(
         {name: read_json(path / EVALUATION) for name, path in policies.items()},
         {name: read_json(path / EVALUATION) for name, path in reward_models.items()},

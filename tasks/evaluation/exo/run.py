@@ -25,13 +25,7 @@ class ExoRun:
         density: Mapping[str, Any] | None,
         config: ExoReportConfig,
     ) -> None:
-        """Take what the stages measured.
-
-        Args:
-            evaluations: Content of evaluation.json by entry name.
-            reward_models: Content of the reward models' evaluation.json, by name.
-            density: Content of density.json; None where no density was estimated.
-            config: Order and meaning of the entries.
+        """Take the contents of evaluation.json, by entry and model name, and of density.json.
 
         Raises:
             ConfigError: An entry has no evaluation or no KL, or a judge did not score it.

@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.evaluation.exo.config import ExoEntry
 from tasks.evaluation.exo.points import Shares, shares_against
 from tasks.evaluation.exo.series import KINDS, Series
-from tasks.evaluation.report.figure_style import (
-    COLOURS,
-    MARKERS,
-    new_figure,
-    save_figure,
-    shared_legend,
-)
+from tasks.evaluation.report import figure_style as style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,15 +28,7 @@ def sweeps_of(
 ) -> dict[str, Sweep]:
     """Return the win rates along every coefficient that was varied, the other held.
 
-    Args:
-        all_series: The series of the run.
-        opponents: The start, and the chosen responses if there are any.
-        evaluations: Content of evaluation.json by entry name.
-        judge: Whose scores decide who wins.
-
-    Returns:
-        The sweeps by title, such as `EXO-rw K=4: β_π (β_r = 0.1)`. A coefficient with a single
-        value is no sweep.
+    They are named such as `EXO-rw K=4: β_π (β_r = 0.1)`; a single value is no sweep.
     """
     groups: dict[str, list[tuple[float, Series]]] = {}
     for series in all_series:
@@ -69,18 +55,9 @@ def _against(
 
 
 def sweep_plot(sweeps: Mapping[str, Sweep], judge: str, folder: Path) -> list[Path]:
-    """Draw win rate against β (Figure 6), one panel per coefficient of a family.
-
-    Args:
-        sweeps: What `sweeps_of` returned.
-        judge: Whose scores decide who wins.
-        folder: Where figure-6.png, .svg and .csv go.
-
-    Returns:
-        The three paths, PNG first.
-    """
+    """Draw win rate against β (Figure 6), one panel per coefficient of a family."""
     rows: list[dict[str, object]] = []
-    with new_figure(sweeps, panel=(3.6, 3.0), columns=3) as (figure, panels):
+    with style.new_figure(sweeps, panel=(3.6, 3.0), columns=3) as (figure, panels):
         for axes, (title, by_beta) in zip(panels, sweeps.items(), strict=True):
             for index, opponent in enumerate(next(iter(by_beta.values()))):
                 wins = {beta: shares[opponent].win for beta, shares in sorted(by_beta.items())}
@@ -98,8 +75,8 @@ def sweep_plot(sweeps: Mapping[str, Sweep], judge: str, folder: Path) -> list[Pa
                 ]
             axes.set(title=title, xlabel="β", ylabel=f"{judge} win rate (%)")
             axes.set_xticks(range(len(by_beta)), [f"{beta:g}" for beta in sorted(by_beta)])
-        shared_legend(figure, panels)
-        return save_figure(figure, folder, "figure-6", rows)
+        style.shared_legend(figure, panels)
+        return style.save_figure(figure, folder, "figure-6", rows)
 
 
 def _errorbar(axes: Axes, label: str, index: int, values: Mapping[float, Estimate]) -> None:
@@ -108,8 +85,8 @@ def _errorbar(axes: Axes, label: str, index: int, values: Mapping[float, Estimat
         [100 * one.value for one in values.values()],
         yerr=[100 * one.standard_error for one in values.values()],
         label=label,
-        color=COLOURS[index],
-        marker=MARKERS[index],
+        color=style.COLOURS[index],
+        marker=style.MARKERS[index],
         markersize=4,
         linewidth=1.5,
         elinewidth=1,

@@ -25,16 +25,9 @@ def win_table(
     evaluations: Evaluations,
     judges: Sequence[str],
 ) -> Table:
-    """Lay out win rates against the SFT start and the chosen responses, as Tables 1 and 2 do.
+    """Lay out percents won against the start and the chosen responses, as Tables 1 and 2 do.
 
-    Args:
-        all_series: The series of the run; their last checkpoints are compared.
-        opponents: The start, and the chosen responses if there are any.
-        evaluations: Content of evaluation.json by entry name.
-        judges: Whose scores decide, a column each per opponent.
-
-    Returns:
-        The table, percent.
+    The last checkpoints of the series are compared, in a column per judge and opponent.
 
     Source:
         Tables 1 and 2, arXiv 2402.00856 (EXO).
@@ -62,14 +55,7 @@ def checkpoint_table(
     points: Mapping[str, FrontierPoint],
     judge: str,
 ) -> Table:
-    """Lay out where each series ends.
-
-    Args:
-        all_series: The series of the run.
-        start: The policy they begin at.
-        points: Their checkpoints under one judge, by entry name.
-        judge: The judge's name.
-    """
+    """Lay out where each series ends."""
     names = ("Method", "Seeds", "Steps", "KL", f"{judge} reward", "σ(reward)", "Spread", "Frontier")
     best = {point.name for point in pareto(points.values())}
     first: tuple[Cell, ...] = (start.series, 1, 0, *map(_shown, _estimates([start])), "–")
@@ -90,13 +76,7 @@ def checkpoint_table(
 
 
 def level_table(all_series: Sequence[Series], frontier: Frontier, judge: str) -> Table | None:
-    """Lay out the reward at some KLs; None where no two series reach a common one.
-
-    Args:
-        all_series: The series of the run.
-        frontier: Their points.
-        judge: Whose rewards they are.
-    """
+    """Lay out the reward at some KLs; None where no two series reach a common one."""
     found = {
         (series.name, level): frontier.reward_at(series.name, level)
         for series in all_series
@@ -123,12 +103,7 @@ def level_table(all_series: Sequence[Series], frontier: Frontier, judge: str) ->
 
 
 def comparison_table(comparisons: Sequence[Comparison], judge: str) -> Table:
-    """Lay out who gets more reward at equal KL.
-
-    Args:
-        comparisons: The pairs of series, with their outcomes.
-        judge: Whose rewards they are.
-    """
+    """Lay out who gets more reward at equal KL."""
     names = (
         "Question", "Ours", "Theirs", "Seeds", "KL range", "Difference", "95 %", "Above", "Verdict",
     )  # fmt: skip
@@ -178,11 +153,7 @@ def reward_model_table(models: Evaluations) -> Table:
 
 
 def density_table(density: Mapping[str, Any]) -> Table:
-    """Lay out how far each learned density ratio is from the optimal one.
-
-    Args:
-        density: Content of density.json.
-    """
+    """Lay out how far each learned density ratio is from the optimal one."""
     names = ("Policy", "KL(π‖π*)", "KL(π*‖π)", "Density KL", "Effective M")
     keys = ("reverse_kl", "forward_kl", "density_kl", "effective_samples")
     rows = tuple(

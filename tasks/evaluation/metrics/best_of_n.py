@@ -15,13 +15,7 @@ from tasks.settings.log import Log
 
 
 def best_of_n_kl(n: int) -> float:
-    """Return KL(best of n ‖ the sampled policy), which is exact where no two samples tie.
-
-    Args:
-        n: Number of samples the best is picked from.
-
-    Returns:
-        log n − (n − 1) / n, nats; an upper bound where samples tie.
+    """Return KL(best of n ‖ the sampled policy) in nats, log n − (n − 1) / n; less if samples tie.
 
     Raises:
         ValueError: If n is below 1.
@@ -41,10 +35,7 @@ def best_of_n_kl(n: int) -> float:
 def best_columns(scores: tuple[float, ...], n: int, most: int) -> list[int]:
     """Return where the highest score of each block of n stands, the first one of a tie.
 
-    Args:
-        scores: The scores of one prompt's samples.
-        n: Length of a block; what is left over at the end is not used.
-        most: Number of blocks used at most.
+    What is left over behind the last whole block, or behind `most` of them, is not used.
 
     Example:
         >>> best_columns((1.0, 3.0, 2.0, 2.0, 9.0), n=2, most=4)
@@ -55,16 +46,7 @@ def best_columns(scores: tuple[float, ...], n: int, most: int) -> list[int]:
 
 
 def pick_best_groups(responses: Path, config: BestOfN, output: Path, log: Log) -> dict[str, float]:
-    """Write the best of each block of N samples, prompt by prompt.
-
-    Args:
-        responses: Folder of scored groups.
-        config: How many samples a block has, and how many blocks are used at most.
-        output: Receives the groups.
-        log: Receives a note of how many were picked.
-
-    Returns:
-        `kl` (analytic, nats), `prompts`, `responses` and their `mean_score`.
+    """Write the best of each block of N samples, prompt by prompt (`pick_best_of_n`).
 
     Raises:
         ConfigError: A prompt has fewer than N samples.

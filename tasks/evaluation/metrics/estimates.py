@@ -47,14 +47,7 @@ class Interval:
 
 
 def as_floats(values: Numbers) -> np.ndarray:
-    """Return a flat or nested sequence, an array or a tensor (any dtype, device) as float64.
-
-    Args:
-        values: The numbers. Any rectangular shape.
-
-    Returns:
-        A float64 array of the same shape; the input stays as it is.
-    """
+    """Return a flat or nested sequence, an array or a tensor (any dtype, device) as float64."""
     if hasattr(values, "detach"):
         values = values.detach().cpu().double().numpy()
     return np.asarray(values, dtype=np.float64)
@@ -84,14 +77,7 @@ def pair_of(first: Numbers, second: Numbers) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mean_estimate(values: Numbers) -> Estimate:
-    """Return the mean of independent observations.
-
-    Args:
-        values: One number per observation. Shape (N,).
-
-    Returns:
-        The mean with the standard error s / sqrt(N).
-    """
+    """Return the mean of independent observations, shape (N,), with the error s / sqrt(N)."""
     numbers = as_floats(values).ravel()
     if numbers.size == 0:
         return Estimate(0.0, 0.0, 0)

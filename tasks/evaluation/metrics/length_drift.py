@@ -70,14 +70,7 @@ def length_drift(
 
 
 def pearson(first: Numbers, second: Numbers) -> float:
-    """Pearson correlation of two columns.
-
-    Args:
-        first: One number per observation. Shape (N,).
-        second: The other number of each observation. Shape (N,).
-
-    Returns:
-        A number in [-1, 1]; 0 when a column is constant or has fewer than two entries.
+    """Return Pearson's correlation of two columns, shape (N,); 0 where it is not defined.
 
     Example:
         >>> round(pearson([1, 2, 3], [6, 4, 2]), 6), pearson([1, 1], [0, 5])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,10 +42,6 @@ class JudgeComparison:
     win_interval: Interval
     """95 % bootstrap interval of the win rate, over prompts."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
-
 
 def compare_prompts(
     ours: PerPrompt,
@@ -55,17 +51,9 @@ def compare_prompts(
     seed: int = 0,
     resamples: int = 2000,
 ) -> list[JudgeComparison]:
-    """Compare two policies on the prompts both answered.
+    """Compare two policies under each judge on the prompts both answered.
 
-    Args:
-        ours: `per_prompt` of our evaluation: `scores` by judge, by prompt id.
-        theirs: `per_prompt` of the other policy's evaluation.
-        judges: Those whose scores mean the same on both sides.
-        seed: Seed of the bootstrap.
-        resamples: Number of bootstrap samples of the prompts.
-
-    Returns:
-        One comparison per judge.
+    Given is the `per_prompt` of both evaluations.
 
     Raises:
         ValueError: If they share no prompt.

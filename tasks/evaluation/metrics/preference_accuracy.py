@@ -82,14 +82,7 @@ def preference_report(
 
 
 def share(hits: Numbers) -> Estimate:
-    """Return the share of true values with its binomial standard error.
-
-    Args:
-        hits: One truth value per independent observation. Shape (N,).
-
-    Returns:
-        The share and sqrt(p (1 - p) / N); zeros over an empty set.
-    """
+    """Return the share p of true values with the error sqrt(p (1 − p) / N); 0 over an empty set."""
     flags = np.asarray(hits, dtype=bool)
     if flags.size == 0:
         return Estimate(0.0, 0.0, 0)

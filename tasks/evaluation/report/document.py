@@ -67,14 +67,9 @@ class Report:
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write report.md, report.json and report.html, and a CSV for every table.
+    """Write report.md, report.json, report.html and a CSV per table; return their paths in order.
 
-    Args:
-        report: What to say.
-        folder: Where the files go; the plots already lie in it.
-
-    Returns:
-        The paths written, the three reports first.
+    The plots already lie in the folder.
 
     Raises:
         TypeError: If a number is nan or infinite; JSON has no such number.
@@ -91,15 +86,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 
 
 def to_plain(report: Report, folder: Path) -> dict[str, Any]:
-    """Return the report as plain values, for report.json.
-
-    Args:
-        report: What to say.
-        folder: Where the report lies; plots are named relative to it.
-
-    Returns:
-        A dict of dicts, lists, strings and numbers.
-    """
+    """Return the report as plain values for report.json; plots are named relative to the folder."""
     return {
         "title": report.title,
         "facts": dict(report.facts),
@@ -118,15 +105,7 @@ def to_plain(report: Report, folder: Path) -> dict[str, Any]:
 
 
 def render_markdown(report: Report, folder: Path) -> str:
-    """Return the report as markdown.
-
-    Args:
-        report: What to say.
-        folder: Where the report lies; plots are linked relative to it.
-
-    Returns:
-        The text.
-    """
+    """Return the report as markdown, with plots linked relative to the folder."""
     lines = [f"# {escape_markdown(report.title)}", ""]
     lines += [
         f"- {escape_markdown(name)}: {escape_markdown(fact)}" for name, fact in report.facts.items()
@@ -155,11 +134,7 @@ def render_markdown(report: Report, folder: Path) -> str:
 def render_html(report: Report) -> str:
     """Return the report as one self-contained page: no scripts, nothing loaded from elsewhere.
 
-    Args:
-        report: What to say.
-
-    Returns:
-        The page; every text in it is escaped, plots are embedded as images.
+    Every text in it is escaped, plots are embedded as images.
     """
     return _template().render(report=report, shown=shown, image=_image)
 

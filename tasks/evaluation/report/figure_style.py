@@ -43,12 +43,7 @@ STYLE: Any = {
 
 
 def shared_legend(figure: Figure, panels: Sequence[Axes]) -> None:
-    """Draw one legend for all panels, below them, so that it never covers a line.
-
-    Args:
-        figure: The figure, from `new_figure`.
-        panels: The figure's axes; a label that several of them have is shown once.
-    """
+    """Draw one legend for all panels, each label once, below them, where it covers no line."""
     entries = {
         label: handle
         for axes in panels

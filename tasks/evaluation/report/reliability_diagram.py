@@ -7,13 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.evaluation.report.figure_style import (
-    COLOURS,
-    GREY,
-    new_figure,
-    save_figure,
-    shared_legend,
-)
+from tasks.evaluation.report import figure_style as style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,34 +18,25 @@ if TYPE_CHECKING:
 def reliability_diagram(
     reports: Mapping[str, CalibrationReport], folder: Path, *, name: str = "reliability"
 ) -> list[Path]:
-    """Draw predicted against observed preference, one panel per reward model.
-
-    Args:
-        reports: The calibration of each reward model, by the title of its panel. At least one.
-        folder: Where NAME.png, NAME.svg and NAME.csv go.
-        name: The files' stem.
-
-    Returns:
-        The three paths, PNG first.
-    """
-    with new_figure(reports, panel=(2.8, 3.2), columns=3) as (figure, panels):
+    """Draw predicted against observed preference, one panel per reward model."""
+    with style.new_figure(reports, panel=(2.8, 3.2), columns=3) as (figure, panels):
         for axes, (title, report) in zip(panels, reports.items(), strict=True):
             _reliability_panel(axes, title, report)
             axes.set_xlabel("predicted probability")
             axes.set_ylabel("observed share")
-        shared_legend(figure, panels)
+        style.shared_legend(figure, panels)
         rows = [
             {"reward_model": title, **asdict(bin_)}
             for title, report in reports.items()
             for bin_ in report.bins
         ]
-        return save_figure(figure, folder, name, rows)
+        return style.save_figure(figure, folder, name, rows)
 
 
 def _reliability_panel(axes: Axes, title: str, report: CalibrationReport) -> None:
     bins = [bin_ for bin_ in report.bins if bin_.count]
     most = max((bin_.count for bin_ in bins), default=1)
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="perfectly calibrated")
+    axes.plot([0, 1], [0, 1], ":", color=style.GREY, linewidth=1, label="perfectly calibrated")
     axes.bar(
         [(bin_.lower + bin_.upper) / 2 for bin_ in bins],
         [0.25 * bin_.count / most for bin_ in bins],
@@ -62,7 +47,7 @@ def _reliability_panel(axes: Axes, title: str, report: CalibrationReport) -> Non
     axes.plot(
         [bin_.confidence for bin_ in bins],
         [bin_.accuracy for bin_ in bins],
-        color=COLOURS[0],
+        color=style.COLOURS[0],
         marker="o",
         markersize=4,
         linewidth=1.5,

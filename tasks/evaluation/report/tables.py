@@ -45,14 +45,7 @@ class Table:
 
 
 def shown(table: Table) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows as text, for example for a rich table.
-
-    Args:
-        table: The table.
-
-    Returns:
-        The column names, and per row one string per column; a missing cell is a dash.
-    """
+    """Return the header and the rows as text; a missing cell is a dash."""
     header = [column.name for column in table.columns]
     rows = [
         [_text(cell, column.format) for cell, column in zip(row, table.columns, strict=True)]
@@ -65,12 +58,6 @@ def to_markdown(table: Table) -> str:
     """Return the table in GitHub's markdown, its title in front and its note behind.
 
     Cells are escaped: a name that holds HTML or a bar stays text.
-
-    Args:
-        table: The table.
-
-    Returns:
-        The text, ending in a newline.
     """
     header, rows = shown(table)
     numeric = [
@@ -89,26 +76,12 @@ def to_markdown(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Return the table as CSV with unrounded numbers; a missing cell is empty.
-
-    Args:
-        table: The table.
-
-    Returns:
-        The text, lines ending in a newline.
-    """
+    """Return the table as CSV with unrounded numbers; a missing cell is empty."""
     return csv_text([column.name for column in table.columns], table.rows)
 
 
 def to_json(table: Table) -> dict[str, object]:
-    """Return the table as plain values.
-
-    Args:
-        table: The table.
-
-    Returns:
-        Title, note, column names and rows of raw cells.
-    """
+    """Return title, note, column names and rows of raw cells as plain values."""
     return {
         "title": table.title,
         "note": table.note,
@@ -118,15 +91,7 @@ def to_json(table: Table) -> dict[str, object]:
 
 
 def csv_text(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return comma-separated text with a header line.
-
-    Args:
-        header: Column names.
-        rows: Cells; None is written as nothing.
-
-    Returns:
-        The text, lines ending in a newline.
-    """
+    """Return comma-separated text with a header line; None is written as nothing."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
@@ -135,14 +100,7 @@ def csv_text(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Make a string safe inside one markdown line or cell.
-
-    Args:
-        text: Anything, also model output.
-
-    Returns:
-        One line that renders as the text itself: no HTML, no links, no cell borders.
-    """
+    """Make any text, model output too, one line of markdown: no HTML, no links, no cell borders."""
     text = " ".join(text.split())
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # An underscore inside a word is never emphasis, and names such as RM_Base stay readable.

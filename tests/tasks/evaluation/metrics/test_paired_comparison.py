@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ def test_means_wins_and_the_difference() -> None:
     assert found.difference == pytest.approx(0.0)
     assert found.win_rate == pytest.approx(1 / 6)
     assert found.interval.low == -1.0 and found.interval.high == 1.0
-    assert found.to_json()["interval"] == {"low": -1.0, "high": 1.0}
+    assert asdict(found)["interval"] == {"low": -1.0, "high": 1.0}
 
 
 def test_a_clear_winner_has_an_interval_above_zero() -> None:
