@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,19 @@ def _untouched(shell: Shell) -> Path:
 
 
 @pytest.fixture
-def copy(finished: Shell, prefect_server: str, tmp_path: Path) -> Shell:
+def copy(finished: Shell, tmp_path: Path) -> Shell:
     """A copy of the finished run, to be damaged, interrupted and resumed."""
     shutil.copytree(finished.folder, tmp_path / "copy", symlinks=True)
-    return Shell(tmp_path / "copy", variables={"PREFECT_API_URL": prefect_server})
+    return Shell(tmp_path / "copy")
 
 
 @pytest.fixture
-def fresh(prefect_server: str, tmp_path: Path) -> Shell:
+def served_copy(copy: Shell, prefect_server: str) -> Shell:
+    """A copy of the finished run whose commands need no server of their own."""
+    return replace(copy, variables={"PREFECT_API_URL": prefect_server})
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Shell:
     """An empty folder."""
-    return Shell(tmp_path, variables={"PREFECT_API_URL": prefect_server})
+    return Shell(tmp_path)

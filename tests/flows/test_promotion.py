@@ -22,55 +22,60 @@ def test_a_run_that_ends_well_is_the_candidate(finished: Shell) -> None:
     assert {"data", "RM_Test", "policy evaluation", "start evaluation"} <= set(record.basis)
 
 
-def test_the_gate_refuses_with_code_3_and_keeps_the_evidence(copy: Shell) -> None:
-    done = copy("promote", *sets("gate.min_win_rate=0.99", "gate.max_ece=1.0"), code=3)
+def test_the_gate_refuses_with_code_3_and_keeps_the_evidence(served_copy: Shell) -> None:
+    done = served_copy("promote", *sets("gate.min_win_rate=0.99", "gate.max_ece=1.0"), code=3)
     assert "the gate refuses for win rate against start, by RM_Test" in done.stderr
     assert "refused" in done.stdout and "holds" in done.stdout and "not asked" in done.stdout
-    assert current_alias(copy.home, "apo", "champion") is None
-    (evidence,) = list_manifests(copy.home, "decide_promotion")
+    assert current_alias(served_copy.home, "apo", "champion") is None
+    (evidence,) = list_manifests(served_copy.home, "decide_promotion")
     assert evidence.metrics["holds"] == 0.0 and 0 <= evidence.metrics["win_rate"] <= 1
     assert evidence.inputs["candidate"].stage == "evaluate_policy"
-    assert "The gate refuses" in (evidence.folder(copy.home) / "report.md").read_text()
+    assert "The gate refuses" in (evidence.folder(served_copy.home) / "report.md").read_text()
 
 
-def test_promote_and_demote(copy: Shell) -> None:
-    before = copy.finished_keys()
-    assert "would become" in copy("promote", *LOW, "--dry-run").stdout
-    assert current_alias(copy.home, "apo", "champion") is None
-    told = json.loads(copy("promote", *LOW, "--json").stdout)
+def test_promote_and_demote(served_copy: Shell) -> None:
+    before = served_copy.finished_keys()
+    assert "would become" in served_copy("promote", *LOW, "--dry-run").stdout
+    assert current_alias(served_copy.home, "apo", "champion") is None
+    told = json.loads(served_copy("promote", *LOW, "--json").stdout)
     assert told["moved"] and told["figures"]["prompts"] == 24
-    new = {key.split("/")[0] for key in copy.finished_keys().keys() - before.keys()}
+    new = {key.split("/")[0] for key in served_copy.finished_keys().keys() - before.keys()}
     assert new == {"decide_promotion"}, "all the rest had been measured by the run"
-    first = current_alias(copy.home, "apo", "champion")
+    first = current_alias(served_copy.home, "apo", "champion")
     assert first and first.evidence["win_rate"] == told["figures"]["win_rate"]
-    assert "is the champion of apo already" in copy("promote").stdout
-    assert "nobody was before it" in copy.refusal("demote")
+    assert "is the champion of apo already" in served_copy("promote").stdout
+    assert "nobody was before it" in served_copy.refusal("demote")
 
     # A second candidate, whose test prompts the champion has to answer.
-    copy("run", "apo", "-c", str(SMALL), *sets("policy.method=rjs", "baseline=false"))
-    before = copy.finished_keys()
-    copy("promote", *LOW)
-    new = {key.split("/")[0] for key in copy.finished_keys().keys() - before.keys()}
+    served_copy("run", "apo", "-c", str(SMALL), *sets("policy.method=rjs", "baseline=false"))
+    before = served_copy.finished_keys()
+    served_copy("promote", *LOW)
+    new = {key.split("/")[0] for key in served_copy.finished_keys().keys() - before.keys()}
     assert new == {"evaluate_policy", "decide_promotion"}, "champion: sampled and scored"
-    report = list_manifests(copy.home, "decide_promotion")[-1].folder(copy.home) / "report.md"
+    report = (
+        list_manifests(served_copy.home, "decide_promotion")[-1].folder(served_copy.home)
+        / "report.md"
+    )
     assert "win rate against champion, by RM_Test" in report.read_text()
-    second = current_alias(copy.home, "apo", "champion")
+    second = current_alias(served_copy.home, "apo", "champion")
     assert second and second.number == 2 and second.models != first.models
 
-    copy("demote")
-    third = current_alias(copy.home, "apo", "champion")
+    served_copy("demote")
+    third = current_alias(served_copy.home, "apo", "champion")
     assert third and (third.number, third.models, third.restores) == (3, first.models, 1)
-    assert "nobody was before it" in copy.refusal("demote")
-    assert len(alias_history(copy.home, "apo", "champion")) == 3
+    assert "nobody was before it" in served_copy.refusal("demote")
+    assert len(alias_history(served_copy.home, "apo", "champion")) == 3
 
 
-def test_what_cannot_be_promoted_is_said(copy: Shell, fresh: Shell) -> None:
+def test_what_cannot_be_promoted_is_said(served_copy: Shell, fresh: Shell) -> None:
     assert "apo has no candidate yet" in fresh.refusal("promote")
     assert "apo has no champion yet" in fresh.refusal("demote")
     assert "there is no flow 'apa'" in fresh.refusal("promote", "--flow", "apa")
-    assert "run 'apo-1' was no candidate" in copy.refusal("promote", "apo-1")
-    assert "RM_Tst" in copy.refusal("promote", *sets("gate.tester=RM_Tst"))
-    assert "only values of the gate" in copy.refusal("promote", *sets("seed=1"))
-    (rm,) = [one for one in list_manifests(copy.home, "evaluate_policy") if one.label == "start"]
-    (rm.folder(copy.home) / "evaluation.json").unlink()
-    assert "start evaluation of apo-" in copy.refusal("promote")
+    assert "run 'apo-1' was no candidate" in served_copy.refusal("promote", "apo-1")
+    assert "RM_Tst" in served_copy.refusal("promote", *sets("gate.tester=RM_Tst"))
+    assert "only values of the gate" in served_copy.refusal("promote", *sets("seed=1"))
+    (rm,) = [
+        one for one in list_manifests(served_copy.home, "evaluate_policy") if one.label == "start"
+    ]
+    (rm.folder(served_copy.home) / "evaluation.json").unlink()
+    assert "start evaluation of apo-" in served_copy.refusal("promote")
