@@ -97,7 +97,8 @@ def test_faults_are_waited_out_as_long_as_the_user_says(
     fault: Exception | dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("tasks.tracking.remote.s3_retries.time.monotonic", lambda: now[0])
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("tasks.tracking.remote.s3_retries.time", clock)
     retries, context = Retries("b", "https://s3"), dict[str, Any]()
     assert _pause(retries, _answer("", 200), context) is None
     pauses = [_pause(retries, fault, context, attempts) or 0.0 for attempts in range(1, 30)]
@@ -130,7 +131,8 @@ def nobody() -> Iterator[str]:
 def test_botocore_alone_gives_up(nobody: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many attempts it may make: its quota ends them, for every later request at once."""
     pauses: list[float] = []
-    monkeypatch.setattr("botocore.endpoint.time.sleep", pauses.append)
+    # The modules' own clocks: threads that other tests left behind sleep on the real one.
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=pauses.append))
 
     def client(attempts: int) -> Any:
         return boto3.client(
@@ -146,9 +148,8 @@ def test_botocore_alone_gives_up(nobody: str, mode: str, monkeypatch: pytest.Mon
     assert len(pauses) <= 100, "the second request is not asked again at all"
     pauses.clear()
     patient, retries = client(QUICK_ATTEMPTS), Retries("bucket", nobody)
-    monkeypatch.setattr(
-        "tasks.tracking.remote.s3_retries.time.monotonic", lambda: 100.0 + sum(pauses)
-    )
+    clock = SimpleNamespace(monotonic=lambda: 100.0 + sum(pauses))
+    monkeypatch.setattr("tasks.tracking.remote.s3_retries.time", clock)
     patient.meta.events.register_last("needs-retry.s3", retries.pause)
     _pause(retries, _answer("", 200), {})
     for _ in range(3):
