@@ -20,7 +20,7 @@ from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig
 from tasks.training.config import PolicyConfig, RewardConfig, coefficients_of_method
 from tasks.training.methods.method import Method
-from tasks.training.methods.registry import get_method
+from tasks.training.methods.registry import get_method, get_training_method
 from tasks.training.ppo.config import PpoConfig
 
 Objective = Literal["apo_rm", "wgan", "gail", "ab", "sequential"]
@@ -87,9 +87,7 @@ class PolicyUpdates(PolicyConfig):
     @field_validator("method")
     @classmethod
     def _known_method(cls, name: str) -> str:
-        if not get_method(name).trains:
-            raise ValueError(f"{name} trains no policy: choose a method that does")
-        return get_method(name).name
+        return get_training_method(name).name
 
     @field_validator("coefficients", mode="before")
     @classmethod

@@ -37,6 +37,15 @@ def get_method(name: str) -> Method:
     return _find(METHODS, name)
 
 
+def get_training_method(name: str) -> Method:
+    """Return the method of this name or alias, of those that train a policy.
+
+    Raises:
+        ConfigError: There is none; the message lists the known ones.
+    """
+    return _find({key: method for key, method in METHODS.items() if method.trains}, name)
+
+
 def get_group_method(name: str) -> GroupMethod:
     """Return the method of this name or alias that is trained on groups of responses.
 
