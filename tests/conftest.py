@@ -12,9 +12,11 @@ import ipaddress
 import os
 import random
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,10 @@ _network = _block_network()
 def pytest_configure(config: pytest.Config) -> None:
     """Close the network, and make hypothesis give the same examples every time."""
     next(_network)
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Started behind an `&`, children would not hear the Ctrl-C that tests send them.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     from hypothesis import settings
 
     settings.register_profile("sparring", derandomize=True, deadline=None, print_blob=True)
