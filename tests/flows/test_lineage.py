@@ -91,7 +91,7 @@ def test_the_page_of_a_run_in_a_browser(page: Path, chromium: str, tmp_path: Pat
         box = next(b for b in boxes if b.text.split("\n")[:2] == ["update_policy", "DPO-v1"])
         box.find_element(By.TAG_NAME, "text").click()
         text = browser.wait_for("comes from")
-        assert "update_policy · DPO-v1" in text and "was used for" in text and "figures" in text
+        assert "update_policy · DPO-v1" in text and "was used for" in text and "metrics" in text
         on = [one for one in boxes if "on" in one.get_attribute("class").split()]
         lit = {one.text.split("\n")[1] for one in on}
         assert {"SFT", "DPO-v1", "preferences.jsonl"} <= lit and "RM_WGAN-v1" not in lit
