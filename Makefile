@@ -24,8 +24,9 @@ data: setup ## the generated playground in data/, as data.dvc pins it
 demo: data ## the whole APO loop on the playground, on two CPU cores, in minutes
 	$(BIN)/sparring run apo -c flows/configs/apo-tiny.yaml
 
-# A process per core; a file's tests stay together, and so do those that look at one finished run.
-PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
+# A process per core. A file's tests stay together and share its fixtures; the whole flows, which
+# come first by name, begin first, so that short files fill up the end.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: setup ## the tests, without those marked slow or gpu; ARGS="-k name" narrows
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)

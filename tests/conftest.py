@@ -24,8 +24,6 @@ from typing import Any
 import pytest
 
 REAL_FIXTURES = {"real_data", "chromium", "object_store", "postgres"}
-SHARED_FIXTURES = ("finished", "tutorial")
-"""What takes so long to make that all who use it run in the process that made it."""
 # Swift's own Python loads it, with modules that ours does not have.
 collect_ignore = ["servers/swift_filters.py"]
 _SCRATCH = tempfile.mkdtemp(prefix="sparring-tests-")
@@ -117,16 +115,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `real` what uses a fixture of the machine, and say which tests share a process.
-
-    With `-n 2 --dist loadgroup` a file stays in one process, and so do all that look at one run.
-    """
+    """Mark as `real` what uses a fixture of the machine."""
     for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        if REAL_FIXTURES & fixtures:
+        if REAL_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("real")
-        group = next((name for name in SHARED_FIXTURES if name in fixtures), item.path.as_posix())
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _must_be_real() -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from flows.servers.shared_server import start_prefect_server, stop
 from tasks.storage.home import Home
@@ -23,23 +24,28 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    """A folder in which `small.yaml` has run to its report."""
-    shell = Shell(tmp_path_factory.mktemp("finished"))
-    done = shell("run", "apo", "-c", str(SMALL))
-    (shell.folder / "output.txt").write_text(done.stdout, encoding="utf-8")
-    shutil.copytree(shell.folder, _untouched(shell), symlinks=True)
+def untouched(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Shell:
+    """A folder in which `small.yaml` has run to its report, and nothing else; for reading only.
+
+    The first of the processes that tests are spread over makes it, and the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shell = Shell((base if worker_id == "master" else base.parent) / "untouched")
+    with FileLock(f"{shell.folder}.lock"):
+        if not shell.folder.exists():
+            made = Shell(tmp_path_factory.mktemp("made"))
+            done = made("run", "apo", "-c", str(SMALL))
+            (made.folder / "output.txt").write_text(done.stdout, encoding="utf-8")
+            made.folder.rename(shell.folder)
     return shell
 
 
 @pytest.fixture(scope="session")
-def untouched(finished: Shell) -> Shell:
-    """A copy of `finished` made at once, so that there is this run alone; for reading only."""
-    return Shell(_untouched(finished))
-
-
-def _untouched(shell: Shell) -> Path:
-    return shell.folder.with_name("untouched")
+def finished(untouched: Shell, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """This process's own copy of the finished run, in which commands may leave their traces."""
+    folder = tmp_path_factory.mktemp("finished") / "copy"
+    shutil.copytree(untouched.folder, folder, symlinks=True)
+    return Shell(folder)
 
 
 @pytest.fixture

@@ -155,12 +155,13 @@ def test_one_that_is_not_ready_in_time_ends(
     tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     config = configure(*options, ready_seconds=1.0)
+    before = psutil.Process().children(recursive=True)
     with (
         pytest.raises(StageError, match=message),
         model_server(config, tmp_path, folder=tmp_path, log=Notes()),
     ):
         pass
-    assert psutil.Process().children(recursive=True) == []
+    assert set(psutil.Process().children(recursive=True)) <= set(before)
 
 
 def test_one_that_dies_later_is_noticed(tmp_path: Path) -> None:
