@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tasks.data.groups import Group, Message, Prompt
@@ -34,6 +34,12 @@ class Format(NamedTuple):
     """The columns it reads; their presence is how it is recognised."""
     fits: Callable[[Row], bool] = lambda row: True
     """What else must hold for it to be recognised."""
+    reads: tuple[str, ...] = ()
+    """Columns that it reads where they are there; `id` is always read."""
+
+    def ignored(self, columns: Iterable[str]) -> tuple[str, ...]:
+        """Return which of a record's columns this form does not read."""
+        return tuple(sorted({*columns} - {*self.needs, *self.reads, "id"}))
 
 
 def detect(row: Row, where: str) -> str:
@@ -170,23 +176,23 @@ def parse_prompts(row: Row) -> Group:
 
 
 FORMATS: dict[str, Format] = {
-    "groups": Format(parse_groups, ("prompt", "responses")),
-    "apo_release": Format(parse_apo_release, ("text", "scores")),
+    "groups": Format(parse_groups, ("prompt", "responses"), reads=("scores", "sources", "extra")),
+    "apo_release": Format(parse_apo_release, ("text", "scores"), reads=("query_id",)),
     "kwise": Format(parse_kwise, ("prompt", "completions", "scores")),
     "gpt4llm": Format(parse_gpt4llm, ("user_input", "responses_and_scores")),
     "webgpt": Format(parse_webgpt, ("question", "answer_0", "answer_1", "score_0", "score_1")),
     "golden": Format(parse_golden, ("instruction",), lambda row: _golden_column(row) is not None),
-    "alpaca": Format(parse_alpaca, ("instruction", "output")),
+    "alpaca": Format(parse_alpaca, ("instruction", "output"), reads=("input",)),
     "hh_transcripts": Format(
         parse_hh_transcripts,
         ("chosen", "rejected"),
         lambda row: "prompt" not in row and isinstance(row["chosen"], str),
     ),
-    "pairs": Format(parse_pairs, ("chosen", "rejected")),
+    "pairs": Format(parse_pairs, ("chosen", "rejected"), reads=("prompt",)),
     "completion": Format(parse_completion, ("prompt", "completion")),
     "messages": Format(parse_messages, ("messages",)),
     "prompts": Format(parse_prompts, ("prompt",)),
-    "texts": Format(parse_text, ("text",)),
+    "texts": Format(parse_text, ("text",), reads=("label",)),
 }
 
 

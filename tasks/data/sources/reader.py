@@ -11,6 +11,7 @@ from tasks.data.groups import Group
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.formats import detect, require_format
 from tasks.data.sources.lines import DATA_SUFFIXES, Caps, Row, read_rows
+from tasks.data.sources.tally import Tally
 from tasks.settings.errors import ConfigError, RecordError
 
 
@@ -34,6 +35,7 @@ def read_source(
     on_bad: Callable[[BadRecord], None],
     *,
     max_bad_share: float = 0.01,
+    tally: Tally | None = None,
 ) -> Iterator[Group]:
     """Read a source as groups, streaming.
 
@@ -41,6 +43,8 @@ def read_source(
         config: Where the data is and how to read it.
         on_bad: Called with every record that cannot be read; such records are left out.
         max_bad_share: Largest share of unreadable records, judged at the end of the source.
+        tally: Receives what was read in which form and what of it was not read, while the groups
+            are taken.
 
     Returns:
         The groups, in the source's order.
@@ -50,7 +54,7 @@ def read_source(
         RecordError: While reading: too many unreadable records, or a file that breaks off.
     """
     parts = _hub_parts(config) if config.hub else _local_parts(config)
-    return _groups(config, parts, on_bad, max_bad_share)
+    return _groups(config, parts, on_bad, max_bad_share, tally or Tally())
 
 
 def detect_format(config: SourceConfig) -> str:
@@ -105,6 +109,7 @@ def _groups(
     parts: Iterator[tuple[str, Iterator[Row]]],
     on_bad: Callable[[BadRecord], None],
     max_bad_share: float,
+    tally: Tally,
 ) -> Iterator[Group]:
     name, good, bad = config.format, 0, 0
     for label, rows in parts:
@@ -123,6 +128,7 @@ def _groups(
                 on_bad(BadRecord(label, row.number, str(error)))
                 continue
             good += 1
+            tally.add(name, require_format(name).ignored(value))
             yield group
             if good == config.limit:
                 _check_share(config.label, good, bad, max_bad_share)

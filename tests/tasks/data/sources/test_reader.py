@@ -16,6 +16,7 @@ from tasks.data.groups import Group, Message
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.formats import FORMATS
 from tasks.data.sources.reader import BadRecord, detect_format, local_files, read_source
+from tasks.data.sources.tally import Tally
 from tasks.settings.errors import ConfigError, RecordError
 
 
@@ -50,6 +51,13 @@ def test_too_many_unreadable_records_stop_the_run(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"2 of 100 records cannot be read.*allowed 1\.0%"):
         read(path=path)
     assert len(read(path=path, max_bad_share=0.02)[0]) == 98
+
+
+def test_columns_that_nobody_reads_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", pair("a", id=1, system="s"), pair("b", system="t", note=1))
+    tally = Tally()
+    list(read_source(SourceConfig(path=path), print, tally=tally))
+    assert (tally.forms, tally.ignored) == ({"pairs": 2}, {"system": 2, "note": 1})
 
 
 def test_a_missing_file_is_found_before_reading(tmp_path: Path) -> None:
