@@ -14,8 +14,6 @@ from pydantic_core import PydanticUndefined
 
 from docs.escaping import escaped
 from flows.registry import FLOWS
-from tasks.training.methods.registry import GROUP_METHODS
-from tasks.training.ppo.config import PpoConfig
 
 _LONG_DEFAULT = 60
 
@@ -61,13 +59,6 @@ def sections_of(root: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
 
 def _parts(path: str, field: FieldInfo) -> Iterator[tuple[type[BaseModel], str]]:
     """Yield the models that a field may hold, each with what its path ends in."""
-    if path.endswith("coefficients"):
-        for method in GROUP_METHODS.values():
-            if method.coefficients.model_fields:
-                yield method.coefficients, f" of {method.name}"
-        if path == "policy.coefficients":  # of apo, where ppo is a method like the others
-            yield PpoConfig, " of ppo"
-        return
     many = "[]" if get_origin(field.annotation) in (list, tuple) else ""
     for model in _models(field.annotation):
         yield model, many
@@ -147,7 +138,7 @@ def _default(field: FieldInfo) -> str:
     if value is None or value is PydanticUndefined:
         return "default: none"
     if isinstance(value, BaseModel):
-        changed = value.model_dump(mode="json", exclude_defaults=True, exclude={"coefficients"})
+        changed = value.model_dump(mode="json", exclude_defaults=True)
         words = ", ".join(f"{key}: {one}" for key, one in changed.items())
         return f"default: `{{{words}}}`" if changed else ""
     if value in ([], {}, (), ""):

@@ -6,9 +6,9 @@ Imports no torch: `sparring plan` and a dry run read it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from flows.configs.apo_evaluation import ApoEvaluation
 from flows.configs.base import FlowConfig
@@ -17,8 +17,8 @@ from tasks.data.prepare import DataConfig
 from tasks.gold.collection import GoldConfig
 from tasks.models.sample_shards import RolloutConfig
 from tasks.models.tokens.encoding import Limits
-from tasks.settings.base import FrozenConfig
-from tasks.training.config import PolicyConfig, RewardConfig, coefficients_of_method
+from tasks.training.config import PolicyConfig, RewardConfig
+from tasks.training.methods.coefficients import GroupCoefficients
 from tasks.training.methods.method import Method
 from tasks.training.methods.registry import get_method, get_training_method
 from tasks.training.ppo.config import PpoConfig
@@ -53,11 +53,22 @@ class RewardUpdates(RewardConfig):
         return RewardConfig(**shared, objective=objective)
 
 
-class PolicyUpdates(PolicyConfig):
-    """How the policy is updated each APO epoch.
+class PolicyCoefficientsByMethod(GroupCoefficients):
+    """Coefficients under the name of their method, ppo's settings too; those in use count."""
 
-    By a method of `PolicyConfig`, or by ppo, whose coefficients are PPO's settings.
-    """
+    ppo: PpoConfig = PpoConfig()
+    """PPO's settings. Its learning rate, template and temperature are those of `policy`, its draws
+    those of `sampling`."""
+
+
+class PolicyUpdates(PolicyConfig):
+    """How the policy is updated each APO epoch, by a method of `PolicyConfig` or by ppo."""
+
+    coefficients: PolicyCoefficientsByMethod = Field(
+        default=PolicyCoefficientsByMethod(), validate_default=True
+    )
+    """Each method's own coefficients under its name, for example {dpo: {beta: 0.1}}; only those of
+    `method` are used. Default: those of its paper."""
 
     learning_rates: tuple[float, ...] = (5e-6, 2e-6, 9e-7)
     """Learning rate of each APO epoch; the last one holds for further epochs. Default: the paper's
@@ -77,7 +88,8 @@ class PolicyUpdates(PolicyConfig):
     def at_epoch(self, epoch: int) -> PolicyConfig:
         """Return the settings of one APO epoch, counted from 1."""
         training = self.training.model_copy(update={"learning_rate": self.rate_at(epoch)})
-        shared = self.model_dump(exclude={"learning_rates", "max_queries", "reference", "training"})
+        own = {"learning_rates", "max_queries", "reference", "training"}
+        shared = self.in_key().model_dump(exclude=own)
         return PolicyConfig(**shared, training=training)
 
     def rate_at(self, epoch: int) -> float:
@@ -88,14 +100,6 @@ class PolicyUpdates(PolicyConfig):
     @classmethod
     def _known_method(cls, name: str) -> str:
         return get_training_method(name).name
-
-    @field_validator("coefficients", mode="before")
-    @classmethod
-    def _coefficients_of_method(cls, given: Any, info: ValidationInfo) -> Any:
-        name = info.data.get("method")
-        if name and get_method(name).is_online and not isinstance(given, FrozenConfig):
-            return PpoConfig(**(given or {}))
-        return coefficients_of_method(given, info)
 
     @model_validator(mode="after")
     def _rates(self) -> PolicyUpdates:
@@ -148,9 +152,8 @@ class ApoConfig(FlowConfig):
 
     def ppo_at_epoch(self, epoch: int) -> PpoConfig:
         """Return PPO's settings of one APO epoch, counted from 1, with its learning rate."""
-        assert isinstance(self.policy.coefficients, PpoConfig), "those of an online method"
         return self.ppo_settings(
-            self.policy.coefficients,
+            self.policy.coefficients.ppo,
             actor_learning_rate=self.policy.rate_at(epoch),
             template=self.policy.template,
             temperature=self.policy.temperature,

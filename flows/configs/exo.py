@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from flows.configs.base import FlowConfig
 from flows.configs.exo_evaluation import ORACLE, RM, ExoEvaluation, ExoGateConfig, PpoSearch
-from flows.configs.exo_sweep import Branch, SweepConfig, branches_of
+from flows.configs.exo_sweep import Branch, Methods, SweepConfig, branches_of
 from tasks.data.config import DataConfig
 from tasks.data.text_config import TextsConfig
 from tasks.models.sample_shards import RolloutConfig
@@ -83,6 +83,10 @@ class ExoConfig(FlowConfig):
     branches: list[SweepConfig] = Field(min_length=1)
     """The methods, each with the values it is tried with."""
 
+    methods: Methods = ()
+    """Only these methods, by name or alias: their branches, or one with a method's usual values
+    where `branches` has none of it. Default: all branches."""
+
     ppo: PpoConfig = PpoConfig()
     """PPO's settings; template, limits, temperature, scoring and snapshots are the run's."""
 
@@ -100,7 +104,18 @@ class ExoConfig(FlowConfig):
             "training": self.training,
             "samples": self.sampling.samples,
         }
-        return [one for sweep in self.branches for one in branches_of(sweep, **usual)]
+        return [one for sweep in self.sweeps() for one in branches_of(sweep, **usual)]
+
+    def sweeps(self) -> list[SweepConfig]:
+        """Return what is tried: `branches`, or what `methods` picks of them."""
+        if not self.methods:
+            return self.branches
+        by_method = {
+            name: [one for one in self.branches if one.method == name] for name in self.methods
+        }
+        return [
+            one for name, found in by_method.items() for one in found or [SweepConfig(method=name)]
+        ]
 
     def temperatures(self) -> list[float]:
         """Return every τ of the sweep, the run's own first."""
@@ -180,7 +195,7 @@ class ExoConfig(FlowConfig):
         return self
 
     def _check_supervision(self) -> None:
-        asked = {sweep.method for sweep in self.branches}
+        asked = {sweep.method for sweep in self.sweeps()}
         needy = sorted(name for name in asked if get_method(name).learns_from == "rewards")
         if self.supervision == "preferences" and needy:
             raise ValueError(

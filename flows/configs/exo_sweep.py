@@ -11,6 +11,7 @@ from itertools import product
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -22,6 +23,7 @@ from pydantic import (
 from tasks.evaluation.config import BestOfN
 from tasks.settings.base import FrozenConfig
 from tasks.training.config import PolicyConfig, TrainingConfig
+from tasks.training.methods.coefficients import GroupCoefficients
 from tasks.training.methods.method import RESPONSES, GroupMethod, Method
 from tasks.training.methods.registry import get_method
 from tasks.training.ppo.config import PpoConfig
@@ -33,6 +35,10 @@ def _as_tuple(given: Any) -> Any:
 
 Values = Annotated[tuple[int | float, ...], BeforeValidator(_as_tuple)]
 Temperatures = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_as_tuple)]
+Methods = Annotated[
+    tuple[Annotated[str, AfterValidator(lambda name: get_method(name).name)], ...],
+    BeforeValidator(_as_tuple),
+]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_as_tuple)]
 
 
@@ -144,9 +150,10 @@ class Branch(FrozenConfig):
     def update(self, shared: PolicyConfig) -> PolicyConfig:
         """Return the settings of the policy update, with the limits and template of `shared`."""
         assert self.training is not None, "asked of branches that are trained on groups"
+        method, settings = self.traits.on_pairs or self.method, self.settings()
         return PolicyConfig(
-            method=self.traits.on_pairs or self.method,
-            coefficients=self.settings(),  # the method's own class takes them
+            method=method,
+            coefficients=GroupCoefficients(**{method: settings} if settings else {}),
             training=self.training,
             limits=shared.limits,
             template=shared.template,

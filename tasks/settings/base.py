@@ -38,6 +38,10 @@ class FrozenConfig(BaseModel):
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
     )
 
+    def in_key(self) -> Self:
+        """Return what of it can change a result: itself, but where one field turns others off."""
+        return self
+
     @model_validator(mode="wrap")
     @classmethod
     def _name_unknown_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -54,7 +58,7 @@ class FrozenConfig(BaseModel):
 
 
 def key_settings(value: Any) -> Any:
-    """Return a config as plain values, without the fields that cannot change a result.
+    """Return a config as plain values, without what cannot change a result.
 
     Args:
         value: A config, or any value that pydantic can dump as JSON.
@@ -63,7 +67,9 @@ def key_settings(value: Any) -> Any:
 
 
 def _pruned(value: Any, plain: Any) -> Any:
-    """Return the plain form of a value without the marked fields of the models inside."""
+    """Return the plain form of a value as it stands in a key, with the models inside."""
+    if isinstance(value, FrozenConfig) and (counting := value.in_key()) is not value:
+        value, plain = counting, counting.model_dump(mode="json")
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
         kept = {name for name in plain if NOT_IN_KEY not in fields[name].metadata}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SerializeAsAny, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import NOT_IN_KEY, FrozenConfig
+from tasks.training.methods.coefficients import GroupCoefficients
 from tasks.training.methods.registry import get_group_method, selecting_like
 from tasks.training.methods.reward_objectives import get_reward_objective
 
@@ -114,14 +115,6 @@ class TrainingConfig(FrozenConfig):
         return self.processes * self.nodes
 
 
-def coefficients_of_method(given: Any, info: ValidationInfo) -> Any:
-    """Check what a config says of its method's coefficients by the method's own class."""
-    # An unknown method has been reported already; there is nothing to check against.
-    if isinstance(given, FrozenConfig) or "method" not in info.data:
-        return given if given is not None else FrozenConfig()
-    return get_group_method(info.data["method"]).coefficients(**(given or {}))
-
-
 class PolicyConfig(FrozenConfig):
     """How a policy is updated from groups of responses."""
 
@@ -129,11 +122,9 @@ class PolicyConfig(FrozenConfig):
     """Which objective, by name or alias: one of tasks/training/methods, such as rjs (alias raft),
     dpo (alias sigmoid), exo_pref (alias exo_pair) or exo_rw. A wrong name is told them all."""
 
-    # Which keys there are depends on the method; a form must let each of them through.
-    coefficients: Annotated[SerializeAsAny[FrozenConfig], WithJsonSchema({"type": "object"})] = (
-        Field(default=None, validate_default=True)
-    )
-    """The method's own coefficients, for example {beta: 0.1}. Default: those of its paper."""
+    coefficients: GroupCoefficients = Field(default=GroupCoefficients(), validate_default=True)
+    """Each method's own coefficients under its name, for example {dpo: {beta: 0.1}}; only those of
+    `method` are used. Default: those of its paper."""
 
     training: TrainingConfig = TrainingConfig()
     """The optimiser's settings."""
@@ -152,15 +143,24 @@ class PolicyConfig(FrozenConfig):
     def _known_method(cls, name: str) -> str:
         return get_group_method(name).name
 
-    @field_validator("coefficients", mode="before")
+    @field_validator("coefficients")
     @classmethod
-    def _coefficients_of_method(cls, given: Any, info: ValidationInfo) -> Any:
-        return coefficients_of_method(given, info)
+    def _spelt_out(cls, given: GroupCoefficients, info: ValidationInfo) -> GroupCoefficients:
+        return given.spelt_out(info.data.get("method", ""))
+
+    def in_key(self) -> Self:
+        """Return it without the coefficients of other methods."""
+        return self.model_copy(update={"coefficients": self.coefficients.only(self.method)})
+
+    @property
+    def own_coefficients(self) -> FrozenConfig:
+        """The coefficients of its method."""
+        return self.coefficients.of(self.method)
 
     @property
     def responses(self) -> int | None:
         """How many responses of each prompt are trained on, the first ones; None: all."""
-        return getattr(self.coefficients, "responses", None)
+        return getattr(self.own_coefficients, "responses", None)
 
     def reference_pass(self) -> ReferenceConfig:
         """Return what decides log-probabilities under a reference, and nothing else.
@@ -214,8 +214,8 @@ class RewardConfig(FrozenConfig):
     """bradley_terry, apo_rm, wgan, gail, ab or sequential (APO's Table 4 for the last four)."""
 
     beta_2: float = Field(default=10.0, ge=0)
-    """Weight of the human preferences against gold-against-samples. Default 10: APO's release
-    gives 0.1 to the latter and 1 to the former."""
+    """Weight of the human preferences against gold-against-samples, where the objective has both.
+    Default 10: APO's release gives 0.1 to the latter and 1 to the former."""
 
     training: TrainingConfig = TrainingConfig()
     """The optimiser's settings."""
@@ -230,3 +230,9 @@ class RewardConfig(FrozenConfig):
     @classmethod
     def _known_objective(cls, name: str) -> str:
         return get_reward_objective(name).name
+
+    def in_key(self) -> Self:
+        """Return it with the default for a weight that its objective does not read."""
+        if get_reward_objective(self.objective).is_weighted:
+            return self
+        return self.model_copy(update={"beta_2": type(self).model_fields["beta_2"].default})

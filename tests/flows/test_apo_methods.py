@@ -15,7 +15,7 @@ from tests.flows.command import SMALL, Shell, sets
 RUN = ("run", "apo", "-c", str(SMALL))
 PPO = (
     "policy.method=ppo",
-    "policy.coefficients={total_steps: 3, prompts_per_step: 8, ppo_epochs: 1, precision: fp32}",
+    "policy.coefficients.ppo={total_steps: 3, prompts_per_step: 8, ppo_epochs: 1, precision: fp32}",
     "reward.ablations=[]",
 )
 
@@ -26,7 +26,7 @@ def config(*overrides: str) -> ApoConfig:
 
 def test_ppos_settings_are_the_coefficients_of_its_method() -> None:
     found = config(*PPO)
-    assert isinstance(found.policy.coefficients, PpoConfig)
+    assert isinstance(found.policy.own_coefficients, PpoConfig)
     assert not found.policy.traits.needs_reference
     assert ApoConfig.model_validate(found.model_dump(mode="json")) == found
     settings = found.ppo_at_epoch(1)

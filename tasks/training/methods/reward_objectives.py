@@ -47,6 +47,11 @@ class RewardObjective:
     uses_preferences: bool = True
     """Whether human preferences enter the loss."""
 
+    @property
+    def is_weighted(self) -> bool:
+        """Whether it has both, human preferences and gold against samples, to weigh."""
+        return self.game is not None and self.uses_preferences
+
 
 REWARD_OBJECTIVES: dict[str, RewardObjective] = {
     objective.name: objective

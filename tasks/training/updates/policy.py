@@ -151,7 +151,7 @@ def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
     task = PolicyTask(
         EncodedFolder(job.inputs[SET]),
         get_group_method(config.method),
-        config.coefficients,
+        config.own_coefficients,
         partial(policy.batch, pad_id=encoder.pad_id),
         shared=policy.shared,
     )

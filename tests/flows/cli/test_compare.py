@@ -18,7 +18,7 @@ def two_runs(untouched: Shell, tmp_path_factory: pytest.TempPathFactory) -> Shel
     folder = tmp_path_factory.mktemp("two") / "copy"
     shutil.copytree(untouched.folder, folder, symlinks=True)
     shell = Shell(folder)
-    shell("run", "apo", "-c", str(SMALL), *sets("policy.coefficients.beta=5.0"))
+    shell("run", "apo", "-c", str(SMALL), *sets("policy.coefficients.dpo.beta=5.0"))
     return shell
 
 
@@ -47,7 +47,7 @@ def test_the_last_policies_are_paired_under_each_judge(two_runs: Shell) -> None:
         counts = [sum(g > 0 for g in gaps), sum(g == 0 for g in gaps), sum(g < 0 for g in gaps)]
         assert [figures[name] for name in ("wins", "ties", "losses")] == counts
     assert {change["what"] for d in found["differences"] for change in d["changes"]} == {
-        "config.coefficients.beta"
+        "config.coefficients.dpo.beta"
     }
     assert found["judges_that_differ"] == []
     swapped = two_runs.json("compare", second, first)["judges"]["RM_All"]
@@ -61,7 +61,7 @@ def test_prompts_with_both_answers_are_shown(two_runs: Shell) -> None:
     assert all(one["prompt"] and {"first", "second"} <= one.keys() for one in found["prompts"])
     shown = two_runs("compare", *_runs(two_runs)).stdout
     assert "won/tied/lost" in shown and "RM_Test" in shown
-    assert "config.coefficients.beta: 0.1 → 5.0" in shown
+    assert "config.coefficients.dpo.beta: 0.1 → 5.0" in shown
 
 
 def test_a_policy_may_be_named_and_evaluations_too(two_runs: Shell) -> None:
@@ -109,7 +109,7 @@ def test_why_names_the_first_difference(two_runs: Shell) -> None:
     first, second = _runs(two_runs)[:2]
     lines = two_runs("why", first, second).stdout.splitlines()
     assert lines[0].startswith("first: update_policy · DPO-v1  ")
-    assert lines[1].strip() == "config.coefficients.beta: 0.1 → 5.0"
+    assert lines[1].strip() == "config.coefficients.dpo.beta: 0.1 → 5.0"
     answer = two_runs.json("why", first, second)
     assert {cause["title"] for cause in answer["causes"]} == {
         "update_policy · DPO-v1",

@@ -60,6 +60,17 @@ def test_every_method_is_a_branch_by_any_of_its_names() -> None:
     assert labels("branches=[{method: raft}, {method: rrhf, seeds: 1}]") == ["rjs s0", "rrhf s1"]
 
 
+def test_methods_picks_branches_and_adds_the_usual_one_of_a_method_without() -> None:
+    branches = "branches=[{method: exo_rw, beta_r: [0.1, 0.5]}, {method: ppo}, {method: sft}]"
+    assert labels(branches, "methods=[sft, exo-rw]") == [
+        "sft s0",
+        "exo_rw K4 βπ0.5 βr0.1 s0",
+        "exo_rw K4 βπ0.5 βr0.5 s0",
+    ]
+    assert labels(branches, "methods=raft") == labels("branches=[{method: rjs}]")
+    assert labels(branches, "methods=[]") == labels(branches)
+
+
 def test_a_form_lets_the_coefficients_through() -> None:
     """Prefect checks a deployment's parameters by this schema."""
     sweep = ExoConfig.model_json_schema()["$defs"]["SweepConfig"]
@@ -89,6 +100,7 @@ def test_ppo_reads_and_draws_as_the_run_does() -> None:
     [
         ("branches=[]", "branches"),
         ("branches=[{method: exo_rv}]", "exo_rw"),
+        ("methods=[exo_rv]", "methods.0: got 'exo_rv'.*did you mean 'exo_rw'"),
         ("branches=[{method: dpo, beta_r: 0.1}]", "dpo has no beta_r; its coefficients: beta_pi"),
         ("branches=[{method: exo_pref, epsilon: 0.5}]", "epsilon is 0.5: .* less than 0.5"),
         ("branches=[{method: exo_pref, epsilon: 0}]", "epsilon"),

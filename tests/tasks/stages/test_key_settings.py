@@ -44,15 +44,20 @@ def other(value: Any) -> Any:
         return {**value, "other": "one"}
     if isinstance(value, (list, tuple)):
         return type(value)([*value, "other"])
-    return f"{value} other"
+    return "wgan" if value == "apo_rm" else f"{value} other"  # the objective must be a known one
 
 
 def changes(config: BaseModel) -> Iterator[tuple[str, bool, BaseModel]]:
-    """Yield the name of each field, whether it is marked, and the config with only it changed."""
+    """Yield the name of each field, whether it is marked, and the config with only it changed.
+
+    What a config does not write down, the coefficients of other methods, counts as marked.
+    """
+    written = config.model_dump()
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
         if isinstance(value, BaseModel) and type(value).model_fields:
             for inner, is_marked, changed in changes(value):
+                is_marked = is_marked or name not in written
                 yield f"{name}.{inner}", is_marked, config.model_copy(update={name: changed})
         else:
             changed = config.model_copy(update={name: other(value)})

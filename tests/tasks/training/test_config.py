@@ -5,17 +5,40 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from tasks.settings.base import key_settings
 from tasks.training.config import PolicyConfig, ReferenceConfig, RewardConfig, TrainingConfig
+from tasks.training.methods.reward_objectives import REWARD_OBJECTIVES
 
 
 def test_a_config_survives_json():
     config = PolicyConfig(
         method="sigmoid",
-        coefficients={"beta": 0.2},
+        coefficients={"sigmoid": {"beta": 0.2}},
         training={"lora": {"rank": 4, "target_modules": ["q_proj"]}, "deepspeed": "zero2"},
     )
     assert PolicyConfig.model_validate(config.model_dump(mode="json")) == config
     assert config.method == "dpo" and config.training.lora.target_modules == ("q_proj",)
+
+
+def test_only_the_chosen_methods_coefficients_are_in_the_key():
+    def key(method, **coefficients):
+        return key_settings(PolicyConfig(method=method, coefficients=coefficients))
+
+    beta = {"dpo": {"beta": 0.3}}
+    assert key("dpo", **beta, rrhf={"sft_weight": 2}) == key("dpo", **beta) != key("dpo")
+    assert key("dpo", **beta)["coefficients"] == {"dpo": {"beta": 0.3, "label_smoothing": 0.0}}
+    assert key("rjs", **beta)["coefficients"] == {}
+    # They wait for their turn, in what is written down of a run too.
+    written = PolicyConfig(method="rjs", coefficients=beta).model_dump(mode="json")
+    assert PolicyConfig.model_validate({**written, "method": "dpo"}).own_coefficients.beta == 0.3
+
+
+@pytest.mark.parametrize("objective", REWARD_OBJECTIVES)
+def test_the_weight_is_in_the_key_of_those_reward_models_that_read_it(objective):
+    one, other = (
+        key_settings(RewardConfig(objective=objective, beta_2=weight)) for weight in (1.0, 2.0)
+    )
+    assert (one != other) == (objective in ("apo_rm", "wgan", "sequential"))
 
 
 def test_the_key_of_earlier_versions_is_refused():

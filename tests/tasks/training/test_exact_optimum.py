@@ -80,7 +80,7 @@ def test_the_engine_nears_the_exact_optimum(method, tiny_policy, tmp_path, recor
     coefficients = {"beta_pi": 0.5, "beta_r": 2.0}
     config = PolicyConfig(
         method=method,
-        coefficients=coefficients,
+        coefficients={method: coefficients},
         training=TRAINING,
         limits={"max_prompt_tokens": 40, "max_response_tokens": 1},
         template="plain",

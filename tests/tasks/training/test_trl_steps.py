@@ -59,7 +59,7 @@ def test_steps_agree_with_trl(
     pytest.importorskip("trl")
     write_groups(tmp_path / "pairs", make_groups(8, 2, seed=5, pairs=True))
     config = PolicyConfig(
-        method=method, coefficients=coefficients, limits=LIMITS, training=TRAINING
+        method=method, coefficients={method: coefficients}, limits=LIMITS, training=TRAINING
     )
     path = tmp_path / "ours"
     update(path, other_policy, tmp_path / "pairs", config, recording_log, reference=tiny_policy)

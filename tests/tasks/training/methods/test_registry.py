@@ -95,12 +95,12 @@ def test_unscored_groups_are_refused():
 
 
 def test_coefficients_belong_to_the_method():
-    config = PolicyConfig(method="sigmoid", coefficients={"beta": 0.5})
-    assert (config.method, config.coefficients.beta) == ("dpo", 0.5)
+    config = PolicyConfig(method="sigmoid", coefficients={"dpo": {"beta": 0.5}})
+    assert (config.method, config.own_coefficients.beta) == ("dpo", 0.5)
     assert PolicyConfig.model_validate(config.model_dump(mode="json")) == config
-    assert isinstance(PolicyConfig(method="rrhf").coefficients, RrhfConfig)
-    with pytest.raises(ValueError, match="unknown key 'beta'"):
-        PolicyConfig(method="rjs", coefficients={"beta": 0.5})
+    assert isinstance(PolicyConfig(method="rrhf").own_coefficients, RrhfConfig)
+    with pytest.raises(ValueError, match="'beta' in CoefficientsByMethod; known keys: rrhf, dpo"):
+        PolicyConfig(method="dpo", coefficients={"beta": 0.5})
     assert PolicyConfig.model_json_schema()
 
 
@@ -118,14 +118,14 @@ def test_coefficients_belong_to_the_method():
 )
 def test_coefficients_out_of_range_are_refused_by_name(method, bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
-        PolicyConfig(method=method, coefficients=bad)
+        PolicyConfig(coefficients={method: bad})
 
 
 def test_methods_that_select_alike_share_a_reference_pass():
     """Neither the loss nor its coefficients decide a reference's log-probabilities; K does."""
 
     def pass_of(method, **coefficients):
-        return PolicyConfig(method=method, coefficients=coefficients).reference_pass()
+        return PolicyConfig(method=method, coefficients={method: coefficients}).reference_pass()
 
     assert pass_of("dpo", beta=0.3) == pass_of("exo_pref", beta_pi=0.7)
     assert pass_of("dpo_rw", beta_r=0.3) == pass_of("exo_rw", beta_pi=0.7)
