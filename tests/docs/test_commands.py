@@ -13,6 +13,8 @@ from typer.main import get_command
 from flows.cli.main import app
 from tasks.settings.errors import ConfigError
 from tests.docs.checking import WrongOnPageError, check_command, syntax_error
+from tests.docs.metrics import PAGE as METRICS
+from tests.docs.metrics import recorded, untold
 from tests.docs.pages import Block, blocks_of, commands_of, page_names, read_page
 from tests.docs.project import TUTORIAL, Project, kept_servers, typed
 
@@ -33,6 +35,12 @@ PAGES = [name for name in page_names() if bash_blocks(name)]
 LAST = ["docs/how-to/schedule.md", "docs/cluster.md"]
 RUN = [name for name in PAGES if any(not is_checked(one) for one in bash_blocks(name))]
 RUN = [name for name in RUN if name not in (TUTORIAL, *LAST)] + LAST
+
+
+@pytest.fixture(scope="module")
+def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The tutorial, typed with a smaller model on fewer pairs; the other pages go on from it."""
+    yield from kept_servers(tmp_path_factory.mktemp("docs") / "project")
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +70,12 @@ def test_the_tutorial_ends_with_a_champion(tutorial: Project) -> None:
     text = "```bash\nsparring ls aliases --json\n```"
     done = tutorial.type_page("aliases", text)
     assert "champion" in done.stdout and "exo" in done.stdout, done.stdout
+
+
+def test_the_tutorial_recorded_nothing_that_the_page_does_not_name(tutorial: Project) -> None:
+    found = recorded(tutorial.folder / "mlruns")
+    assert len(found) > 60
+    assert not list(untold(METRICS, found))
 
 
 @pytest.mark.parametrize("name", RUN)
