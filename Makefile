@@ -26,7 +26,9 @@ demo: data ## the whole APO loop on the playground, on two CPU cores, in minutes
 
 # A process per core. A file's tests stay together and share its fixtures; the whole flows, which
 # come first by name, begin first, so that short files fill up the end.
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# One process more than there are cores, since many tests wait for a server.
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+PARALLEL := -n $(shell expr $(CORES) + 1) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
 
 test: setup ## the tests, without those marked slow or gpu; ARGS="-k name" narrows
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)

@@ -31,10 +31,10 @@ def is_checked(block: Block) -> bool:
 
 
 PAGES = [name for name in page_names() if bash_blocks(name)]
-# This one stops the servers that the others use.
+# They start workers and wait for them, and the last one stops the servers that the others use.
 LAST = ["docs/how-to/schedule.md", "docs/cluster.md"]
 RUN = [name for name in PAGES if any(not is_checked(one) for one in bash_blocks(name))]
-RUN = [name for name in RUN if name not in (TUTORIAL, *LAST)] + LAST
+RUN = [name for name in RUN if name not in (TUTORIAL, *LAST)]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,9 @@ def test_the_tutorial_recorded_nothing_that_the_page_does_not_name(tutorial: Pro
     assert not list(untold(METRICS, found))
 
 
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize(
+    "name", [*RUN, *(pytest.param(one, marks=pytest.mark.slow) for one in LAST)]
+)
 def test_a_page_runs_as_it_stands(name: str, tutorial: Project) -> None:
     typed(tutorial, name)
 

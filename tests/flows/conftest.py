@@ -30,14 +30,16 @@ def untouched(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Shell
     The first of the processes that tests are spread over makes it, and the others wait.
     """
     base = tmp_path_factory.getbasetemp()
-    shell = Shell((base if worker_id == "master" else base.parent) / "untouched")
-    with FileLock(f"{shell.folder}.lock"):
-        if not shell.folder.exists():
+    folder = (base if worker_id == "master" else base.parent) / "untouched"
+    began = folder.with_suffix(".began")
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
             made = Shell(tmp_path_factory.mktemp("made"))
             done = made("run", "apo", "-c", str(SMALL))
             (made.folder / "output.txt").write_text(done.stdout, encoding="utf-8")
-            made.folder.rename(shell.folder)
-    return shell
+            began.write_text(repr(made.began))
+            made.folder.rename(folder)
+    return Shell(folder, began=float(began.read_text()))
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +47,7 @@ def finished(untouched: Shell, tmp_path_factory: pytest.TempPathFactory) -> Shel
     """This process's own copy of the finished run, in which commands may leave their traces."""
     folder = tmp_path_factory.mktemp("finished") / "copy"
     shutil.copytree(untouched.folder, folder, symlinks=True)
-    return Shell(folder)
+    return replace(untouched, folder=folder)
 
 
 @pytest.fixture

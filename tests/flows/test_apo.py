@@ -137,10 +137,9 @@ def test_the_baseline_alone_needs_only_a_new_report(finished: Shell) -> None:
     assert not [name for name in report["numbers"]["reward_models"] if "APO" in name]
 
 
-# rjs has a run of its own in test_promotion.py.
-@pytest.mark.parametrize(
-    "method", ["rrhf", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rjs", "sft"))]
-)
+# The quick representative is the second run of test_promotion.py, by rjs.
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["rrhf", "rjs", "sft"])
 def test_another_method_reuses_what_lies_before_it(finished: Shell, method: str) -> None:
     words = [*RUN[1:], *sets(f"policy.method={method}", "baseline=false", "golden_sft=null")]
     planned = finished.json("plan", *words)

@@ -91,8 +91,8 @@ def kill_and_compare(shell: Shell, config: str, kills: int) -> None:
     )
 
 
-def test_three_kills_of_a_small_run_change_nothing(finished: Shell) -> None:
-    kill_and_compare(finished, str(SMALL), 3)
+def test_a_kill_of_a_small_run_changes_nothing(finished: Shell) -> None:
+    kill_and_compare(finished, str(SMALL), 1)
 
 
 @pytest.mark.slow

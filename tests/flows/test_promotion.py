@@ -47,7 +47,11 @@ def test_promote_and_demote(served_copy: Shell) -> None:
     assert "nobody was before it" in served_copy.refusal("demote")
 
     # A second candidate, whose test prompts the champion has to answer.
-    served_copy("run", "apo", "-c", str(SMALL), *sets("policy.method=rjs", "baseline=false"))
+    words = sets("policy.method=rjs", "baseline=false", "golden_sft=null")
+    shown = served_copy("run", "apo", "-c", str(SMALL), *words).stdout
+    assert "✓ update_policy · APO-RJS-v1  completed" in shown
+    for reused in ("prepare_data", "update_policy · SFT", "update_reward_model · RM_APO-v1"):
+        assert f"= {reused}  cached" in shown
     before = served_copy.finished_keys()
     served_copy("promote", *LOW)
     new = {key.split("/")[0] for key in served_copy.finished_keys().keys() - before.keys()}

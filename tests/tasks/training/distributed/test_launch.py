@@ -69,7 +69,7 @@ def launcher_of(found: list[psutil.Process]) -> psutil.Process:
     return training_processes(found)[0].parent()
 
 
-@pytest.mark.parametrize("victim", ["stage", "torchrun"])
+@pytest.mark.parametrize("victim", ["stage", pytest.param("torchrun", marks=pytest.mark.slow)])
 def test_no_training_process_outlives_its_parent(victim, tiny_policy, data_folders, tmp_path):
     with stage(tiny_policy, data_folders["scored"], tmp_path) as process:
         heard(process, "step 2")
