@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
-from flows.cli.lineage import clean, find_node, known_graph
+from flows.cli.lineage import find_node, known_graph
+from flows.runs.console import json_text
 from flows.runs.terminal import table
 from tasks.evaluation.metrics.paired_comparison import JudgeComparison, compare_prompts, prompt_gaps
 from tasks.settings.errors import ConfigError, did_you_mean
+from tasks.settings.printable import printable
 from tasks.stages.artifact import committed_artifact
 from tasks.stages.lineage.difference import Cause, find_causes
 from tasks.stages.lineage.graph import Graph
@@ -72,7 +73,7 @@ def show_comparison(
     """
     comparison = _compare_policies(known_graph(console), first, second, policy)
     if as_json:
-        print(json.dumps(_plain(comparison), indent=2, ensure_ascii=False))
+        print(json_text(_plain(comparison)))
     else:
         _print(comparison, console)
 
@@ -251,10 +252,12 @@ def _print(comparison: Comparison, console: Console) -> None:
     for example in comparison.examples:
         side = "A is worse" if example["difference"] < 0 else "A is better"
         text = Text(f"{side} by {abs(example['difference']):.3g} ({example['judge']}): ", "bold")
-        text.append(clean(example["prompt"]), "default")
-        text.append(f"\n  A  {clean(example['first'])}\n  B  {clean(example['second'])}", "default")
+        text.append(printable(example["prompt"]), "default")
+        text.append(
+            f"\n  A  {printable(example['first'])}\n  B  {printable(example['second'])}", "default"
+        )
         console.print(text, soft_wrap=True)
     for cause in comparison.causes[: 2 * _SHOWN]:
         changes = "; ".join(map(str, cause.changes))
-        text = Text(f"{clean(cause.title)}: ", "bold").append(clean(changes), "default")
+        text = Text(f"{printable(cause.title)}: ", "bold").append(printable(changes), "default")
         console.print(text, soft_wrap=True)

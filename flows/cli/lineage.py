@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,7 +10,9 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from flows.runs.console import json_text, open_console
 from tasks.settings.errors import ConfigError
+from tasks.settings.printable import printable
 from tasks.stages.lineage.graph import Graph
 from tasks.stages.lineage.nodes import Edge, Node
 from tasks.stages.lineage.page import lineage_page
@@ -23,7 +23,6 @@ from tasks.storage.files import write_atomic
 from tasks.storage.home import Home, current_home
 from tasks.tracking.remote.opening import open_remote
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PIPE_WIDTH = 1000
 
 
@@ -38,7 +37,7 @@ def known_graph(console: Console) -> Graph:
         try:
             return lineage_graph(home, remote)
         except StorageError as error:
-            Console(stderr=True).print(f"the remote is left out: {error}", style="yellow")
+            open_console(stderr=True).print(f"the remote is left out: {error}", style="yellow")
     return lineage_graph(home)
 
 
@@ -84,7 +83,7 @@ def show_lineage(
         page = lineage_page(part, focus.id, link=_mlflow_link(current_home()))
         write_atomic(html.absolute(), page)
     if as_json:
-        print(json.dumps({"focus": focus.id, **part.to_json()}, indent=2, ensure_ascii=False))
+        print(json_text({"focus": focus.id, **part.to_json()}))
         return
     if html is not None:
         console.print(f"{len(part.nodes)} nodes in {html.absolute()}", soft_wrap=True)
@@ -92,7 +91,7 @@ def show_lineage(
     if focus.run:
         console.print(_line(focus), soft_wrap=True)
     # A terminal wraps long lines; what reads a pipe gets each node on one line.
-    out = console if console.is_terminal else Console(file=console.file, width=_PIPE_WIDTH)
+    out = console if console.is_terminal else open_console(file=console.file, width=_PIPE_WIDTH)
     for upwards in (True, False):
         if upwards and up:
             roots = part.ends(part.members(focus.id)) if focus.run else [focus.id]
@@ -102,11 +101,6 @@ def show_lineage(
             continue
         for tree in _trees(part, roots, upwards=upwards, depth=depth):
             out.print(tree)
-
-
-def clean(text: str) -> str:
-    """Return text without what would steer the terminal; a file's name may hold it."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _part(graph: Graph, focus: Node, *, up: bool, down: bool) -> Graph:
@@ -161,8 +155,8 @@ def _by_end(graph: Graph, name: str, upwards: bool) -> dict[str, list[Edge]]:
 
 def _line(node: Node, roles: str = "", *, again: bool = False) -> Text:
     """Describe a node in one line."""
-    line = Text(f"{clean(roles)}: " if roles else "", "bright_black")
-    line.append(clean(node.title), "bright_black" if again else "bold")
+    line = Text(f"{printable(roles)}: " if roles else "", "bright_black")
+    line.append(printable(node.title), "bright_black" if again else "bold")
     if node.run:
         line.append(f"  {node.run.flow}, {node.run.status}, {node.run.started}", "bright_black")
         return line

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from flows.configs.recurring import RecurringConfig
 from flows.registry import PROMOTION, find_flow
+from flows.runs.console import open_console
 from flows.runs.runner import quiet_prefect, run_flow
 from flows.runs.terminal import table
 from tasks.evaluation.config import GateConfig
@@ -65,7 +66,7 @@ def promote_candidate(
         gate=gate,
         dry_run=dry_run,
     )
-    quiet = Console(stderr=True) if as_json else console
+    quiet = open_console(stderr=True) if as_json else console
     decision = run_flow(PROMOTION, settings, quiet, always=True).report
     _show_decision(decision, flow, candidate.run, console, dry_run=dry_run, as_json=as_json)
 

@@ -6,7 +6,6 @@ needed again comes from the remote or is made anew.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from dataclasses import asdict
 import typer
 from rich.console import Console
 
+from flows.runs.console import json_text
 from flows.runs.terminal import table
 from tasks.settings.errors import ConfigError, StageError
 from tasks.stages.manifest import matching_manifests
@@ -130,7 +130,7 @@ def _show(sweep: Sweep, console: Console, *, dry_run: bool, as_json: bool) -> No
             "items": [asdict(item) for item in sweep.items],
             "held": [asdict(item) for item in sweep.held],
         }
-        print(json.dumps(whole, indent=2, ensure_ascii=False))
+        print(json_text(whole))
         return
     rows = [(item.kind, item.name, _bytes(item.size), item.why) for item in sweep.items]
     if rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from flows.registry import FLOWS, config_headers
+from flows.runs.console import json_text
 from flows.runs.runner import Outcome, recorded_config, report_of
 from flows.runs.terminal import span, state_text, table
 from tasks.settings.errors import ConfigError, did_you_mean
@@ -24,8 +24,6 @@ from tasks.stages.runs.run_store import list_runs, load_run, stage_events
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""What would steer the terminal; a model may have written it."""
 _KEY = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 """A whole key: its beginning is enough for people and for every verb."""
 
@@ -152,7 +150,7 @@ def show_report(name: str, console: Console, *, as_json: bool) -> None:
 
 
 def _print_report(folder: Path, console: Console) -> None:
-    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", (folder / "report.md").read_text("utf-8"))
+    text = (folder / "report.md").read_text("utf-8")
     if console.is_terminal:
         console.print(Markdown(text))
     else:
@@ -219,4 +217,4 @@ def _shortened(reason: str) -> str:
 
 
 def _print_json(values: Any) -> None:
-    print(json.dumps(values, indent=2, ensure_ascii=False))
+    print(json_text(values))

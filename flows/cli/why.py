@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from flows.cli.lineage import clean, find_node, known_graph
+from flows.cli.lineage import find_node, known_graph
+from flows.runs.console import json_text
 from tasks.settings.errors import ConfigError
+from tasks.settings.printable import printable
 from tasks.stages.lineage.difference import (
     Cause,
     environment_changes,
@@ -38,10 +39,10 @@ def show_why(first: str, second: str, console: Console, *, as_json: bool) -> Non
         answer: dict[str, Any] = {"first": left.id, "second": right.id, "equal": same}
         answer["causes"] = [asdict(cause) for cause in causes]
         answer["environment"] = [str(change) for change in besides]
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        print(json_text(answer))
         return
     if left.id == right.id:
-        console.print(f"both are {clean(left.title)} {left.key[:12]}", highlight=False)
+        console.print(f"both are {printable(left.title)} {left.key[:12]}", highlight=False)
         return
     if same:
         console.print(f"both have the content {left.digest}, though made differently:")
@@ -52,7 +53,7 @@ def show_why(first: str, second: str, console: Console, *, as_json: bool) -> Non
     if (more := len(causes) - _MOST_CAUSES) > 0:
         console.print(f"and {more} more; --json has them all")
     for change in besides:
-        console.print(f"besides, in no key: {clean(str(change))}", highlight=False)
+        console.print(f"besides, in no key: {printable(str(change))}", highlight=False)
 
 
 def _causes_between(graph: Graph, left: Node, right: Node) -> list[Cause]:
@@ -76,9 +77,9 @@ def _cause_text(word: str, cause: Cause) -> Text:
     """Describe a difference."""
     keys = [name.partition("/")[2][:12] for name in (cause.left, cause.right)]
     text = Text(f"{word}: ", "bold" if word == "first" else "bright_black")
-    text.append(clean(cause.title), "bold").append(f"  {' | '.join(keys)}", "cyan")
+    text.append(printable(cause.title), "bold").append(f"  {' | '.join(keys)}", "cyan")
     for change in cause.changes:
-        text.append(f"\n  {clean(str(change))}")
+        text.append(f"\n  {printable(str(change))}")
     if cause.path:
-        text.append(f"\n  reached by {clean(' › '.join(cause.path))}", "bright_black")
+        text.append(f"\n  reached by {printable(' › '.join(cause.path))}", "bright_black")
     return text

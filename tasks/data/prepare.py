@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
+from tasks.data.bad_records import BadRecords
 from tasks.data.cleaning import Cleaner
 from tasks.data.config import DataConfig
 from tasks.data.files import GroupWriter
@@ -26,7 +27,6 @@ from tasks.storage.files import open_output, write_json
 
 PARTS = ("rm_train", "policy_train", "dev", "test", "demonstrations", "rm_queries", "extra")
 """The folders that `prepare` writes; each is a group folder and may be empty."""
-_NOTED_BAD_RECORDS = 20
 
 
 def prepare(config: DataConfig, output: Path, log: Log) -> dict[str, float]:
@@ -50,13 +50,16 @@ def prepare(config: DataConfig, output: Path, log: Log) -> dict[str, float]:
             part: stack.enter_context(GroupWriter(output / part, config.shard_size))
             for part in PARTS
         }
-        run = _Preparation(config, writers, bad_file, log)
-        # The order matters: what is in rm_queries or test must be known before the rest is read.
-        run.write_queries()
-        run.write_test()
-        run.write_preferences()
-        run.write_demonstrations()
-        run.write_extra()
+        run = _Preparation(config, writers, bad_file)
+        try:
+            # What is in rm_queries or test must be known before the rest is read.
+            run.write_queries()
+            run.write_test()
+            run.write_preferences()
+            run.write_demonstrations()
+            run.write_extra()
+        finally:
+            run.bad.say(log)
     _require_parts(writers)
     prompts = check_disjoint({part: output / part for part in PARTS}, _pairs(config))
     write_json(output / "table1.json", run.table(prompts))
@@ -67,11 +70,11 @@ class _Preparation:
     """The state of one `prepare`: writers, counters, and the first turns that others must avoid."""
 
     def __init__(
-        self, config: DataConfig, writers: dict[str, GroupWriter], bad_file: IO[str], log: Log
+        self, config: DataConfig, writers: dict[str, GroupWriter], bad_file: IO[str]
     ) -> None:
-        self.config, self.writers, self.log = config, writers, log
+        self.config, self.writers = config, writers
         self.dropped: dict[str, Counter[str]] = {}
-        self.bad = 0
+        self.bad = BadRecords()
         self.responses: Counter[str] = Counter()
         self._bad_file = bad_file
         self._query_turns: set[bytes] = set()
@@ -128,7 +131,7 @@ class _Preparation:
             for reason, count in sorted(reasons.items())
         }
         counts = {part: float(writer.count) for part, writer in self.writers.items()}
-        return counts | dropped | {"bad_records": float(self.bad)}
+        return counts | dropped | {"bad_records": float(self.bad.count)}
 
     def table(self, prompts: dict[str, int]) -> dict[str, Any]:
         parts = {
@@ -143,7 +146,7 @@ class _Preparation:
         return {
             "parts": parts,
             "dropped": dropped,
-            "bad_records": self.bad,
+            "bad_records": self.bad.count,
             "split": self.config.split.model_dump(),
         }
 
@@ -176,9 +179,7 @@ class _Preparation:
             self._put("rm_queries", Group(group.prompt, id=group.id))
 
     def _on_bad(self, record: BadRecord) -> None:
-        self.bad += 1
-        if self.bad <= _NOTED_BAD_RECORDS:
-            self.log.note(f"left out {record}")
+        self.bad.add(record)
         # The file's name without its folder: equal data must give equal bytes on every machine.
         entry = record._replace(source=Path(record.source).name)._asdict()
         self._bad_file.write(json.dumps(entry) + "\n")

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from tasks.data.bad_records import BadRecords
 from tasks.data.files import GroupWriter
 from tasks.data.groups import Group
 from tasks.data.sources.config import SourceConfig
-from tasks.data.sources.reader import BadRecord, read_source
+from tasks.data.sources.reader import read_source
 from tasks.data.text_config import TextsConfig
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
@@ -21,7 +22,6 @@ from tasks.settings.log import Log
 PARTS = ("held_out", "prompts", "labelled", "corpus")
 """The folders that `prepare_texts` writes, in this order; each is a group folder."""
 _WORD = re.compile(r"\s*\S+")
-_NOTED_BAD_RECORDS = 20
 
 
 def prepare_texts(config: TextsConfig, output: Path, log: Log) -> dict[str, float]:
@@ -52,7 +52,7 @@ def prepare_texts(config: TextsConfig, output: Path, log: Log) -> dict[str, floa
         dropped = sorted(run.dropped[part].items())
         metrics |= {f"dropped/{part}/{reason}": float(count) for reason, count in dropped}
     log.note(", ".join(f"{int(metrics[part])} in {part}" for part in PARTS))
-    return metrics | {"bad_records": float(run.bad)}
+    return metrics | {"bad_records": float(run.bad.count)}
 
 
 class _Preparation:
@@ -61,7 +61,7 @@ class _Preparation:
     def __init__(self, config: TextsConfig, log: Log) -> None:
         self.config, self.log = config, log
         self.dropped: dict[str, Counter[str]] = {part: Counter() for part in PARTS}
-        self.bad = 0
+        self.bad = BadRecords()
         self._seen: dict[str, set[bytes]] = {part: set() for part in PARTS}
 
     def texts(self, part: str) -> Iterator[Group]:
@@ -89,12 +89,7 @@ class _Preparation:
 
     def _read(self, sources: list[SourceConfig]) -> Iterator[Group]:
         for source in sources:
-            yield from read_source(source, self._on_bad, max_bad_share=self.config.max_bad_share)
-
-    def _on_bad(self, record: BadRecord) -> None:
-        self.bad += 1
-        if self.bad <= _NOTED_BAD_RECORDS:
-            self.log.note(f"left out {record}")
+            yield from read_source(source, self.bad.add, max_bad_share=self.config.max_bad_share)
 
 
 def _pieces(group: Group, words: int) -> Iterator[Group]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from tasks.settings.printable import printable
 from tasks.stages.call import StageCall
 from tasks.stages.manifest import Manifest
 from tasks.stages.runs.context import Listener, RunContext, noting_failure
@@ -52,7 +53,7 @@ class StageLog:
 
     def note(self, text: str) -> None:
         """Show the user one sentence."""
-        self._run.progress.note(self._call.title, text)
+        self._run.progress.note(self._call.title, printable(text))
 
     def progress(self, done: int, total: int, unit: str) -> None:
         """Show how much of the work is done."""

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
+from flows.runs.console import open_console
 from tasks.settings.errors import SparringError
 from tasks.storage.errors import StorageError
 
-console = Console()
-errors = Console(stderr=True)
+console = open_console()
+errors = open_console(stderr=True)
 
 
 VERBS = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator, model_validator
 
 from tasks.data.sources.formats import require_format
@@ -28,6 +30,9 @@ class SourceConfig(FrozenConfig):
     """Column to read instead of a format's own, such as `golden: golden_gpt4`."""
     where: dict[str, str] = Field(default_factory=dict)
     """Only rows whose columns have these values, such as `split: train`."""
+    chat_markup: Literal["refuse", "unwrap", "keep"] = "refuse"
+    """Texts that already hold a chat template, such as `<|im_start|>user` or `[INST]`: refuse them
+    as unreadable, unwrap them into messages, or keep them as text."""
     limit: int | None = Field(default=None, ge=1)
     """Stop after this many groups; None reads all."""
     max_record_mb: int = Field(default=64, ge=1)

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 from tasks.data.files import INDEX
 from tasks.data.groups import Group
+from tasks.data.sources.chat_markup import refuse_markup, unwrapped
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.formats import detect, require_format
 from tasks.data.sources.lines import DATA_SUFFIXES, Caps, Row, read_rows
 from tasks.data.sources.tally import Tally
 from tasks.settings.errors import ConfigError, RecordError
+from tasks.settings.printable import printable
 
 
 class BadRecord(NamedTuple):
@@ -26,8 +28,8 @@ class BadRecord(NamedTuple):
     """What is wrong with it."""
 
     def __str__(self) -> str:
-        """Return `file:line: reason`."""
-        return f"{self.source}:{self.line}: {self.reason}"
+        """Return `file:line: reason` as it may be shown."""
+        return printable(f"{self.source}:{self.line}: {self.reason}")
 
 
 def read_source(
@@ -120,9 +122,13 @@ def _groups(
                 if config.where and not _selected(row.value, config.where):
                     continue
                 value = _renamed(row.value, config.fields) if config.fields else row.value
+                if config.chat_markup == "unwrap":
+                    value = unwrapped(value)
                 if name == "auto":
                     name = detect(value, label)
                 group = _parsed(name, value)
+                if config.chat_markup != "keep":
+                    refuse_markup(group)
             except RecordError as error:
                 bad += 1
                 on_bad(BadRecord(label, row.number, str(error)))

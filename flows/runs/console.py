@@ -1,0 +1,55 @@
+"""The terminal as we write to it: whatever is printed, only our own codes steer it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
+from rich.control import Control
+from rich.segment import Segment
+
+from tasks.settings.printable import STEERING, printable
+
+
+def open_console(**options: Any) -> Console:
+    """Return a console that shows what steers a terminal instead of passing it on.
+
+    Names of files and columns, labels and records are printed in many places; this way none of
+    them has to think of it.
+
+    Args:
+        options: As those of rich's `Console`.
+    """
+    console = Console(**options)
+    console.push_render_hook(_Shown())
+    return console
+
+
+def json_text(values: Any) -> str:
+    """Return values as JSON for people and programs; what steers a terminal is escaped."""
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    lines = [
+        STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in text.split("\n")
+    ]
+    return "\n".join(lines)
+
+
+class _Shown(RenderHook):
+    """Escapes what is printed, after it was laid out and before colours are added."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [one if isinstance(one, Control) else _Escaped(one) for one in renderables]
+
+
+class _Escaped:
+    """Another renderable with its text escaped."""
+
+    def __init__(self, inner: ConsoleRenderable) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self._inner, options):
+            text = segment.text if segment.control else printable(segment.text, keep="\n\t")
+            yield Segment(text, segment.style, segment.control)

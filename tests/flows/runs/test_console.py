@@ -1,0 +1,43 @@
+"""Whatever is printed, only our own codes steer the terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from rich.markdown import Markdown
+from rich.progress import Progress
+from rich.text import Text
+from rich.tree import Tree
+
+from flows.runs.console import json_text, open_console
+from flows.runs.terminal import table
+
+EVIL = "a\x1b[2Jb\x9bc\u202ed"
+SHOWN = r"a\x1b[2Jb\x9bc\u202ed"
+
+
+def test_tables_texts_trees_and_pages_show_what_would_steer_the_terminal() -> None:
+    console = open_console(file=io.StringIO(), width=60)
+    for printed in (EVIL, Text(EVIL), table((EVIL, ""), [(EVIL, 1)]), Tree(EVIL), Markdown(EVIL)):
+        console.print(printed)
+    written = console.file.getvalue()
+    assert written.count(SHOWN) == 6
+    assert not set(EVIL) - set("a[2Jbcd") & set(written)
+
+
+def test_our_own_colours_and_bars_stay() -> None:
+    console = open_console(file=io.StringIO(), force_terminal=True, width=60)
+    with Progress(console=console) as bars:
+        bars.add_task("work", total=2, completed=1)
+        console.print(Text(EVIL, "red"))
+    written = console.file.getvalue()
+    assert f"\x1b[31m{SHOWN}\x1b[0m" in written
+    assert "\x1b[2K" in written, "the bar is drawn over"
+
+
+def test_json_stays_json_and_steers_nothing() -> None:
+    text = json_text({EVIL: ["ü\n\udcff"]})
+    assert json.loads(text) == {EVIL: ["ü\n\udcff"]}
+    assert "ü" in text and not set(EVIL) - set("a[2Jbcd") & set(text)
+    text.encode()
