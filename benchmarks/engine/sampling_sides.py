@@ -15,7 +15,7 @@ from tasks.data.groups import Message
 from tasks.models.policy import load_policy
 from tasks.models.sampling.config import SamplingConfig
 from tasks.models.sampling.generation import sample
-from tasks.models.tokens.templates import render_prompt
+from tasks.models.tokens.conversations import render_prompt
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.training.distributed.hardware import training_device
 
@@ -79,7 +79,8 @@ def generate(
     asked = _prompts(folder, tokenizer, prompts)
 
     def answer(part: list[str], **options: Any) -> Any:
-        rows = tokenizer(part, return_tensors="pt", padding=True).to(device)
+        rows = tokenizer(part, add_special_tokens=False, return_tensors="pt", padding=True)
+        rows = rows.to(device)
         with torch.inference_mode():
             output = model.generate(**rows, pad_token_id=tokenizer.pad_token_id, **options)
         return output[:, rows["input_ids"].shape[1] :]
@@ -104,7 +105,7 @@ def generate(
 
 
 def _prompts(folder: Path, tokenizer: Any, count: int) -> list[str]:
-    return [render_prompt(TEMPLATE, group.prompt) for group in texts(folder, 2, count)]
+    return [render_prompt(tokenizer, TEMPLATE, group.prompt) for group in texts(folder, 2, count)]
 
 
 def _marks(answers: list[str], precision: str) -> dict[int, float]:

@@ -97,7 +97,7 @@ def show_data_report(
     tokenizer = render = sizes = None
     if model:
         from tasks.models.tokens.encoding import Limits
-        from tasks.models.tokens.templates import render_prompt, resolve_template
+        from tasks.models.tokens.conversations import render_prompt, resolve_template
         from tasks.models.tokens.tokenizer import load_tokenizer
 
         tokenizer = load_tokenizer(model)
@@ -105,7 +105,7 @@ def show_data_report(
         sizes = Limits(max_prompt_tokens=limits[0], max_response_tokens=limits[1])
 
         def render(prompt: Prompt) -> str:
-            return render_prompt(tokenizer if name is None else name, prompt)
+            return render_prompt(tokenizer, name, prompt)
 
     report = inspect_data(list(paths), sizes, tokenizer, render=render)
     if as_json:

@@ -27,7 +27,7 @@ def _check(model: ModelSource) -> None:
     from tasks.models.loading import quiet_transformers
     from tasks.models.policy import check_context
     from tasks.models.source_checks import check_model_source, load_errors
-    from tasks.models.tokens.templates import resolve_template
+    from tasks.models.tokens.conversations import resolve_template
     from tasks.models.tokens.tokenizer import load_tokenizer
 
     check_model_source(model.source, model.revision)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
 from logging import LogRecord, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,17 @@ from typing import TYPE_CHECKING, Any
 from tasks.models.prompt_sharing_check import dropouts
 from tasks.models.randomness import seeded
 from tasks.models.source_checks import check_model_source, load_errors
-from tasks.models.tokens.templates import find_template
+from tasks.models.sampling.config import SamplingConfig
+from tasks.models.tokens.conversations import saved_source
 from tasks.settings.errors import ConfigError
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import (
+        GenerationConfig,
+        PretrainedConfig,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+    )
 
 
 def load_weights(
@@ -77,8 +84,12 @@ def save_model(
     tokenizer: PreTrainedTokenizerBase,
     folder: str | Path,
     template: str | None = None,
+    *,
+    max_new_tokens: int | None = None,
 ) -> None:
-    """Save weights (safetensors), tokenizer and chat template: all that scoring later needs.
+    """Save weights (safetensors), tokenizer, chat template and how to generate.
+
+    So the model behaves in plain transformers as it did here.
 
     Args:
         model: Policy or reward model.
@@ -86,16 +97,21 @@ def save_model(
         folder: Created if absent.
         template: Name of the chat template it was trained with; its Jinja source becomes the
             saved tokenizer's chat template, by which it is known again. None: the tokenizer's own.
+        max_new_tokens: The longest response it was trained on.
     """
-    own = tokenizer.chat_template
+    own = tokenizer.chat_template, getattr(model, "generation_config", None)
     if template is not None:
-        tokenizer.chat_template = find_template(template).source
+        tokenizer.chat_template = saved_source(tokenizer, template)
+    if own[1] is not None and model.can_generate():
+        model.generation_config = _generation_config(own[1], tokenizer, max_new_tokens)
     try:
         with quiet_transformers():
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
     finally:
-        tokenizer.chat_template = own
+        tokenizer.chat_template = own[0]
+        if own[1] is not None:
+            model.generation_config = own[1]
 
 
 @contextmanager
@@ -116,6 +132,33 @@ def quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def _generation_config(
+    own: GenerationConfig, tokenizer: PreTrainedTokenizerBase, max_new_tokens: int | None
+) -> GenerationConfig:
+    """Fill in what a model does not say of itself: how responses end, and our sampling defaults."""
+    filled = deepcopy(own)
+    named = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
+    ends = dict.fromkeys(end for end in (tokenizer.eos_token_id, *named) if end is not None)
+    filled.eos_token_id = list(ends) if len(ends) > 1 else tokenizer.eos_token_id
+    if tokenizer.pad_token_id is not None:
+        filled.pad_token_id = tokenizer.pad_token_id
+    elif own.pad_token_id is None:
+        filled.pad_token_id = tokenizer.eos_token_id
+    usual = SamplingConfig()
+    defaults: dict[str, Any] = {"do_sample": True, "max_new_tokens": max_new_tokens}
+    # Left open, transformers would draw among the 50 likeliest tokens.
+    defaults |= {name: getattr(usual, name) for name in ("temperature", "top_k", "top_p")}
+    # A model that names a way of drawing was made for all of it.
+    names = ("do_sample", "temperature", "top_k", "top_p")
+    says_how = any(getattr(own, name, None) is not None for name in names)
+    for name, value in defaults.items():
+        if getattr(own, name, None) is None and not (says_how and name in names):
+            setattr(filled, name, value)
+    # So that what it says counts, and is not made anew from config.json.
+    filled._from_model_config = False
+    return filled
 
 
 def _is_no_accelerator_note(record: LogRecord) -> bool:

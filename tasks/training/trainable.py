@@ -93,7 +93,8 @@ class Trainable:
         if adapter is not None:
             adapter.save(folder / FOLDER)
             model = adapter.merge()
-        save_model(model, encoder.tokenizer, folder, encoder.template)
+        longest = encoder.limits.max_response_tokens
+        save_model(model, encoder.tokenizer, folder, encoder.template, max_new_tokens=longest)
 
     def _make(self, context: AbstractContextManager[Any]) -> tuple[PreTrainedModel, Adapter | None]:
         model = self._load(context)

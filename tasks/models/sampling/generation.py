@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.models.sampling.config import SamplingConfig
-from tasks.models.tokens.templates import clean_response, resolve_template, stop_strings
+from tasks.models.tokens.conversations import resolve_template
+from tasks.models.tokens.templates import clean_response, stop_strings
 from tasks.settings.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -118,12 +118,10 @@ class ClassifierScorer:
         self._classifier = load_classifier(path)
 
     def score(self, groups: Sequence[Group]) -> list[list[float]]:
-        """Return the log-odds of each whole text, prompt and response as `plain` writes them."""
-        from tasks.models.tokens.templates import render_prompt
-
+        """Return the log-odds of each whole text: the prompt's turns as lines, and the response."""
         texts = []
         for group in groups:
-            beginning = render_prompt("plain", group.prompt)
+            beginning = "\n".join(turn.content for turn in group.prompt)
             texts += [beginning + response for response in group.responses]
         values = iter(self._classifier.log_odds(texts))
         return [[next(values) for _ in group.responses] for group in groups]

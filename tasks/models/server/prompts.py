@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.data.groups import prompt_hash
+from tasks.models.tokens.conversations import render_prompt
 from tasks.models.tokens.encoding import encode_prompt
-from tasks.models.tokens.templates import render_prompt
 from tasks.settings.errors import StageError
 
 if TYPE_CHECKING:
@@ -60,8 +60,9 @@ def write_prompt(
     if not as_text:
         return SentPrompt(ids, len(ids), name)
     if not cut:
-        rendered = render_prompt(tokenizer if template is None else template, prompt)
-        for text in (rendered, *_texts(tokenizer, ids)):
+        rendered = render_prompt(tokenizer, template, prompt)
+        bare = rendered.removeprefix(tokenizer.bos_token or "")
+        for text in (bare, rendered, *_texts(tokenizer, ids)):
             if _read(tokenizer, text) == ids:
                 return SentPrompt(text, len(ids), name)
     bos = ids[:1] if ids[:1] == _read(tokenizer, "") else []

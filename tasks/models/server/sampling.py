@@ -16,7 +16,8 @@ from tasks.models.sampling.config import SamplingConfig
 from tasks.models.sampling.generation import Completion, prompt_room
 from tasks.models.server.client import Answer, CompletionClient, RefusedError
 from tasks.models.server.shard_requests import DIALECTS, Dialect, ShardRequests
-from tasks.models.tokens.templates import resolve_template, stop_strings
+from tasks.models.tokens.conversations import resolve_template
+from tasks.models.tokens.templates import stop_strings
 from tasks.settings.errors import ConfigError
 
 if TYPE_CHECKING:

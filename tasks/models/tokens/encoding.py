@@ -1,4 +1,4 @@
-"""Groups as token ids: prompt and response tokenised apart, EOS at each response's end."""
+"""Groups as token ids: what plain transformers makes of prompt and response, within limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from weakref import WeakKeyDictionary
 from pydantic import Field
 
 from tasks.data.groups import finished
-from tasks.models.tokens import templates
+from tasks.models.tokens.conversations import (
+    prompt_ids,
+    resolve_template,
+    response_ids,
+    saved_source,
+)
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError, RecordError
 
@@ -49,6 +54,9 @@ class EncodedGroup:
     """Whether the prompt lost its beginning."""
     truncated_responses: list[bool]
     """Which responses lost their end, and so their EOS."""
+    merged_boundaries: int = 0
+    """How many responses begin inside a token that plain transformers makes of prompt and response
+    together; under `plain` only."""
 
 
 def encode_prompt(
@@ -68,23 +76,8 @@ def encode_prompt(
     Returns:
         The ids, at least one, and whether the prompt was cut.
     """
-    template = templates.resolve_template(tokenizer, template)
-    text = templates.render_prompt(tokenizer if template is None else template, prompt)
-    # Under a named template, text that spells a special token is text. A model's own template
-    # writes special tokens on purpose.
-    ids = _ids(tokenizer, text, specials_are_text=template is not None)
-    start = _start_ids(tokenizer)
-    if ids[: len(start)] == start:
-        ids = ids[len(start) :]
-    if not ids and not start:
-        # Something must predict the first response token; models without BOS are trained with
-        # EOS between their documents.
-        start = [tokenizer.eos_token_id]
-    room = max_tokens - len(start)
-    if room < 0 or max_tokens < 1:
-        raise ConfigError(f"max_prompt_tokens is {max_tokens}, which leaves no room for a prompt")
-    kept = ids[len(ids) - room :] if len(ids) > room else ids
-    return start + kept, len(ids) > room
+    ids = prompt_ids(tokenizer, resolve_template(tokenizer, template), prompt)
+    return _within(tokenizer, ids, max_tokens)
 
 
 def encode_group(
@@ -95,10 +88,10 @@ def encode_group(
     *,
     as_sampled: bool = False,
 ) -> EncodedGroup:
-    """Token ids of a group's prompt and responses, tokenised apart.
+    """Token ids of a group's prompt and responses.
 
-    Tokenising them together could merge the prompt's last characters with the response's first,
-    and then the response would have no tokens of its own.
+    Put together they are what `apply_chat_template` makes of the conversation (see
+    `conversations.py`), as long as the prompt is not cut.
 
     Args:
         tokenizer: The model's own.
@@ -116,21 +109,21 @@ def encode_group(
             a sample; a sample loses its end, counted. If the sampler's notes do not match the
             responses in number.
     """
-    template = templates.resolve_template(tokenizer, template)
-    prompt_ids, cut = encode_prompt(tokenizer, template, group.prompt, limits.max_prompt_tokens)
-    drawn = _as_sampled(tokenizer, template, group) if as_sampled else None
-    responses, flags = [], []
+    name = resolve_template(tokenizer, template)
+    whole = prompt_ids(tokenizer, name, group.prompt)
+    before, cut = _within(tokenizer, whole, limits.max_prompt_tokens)
+    drawn = _as_sampled(tokenizer, name, group) if as_sampled else None
+    responses, flags, merged = [], [], 0
     for place, (response, has_ended) in enumerate(
         zip(group.responses, finished(group), strict=True)
     ):
         ids = drawn[place] if drawn else None
         if ids is None:
-            text = templates.render_response(template, response)
-            ids = _ids(tokenizer, text, specials_are_text=True)
+            ids, inside = response_ids(tokenizer, name, group.prompt, whole, response)
+            merged += inside
             # A sample that the length limit cut off was not ended by its model, and must not look
             # so.
-            if has_ended or not ids:
-                ids = [*ids, tokenizer.eos_token_id]
+            ids = ids if has_ended else ids[:-1] or ids
         long = len(ids) > limits.max_response_tokens
         # Decoded and encoded again, a sample may be longer than what was drawn: nobody's mistake.
         if long and limits.on_long_response == "error" and "ended" not in group.extra:
@@ -141,18 +134,18 @@ def encode_group(
             )
         responses.append(ids[: limits.max_response_tokens] if long else ids)
         flags.append(long)
-    return EncodedGroup(prompt_ids, responses, cut, flags)
+    return EncodedGroup(before, responses, cut, flags, merged)
 
 
 def vocabulary_of(tokenizer: PreTrainedTokenizerBase, template: str | None) -> str:
     """Return 16 hex digits that name what token ids mean: the vocabulary, EOS and the template."""
-    name = templates.resolve_template(tokenizer, template)
+    name = resolve_template(tokenizer, template)
     known = _vocabularies.get(tokenizer)
     if known is None or known[0] != len(tokenizer):
         listed = json.dumps(sorted(tokenizer.get_vocab().items()), ensure_ascii=False)
         digest = hashlib.sha256(listed.encode("utf-8", "surrogatepass")).hexdigest()
         known = _vocabularies[tokenizer] = (len(tokenizer), digest)
-    source = tokenizer.chat_template if name is None else templates.find_template(name).source
+    source = tokenizer.chat_template if name is None else saved_source(tokenizer, name)
     parts = f"{known[1]} {tokenizer.eos_token_id} {source}"
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
@@ -169,17 +162,17 @@ def _as_sampled(
     return [list(drawn) if drawn else None for drawn in ids]
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, specials_are_text: bool) -> list[int]:
-    encoded = tokenizer(
-        text,
-        add_special_tokens=False,
-        split_special_tokens=specials_are_text,
-        verbose=False,
-    )
-    return list(encoded["input_ids"])
-
-
-def _start_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    # What the tokenizer itself puts before a text: BOS for Llama, nothing for GPT-2 and Qwen2.
-    bos = tokenizer.bos_token_id
-    return [bos] if bos is not None and tokenizer("")["input_ids"][:1] == [bos] else []
+def _within(
+    tokenizer: PreTrainedTokenizerBase, ids: list[int], max_tokens: int
+) -> tuple[list[int], bool]:
+    """Cut a prompt's beginning off beyond `max_tokens`, but for its BOS; at least one id is left."""
+    start = ids[:1] if ids[:1] == [tokenizer.bos_token_id] else []
+    ids = ids[len(start) :]
+    if not ids and not start:
+        # Something must predict the first response token.
+        start = [tokenizer.eos_token_id]
+    room = max_tokens - len(start)
+    if room < 0 or max_tokens < 1:
+        raise ConfigError(f"max_prompt_tokens is {max_tokens}, which leaves no room for a prompt")
+    kept = ids[len(ids) - room :] if len(ids) > room else ids
+    return start + kept, len(ids) > room

@@ -1,8 +1,9 @@
-"""Chat templates: how a conversation becomes the text before a response.
+"""Chat templates: how a conversation is written, in our encoding and in plain transformers alike.
 
 A model that has its own chat template uses it (`template=None`). One that has none gets a named one
 from `TEMPLATES`; its Jinja source is saved as the tokenizer's chat template, so plain transformers
-renders the same, and `template=None` finds the name again.
+makes the same token ids, and `template=None` finds the name again. BOS stands first where the
+tokenizer puts it, and EOS ends each of the assistant's turns.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jinja2 import Template
-    from transformers import PreTrainedTokenizerBase
 
     from tasks.data.groups import Message
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 class ChatTemplate(NamedTuple):
     """A named way to write a conversation."""
 
-    source: str
-    """Jinja source in the form of transformers' `chat_template`."""
-    response_prefix: str
-    """Stands between the prompt and a response; tokenised with the response."""
+    body: str
+    """Jinja source in the form of transformers' `chat_template`, but for a BOS in front."""
+    boundary: str | None
+    """The template's own text around the place where a response begins; None: it has none."""
     stops: tuple[str, ...]
     """Strings at which a sampled response has ended, because a new turn begins."""
 
@@ -35,46 +35,64 @@ class ChatTemplate(NamedTuple):
 _HH = """\
 {%- for message in messages -%}
 {%- if message['role'] == 'user' -%}{{ '\\n\\nHuman: ' + message['content'] }}
-{%- elif message['role'] == 'assistant' -%}{{ '\\n\\nAssistant: ' + message['content'] }}
+{%- elif message['role'] == 'assistant' -%}
+{{ '\\n\\nAssistant:' + (' ' if message['content'] else '') + message['content'] + eos_token }}
 {%- else -%}{{ message['content'] }}
 {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{ '\\n\\nAssistant:' }}{%- endif -%}"""
 
+# White space in front of an answer would join the line break before it.
 _ALPACA = """\
 {{- 'Below is an instruction that describes a task. ' -}}
 {{- 'Write a response that appropriately completes the request.' -}}
 {%- for message in messages -%}
 {%- if message['role'] == 'user' -%}{{ '\\n\\n### Instruction:\\n' + message['content'] }}
-{%- elif message['role'] == 'assistant' -%}{{ '\\n\\n### Response:\\n' + message['content'] }}
+{%- elif message['role'] == 'assistant' -%}
+{{ '\\n\\n### Response:\\n' + message['content'].lstrip() + eos_token }}
 {%- else -%}{{ '\\n\\n### Input:\\n' + message['content'] }}
 {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{ '\\n\\n### Response:\\n' }}{%- endif -%}"""
 
 _TLDR = """\
+{%- set announced = namespace(now=false) -%}
 {%- for message in messages -%}
-{%- if message['role'] == 'assistant' -%}{{ '\\n\\nTL;DR: ' + message['content'] }}
+{%- if message['role'] == 'assistant' -%}
+{{ ('' if announced.now else '\\n\\nTL;DR:') + (' ' if message['content'] else '') }}
+{{- message['content'] + eos_token }}
 {%- else -%}{{ ('\\n\\n' if not loop.first else '') + message['content'] }}
 {%- endif -%}
+{%- set announced.now = message['content'].endswith('TL;DR:') -%}
 {%- endfor -%}
-{%- if add_generation_prompt and not messages[-1]['content'].endswith('TL;DR:') -%}
-{{ '\\n\\nTL;DR:' }}
-{%- endif -%}"""
+{%- if add_generation_prompt and not announced.now -%}{{ '\\n\\nTL;DR:' }}{%- endif -%}"""
 
 _PLAIN = """\
 {%- for message in messages -%}
-{{ ('\\n' if not loop.first else '') + message['content'] }}
+{%- if message['role'] == 'assistant' -%}{{ message['content'] + eos_token }}
+{%- else -%}
+{{ '\\n' if not loop.first and messages[loop.index0 - 1]['role'] != 'assistant' else '' }}
+{{- message['content'] }}
+{%- endif -%}
 {%- endfor -%}"""
 
 TEMPLATES: dict[str, ChatTemplate] = {
-    "plain": ChatTemplate(_PLAIN, "", ()),
-    "hh": ChatTemplate(_HH, " ", ("\n\nHuman:", "\n\nAssistant:")),
-    "alpaca": ChatTemplate(_ALPACA, "", ("\n\n### Instruction:", "\n\n### Response:")),
-    "tldr": ChatTemplate(_TLDR, " ", ("\n\nTL;DR:",)),
+    "plain": ChatTemplate(_PLAIN, None, ()),
+    "hh": ChatTemplate(_HH, ": ", ("\n\nHuman:", "\n\nAssistant:")),
+    "alpaca": ChatTemplate(_ALPACA, "\n", ("\n\n### Instruction:", "\n\n### Response:")),
+    "tldr": ChatTemplate(_TLDR, ": ", ("\n\nTL;DR:",)),
 }
 """`plain` continues the text; `hh` is HH-RLHF's; `alpaca` is Stanford Alpaca's; `tldr` is that of
 OpenAI's summaries."""
+
+_BOS = "{{- bos_token -}}\n"
+# Something must predict the first token of a response to nothing; models without BOS are trained
+# with EOS between their documents.
+_EOS_FOR_NOTHING = """\
+{%- if not messages or messages[0]['role'] == 'assistant' or not messages[0]['content'] -%}
+{{ eos_token }}
+{%- endif -%}
+"""
 
 
 def find_template(name: str) -> ChatTemplate:
@@ -88,26 +106,19 @@ def find_template(name: str) -> ChatTemplate:
     return TEMPLATES[name]
 
 
-def resolve_template(tokenizer: PreTrainedTokenizerBase, template: str | None) -> str | None:
-    """Which named template writes the conversation; None for a tokenizer's own foreign one.
-
-    Raises:
-        ConfigError: Unknown name, or None for a tokenizer without a chat template.
-    """
-    if template is not None:
-        find_template(template)
-        return template
-    if not tokenizer.chat_template:
-        raise ConfigError(
-            f"the tokenizer {tokenizer.name_or_path!r} has no chat template: "
-            f"name one of {', '.join(TEMPLATES)} in the config"
-        )
-    return name_of(tokenizer.chat_template)
+def source_of(name: str, *, bos: bool) -> str:
+    """Return the Jinja source of a named template, for tokenizers that put BOS first or do not."""
+    template = find_template(name)
+    nothing = _EOS_FOR_NOTHING if template.boundary is None else ""
+    return (_BOS if bos else nothing) + template.body
 
 
 def name_of(source: str) -> str | None:
     """Name of the template with this Jinja source; None for a foreign one."""
-    return next((name for name, known in TEMPLATES.items() if known.source == source), None)
+    return next(
+        (name for name in TEMPLATES for bos in (True, False) if source_of(name, bos=bos) == source),
+        None,
+    )
 
 
 def stop_strings(name: str | None) -> list[str]:
@@ -115,46 +126,29 @@ def stop_strings(name: str | None) -> list[str]:
     return [] if name is None else list(find_template(name).stops)
 
 
-def render_prompt(template: str | PreTrainedTokenizerBase, prompt: Sequence[Message]) -> str:
-    """Write a conversation as the text that a response continues, the assistant's turn announced.
-
-    Args:
-        template: Name of a template, or a tokenizer whose own chat template is used.
-        prompt: The turns so far, oldest first.
-
-    Raises:
-        ConfigError: Unknown name, a tokenizer without a chat template, or one that cannot write
-            these turns.
-    """
-    if isinstance(template, str):
-        messages = [{"role": turn.role, "content": turn.content} for turn in prompt]
-        source = find_template(template).source
-        return _compiled(source).render(messages=messages, add_generation_prompt=True)
-    name = resolve_template(template, None)
-    return _render_own(template, prompt) if name is None else render_prompt(name, prompt)
-
-
-def render_response(name: str | None, response: str) -> str:
-    """Write a response as it follows the rendered prompt; an empty one stays empty."""
-    if name is None or not response:
-        return response
-    return find_template(name).response_prefix + response
-
-
 def clean_response(name: str | None, text: str) -> str:
-    """Undo `render_response` on sampled text: outer white space goes, except under `plain`."""
+    """Take outer white space off a sampled text, except under `plain`, where it is the answer's."""
     return text if name == "plain" else text.strip()
 
 
-def _render_own(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message]) -> str:
-    messages = [{"role": turn.role, "content": turn.content} for turn in prompt]
-    try:
-        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    except Exception as error:  # a template is a program: it may raise anything
-        raise ConfigError(
-            f"the chat template of {tokenizer.name_or_path!r} cannot write the roles "
-            f"{[turn.role for turn in prompt]}: {error}; name a template in the config"
-        ) from error
+def render(
+    source: str, turns: Sequence[Message], *, announce: bool, bos_token: str, eos_token: str
+) -> str:
+    """Write a conversation, which may be empty, as transformers writes it.
+
+    Args:
+        source: Jinja source, from `source_of`.
+        turns: Oldest first.
+        announce: Whether the assistant's next turn is announced.
+        bos_token: What stands for BOS.
+        eos_token: What stands for EOS.
+    """
+    return _compiled(source).render(
+        messages=[turn._asdict() for turn in turns],
+        add_generation_prompt=announce,
+        bos_token=bos_token,
+        eos_token=eos_token,
+    )
 
 
 @cache

@@ -42,7 +42,10 @@ _ARRAYS: dict[str, np.dtype[Any]] = {
     "name_ends": np.dtype(np.int64),
 }
 _INDEX = "index.json"
-_COUNTS = ("groups", "responses", "tokens", "truncated_prompts", "truncated_responses")
+_COUNTS = (
+    *("groups", "responses", "tokens"),
+    *("truncated_prompts", "truncated_responses", "merged_boundaries"),
+)
 
 
 class EncodedWriter:
@@ -122,6 +125,7 @@ class EncodedWriter:
         self.counts["tokens"] += tokens
         self.counts["truncated_prompts"] += encoded.truncated_prompt
         self.counts["truncated_responses"] += sum(encoded.truncated_responses)
+        self.counts["merged_boundaries"] += encoded.merged_boundaries
         if tokens > self._largest[1]:
             self._largest = (group.id, tokens)
 

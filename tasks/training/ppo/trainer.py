@@ -76,7 +76,9 @@ def train_by_ppo(
         raise ConfigError(f"{prompts} holds no prompts to draw responses to")
 
     def save(state: dict[str, Tensor] | None, folder: Path) -> None:
-        save_model(models.policy.model, encoder.tokenizer, folder, encoder.template)
+        longest = encoder.limits.max_response_tokens
+        own, tokenizer = models.policy.model, encoder.tokenizer
+        save_model(own, tokenizer, folder, encoder.template, max_new_tokens=longest)
 
     snapshots = Snapshots(workspace, config.total_steps, config.snapshots, save)
     with deterministic(), kept_memory():
