@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=1, resources="gpu")
+@stage_task(version=2, resources="gpu")
 def label_preferences(
     responses: Artifact, oracle: Artifact, *, config: LabelConfig, workspace: Workspace, log: Log
 ) -> dict[str, float]:

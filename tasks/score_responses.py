@@ -10,7 +10,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=2, resources="gpu")
+@stage_task(version=3, resources="gpu")
 def score_responses(
     reward_model: Artifact,
     responses: Artifact,

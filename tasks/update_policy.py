@@ -9,7 +9,7 @@ from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig
 
 
-@stage_task(version=2, resources="gpu", produces="policy")
+@stage_task(version=3, resources="gpu", produces="policy")
 def update_policy(
     policy: Artifact,
     groups: list[Artifact],

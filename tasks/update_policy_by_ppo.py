@@ -9,7 +9,7 @@ from tasks.storage.workspace import Workspace
 from tasks.training.ppo.config import PpoConfig
 
 
-@stage_task(version=1, resources="gpu", produces="policy")
+@stage_task(version=2, resources="gpu", produces="policy")
 def update_policy_by_ppo(
     policy: Artifact,
     reward_model: Artifact,

@@ -9,7 +9,7 @@ from tasks.storage.workspace import Workspace
 from tasks.training.config import RewardConfig
 
 
-@stage_task(version=2, resources="gpu", produces="reward_model")
+@stage_task(version=3, resources="gpu", produces="reward_model")
 def update_reward_model(
     base: Artifact,
     preferences: list[Artifact],

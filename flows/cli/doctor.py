@@ -96,8 +96,8 @@ def show_data_report(
     """
     tokenizer = render = sizes = None
     if model:
-        from tasks.models.tokens.encoding import Limits
         from tasks.models.tokens.conversations import render_prompt, resolve_template
+        from tasks.models.tokens.encoding import Limits
         from tasks.models.tokens.tokenizer import load_tokenizer
 
         tokenizer = load_tokenizer(model)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.models.prompt_sharing_check import dropouts
 from tasks.models.randomness import seeded
-from tasks.models.source_checks import check_model_source, load_errors
 from tasks.models.sampling.config import SamplingConfig
+from tasks.models.source_checks import check_model_source, load_errors
 from tasks.models.tokens.conversations import saved_source
 from tasks.settings.errors import ConfigError
 

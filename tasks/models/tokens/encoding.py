@@ -165,7 +165,7 @@ def _as_sampled(
 def _within(
     tokenizer: PreTrainedTokenizerBase, ids: list[int], max_tokens: int
 ) -> tuple[list[int], bool]:
-    """Cut a prompt's beginning off beyond `max_tokens`, but for its BOS; at least one id is left."""
+    """Cut a prompt's beginning off, but for its BOS, beyond `max_tokens`; at least one id stays."""
     start = ids[:1] if ids[:1] == [tokenizer.bos_token_id] else []
     ids = ids[len(start) :]
     if not ids and not start:

@@ -12,8 +12,8 @@ from tasks.data.files import read_groups
 from tasks.data.groups import Group
 from tasks.models.policy import check_context
 from tasks.models.source_checks import check_model_source, load_errors
-from tasks.models.tokens.encoding import EncodedGroup, Limits, encode_group
 from tasks.models.tokens.conversations import resolve_template
+from tasks.models.tokens.encoding import EncodedGroup, Limits, encode_group
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError, StageError
 from tasks.settings.log import Log

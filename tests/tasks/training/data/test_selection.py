@@ -58,6 +58,7 @@ def test_truncation_is_counted(tiny_policy, tmp_path):
         "data/rows/tokens": tokens,
         "data/rows/truncated_prompts": 1,
         "data/rows/truncated_responses": 1,
+        "data/rows/merged_boundaries": 0,
     }
     # A second attempt reads the part and does not look at its source.
     again, same = keep_groups(Workspace(tmp_path), "rows", iter([]), encoder)
