@@ -13,7 +13,7 @@ from rich.console import Console
 from flows.configs.recurring import RecurringConfig
 from flows.registry import PROMOTION, find_flow
 from flows.runs.console import open_console
-from flows.runs.runner import quiet_prefect, run_flow
+from flows.runs.runner import quiet_libraries, run_flow
 from flows.runs.terminal import table
 from tasks.evaluation.config import GateConfig
 from tasks.settings.errors import ConfigError, GateRefused
@@ -46,7 +46,7 @@ def promote_candidate(
         AliasMovedError: Somebody else moved the champion in the meantime.
     """
     find_flow(flow)
-    quiet_prefect()
+    quiet_libraries()
     from flows.configs.promotion import PromotionConfig
     from flows.promotion import find_candidate
 

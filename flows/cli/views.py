@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markdown import Markdown
 
 from flows.registry import FLOWS, config_headers
 from flows.runs.console import json_text
-from flows.runs.runner import Outcome, recorded_config, report_of
+from flows.runs.ending import report_file, show_report_text
+from flows.runs.runner import recorded_config, report_of
 from flows.runs.terminal import span, state_text, table
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.settings.loading import dump_config
 from tasks.stages.manifest import Manifest, list_manifests, matching_manifests
-from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.runs.aliases import ROLES, list_aliases
 from tasks.stages.runs.context import PlannedStage
 from tasks.stages.runs.run_store import list_runs, load_run, stage_events
@@ -26,16 +24,6 @@ from tasks.storage.home import Home, current_home
 
 _KEY = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 """A whole key: its beginning is enough for people and for every verb."""
-
-
-def show_outcome(outcome: Outcome, console: Console) -> None:
-    """Print how a run ended, and its report."""
-    folder = fetch_artifact(outcome.report)
-    text = f"all {outcome.stages} stages are done already, nothing ran"
-    if outcome.run_id:
-        text = f"run {outcome.run_id}: {outcome.stages} stages, {outcome.cached} of them were done"
-    console.print(text)
-    _print_report(folder, console)
 
 
 def show_plan(planned: list[PlannedStage], console: Console, *, as_json: bool) -> None:
@@ -144,18 +132,11 @@ def show_report(name: str, console: Console, *, as_json: bool) -> None:
     """Print a run's report, or its numbers as JSON."""
     folder = report_of(name)
     if as_json:
-        _print_json(read_json(folder / "report.json"))
-    else:
-        _print_report(folder, console)
-
-
-def _print_report(folder: Path, console: Console) -> None:
-    text = (folder / "report.md").read_text("utf-8")
-    if console.is_terminal:
-        console.print(Markdown(text))
-    else:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+        _print_json(read_json(report_file(folder, "report.json")))
+        return
+    page = report_file(folder, "report.md").with_suffix(".html")
+    show_report_text(folder, console)
+    console.print(f"report: {page if page.is_file() else folder}", soft_wrap=True, highlight=False)
 
 
 def _show_manifest(home: Home, found: Manifest, console: Console, *, as_json: bool) -> None:

@@ -32,6 +32,15 @@ from tasks.stages.runs.context import PlannedStage
 from tasks.stages.runs.run_store import Run, load_run, run_folder
 from tasks.storage.home import Home, current_home
 
+_QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TQDM_DISABLE": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
 
 class Outcome(NamedTuple):
     """How a run ended."""
@@ -52,7 +61,7 @@ def plan_flow(entry: FlowEntry, config: FrozenConfig) -> tuple[list[PlannedStage
     Raises:
         ConfigError: An input of the user's is missing.
     """
-    quiet_prefect()
+    quiet_libraries()
     # Calling the flow itself would need a server; its function is enough to ask what it would do.
     with planning(current_home()) as run:
         result = entry.flow().fn(config)
@@ -150,13 +159,14 @@ def prefect_server(home: Home, console: Console) -> Iterator[str]:
         stop(handle)
 
 
-def quiet_prefect() -> None:
-    """Keep Prefect's own lines off the terminal, where ours say the same; its pages keep them.
+def quiet_libraries() -> None:
+    """Keep the lines and bars of other libraries off the terminal, where ours say the same.
 
-    Prefect reads this when it is imported. Telemetry is off, and so is its notice.
+    They read this when they are imported; Prefect's pages keep its lines. Telemetry is off, and so
+    is its notice.
     """
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
 
 
 def report_of(name: str) -> Path:

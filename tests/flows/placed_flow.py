@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flows.configs.placement import Placement
 from flows.runs.flow_decorator import sparring_flow
-from flows.runs.runner import quiet_prefect
+from flows.runs.runner import quiet_libraries
 from flows.steps.inputs import source_artifacts
 from tasks.data.prepare import DataConfig
 from tasks.initialise_policy import initialise_policy
@@ -53,7 +53,7 @@ def placed_flow(config: PlacedFlowConfig) -> Artifact:
 
 def main() -> None:
     """Run it; the exit code is that of the command `sparring`."""
-    quiet_prefect()
+    quiet_libraries()
     logging.basicConfig(level="INFO", format="%(created).1f %(message)s", stream=sys.stdout)
     config = PlacedFlowConfig.model_validate_json(Path(sys.argv[1]).read_text())
     try:

@@ -8,6 +8,10 @@ import typer
 
 from flows.cli.commands.app import AsJson, ConfigFile, FlowName, Overrides, RunName, app, console
 
+Full = Annotated[
+    bool, typer.Option("--full", help="Print the whole report at the end, not its headline alone.")
+]
+
 
 @app.command()
 def run(
@@ -20,6 +24,7 @@ def run(
     verify: Annotated[
         bool, typer.Option("--verify", help="Check finished stages by reading every byte.")
     ] = False,
+    full: Full = False,
 ) -> None:
     """Run a flow; whatever is done already is skipped."""
     from flows.registry import find_config, find_flow, read_config
@@ -30,11 +35,12 @@ def run(
     if dry_run:
         typer.echo(dump_config(settings), nl=False)
         return
-    from flows.cli.views import show_outcome
+    from flows.runs.ending import show_outcome
     from flows.runs.runner import run_flow
 
     path = str(find_config(entry, config))
-    show_outcome(run_flow(entry, settings, console, config_path=path, verify=verify), console)
+    outcome = run_flow(entry, settings, console, config_path=path, verify=verify)
+    show_outcome(outcome, console, full=full)
 
 
 @app.command()
@@ -52,9 +58,9 @@ def plan(
 
 
 @app.command()
-def resume(name: RunName) -> None:
+def resume(name: RunName, full: Full = False) -> None:
     """Go on with a run where it stopped; finished stages are not run again."""
-    from flows.cli.views import show_outcome
+    from flows.runs.ending import show_outcome
     from flows.runs.runner import resume_flow
 
-    show_outcome(resume_flow(name, console), console)
+    show_outcome(resume_flow(name, console), console, full=full)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from statistics import fmean
 from typing import Any
 
 from tasks.evaluation.apo.game import GameState
 from tasks.evaluation.config import ReportConfig
+from tasks.evaluation.metrics.estimates import Estimate
+from tasks.evaluation.report.headline import Contender
 
 Evaluations = Mapping[str, Any]
 
@@ -23,6 +26,18 @@ def findings(
         *_adaptation(states),
         *_drift(config, policies),
     ]
+
+
+def contenders(config: ReportConfig, policies: Evaluations, judge: str) -> list[Contender]:
+    """Return the start and the end of every line of the game, as the judge scored them."""
+    last = {entry.side: entry.name for entry in config.entries if entry.epoch}
+    return [_contender(name, policies[name], judge) for name in ("start", *last.values())]
+
+
+def _contender(name: str, evaluation: Mapping[str, Any], judge: str) -> Contender:
+    scored = {key: fmean(row["scores"][judge]) for key, row in evaluation["per_prompt"].items()}
+    kl = None if name == "start" else Estimate(**evaluation["kl"])
+    return Contender(name, Estimate(**evaluation["scores"][judge]), [scored], kl)
 
 
 def decided(difference: float, error: float) -> str:

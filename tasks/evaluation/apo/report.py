@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.evaluation.apo.findings import findings
+from tasks.evaluation.apo.findings import contenders, findings
 from tasks.evaluation.apo.game import GameState, game_state
 from tasks.evaluation.apo.paper_tables import match_table, table_1, table_2
 from tasks.evaluation.apo.plots import game_plot, score_per_epoch
@@ -22,10 +22,13 @@ from tasks.evaluation.apo.tables import (
 from tasks.evaluation.config import EVALUATION, Entry, ReportConfig
 from tasks.evaluation.metrics.estimates import Estimate
 from tasks.evaluation.report.document import Example, Plot, Report, write_report
+from tasks.evaluation.report.headline import headline, summary_table
 from tasks.settings.log import Log
 from tasks.storage.files import read_json
 
 Evaluations = Mapping[str, Any]
+_BEST_JUDGES = ("oracle", "RM_Test")
+"""Whose rewards the headline is about, where they were given; else the first judge's."""
 
 
 def assemble_apo_report(
@@ -48,7 +51,10 @@ def assemble_apo_report(
     by_game = {name: read_json(path / EVALUATION) for name, path in games.items()}
     states = game_states(by_game, by_model)
     scorers = sorted(by_policy[START]["scores"])
+    judge = next(one for one in (*_BEST_JUDGES, *scorers) if one in scorers)
+    ends = contenders(config, by_policy, judge)
     tables = [
+        summary_table(ends, judge),
         table_1(data_counts(read_json(counts), read_json(gold)["count"], by_policy, config)),
         table_2(policy_rows(config.entries, by_policy), scorers=scorers, start=START),
         *reward_tables(by_model, config),
@@ -61,6 +67,7 @@ def assemble_apo_report(
     report = Report(
         title=f"APO with {config.method.upper()}, {config.apo_epochs} epochs",
         facts={"policy method": config.method, "reward objective": config.objective},
+        headline=headline(ends, judge),
         findings=sentences,
         tables=tables,
         plots=draw(config.entries, by_policy, states, output),

@@ -11,6 +11,7 @@ from tasks.evaluation.exo.comparisons import Comparison
 from tasks.evaluation.exo.frontier import EqualKl, FrontierPoint, pareto
 from tasks.evaluation.exo.series import Series
 from tasks.evaluation.metrics.estimates import mean_estimate, over_seeds
+from tasks.evaluation.report.headline import Contender
 
 
 def findings(
@@ -33,6 +34,29 @@ def findings(
         *_falling(all_series, points, judge),
         *_fits(density, [one for one in comparisons if one.kind == "rival"]),
     ]
+
+
+def contenders(
+    start: FrontierPoint, all_series: Sequence[Series], points: Mapping[str, FrontierPoint]
+) -> list[Contender]:
+    """Return the start and the end of every trained line, as the judge of the points scored them.
+
+    Best-of-N is no policy that one could use.
+    """
+    trained = [one for one in all_series if one.is_trained]
+    return [
+        Contender(start.series, start.reward, [_by_prompt(start)], None),
+        *(_contender(one.name, [points[last.name] for last in one.last]) for one in trained),
+    ]
+
+
+def _contender(name: str, ends: Sequence[FrontierPoint]) -> Contender:
+    reward, kl = over_seeds([one.reward for one in ends]), over_seeds([one.kl for one in ends])
+    return Contender(name, reward, [_by_prompt(one) for one in ends], kl)
+
+
+def _by_prompt(point: FrontierPoint) -> dict[str, float]:
+    return {str(row): value for row, value in enumerate(point.rewards) if np.isfinite(value)}
 
 
 def _comparison(comparison: Comparison, judge: str) -> str:

@@ -11,7 +11,7 @@ from tasks.evaluation.config import EVALUATION
 from tasks.evaluation.exo.comparisons import main_series
 from tasks.evaluation.exo.config import ExoEntry, ExoReportConfig
 from tasks.evaluation.exo.density import DENSITY, density_plot
-from tasks.evaluation.exo.findings import findings
+from tasks.evaluation.exo.findings import contenders, findings
 from tasks.evaluation.exo.plots import frontier_plot, looks, step_plot
 from tasks.evaluation.exo.points import shares_against
 from tasks.evaluation.exo.run import ExoRun
@@ -28,6 +28,7 @@ from tasks.evaluation.exo.tables import (
 )
 from tasks.evaluation.metrics.estimates import over_seeds
 from tasks.evaluation.report.document import Example, Plot, Report, write_report
+from tasks.evaluation.report.headline import headline, summary_table
 from tasks.evaluation.report.tables import Table
 from tasks.settings.log import Log
 from tasks.storage.files import read_json
@@ -58,6 +59,7 @@ def assemble_exo_report(
             "judge of the win rates": run.judges[-1],
             **config.facts,
         },
+        headline=headline(contenders(run.start, run.series, run.by_name), judge),
         findings=sentences,
         tables=tables(run),
         plots=plots(run, output),
@@ -81,7 +83,9 @@ def tables(run: ExoRun) -> list[Table]:
     """Return the tables that the run has numbers for."""
     judge = run.config.judge
     judges = list(dict.fromkeys([run.judges[-1], judge]))
+    ends = contenders(run.start, run.series, run.by_name)
     found = [
+        summary_table(ends, judge),
         win_table(run.series, run.opponents, run.evaluations, judges),
         checkpoint_table(run.series, run.start, run.by_name, judge),
         comparison_table(run.comparisons, judge) if run.comparisons else None,

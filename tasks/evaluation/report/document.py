@@ -56,6 +56,9 @@ class Report:
     facts: Mapping[str, str] = field(default_factory=dict)
     """What was run: flow, configuration digest, seed, data version, …"""
 
+    headline: str = ""
+    """Who won, by how much, at what KL."""
+
     findings: Sequence[str] = ()
     """The headline results and warnings, a sentence each."""
 
@@ -89,6 +92,7 @@ def to_plain(report: Report, folder: Path) -> dict[str, Any]:
     """Return the report as plain values for report.json; plots are named relative to the folder."""
     return {
         "title": report.title,
+        "headline": report.headline,
         "facts": dict(report.facts),
         "findings": list(report.findings),
         "tables": {table.key: to_json(table) for table in report.tables},
@@ -107,6 +111,8 @@ def to_plain(report: Report, folder: Path) -> dict[str, Any]:
 def render_markdown(report: Report, folder: Path) -> str:
     """Return the report as markdown, with plots linked relative to the folder."""
     lines = [f"# {escape_markdown(report.title)}", ""]
+    if report.headline:
+        lines += [f"**{escape_markdown(report.headline)}**", ""]
     lines += [
         f"- {escape_markdown(name)}: {escape_markdown(fact)}" for name, fact in report.facts.items()
     ]

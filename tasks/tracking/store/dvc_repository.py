@@ -130,6 +130,9 @@ def _import_dvc() -> None:
 
     sys.stdout, sys.stderr = streams
     logging.getLogger("dvc").setLevel(logging.WARNING)
+    # Its progress bars go by the levels of these loggers, and would tear ours apart.
+    for name in ("dvc.progress", "dvc_data.callbacks"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _link_types(cache: Path, store: Path) -> list[str]:

@@ -24,12 +24,12 @@ from tests.flows.command import wait_until
 RUN = """
 import sys, time
 from rich.console import Console
-from flows.runs.runner import prefect_server, quiet_prefect
+from flows.runs.runner import prefect_server, quiet_libraries
 from tasks.stages.runs.run_store import save_prefect_run
 from tasks.stages.flow_run import open_run
 from tasks.storage.home import current_home
 
-quiet_prefect()
+quiet_libraries()
 home = current_home().ensure()
 with prefect_server(home, Console()):
     from prefect import flow, task

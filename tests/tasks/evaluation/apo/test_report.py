@@ -32,7 +32,7 @@ def assemble(run: Any, folder: Path) -> tuple[dict[str, float], Path, list[str]]
 def test_every_table_and_plot_of_the_paper_is_there(apo_run: Any, tmp_path: Path) -> None:
     figures, output, said = assemble(apo_run, tmp_path)
     report = json.loads((output / "report.json").read_text())
-    tables = ["table-1", "table-2", "table-3", "table-4", "length", "matches", "policies", "game"]
+    tables = "summary table-1 table-2 table-3 table-4 length matches policies game".split()
     assert sorted(report["tables"]) == sorted(tables)
     markdown, page = (output / "report.md").read_text(), (output / "report.html").read_text()
     for key in tables:
@@ -44,6 +44,8 @@ def test_every_table_and_plot_of_the_paper_is_there(apo_run: Any, tmp_path: Path
         assert {(output / f"{plot}.{kind}").is_file() for kind in ("png", "svg", "csv")} == {True}
         assert f"({plot}.png)" in markdown
     assert said == report["findings"]
+    assert report["headline"].startswith("APO-RJS-v1 wins by 0.300 RM_Test reward")
+    assert report["headline"] in page and f"**{report['headline']}**" in markdown
     assert figures["APO-RJS-v1/score/RM_Test"] == 1.8
     assert figures["APO-RJS-v1/gap_closed"] == 0.25
     assert figures["RM_APO-v1/test_accuracy"] == 0.72

@@ -46,7 +46,8 @@ def test_all_files_are_written(report: tuple[Path, dict[str, float]]) -> None:
     names = {path.name for path in report[0].iterdir()}
     figures = {f"figure-{number}.{kind}" for number in "236789" for kind in ("png", "svg", "csv")}
     keys = (
-        "win-rates last-checkpoints equal-kl reward-at-kl density-ratio reward-models settings"
+        "summary win-rates last-checkpoints equal-kl reward-at-kl density-ratio reward-models"
+        " settings"
     ).split()
     tables = {f"{key}.csv" for key in keys}
     assert names == figures | tables | {"report.md", "report.html", "report.json"}
@@ -54,6 +55,8 @@ def test_all_files_are_written(report: tuple[Path, dict[str, float]]) -> None:
 
 def test_findings_say_what_the_made_frontiers_hold(report: tuple[Path, dict[str, float]]) -> None:
     kept = read_json(report[0] / "report.json")
+    assert kept["headline"].startswith("undecided: EXO-rw K=8 leads by"), kept["headline"]
+    assert "Best-of-N" not in {row[0] for row in kept["tables"]["summary"]["rows"]}
     said = "\n".join(kept["findings"])
     for head, words in (
         ("EXO-pref β_π=0.1 against DPO-pref", "EXO-pref is ahead"),

@@ -1,0 +1,95 @@
+"""What the terminal says of a run that ended: the headline, one table, where its pages are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.markdown import Markdown
+
+from flows.runs.runner import Outcome
+from flows.runs.terminal import table
+from flows.servers.service import answers
+from tasks.settings.errors import ConfigError
+from tasks.stages.remote.transfer import fetch_artifact
+from tasks.stages.runs.run_store import load_run
+from tasks.stages.runs.tracking_events import prefect_tags
+from tasks.storage.files import read_json
+from tasks.storage.home import Home, current_home
+from tasks.tracking.mlflow_record.connection import tracking_place
+from tasks.tracking.mlflow_record.links import logged_pages
+
+_SUMMARY = "summary"
+_WIDTH = 80
+_MOST_ROWS = 12
+
+
+def show_outcome(outcome: Outcome, console: Console, *, full: bool) -> None:
+    """Print how a run ended: its headline and table, or with `full` all of its report."""
+    folder = fetch_artifact(outcome.report)
+    text = f"all {outcome.stages} stages are done already, nothing ran"
+    if outcome.run_id:
+        text = f"run {outcome.run_id}: {outcome.stages} stages, {outcome.cached} of them were done"
+    console.print(text, highlight=False)
+    if full or not _show_headline(folder, console):
+        show_report_text(folder, console)
+    for name, address in _addresses(current_home(), outcome.run_id, folder):
+        console.print(f"{name}: {address}", soft_wrap=True, highlight=False, markup=False)
+
+
+def report_file(folder: Path, name: str) -> Path:
+    """Return a file of a run's result.
+
+    Raises:
+        ConfigError: The run's last stage left no such file.
+    """
+    if (folder / name).is_file():
+        return folder / name
+    found = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+    raise ConfigError(f"this run's last stage left no {name}; in {folder} there is: {found}")
+
+
+def show_report_text(folder: Path, console: Console) -> None:
+    """Print a report as text; of a result without one, what it consists of."""
+    if not (folder / "report.md").is_file():
+        names = ", ".join(sorted(path.name for path in folder.iterdir()))
+        console.print(f"no report, but: {names}", highlight=False, markup=False)
+        return
+    text = (folder / "report.md").read_text("utf-8")
+    if console.is_terminal:
+        console.print(Markdown(text))
+    else:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_headline(folder: Path, console: Console) -> bool:
+    """Print who won and the table of it; return whether there is such a thing."""
+    path = folder / "report.json"
+    report = read_json(path) if path.is_file() else {}
+    if not report.get("headline"):
+        return False
+    console.print(f"\n{report['headline']}", style="bold", markup=False, highlight=False)
+    found = report["tables"][_SUMMARY]
+    rows = [["–" if cell is None else cell for cell in row] for row in found["rows"]]
+    console.print(table(found["columns"], rows[:_MOST_ROWS]), width=min(_WIDTH, console.width))
+    left = len(rows) - _MOST_ROWS
+    more = f"{left} more policies, the whole report" if left > 0 else "the whole report"
+    console.print(f"{found['note']} --full prints {more}.\n", style="bright_black", markup=False)
+    return True
+
+
+def _addresses(home: Home, run_id: str, folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield where a person finds the report and the run's pages."""
+    page = folder / "report.html"
+    yield "report", str(page if page.is_file() else folder)
+    if not run_id:
+        return
+    later = "  (when `sparring up` has started it)"
+    if fragment := logged_pages(home.spool).get(("run", run_id)):
+        site = tracking_place(Path("mlruns"), home.root).pages
+        yield "MLflow", f"{site}/{fragment}" if site else f"{fragment}{later}"
+    flow_run = load_run(home, run_id).prefect_flow_run
+    if address := prefect_tags(flow_run).get("sparring.prefect.url", "") if flow_run else "":
+        site = address.partition("/runs/")[0]
+        yield "Prefect", address if answers(site, seconds=3.0) else f"{address}{later}"

@@ -1,0 +1,90 @@
+"""The headline of a report: who won, by how much, at what KL; and the table that belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tasks.evaluation.metrics.estimates import Estimate, mean_estimate, over_seeds
+from tasks.evaluation.report.tables import Cell, Column, Table
+
+SUMMARY = "summary"
+"""The key of the table among those of a report."""
+_Z = 1.96
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A policy that could be used: where training began, or where a line of it ended."""
+
+    name: str
+    """What the report calls it."""
+    reward: Estimate
+    """Its mean reward by the judge."""
+    by_prompt: Sequence[Mapping[str, float]]
+    """Per seed, the mean reward of its responses to each test prompt."""
+    kl: Estimate | None
+    """KL to the start, nats per response; None for the start itself."""
+
+
+def headline(contenders: Sequence[Contender], judge: str) -> str:
+    """Say who won, by how much over the next one, and how far from the start, as one sentence.
+
+    A lead whose 95 % interval holds 0 is called undecided; it is paired by test prompt.
+
+    Args:
+        contenders: The start and whatever was trained from it.
+        judge: Whose rewards they are.
+    """
+    first, *others = _ranked(contenders)
+    if not others:
+        return f"{first.name} has a {judge} reward of {first.reward.value:.3f}; nothing to compare"
+    lead = lead_of(first, others[0])
+    low, high = (lead.value + side * _Z * lead.standard_error for side in (-1, 1))
+    is_won = low > 0
+    told = (
+        f"{first.name} {'wins' if is_won else 'leads'} by {lead.value:.3f} {judge} reward (95 %: "
+        f"{low:+.3f} to {high:+.3f}) over {others[0].name}, {_distance(first)} "
+        f"({others[0].name}: {_distance(others[0])})"
+    )
+    return told if is_won else f"undecided: {told}"
+
+
+def summary_table(contenders: Sequence[Contender], judge: str) -> Table:
+    """Lay out every contender, the best first; the first of those given is the start."""
+    start = contenders[0]
+    rows: list[tuple[Cell, ...]] = [
+        (
+            one.name,
+            _shown(one.reward),
+            None if one is start else _shown(lead_of(one, start), "+.3f"),
+            None if one.kl is None else _shown(one.kl),
+        )
+        for one in _ranked(contenders)
+    ]
+    names = ("Policy", f"{judge} reward", "over start", "KL, nats")
+    note = "± is one standard error; what is over the start is paired by test prompt."
+    return Table(SUMMARY, "Summary", tuple(map(Column, names)), tuple(rows), note)
+
+
+def lead_of(first: Contender, second: Contender) -> Estimate:
+    """Return the mean reward of the first minus that of the second, over the prompts of both."""
+    seeds = max(len(first.by_prompt), len(second.by_prompt))
+    gaps = []
+    for seed in range(seeds):
+        ours = first.by_prompt[seed % len(first.by_prompt)]
+        theirs = second.by_prompt[seed % len(second.by_prompt)]
+        gaps.append(mean_estimate([ours[key] - theirs[key] for key in ours if key in theirs]))
+    return over_seeds(gaps)
+
+
+def _ranked(contenders: Sequence[Contender]) -> list[Contender]:
+    return sorted(contenders, key=lambda one: -one.reward.value)
+
+
+def _distance(contender: Contender) -> str:
+    return "the start" if contender.kl is None else f"at KL {contender.kl.value:.2f} nats"
+
+
+def _shown(estimate: Estimate, spec: str = ".3f") -> str:
+    return f"{estimate.value:{spec}} ± {estimate.standard_error:.3f}"
