@@ -32,6 +32,9 @@ class FlowEntry(NamedTuple):
     judge_champion: Callable[[Artifact, Any, Mapping[str, Artifact]], Artifact] | None = None
     """Returns the evaluation of a champion's policy, measured as a candidate's run measured: by its
     config, with what it offered. None: the flow makes no candidates."""
+    for_pairs: str = ""
+    """The config in `flows/configs` that `sparring init` fits to pairs of the user's; it may be
+    empty."""
 
     @property
     def entrypoint(self) -> str:
@@ -84,6 +87,7 @@ FLOWS = {
             _apo_config,
             "apo-tiny.yaml",
             _judge_apo,
+            "apo-pairs.yaml",
         ),
         FlowEntry(
             "exo",
@@ -91,6 +95,7 @@ FLOWS = {
             _exo_config,
             "exo-tiny.yaml",
             _judge_exo,
+            "exo-pairs.yaml",
         ),
     )
 }
@@ -126,13 +131,20 @@ def find_config(entry: FlowEntry, given: Path | None) -> Path:
         raise ConfigError(f"{entry.name} has no config of its own: `sparring promote` starts it")
     if given is None:
         return CONFIGS / entry.default
-    if given.is_file():
-        return given
+    return given if given.is_file() else ready_config(str(given))
+
+
+def ready_config(name: str) -> Path:
+    """Return one of the configs in `flows/configs` by its name.
+
+    Raises:
+        ConfigError: There is none; ours are listed.
+    """
     ours = {path.stem: path for path in sorted(CONFIGS.glob("*.yaml"))}
-    if given.name == str(given) and given.stem in ours:
-        return ours[given.stem]
-    known = did_you_mean(given.stem, ours)
-    raise ConfigError(f"there is no config file '{given}'{known}")
+    stem = Path(name).stem
+    if Path(name).name == name and stem in ours:
+        return ours[stem]
+    raise ConfigError(f"there is no config file '{name}'{did_you_mean(stem, ours)}")
 
 
 def read_config(entry: FlowEntry, given: Path | None, overrides: Sequence[str]) -> FrozenConfig:

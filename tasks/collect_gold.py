@@ -18,7 +18,7 @@ def collect_gold(
 
     Args:
         queries: Folder of groups whose prompts are the reward model's queries.
-        answers: The file that the gold provider answers from.
+        answers: What the gold provider answers from: a file, or the prepared pairs.
         config: The provider, the held-out share, how many queries may stay unanswered.
         workspace: `output/train` and `output/dev` receive K = 1 groups; dev prompts are never
             sampled for training.

@@ -6,11 +6,20 @@ Exit codes: 0 ok; 1 failed after it started; 2 usage or configuration; 3 drift o
 
 from __future__ import annotations
 
-from flows.cli.commands import inspection, lineage, recurring, remote, retention, runs, servers
+from flows.cli.commands import (
+    inspection,
+    lineage,
+    recurring,
+    remote,
+    retention,
+    runs,
+    servers,
+    starting,
+)
 from flows.cli.commands.app import app
 
 # Their import registers the verbs.
-_REGISTERED = (runs, inspection, servers, lineage, remote, recurring, retention)
+_REGISTERED = (starting, runs, inspection, servers, lineage, remote, recurring, retention)
 
 
 def main() -> None:

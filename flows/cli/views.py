@@ -75,7 +75,8 @@ def show_status(name: str, console: Console, *, as_json: bool) -> None:
     ]
     console.print(table(("", "stage", "took", "key", "error"), rows))
     if run.status in ("failed", "interrupted", "killed"):
-        console.print(f"go on with it: sparring resume {run.id}")
+        word = "mend what it failed on, then" if run.is_refused else "go on with it"
+        console.print(f"{word}: {run.way_on}", soft_wrap=True)
 
 
 def show_list(what: str, console: Console, *, as_json: bool) -> None:

@@ -178,10 +178,13 @@ class ApoConfig(FlowConfig):
         """Return the testing reward models, and the oracle where the data have one."""
         return (*self.testers(), *(("oracle",) if self.data.playground else ()))
 
+    def own_paths(self) -> tuple[str | None, ...]:
+        """Return the files and folders that are named beside the data and can be nothing else."""
+        return (self.gold.path, *super().own_paths())
+
     def named_paths(self) -> tuple[str | None, ...]:
         """Return what the configuration names beside the data; a hub name is no path."""
-        models = (self.model.path, self.reward.base, *self.compare_with.values())
-        return (self.gold.path, *models)
+        return (*super().named_paths(), self.reward.base, *self.compare_with.values())
 
     def named_models(self) -> Iterator[ModelSource]:
         """Yield the models that a stage will load; a built architecture is none of them."""
@@ -213,6 +216,11 @@ class ApoConfig(FlowConfig):
             readers["reward.limits"] = self.reward.limits
         draws = {"sampling": self.sampling, "evaluation.sampling": self.evaluation.sampling}
         self.check_samples_fit(draws, readers)
+        if self.gold.provider == "chosen" and self.data.rm_queries:
+            raise ValueError(
+                "gold.provider is 'chosen', and the pairs do not answer data.rm_queries: leave "
+                "these out, or name a file in gold.path"
+            )
         self.check_context()
         self.check_gate()
         return self

@@ -70,9 +70,13 @@ class FlowConfig(RecurringConfig):
         assert self.data is not None, "checked with the configuration"
         return self.data
 
+    def own_paths(self) -> tuple[str | None, ...]:
+        """Return the files and folders that are named beside the data and can be nothing else."""
+        return (self.model.path,)
+
     def named_paths(self) -> tuple[str | None, ...]:
         """Return what the configuration names beside the data; a hub name is no path."""
-        return (self.model.path,)
+        return self.own_paths()
 
     def rollout(
         self, sampling: SamplingConfig | None = None, max_queries: int | None = None

@@ -117,6 +117,10 @@ class RecurringConfig(FrozenConfig):
         """
         return []
 
+    def own_paths(self) -> tuple[str | None, ...]:
+        """Return the files and folders that are named beside the data and can be nothing else."""
+        return ()
+
     def playground(self) -> PlaygroundConfig | None:
         """Return the generated world that the data come from, if they do."""
         return None

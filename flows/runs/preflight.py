@@ -1,17 +1,57 @@
-"""What can be known to be wrong with a run's models before its first stage: loading and length.
-
-Called only when a stage has to run, as it reads configs and tokenizers with transformers.
-"""
+"""What can be known to be wrong with a run before its first stage: its files and its models."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from flows.configs.recurring import ModelSource, RecurringConfig
+from tasks.data.sources.config import SourceConfig
+from tasks.data.sources.reader import local_files
+from tasks.models.source_checks import looks_local
+from tasks.settings.base import FrozenConfig
+from tasks.settings.errors import require_path
+
+
+def check_files(config: RecurringConfig) -> None:
+    """Refuse a configuration that names files or folders which are not there; nothing is read.
+
+    What a run makes itself, its playground, is not missed, and hub names are not looked up.
+
+    Raises:
+        ConfigError: One is missing; it is named, with the folder that a relative path counts from.
+    """
+    world = config.playground()
+
+    def is_made(path: str) -> bool:
+        return world is not None and Path(path).is_relative_to(world.folder)
+
+    for source in _sources(config):
+        if source.path and not is_made(source.path):
+            local_files(source)
+    models = (model.source for model in config.named_models() if looks_local(model.source))
+    for path in (*filter(None, config.own_paths()), *models):
+        if not is_made(path):
+            require_path(path)
+
+
+def _sources(value: Any) -> Iterator[SourceConfig]:
+    """Yield every data source that a configuration names."""
+    if isinstance(value, SourceConfig):
+        yield value
+    elif isinstance(value, FrozenConfig):
+        for name in type(value).model_fields:
+            yield from _sources(getattr(value, name))
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _sources(one)
 
 
 def check_models(config: RecurringConfig) -> None:
     """Read what each named model says of itself, and open its weights without reading them.
+
+    Called only when a stage has to run, as it reads configs and tokenizers with transformers.
 
     Raises:
         ConfigError: A model cannot be loaded, has no chat template, or its context is too short.

@@ -29,6 +29,7 @@ from tasks.stages.flow_run import open_run
 from tasks.stages.plan import planning
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.runs.context import PlannedStage
+from tasks.stages.runs.run_inputs import input_changes, save_inputs
 from tasks.stages.runs.run_store import Run, load_run, run_folder
 from tasks.storage.home import Home, current_home
 
@@ -88,6 +89,9 @@ def run_flow(
     """
     home = current_home().ensure()
     planned, result = plan_flow(entry, config)
+    inputs = _inputs(config)
+    for sentence in input_changes(home, resume, inputs) if resume else ():
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     is_done = all(stage.state == "done" for stage in planned)
     if is_done and resume is None and not (verify or always):
         return Outcome("", result, len(planned), len(planned))
@@ -108,9 +112,19 @@ def run_flow(
             verify=verify,
         ) as run,
     ):
+        save_inputs(home, run.run_id, inputs)
         result = entry.flow()(config)
     cached = sum(record.state == "cached" for record in run.records)
     return Outcome(run.run_id, result, len(run.records), cached)
+
+
+def _inputs(config: FrozenConfig) -> dict[str, str]:
+    """Return the digests of the user's files that a run would read."""
+    if not isinstance(config, RecurringConfig):
+        return {}
+    from flows.steps.inputs import input_digests  # it brings Prefect, which planning made quiet
+
+    return input_digests(config)
 
 
 def resume_flow(name: str, console: Console) -> Outcome:
@@ -179,7 +193,5 @@ def report_of(name: str) -> Path:
     run = load_run(home, name)
     _, result = plan_flow(*recorded_config(home, run))
     if result.is_pending:
-        raise ConfigError(
-            f"run {run.id} is {run.status} and has no report yet; `sparring resume {run.id}`"
-        )
+        raise ConfigError(f"run {run.id} is {run.status} and has no report yet; `{run.way_on}`")
     return fetch_artifact(result)

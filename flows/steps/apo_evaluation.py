@@ -19,6 +19,7 @@ from flows.steps.evaluation import (
 )
 from flows.steps.inputs import model_artifact, oracle_artifact
 from tasks.evaluation.config import Entry, ReportConfig
+from tasks.gold.collection import OWN_GOLD
 from tasks.pair_with_gold import pair_with_gold
 from tasks.sample_responses import sample_responses
 from tasks.stages.artifact import Artifact
@@ -146,6 +147,7 @@ class ApoEvaluation:
             samples=config.sampling.samples,
             max_queries=config.policy.max_queries,
             seen_by_testers=tuple(self._inputs.testers),
+            gold_note=OWN_GOLD if config.gold.provider == "chosen" else "",
         )
 
     def _opponents(self, name: str) -> dict[str, Artifact]:

@@ -54,7 +54,7 @@ def prepare_inputs(config: ApoConfig) -> ApoInputs:
         reward_init = start_artifact(config.start.reward_model, "reward_model")
     preferences = [data.part("rm_train")]
     reward_base = _plain_reward_model(config, reward_init, preferences, "RM_Base")
-    answers = file_artifact(config.gold.path)
+    answers = file_artifact(config.gold.path) or data.part("rm_train")
     gold = collect_gold(data.part("rm_queries"), answers, config=config.gold)
     preferences.append(data.part("policy_train"))
     testers = {"RM_Test": _plain_reward_model(config, judge, preferences, "RM_Test")}

@@ -11,7 +11,7 @@ from tasks.data.playground.generator import ensure_playground
 from tasks.data.text_config import TextsConfig
 from tasks.initialise_policy import initialise_policy
 from tasks.models.base_policy import PolicyModelConfig
-from tasks.settings.errors import ConfigError
+from tasks.settings.errors import ConfigError, require_path
 from tasks.stages.artifact import Artifact, external_artifact
 from tasks.stages.runs.context import current_run
 from tasks.stages.runs.references import referenced_artifact
@@ -111,6 +111,5 @@ def oracle_artifact(config: DataConfig | None) -> Artifact | None:
 
 
 def _existing(path: str | Path) -> Artifact:
-    if not Path(path).exists():
-        raise ConfigError(f"there is no file or folder '{path}'; check the path in the config")
+    require_path(path)
     return external_artifact(Path(path))

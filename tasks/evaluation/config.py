@@ -99,6 +99,9 @@ class ReportConfig(FrozenConfig):
     seen_by_testers: tuple[str, ...] = ()
     """Reward models whose dev accuracy is marked "seen": dev was in their training data."""
 
+    gold_note: str = ""
+    """What must be known about the gold before the figures are read; empty for gold of its own."""
+
 
 class EvaluationConfig(FrozenConfig):
     """What every flow may set about measuring policies and reward models."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.data.groups import Group, first_turn_hash
 from tasks.data.sources.reader import SourceConfig
@@ -16,14 +16,23 @@ from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 
+OWN_GOLD = (
+    "gold is the chosen answers of the pairs themselves: no independent gold, so the game can only "
+    "lead the policy towards them"
+)
+"""What is said, in the terminal and in the report, where no gold was given."""
+
 
 class GoldConfig(FrozenConfig):
     """Where gold responses come from."""
 
-    provider: Literal["file", "playground"] = "file"
-    """file: a file of prompts with gold responses; playground: the world's own best answers."""
-    path: Annotated[str, NOT_IN_KEY]
-    """The file, or the playground's world.json; what is in it counts, not where it lies."""
+    provider: Literal["file", "playground", "chosen"] = "file"
+    """file: a file of prompts with gold responses; playground: the world's own best answers;
+    chosen: the chosen answers of the reward model's own pairs, where there is no better gold. The
+    policy is then played against answers that the reward model has already learnt to prefer."""
+    path: Annotated[str | None, NOT_IN_KEY] = None
+    """The file, or the playground's world.json; what is in it counts, not where it lies. Not for
+    `chosen`."""
     format: str = "auto"
     """Format of the file; `auto` tells it from the columns."""
     fields: dict[str, str] = Field(default_factory=dict)
@@ -32,6 +41,15 @@ class GoldConfig(FrozenConfig):
     """Share of the queries held out: their gold measures the game and is never trained on."""
     max_unanswered_share: float = Field(default=0.05, ge=0, le=1)
     """Largest share of queries without a gold response; beyond it the run stops."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> GoldConfig:
+        if (self.path is None) != (self.provider == "chosen"):
+            raise ValueError(
+                f"path is {self.path!r} and provider {self.provider!r}: give `path`, a file of "
+                "prompts with gold responses, or `provider: chosen` alone"
+            )
+        return self
 
 
 def collect(
@@ -42,7 +60,7 @@ def collect(
     Args:
         config: The provider and how much may stay unanswered.
         queries: Groups whose prompts are asked; a prompt that occurs again is asked once.
-        answers: The file that the provider answers from.
+        answers: What the provider answers from: a file, or the prepared pairs.
         workspace: Finished batches of answers are its parts.
         log: Told how far it is, and of queries without an answer.
 
@@ -58,6 +76,8 @@ def collect(
     provider = make_provider(config, answers)
     found = collect_answers(provider, unique, workspace, log)
     missing = [query.id for query in unique if query.id not in found]
+    if config.provider == "chosen":
+        log.note(OWN_GOLD)
     if missing:
         _report(provider.name, missing, len(unique), config.max_unanswered_share, log)
     gold = [
@@ -76,6 +96,8 @@ def make_provider(config: GoldConfig, answers: Path) -> GoldProvider:
         return PlaygroundProvider(answers)
     from tasks.gold.file_provider import FileProvider
 
+    if config.provider == "chosen":
+        return FileProvider(SourceConfig(path=str(answers), format="groups"))
     return FileProvider(SourceConfig(path=str(answers), format=config.format, fields=config.fields))
 
 

@@ -71,11 +71,12 @@ def check_tokenizer_source(path: str | Path) -> None:
     folder = Path(path)
     if folder.is_dir():
         _check_configs(folder)
-    elif folder.exists() or _looks_local(path):
+    elif folder.exists() or looks_local(path):
         raise ConfigError(f"the tokenizer folder {str(path)!r} does not exist")
 
 
-def _looks_local(path: str | Path) -> bool:
+def looks_local(path: str | Path) -> bool:
+    """Return whether a name can only be a path, and no name on the hub."""
     # A hub name is `name` or `owner/name`; anything else can only be a path.
     return (
         isinstance(path, Path)
@@ -85,7 +86,7 @@ def _looks_local(path: str | Path) -> bool:
 
 
 def _check_hub_config(path: str | Path, revision: str | None) -> None:
-    if Path(path).exists() or _looks_local(path):
+    if Path(path).exists() or looks_local(path):
         raise ConfigError(f"the model folder {str(path)!r} does not exist or is not a folder")
     from transformers import PretrainedConfig
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class SparringError(ValueError):
@@ -52,6 +53,26 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     match = closest(name, known)
     question = f"; did you mean {match!r}?" if match else ";"
     return f"{question} known: {', '.join(known) or 'none'}"
+
+
+def seen_from(path: str | Path) -> str:
+    """Return the end of a sentence about a missing path: where a relative one counts from.
+
+    Example:
+        >>> seen_from("/data/pairs.jsonl")
+        ''
+    """
+    return "" if Path(path).is_absolute() else f", seen from {Path.cwd()}"
+
+
+def require_path(path: str | Path) -> None:
+    """Refuse a file or folder of the user's that is not there.
+
+    Raises:
+        ConfigError: It is not there; a relative one is said with the folder it counts from.
+    """
+    if not Path(path).exists():
+        raise ConfigError(f"there is no file or folder '{path}'{seen_from(path)}; check the path")
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.processes.termination import terminate_as_interrupt
+from tasks.settings.errors import ConfigError
 from tasks.stages.lineage.writing import record_lineage
 from tasks.stages.runs import run_store
 from tasks.stages.runs.context import ProgressSink, RunContext, entered
@@ -73,15 +74,17 @@ def open_run(
         flow=flow, experiment=experiment or flow, params=config, tags=run_tags(flow, config)
     )
     status: run_store.RunStatus = "interrupted"
+    is_refused = False
     try:
         with entered(context), terminate_as_interrupt():
             yield context
         status = "completed"
-    except Exception:
+    except Exception as error:
         status = "failed"
+        is_refused = isinstance(error, ConfigError)
         raise
     finally:
-        run_store.save_status(home, run.id, status)
+        run_store.save_status(home, run.id, status, is_refused=is_refused)
         if status != "interrupted":  # who is told to stop does not wait for a remote
             share_run(context)
         # A run in which nothing ran is not worth starting MLflow for.

@@ -11,6 +11,7 @@ import pytest
 from typer.main import get_command
 
 from flows.cli.main import app
+from flows.registry import CONFIGS, FLOWS
 from tasks.settings.errors import ConfigError
 from tests.docs.checking import WrongOnPageError, check_command, syntax_error
 from tests.docs.metrics import PAGE as METRICS
@@ -45,11 +46,17 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 @pytest.fixture(scope="module")
 def shown_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files that the tutorial shows."""
+    """A folder with the files that the tutorial shows and those that `init` would write."""
     folder = tmp_path_factory.mktemp("shown")
     for block in blocks_of(TUTORIAL, read_page(TUTORIAL)):
         if block.language == "yaml" and block.title:
             (folder / block.title).write_text(block.text)
+    for name in PAGES:
+        for flow, output in re.findall(
+            r"^sparring init (\w+) .*--output (\S+)", read_page(name), re.M
+        ):
+            ready = (CONFIGS / FLOWS[flow].for_pairs).read_text("utf-8")
+            (folder / output).write_text(ready.replace("${PAIRS}", "my-pairs.jsonl"))
     return folder
 
 

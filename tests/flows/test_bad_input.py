@@ -25,7 +25,8 @@ NO_ARCHITECTURE = "model.architecture=null"
         (["gold.path=${NO_SUCH_NAME}"], r"\$\{NO_SUCH_NAME\}, which is not set .*export NO_SUCH"),
         (["policy.method=dop"], r"did you mean 'dpo'\?.* known: dpo, dpo-rw, dpo_rw, exo"),
         (["reward.objective=wgam"], r"'apo_rm', 'wgan', 'gail', 'ab' or 'sequential'.*'wgan'\?"),
-        (["gold.path=nowhere.jsonl"], r"there is no file or folder 'nowhere.jsonl'"),
+        (["gold.path=nowhere.jsonl"], r"there is no file or folder 'nowhere.jsonl', seen from /"),
+        (["gold.provider=chosen"], r"give `path`, .* or `provider: chosen` alone"),
         (["data.preferences=[{path: no.jsonl}]"], r"there is no data file at no.jsonl"),
         ([NO_ARCHITECTURE, "model.path=nowhere"], r"there is no file or folder 'nowhere'"),
         (["reward.base=./nowhere"], r"there is no file or folder './nowhere'"),
@@ -148,6 +149,9 @@ def test_splits_that_overlap_stop_the_run_at_its_first_stage(finished: Shell, fr
     assert not fresh.finished_keys(), "no stage is done, and nothing was trained"
     assert [event["state"] for event in fresh.events()] == ["running", "failed"]
     assert fresh.json("status")["run"]["status"] == "failed"
+    shown = fresh("status").stdout
+    assert "sparring resume" not in shown, "it would fail again"
+    assert f"mend what it failed on, then: sparring run apo -c {SMALL}" in shown
 
 
 def test_too_many_unreadable_records_stop_the_run(finished: Shell, fresh: Shell) -> None:

@@ -17,7 +17,7 @@ errors = open_console(stderr=True)
 
 
 VERBS = (
-    "run plan resume status ls show report lineage why compare deploy promote demote"
+    "init run plan resume status ls show report lineage why compare deploy promote demote"
     " export-champion import-champion up down push pull pin unpin gc doctor"
 ).split()
 """The order of the help page: work, look, operate."""

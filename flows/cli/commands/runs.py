@@ -19,7 +19,8 @@ def run(
     config: ConfigFile = None,
     overrides: Overrides = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Validate and print the resolved config; no server.")
+        bool,
+        typer.Option("--dry-run", help="Check the config and its files, and print it whole."),
     ] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Check finished stages by reading every byte.")
@@ -33,6 +34,11 @@ def run(
     entry = find_flow(flow)
     settings = read_config(entry, config, overrides or [])
     if dry_run:
+        from flows.configs.recurring import RecurringConfig
+        from flows.runs.preflight import check_files
+
+        if isinstance(settings, RecurringConfig):
+            check_files(settings)
         typer.echo(dump_config(settings), nl=False)
         return
     from flows.runs.ending import show_outcome

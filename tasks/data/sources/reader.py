@@ -13,7 +13,7 @@ from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.formats import detect, require_format
 from tasks.data.sources.lines import DATA_SUFFIXES, Caps, Row, read_rows
 from tasks.data.sources.tally import Tally
-from tasks.settings.errors import ConfigError, RecordError
+from tasks.settings.errors import ConfigError, RecordError, seen_from
 from tasks.settings.printable import printable
 
 
@@ -88,7 +88,9 @@ def local_files(config: SourceConfig) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise ConfigError(f"there is no data file at {config.path}; check the path in your config")
+        raise ConfigError(
+            f"there is no data file at {config.path}{seen_from(config.path)}; check the path"
+        )
     if (path / INDEX).is_file():
         return sorted(path.glob("[0-9]*.jsonl"))
     found = []

@@ -21,6 +21,7 @@ def findings(
 ) -> list[str]:
     """Say what happened to the policy, and between it and the reward model, a sentence each."""
     return [
+        *([config.gold_note] if config.gold_note else []),
         *_progress(config, policies),
         *_against_baseline(config, policies),
         *_adaptation(states),

@@ -46,11 +46,20 @@ class Run:
     """The process that works, or worked, on it."""
     prefect_flow_run: str = ""
     """Prefect's id of its newest flow run."""
+    is_refused: bool = False
+    """Whether it failed on its configuration or its data: gone on with, it would fail again."""
 
     @property
     def is_abandoned(self) -> bool:
         """Whether it says that it is running and its process is dead."""
         return self.status == "running" and ProcessIdentity.from_json(self.owner).is_known_dead()
+
+    @property
+    def way_on(self) -> str:
+        """What to type to bring it to its end; one that was refused is begun anew, once mended."""
+        if self.is_refused and self.config_path:
+            return f"sparring run {self.flow} -c {self.config_path}"
+        return f"sparring resume {self.id}"
 
 
 def claim_run(home: Home, flow: str, resume: str | None, config_path: str, config_text: str) -> Run:
@@ -118,10 +127,11 @@ def stage_events(home: Home, run_id: str) -> list[dict[str, Any]]:
     return read_records(run_folder(home, run_id) / "stages.journal")
 
 
-def save_status(home: Home, run_id: str, status: RunStatus) -> None:
-    """Write down the status of a run."""
+def save_status(home: Home, run_id: str, status: RunStatus, *, is_refused: bool = False) -> None:
+    """Write down the status of a run, and whether its configuration or data were refused."""
     folder = run_folder(home, run_id)
-    write_json(folder / "run.json", asdict(replace(_read(folder), status=status, updated=_now())))
+    run = replace(_read(folder), status=status, updated=_now(), is_refused=is_refused)
+    write_json(folder / "run.json", asdict(run))
 
 
 def save_prefect_run(home: Home, run_id: str, flow_run_id: str) -> None:

@@ -138,7 +138,14 @@ def test_resume_runs_only_what_is_missing(copy: Shell) -> None:
     report = copy.events()[-1]
     manifest_path(copy.home, report["stage"], report["key"]).unlink()
     run = copy.json("ls")[-1]["run"]
+    # The gold that the run was begun with was another one.
+    path = copy.home.runs / run / "inputs.json"
+    now = json.loads(path.read_text())
+    gold = "data/playground/golden.jsonl"
+    path.write_text(json.dumps({**now, gold: "0" * 32, "gone.jsonl": "1" * 32}))
     shown = copy("resume", run).stdout
+    assert shown.startswith(f"{gold} has changed since this run began"), "before anything runs"
+    assert "gone.jsonl left the inputs" in shown and json.loads(path.read_text()) == now
     assert "✓ write_apo_report  completed" in shown and "✓ prepare_data" not in shown
     assert f"run {run}:" in shown
     assert copy.finished_keys() == before

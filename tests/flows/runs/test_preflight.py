@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flows.configs.apo import ApoConfig
-from flows.runs.preflight import check_models
+from flows.runs.preflight import check_files, check_models
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import load_config
 
@@ -34,3 +34,31 @@ def test_every_named_model_with_its_revision() -> None:
 def test_a_model_that_is_not_there_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         check_models(config({"path": str(tmp_path / "nowhere")}))
+
+
+def test_what_a_run_makes_itself_and_what_lies_on_the_hub_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_files(config())
+    check_files(config({"hub": "a/b"}, compare_with={"other": "c/d"}))
+    assert list(tmp_path.iterdir()) == [], "looking makes nothing"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"gold": {"path": "no.jsonl"}},
+        {"data": {"preferences": [{"path": "no.jsonl"}]}},
+        {"data": {"playground": {}, "test": [{"path": "no.jsonl"}]}},
+        {"compare_with": {"other": "./no.jsonl"}},
+        {"reward": {"base": "./no.jsonl"}},
+        {"model": {"path": "no.jsonl"}},
+    ],
+)
+def test_a_missing_file_is_named_with_the_folder_it_counts_from(
+    changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=rf"no\.jsonl'?, seen from {tmp_path}"):
+        check_files(config(**changes))

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.data.files import write_groups
 from tasks.data.groups import Group, Message
-from tasks.gold.collection import GoldConfig, collect, hold_out
+from tasks.gold.collection import OWN_GOLD, GoldConfig, collect, hold_out
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
@@ -72,3 +73,20 @@ def test_hold_out_parts_by_the_first_turn() -> None:
     assert hold_out(groups, 0.0)[1] == []
     # The side of a group does not depend on the others.
     assert hold_out(groups[:10], 0.2)[1] == [group for group in dev if group in groups[:10]]
+
+
+def test_the_pairs_own_chosen_answers_are_gold_and_it_is_said(tmp_path: Path) -> None:
+    pairs = [Group(query(f"q {n}").prompt, (f"good {n}", "bad"), (1.0, 0.0)) for n in range(3)]
+    write_groups(tmp_path / "pairs", pairs)
+    log, queries = Notes(), [query("q 2"), query("q 0")]
+    config = GoldConfig(provider="chosen", max_unanswered_share=0)
+    gold, counts = collect(config, queries, tmp_path / "pairs", Workspace(tmp_path / "w"), log)
+    assert [group.responses for group in gold] == [("good 2",), ("good 0",)]
+    assert counts == {"answered": 2.0, "unanswered": 0.0}
+    assert log.texts == [OWN_GOLD]
+
+
+@pytest.mark.parametrize("wrong", [{}, {"provider": "chosen", "path": "a"}, {"provider": "file"}])
+def test_gold_has_one_source(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="or `provider: chosen` alone"):
+        GoldConfig(**wrong)

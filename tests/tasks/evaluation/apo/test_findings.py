@@ -49,3 +49,8 @@ def test_a_start_that_leaves_no_gap_claims_nothing(apo_run: Any) -> None:
 def test_a_change_inside_the_thresholds_is_no_finding(apo_run: Any) -> None:
     apo_run.policies["APO-RJS-v1"]["habits"] |= {"length": 15.0, "ended": 0.9}
     assert not any("hacking" in one or "forgetting" in one for one in said(apo_run))
+
+
+def test_what_must_be_known_about_the_gold_comes_first(apo_run: Any) -> None:
+    apo_run.config = apo_run.config.model_copy(update={"gold_note": "no gold of its own"})
+    assert said(apo_run)[0] == "no gold of its own"

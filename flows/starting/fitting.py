@@ -1,0 +1,163 @@
+"""What the user's pairs and model say about a configuration: lengths, template, how to divide."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from flows.starting.questions import CHOSEN, SMALL, Answers
+from tasks.data.doctor import DoctorReport, inspect_data
+from tasks.data.groups import Group, Prompt, first_turn_hash
+from tasks.data.sources.config import SourceConfig
+from tasks.data.sources.reader import read_source
+from tasks.data.splits import SplitConfig, place
+from tasks.data.spread import Spread
+from tasks.gold.collection import hold_out
+from tasks.settings.errors import ConfigError, require_path
+
+LOOKED_AT = 20_000
+"""Records of a file that are looked at: enough for lengths, seconds to read."""
+VOCABULARY = 1024
+_TEMPLATES = ("hh", "alpaca", "plain")
+"""For models without a template of their own, the first that the tokenizer can write."""
+_SMALL_CONTEXT, _LONGEST_CONTEXT = 512, 2048
+_STEP = 16
+_FEW_PROMPTS = 200
+_SEEDS = 1000
+
+
+class Fit(NamedTuple):
+    """What was found, as values for the configuration."""
+
+    report: DoctorReport
+    """What the doctor says of the files, in tokens of the model."""
+    template: str | None
+    """Chat template by name; None for the model's own."""
+    max_prompt_tokens: int
+    """Holds the longest prompt, or all but the longest twentieth."""
+    max_response_tokens: int
+    """The same for responses, EOS included."""
+    split: SplitConfig
+    """A division in which no part is empty."""
+
+
+def fit(answers: Answers) -> Fit:
+    """Look at the files and the model.
+
+    Raises:
+        ConfigError: A file or the model cannot be read, or there are too few prompts to divide.
+    """
+    for path in (answers.gold, answers.test):
+        if path is not None and path != CHOSEN:
+            require_path(path)
+    sources = [SourceConfig(path=str(path), limit=LOOKED_AT) for path in answers.data]
+    tests = [SourceConfig(path=str(answers.test), limit=LOOKED_AT)] if answers.test else []
+    groups = list(_groups(sources))
+    if not any(len(group.responses) > 1 for group in groups):
+        named = ", ".join(map(str, answers.data))
+        raise ConfigError(f"{named}: no pairs can be read; `sparring doctor --data` says why")
+    tokenizer, context = _tokenizer(answers.model, groups)
+    template, render = _template(answers, tokenizer)
+    report = inspect_data([*sources, *tests], None, tokenizer, render=render)
+    spreads = [file.tokens for file in report.files if file.tokens]
+    most = context // 3 // _STEP * _STEP
+    response = max(_limit(one.response, most) for one in spreads)
+    prompt = max(_limit(one.prompt, context - response) for one in spreads)
+    split = _split([group for group in groups if len(group.responses) > 1], bool(tests))
+    return Fit(report, template, prompt, response, split)
+
+
+def _groups(sources: list[SourceConfig]) -> Iterator[Group]:
+    for source in sources:
+        yield from read_source(source, lambda bad: None, max_bad_share=1.0)
+
+
+def _tokenizer(model: str, groups: list[Group]) -> tuple[Any, int]:
+    """Return the model's tokenizer and the longest sequence to plan for, in tokens."""
+    from tasks.models.base_policy import corpus_texts
+    from tasks.models.tokens.tokenizer import load_tokenizer, train_tokenizer
+
+    if model == SMALL:
+        with tempfile.TemporaryDirectory() as folder:
+            return train_tokenizer(corpus_texts(groups), VOCABULARY, folder), _SMALL_CONTEXT
+    from transformers import AutoConfig
+
+    from tasks.models.source_checks import check_model_source, load_errors
+
+    check_model_source(model)
+    with load_errors("model", model):
+        shape = AutoConfig.from_pretrained(model, trust_remote_code=False)
+    context = getattr(shape, "max_position_embeddings", None) or _LONGEST_CONTEXT
+    return load_tokenizer(model), min(context, _LONGEST_CONTEXT)
+
+
+def _template(answers: Answers, tokenizer: Any) -> tuple[str | None, Any]:
+    """Return the name of the template, None for the model's own, and what renders prompts by it."""
+    from tasks.models.tokens.conversations import render_prompt, resolve_template
+
+    given = answers.template
+    if given is None and not tokenizer.chat_template:
+        given = _offered(tokenizer)
+    name = resolve_template(tokenizer, given)
+
+    def render(prompt: Prompt) -> str:
+        return render_prompt(tokenizer, name, prompt)
+
+    return given, render
+
+
+def _offered(tokenizer: Any) -> str:
+    """Return the first named template that fits a tokenizer without one of its own."""
+    from tasks.models.tokens.conversations import resolve_template
+
+    for name in _TEMPLATES[:-1]:
+        try:
+            resolve_template(tokenizer, name)
+        except ConfigError:
+            continue
+        return name
+    return _TEMPLATES[-1]
+
+
+def _limit(lengths: Spread, most: int) -> int:
+    """Return a limit that holds the longest, or 19 of 20 where the longest is far off.
+
+    Example:
+        >>> _limit(Spread(10.0, 9, 20, 30), 512), _limit(Spread(90.0, 80, 200, 9000), 512)
+        (48, 224)
+    """
+    wanted = lengths.longest if lengths.longest <= 2 * lengths.p95 else lengths.p95
+    # A tenth more: the run's tokenizer may be trained on a part of these texts.
+    return min(_STEP * math.ceil(max(1.1 * wanted, 1) / _STEP), most)
+
+
+def _split(groups: list[Group], has_test: bool) -> SplitConfig:
+    """Return a division that leaves no part empty, whatever the number of prompts.
+
+    Raises:
+        ConfigError: There are too few prompts for the parts that a run needs.
+    """
+    prompts = list({first_turn_hash(group.prompt): group for group in groups}.values())
+    few = len(prompts) < _FEW_PROMPTS
+    for seed in range(_SEEDS):
+        shares = {"dev_share": 0.4, "test_share": 0.25} if few else {"dev_share": 0.2}
+        split = SplitConfig(rm_share=0.4, seed=seed, **({"test_share": 0.1} | shares))
+        if _is_whole(prompts, split, has_test):
+            return split
+    raise ConfigError(
+        f"{len(prompts)} distinct prompts are too few to divide: a run needs some for the reward "
+        "model, for the policy, to watch and to test; give more pairs"
+    )
+
+
+def _is_whole(prompts: list[Group], split: SplitConfig, has_test: bool) -> bool:
+    parts: dict[str, list[Group]] = {}
+    for group in prompts:
+        for part in place(group.prompt, split, cut_test=not has_test):
+            parts.setdefault(part, []).append(group)
+    needed = {"rm_train", "policy_train", "dev"} | (set() if has_test else {"test"})
+    if not needed <= parts.keys():
+        return False
+    return all(hold_out(parts["rm_train"], 0.2))

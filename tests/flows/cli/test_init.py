@@ -1,0 +1,108 @@
+"""`sparring init` as a new user types it, to a configuration that runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from flows.cli.init import show_new_config
+from flows.starting.questions import Answers
+from tests.flows.command import Shell, sets
+
+FLOWS = ["apo", "exo"]
+TINY = sets(
+    "model.architecture.hidden_size=16",
+    "model.architecture.layers=1",
+    "model.architecture.heads=2",
+    "sft.training.num_train_epochs=1",
+    "reward.training.num_train_epochs=1",
+    "sampling.max_new_tokens=4",
+    "evaluation.bootstrap_samples=20",
+)
+
+
+def own_pairs(folder: Path, count: int = 30) -> Path:
+    path = folder / "my-pairs.jsonl"
+    rows = (
+        {"prompt": f"Question {n}?", "chosen": f"Yes, {n}.", "rejected": "Go."}
+        for n in range(count)
+    )
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def test_what_is_written_passes_a_dry_run(fresh: Shell) -> None:
+    own_pairs(fresh.folder)
+    said = fresh("init", "--data", "my-pairs.jsonl").stdout
+    assert "wrote my-run.yaml" in said and "sparring run apo -c my-run.yaml --dry-run" in said
+    assert "provider: chosen" in fresh("run", "apo", "-c", "my-run.yaml", "--dry-run").stdout
+    (fresh.folder / "my-pairs.jsonl").rename(fresh.folder / "elsewhere.jsonl")
+    said = fresh.refusal("run", "apo", "-c", "my-run.yaml", "--dry-run")
+    assert f"no data file at my-pairs.jsonl, seen from {fresh.folder.resolve()}" in said
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_as_json_and_never_over_a_file(
+    flow: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = Answers(flow, (own_pairs(tmp_path),), None, "small", "chosen", None)
+    output = tmp_path / "run.yaml"
+    show_new_config(answers, output, Console(), force=False, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["config"], found["flow"], found["template"]) == (str(output), flow, "hh")
+    assert found["max_prompt_tokens"] == 32 and found["data"]["files"][0]["groups"] == 30
+    output.write_text("mine")
+    with pytest.raises(ValueError, match="is there already"):
+        show_new_config(answers, output, Console(), force=False, as_json=True)
+    assert output.read_text() == "mine"
+
+
+def test_at_a_terminal_return_is_enough(tmp_path: Path) -> None:
+    own_pairs(tmp_path)
+    process, terminal = pty.fork()
+    if process == 0:  # the child, in a terminal of its own
+        os.chdir(tmp_path)
+        os.execv(sys.executable, [sys.executable, "-m", "flows.cli", "init", "exo"])
+    os.write(terminal, b"\n\n")
+    shown = b""
+    try:
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    except OSError:
+        pass  # what a terminal answers when the last program in it has ended
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0, shown
+    assert b"my-pairs.jsonl" in shown and b"wrote my-run.yaml" in shown
+    assert "sparring run exo" in (tmp_path / "my-run.yaml").read_text("utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flow", FLOWS)
+def test_what_is_written_runs_to_its_report(flow: str, fresh: Shell) -> None:
+    own_pairs(fresh.folder)
+    fresh("init", flow, "--data", "my-pairs.jsonl")
+    own = {
+        "apo": ["policy.max_queries=4", "evaluation.max_queries=4"],
+        "exo": ["max_queries=4", "evaluation.prompts=4"],
+    }
+    shown = fresh("run", flow, "-c", "my-run.yaml", *TINY, *sets(*own[flow])).stdout
+    assert "report.html" in shown
+    assert ("gold is the chosen answers of the pairs themselves" in shown) == (flow == "apo")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flow", FLOWS)
+def test_the_ready_configuration_for_pairs_runs(flow: str, fresh: Shell) -> None:
+    own_pairs(fresh.folder, 60)
+    own = {
+        "apo": ["policy.max_queries=4", "apo_epochs=1", "evaluation.sampling.max_new_tokens=4"],
+        "exo": ["max_queries=4", "evaluation.prompts=4"],
+    }
+    words = ("run", flow, "-c", f"{flow}-pairs", *TINY, *sets(*own[flow]))
+    assert "report.html" in fresh(*words, PAIRS="my-pairs.jsonl").stdout
