@@ -21,7 +21,7 @@ ROOMS = {
     "tasks.models": "tokens groups sampling server scoring".split(),
     "tasks.evaluation": "metrics report apo exo".split(),
     "tasks.training": "methods data distributed updates ppo".split(),
-    "tasks.stages": "remote leases runs lineage retention".split(),
+    "tasks.stages": "remote leases runs lineage retention export".split(),
 }
 """The folders within a folder: each may use those named before it."""
 REPEATED = {
@@ -47,6 +47,7 @@ REPEATED = {
     "promotion": "the flow, and its configuration",
     "recurring": "recurring runs: their commands, and their configuration",
     "opening": "one of several kinds is opened: a remote, an engine",
+    "export": "a command's words, and what it does",
     "lineage": "a command's words, and what it does",
     "remote": "a command's words, and what it does",
     "retention": "a command's words, and what it does",

@@ -7,6 +7,7 @@ Exit codes: 0 ok; 1 failed after it started; 2 usage or configuration; 3 drift o
 from __future__ import annotations
 
 from flows.cli.commands import (
+    export,
     inspection,
     lineage,
     recurring,
@@ -19,7 +20,7 @@ from flows.cli.commands import (
 from flows.cli.commands.app import app
 
 # Their import registers the verbs.
-_REGISTERED = (starting, runs, inspection, servers, lineage, remote, recurring, retention)
+_REGISTERED = (starting, runs, inspection, servers, lineage, remote, recurring, retention, export)
 
 
 def main() -> None:

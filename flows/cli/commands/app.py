@@ -18,7 +18,7 @@ errors = open_console(stderr=True)
 
 VERBS = (
     "init run plan resume status ls show report lineage why compare deploy promote demote"
-    " export-champion import-champion up down push pull pin unpin gc doctor"
+    " export export-champion import-champion up down push pull pin unpin gc doctor"
 ).split()
 """The order of the help page: work, look, operate."""
 

@@ -1,4 +1,4 @@
-"""Our numbers against TRL's: pinned for everyone, and by TRL's own code where TRL is installed."""
+"""Our numbers against TRL's: pinned, and by TRL's own code."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import trl
 from torch import Tensor
 
 from tasks.objectives.dpo import dpo
@@ -47,9 +48,8 @@ def test_bradley_terry_agrees_with_the_pinned_numbers() -> None:
     ("loss_type", "smoothing"), [("sigmoid", 0.0), ("aot", 0.2)], ids=["sigmoid", "smoothed"]
 )
 def test_dpo_agrees_with_trl_itself(loss_type: str, smoothing: float) -> None:
-    trl = pytest.importorskip("trl")
     for policy, reference in zip(POLICY, REFERENCE, strict=True):
-        expected = _trl_dpo(trl, policy, reference, loss_type, smoothing)
+        expected = _trl_dpo(policy, reference, loss_type, smoothing)
         ours = dpo(policy[None], reference[None], beta=0.1, label_smoothing=smoothing)
         torch.testing.assert_close(ours[0], expected)
 
@@ -57,13 +57,12 @@ def test_dpo_agrees_with_trl_itself(loss_type: str, smoothing: float) -> None:
 @pytest.mark.parametrize("epsilon", [1e-3, 0.1, 0.4])
 def test_exo_pref_agrees_with_trl_itself(epsilon: float) -> None:
     """Value and gradient, on the tensors above and on random ones."""
-    trl = pytest.importorskip("trl")
     noise = torch.randn(2, 16, 2, generator=torch.Generator().manual_seed(0))
     policies = torch.cat([POLICY, -30 + 10 * noise[0]])
     references = torch.cat([REFERENCE, -30 + 10 * noise[1]])
     for policy, reference in zip(policies, references, strict=True):
         ours, theirs = policy.clone().requires_grad_(), policy.clone().requires_grad_()
-        expected = _trl_dpo(trl, theirs, reference, "exo_pair", epsilon)
+        expected = _trl_dpo(theirs, reference, "exo_pair", epsilon)
         value = exo_pref(ours[None], reference[None], beta_pi=0.1, epsilon=epsilon)[0]
         torch.testing.assert_close(value, expected)
         value.backward()
@@ -72,9 +71,8 @@ def test_exo_pref_agrees_with_trl_itself(epsilon: float) -> None:
 
 
 def test_bradley_terry_agrees_with_trl_itself() -> None:
-    trl = pytest.importorskip("trl")
     for chosen, rejected in zip(CHOSEN, REJECTED, strict=True):
-        expected = _trl_reward(trl, torch.stack([chosen, rejected]))
+        expected = _trl_reward(torch.stack([chosen, rejected]))
         torch.testing.assert_close(bradley_terry(chosen, rejected), expected)
 
 
@@ -96,7 +94,7 @@ def _stand_in(**settings: object) -> SimpleNamespace:
     return SimpleNamespace(accelerator=accelerator, **common, **settings)
 
 
-def _trl_dpo(trl, policy: Tensor, reference: Tensor, loss_type: str, smoothing: float) -> Tensor:
+def _trl_dpo(policy: Tensor, reference: Tensor, loss_type: str, smoothing: float) -> Tensor:
     """DPOTrainer's own loss for one pair of sequences of one response token each."""
     trainer = _stand_in(
         model=SimpleNamespace(training=False),
@@ -124,7 +122,7 @@ def _trl_dpo(trl, policy: Tensor, reference: Tensor, loss_type: str, smoothing: 
     return trl.DPOTrainer._compute_loss(trainer, lambda **_: outputs, inputs, return_outputs=False)
 
 
-def _trl_reward(trl, rewards: Tensor) -> Tensor:
+def _trl_reward(rewards: Tensor) -> Tensor:
     """RewardTrainer's own loss for one pair."""
     trainer = _stand_in(
         model=SimpleNamespace(training=False), args=SimpleNamespace(center_rewards_coefficient=None)

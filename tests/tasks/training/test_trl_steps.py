@@ -56,7 +56,6 @@ def test_steps_agree_with_trl(
     recording_log,
 ):
     """Loss and gradient norm of both steps, and the weights after them."""
-    pytest.importorskip("trl")
     write_groups(tmp_path / "pairs", make_groups(8, 2, seed=5, pairs=True))
     config = PolicyConfig(
         method=method, coefficients={method: coefficients}, limits=LIMITS, training=TRAINING

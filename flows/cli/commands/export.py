@@ -1,0 +1,50 @@
+"""The verb that hands a model or data to other tools: export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.commands.app import AsJson, app, console
+
+
+@app.command()
+def export(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Key or digest of a model or of data, the beginning of one, or FLOW/champion."
+        ),
+    ],
+    folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="hf: a model folder, or groups as they are; trl: data in TRL's columns. Default: "
+            "hf for a model, trl for data.",
+        ),
+    ] = None,
+    messages: Annotated[
+        bool,
+        typer.Option(
+            "--messages",
+            help="Write data as messages, for a chat template, where prompts are plain texts too.",
+        ),
+    ] = False,
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            "--license", help="License for the card, as the hub spells it. Default: unknown."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model or data as a folder for transformers, TRL and the hub, with a card."""
+    from flows.cli.export import write_export
+
+    write_export(
+        name, folder, console, form=form, messages=messages, licence=licence, as_json=as_json
+    )
