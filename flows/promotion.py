@@ -6,6 +6,7 @@ champion is sampled and scored on the candidate's test prompts by the candidate'
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from flows.registry import find_flow
 from flows.runs.flow_decorator import sparring_flow
 from tasks.decide_promotion import decide_promotion
 from tasks.evaluation.config import GateCheck, GateConfig
-from tasks.settings.errors import ConfigError
+from tasks.settings.errors import ConfigError, UnknownNameError
 from tasks.stages.artifact import Artifact
 from tasks.stages.runs.aliases import (
     CANDIDATE,
@@ -28,6 +29,7 @@ from tasks.stages.runs.aliases import (
     require_alias,
 )
 from tasks.stages.runs.context import RunContext, current_run
+from tasks.stages.runs.naming import find_run
 from tasks.stages.runs.references import referenced_artifact
 from tasks.storage.home import Home
 
@@ -91,13 +93,21 @@ def _crown(run: RunContext, candidate: AliasRecord, decision: Artifact, after: i
 def find_candidate(home: Home, flow: str, name: str) -> AliasRecord:
     """Return the candidate to promote: the present one as `candidate`, or a run that was one.
 
+    The run is named by its id, the beginning of one, `latest`, or `champion`.
+
     Raises:
         ConfigError: There is none, or the run was none.
     """
     if name == CANDIDATE:
         return require_alias(home, flow, CANDIDATE)
     history = alias_history(home, flow, CANDIDATE)
-    found = [record for record in history if record.run == name]
+    if not any(record.run.startswith(name) for record in history):
+        with suppress(UnknownNameError):
+            name = find_run(home, name).id
+    found = [record for record in history if record.run.startswith(name)]
+    if len({record.run for record in found}) > 1:
+        several = ", ".join(dict.fromkeys(record.run for record in found))
+        raise ConfigError(f"{name!r} is the beginning of several: {several}; give more of it")
     if not found:
         known = ", ".join(record.run for record in history[-5:]) or "none yet"
         raise ConfigError(

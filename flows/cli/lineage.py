@@ -11,13 +11,13 @@ from rich.text import Text
 from rich.tree import Tree
 
 from flows.runs.console import json_text, open_console
-from tasks.settings.errors import ConfigError
 from tasks.settings.printable import printable
 from tasks.stages.lineage.graph import Graph
 from tasks.stages.lineage.nodes import Edge, Node
 from tasks.stages.lineage.page import lineage_page
 from tasks.stages.lineage.page_details import Link, role_text
 from tasks.stages.lineage.reading import lineage_graph
+from tasks.stages.runs.naming import Thing, find_thing
 from tasks.storage.errors import StorageError
 from tasks.storage.files import write_atomic
 from tasks.storage.home import Home, current_home
@@ -42,21 +42,13 @@ def known_graph(console: Console) -> Graph:
 
 
 def find_node(graph: Graph, name: str) -> Node:
-    """Return what a user means: an artifact, a file, a run, or the policy an alias names.
+    """Return what a user means, named as for `find_thing`: an artifact, a file or a run.
 
     Raises:
         ConfigError: When it is nothing, or several things.
     """
-    from tasks.stages.runs.aliases import ALIASES, require_alias
-
-    words = name.split("/")
-    if len(words) in (2, 3) and words[1] in ALIASES:
-        record = require_alias(current_home(), words[0], words[1])
-        role = words[2] if len(words) == 3 else "policy"
-        if role not in record.models:
-            raise ConfigError(f"{name}: it names {', '.join(record.models)}, no {role}")
-        return graph.find(record.models[role])
-    return graph.find(name)
+    things = (Thing(node.id, node.digest, node.title) for node in graph.nodes.values())
+    return graph.nodes[find_thing(current_home(), name, things).id]
 
 
 def show_lineage(

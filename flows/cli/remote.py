@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 
 from rich.console import Console
 
-from tasks.settings.errors import ConfigError
-from tasks.stages.manifest import Manifest, file_problem, list_manifests, matching_manifests
+from tasks.settings.errors import UnknownNameError
+from tasks.stages.manifest import Manifest, file_problem, list_manifests, load_manifest
 from tasks.stages.remote.layout import check_layout
 from tasks.stages.remote.transfer import fetch_files, fetch_manifest, push_artifact, read_manifest
-from tasks.stages.runs.run_store import list_runs, load_run, stage_events
+from tasks.stages.runs.naming import Thing, find_thing
+from tasks.stages.runs.run_store import stage_events
 from tasks.stages.runs.run_sync import fetch_run, push_run
 from tasks.storage.home import Home, current_home
 from tasks.tracking.remote.base import Remote
@@ -93,22 +94,38 @@ def show_transfer(done: Transfer, verb: str, console: Console, *, as_json: bool)
 
 def _here(home: Home, name: str) -> tuple[str, list[Manifest]]:
     """Return the run's id and its artifacts, or no id and the artifact, as this machine knows."""
-    if found := _only(matching_manifests(home, name), name):
-        return "", [found]
-    run = load_run(home, name)
-    keys = _keys(home, run.id)
-    return run.id, [one for one in list_manifests(home) if (one.stage, one.key) in keys]
+    thing = find_thing(home, name)
+    if thing.is_run:
+        keys = _keys(home, thing.key)
+        return thing.key, [one for one in list_manifests(home) if (one.stage, one.key) in keys]
+    made = load_manifest(home, thing.stage, thing.key)
+    return "", [made] if made else []
 
 
 def _there(home: Home, remote: Remote, name: str) -> tuple[str, list[Manifest]]:
     """Return what `_here` does, asking the remote for what this machine does not know."""
-    known = matching_manifests(home, name) or list(_remote_manifests(remote, name))
-    if found := _only(known, name):
-        return "", [fetch_manifest(home, remote, found.stage, found.key) or found]
-    here = [run.id for run in list_runs(home) if run.id.startswith(name) or name == "latest"]
-    run_id = load_run(home, name).id if here else fetch_run(home, remote, name)
+    try:
+        thing = find_thing(home, name)
+    except UnknownNameError:
+        if found := list(_remote_manifests(remote, name)):
+            things = [Thing(f"{one.stage}/{one.key}", one.digest, one.stage) for one in found]
+            thing = find_thing(home, name, things)
+        else:
+            run, slash, inner = name.partition("/")
+            run = fetch_run(home, remote, run)
+            _fetch_manifests(home, remote, run)
+            thing = find_thing(home, f"{run}{slash}{inner}")
+    if thing.is_run:
+        return thing.key, _fetch_manifests(home, remote, thing.key)
+    made = fetch_manifest(home, remote, thing.stage, thing.key)
+    made = made or load_manifest(home, thing.stage, thing.key)
+    return "", [made] if made else []
+
+
+def _fetch_manifests(home: Home, remote: Remote, run_id: str) -> list[Manifest]:
+    """Bring what is known of a run's artifacts here."""
     wanted = [fetch_manifest(home, remote, *key) for key in sorted(_keys(home, run_id))]
-    return run_id, [manifest for manifest in wanted if manifest is not None]
+    return [manifest for manifest in wanted if manifest is not None]
 
 
 def _remote_manifests(remote: Remote, name: str) -> Iterator[Manifest]:
@@ -122,14 +139,6 @@ def _remote_manifests(remote: Remote, name: str) -> Iterator[Manifest]:
         manifest = read_manifest(remote, stage, key)
         if manifest is not None and (matching or manifest.digest.startswith(name)):
             yield manifest
-
-
-def _only(found: list[Manifest], name: str) -> Manifest | None:
-    """Return the one artifact that was found, or None; raises `ConfigError` for several."""
-    if len(found) > 1:
-        keys = ", ".join(f"{one.key[:12]} ({one.stage})" for one in found[:8])
-        raise ConfigError(f"{name!r} is the beginning of several: {keys}; give more of it")
-    return found[0] if found else None
 
 
 def _keys(home: Home, run_id: str) -> set[tuple[str, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict
 
 import typer
@@ -16,13 +17,12 @@ from rich.console import Console
 from flows.runs.console import json_text
 from flows.runs.terminal import table
 from tasks.settings.errors import ConfigError, StageError
-from tasks.stages.manifest import matching_manifests
 from tasks.stages.retention.candidates import find_candidates
 from tasks.stages.retention.pins import Pin, list_pins, pin, unpin
 from tasks.stages.retention.remote_sweep import sweep_remote
 from tasks.stages.retention.roots import Policy
 from tasks.stages.retention.sweep import Sweep, carry_out, sweep_lock
-from tasks.stages.runs.run_store import load_run
+from tasks.stages.runs.naming import find_thing
 from tasks.storage.errors import LockTimeoutError
 from tasks.storage.home import Home, current_home
 from tasks.tracking.remote.base import Remote
@@ -32,29 +32,27 @@ _SHOWN = 20
 
 
 def pin_named(name: str, note: str, console: Console) -> None:
-    """Pin an artifact by its key or digest, or the beginning of one, or a run by its id.
+    """Pin an artifact or a run, named as for `find_thing`.
 
     Raises:
         ConfigError: Nothing, or more than one thing, is called so.
     """
     home = current_home()
-    found = matching_manifests(home, name)
-    if len(found) == 1:
-        made = pin(home, "artifact", found[0].key, stage=found[0].stage, note=note)
-    elif found:
-        raise ConfigError(f"{name!r} is the beginning of {len(found)} artifacts; give more of it")
-    else:
-        made = pin(home, "run", load_run(home, name).id, stage="", note=note)
+    thing = find_thing(home, name)
+    stage = "" if thing.is_run else thing.stage
+    made = pin(home, "artifact" if stage else "run", thing.key, stage=stage, note=note)
     console.print(f"pinned {_title(made)}; `sparring unpin {made.name[:16]}` takes the pin away")
 
 
 def unpin_named(name: str, console: Console) -> None:
-    """Unpin an artifact or a run by its name, or the beginning of it.
+    """Unpin an artifact or a run, named as for `find_thing`, or by the beginning of its pin.
 
     Raises:
         ConfigError: Nothing, or more than one thing, that begins so is pinned.
     """
     home = current_home()
+    with suppress(ConfigError):  # what is pinned may be gone
+        name = find_thing(home, name).key
     found = [one for one in list_pins(home) if one.name.startswith(name)]
     if len(found) != 1:
         known = ", ".join(_title(one) for one in list_pins(home)) or "nothing"

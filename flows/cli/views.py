@@ -15,9 +15,10 @@ from flows.runs.runner import recorded_config, report_of
 from flows.runs.terminal import span, state_text, table
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.settings.loading import dump_config
-from tasks.stages.manifest import Manifest, list_manifests, matching_manifests
+from tasks.stages.manifest import Manifest, list_manifests, load_manifest
 from tasks.stages.runs.aliases import ROLES, list_aliases
 from tasks.stages.runs.context import PlannedStage
+from tasks.stages.runs.naming import find_run, find_thing
 from tasks.stages.runs.run_store import list_runs, load_run, stage_events
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home
@@ -53,7 +54,7 @@ def show_plan(planned: list[PlannedStage], console: Console, *, as_json: bool) -
 def show_status(name: str, console: Console, *, as_json: bool) -> None:
     """Print how a run and each of its stages are."""
     home = current_home()
-    run = load_run(home, name)
+    run = find_run(home, name)
     latest: dict[str, dict[str, Any]] = {}
     for event in stage_events(home, run.id):
         latest[f"{event['stage']}/{event['label']}"] = event
@@ -113,14 +114,11 @@ def show_artifact_or_run(name: str, console: Console, *, as_json: bool) -> None:
         ConfigError: Nothing, or more than one thing, is called so.
     """
     home = current_home()
-    manifests = matching_manifests(home, name)
-    if len(manifests) == 1:
-        _show_manifest(home, manifests[0], console, as_json=as_json)
+    thing = find_thing(home, name)
+    if made := load_manifest(home, thing.stage, thing.key):
+        _show_manifest(home, made, console, as_json=as_json)
         return
-    if len(manifests) > 1:
-        keys = ", ".join(f"{found.key[:12]} ({found.stage})" for found in manifests[:8])
-        raise ConfigError(f"{name!r} is the beginning of several: {keys}; give more of it")
-    run = load_run(home, name)
+    run = load_run(home, thing.key)
     _, config = recorded_config(home, run)
     if as_json:
         _print_json({"run": asdict(run), "config": config.model_dump(mode="json")})

@@ -29,8 +29,9 @@ from tasks.stages.flow_run import open_run
 from tasks.stages.plan import planning
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.runs.context import PlannedStage
+from tasks.stages.runs.naming import find_run
 from tasks.stages.runs.run_inputs import input_changes, save_inputs
-from tasks.stages.runs.run_store import Run, load_run, run_folder
+from tasks.stages.runs.run_store import Run, run_folder
 from tasks.storage.home import Home, current_home
 
 _QUIET = {
@@ -128,14 +129,14 @@ def _inputs(config: FrozenConfig) -> dict[str, str]:
 
 
 def resume_flow(name: str, console: Console) -> Outcome:
-    """Go on with a run, named as for `load_run`, with the configuration it began with.
+    """Go on with a run, named as for `find_run`, with the configuration it began with.
 
     Raises:
         ConfigError: There is no such run.
         StageError: It is still running.
     """
     home = current_home()
-    run = load_run(home, name)
+    run = find_run(home, name)
     entry, config = recorded_config(home, run)
     return run_flow(entry, config, console, config_path=run.config_path, resume=run.id)
 
@@ -184,13 +185,13 @@ def quiet_libraries() -> None:
 
 
 def report_of(name: str) -> Path:
-    """Return the folder of the report of a run, named as for `load_run`.
+    """Return the folder of the report of a run, named as for `find_run`.
 
     Raises:
         ConfigError: The run has not come to its report.
     """
     home = current_home()
-    run = load_run(home, name)
+    run = find_run(home, name)
     _, result = plan_flow(*recorded_config(home, run))
     if result.is_pending:
         raise ConfigError(f"run {run.id} is {run.status} and has no report yet; `{run.way_on}`")

@@ -22,6 +22,10 @@ class ConfigError(SparringError):
     exit_code = 2
 
 
+class UnknownNameError(ConfigError):
+    """Nothing here is called by the name that was given."""
+
+
 class RecordError(SparringError):
     """More of the data cannot be read than the configured share."""
 

@@ -138,17 +138,6 @@ def list_manifests(home: Home, stage: str = "*") -> list[Manifest]:
     return sorted(found, key=lambda item: str(item.provenance.get("created", "")))
 
 
-def matching_manifests(home: Home, name: str) -> list[Manifest]:
-    """Return the manifests whose key or digest begins with `name`, of four characters at least."""
-    if len(name) < 4:
-        return []
-    return [
-        found
-        for found in list_manifests(home)
-        if found.key.startswith(name) or found.digest.startswith(name)
-    ]
-
-
 def damaged_files(home: Home, manifest: Manifest, *, verify: bool = False) -> list[str]:
     """Name the files of a finished stage that differ from its manifest; `verify` reads them all.
 

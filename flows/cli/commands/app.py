@@ -65,7 +65,15 @@ Overrides = Annotated[
     typer.Option("--set", "-S", help="Replace one value: a.b=c. May be given more than once."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-RunName = Annotated[str, typer.Argument(help="Id of a run, the beginning of one, or `latest`.")]
+RunName = Annotated[
+    str,
+    typer.Argument(help="A run: its id, the beginning of one, `latest`, or `champion`."),
+]
+THING = (
+    "A run, or an artifact: its key or digest, the beginning of one, `latest/DPO-v1` (any run and "
+    "what it made), `champion` or FLOW/champion."
+)
+Thing = Annotated[str, typer.Argument(help=THING)]
 
 
 def say_error(text: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.commands.app import AsJson, RunName, app, console
+from flows.cli.commands.app import AsJson, RunName, Thing, app, console
 
 
 @app.command()
@@ -32,10 +32,7 @@ def list_things(
 
 
 @app.command()
-def show(
-    name: Annotated[str, typer.Argument(help="Key or digest of an artifact, or a run.")],
-    as_json: AsJson = False,
-) -> None:
+def show(name: Thing, as_json: AsJson = False) -> None:
     """Show what an artifact is and what it was made from, or a run's configuration."""
     from flows.cli.views import show_artifact_or_run
 

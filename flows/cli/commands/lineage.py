@@ -7,16 +7,9 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.commands.app import AsJson, app, console
+from flows.cli.commands.app import AsJson, Thing, app, console
 
-Thing = Annotated[
-    str,
-    typer.Argument(
-        help="Key or digest of an artifact, the beginning of one, a run, or FLOW/champion."
-    ),
-]
-First = Annotated[str, typer.Argument(help="An artifact or a run, as `lineage` takes it.")]
-Second = Annotated[str, typer.Argument(help="The artifact or run to compare it with.")]
+Second = Annotated[str, typer.Argument(help="The run or artifact to compare it with.")]
 
 
 @app.command()
@@ -38,7 +31,7 @@ def lineage(
 
 
 @app.command()
-def why(first: First, second: Second, as_json: AsJson = False) -> None:
+def why(first: Thing, second: Second, as_json: AsJson = False) -> None:
     """Say why two artifacts or runs differ: the first difference between their ancestries."""
     from flows.cli.why import show_why
 
@@ -47,7 +40,7 @@ def why(first: First, second: Second, as_json: AsJson = False) -> None:
 
 @app.command()
 def compare(
-    first: First,
+    first: Thing,
     second: Second,
     policy: Annotated[
         str | None,

@@ -73,7 +73,7 @@ def deploy(
 
 @app.command()
 def promote(
-    name: Annotated[str, typer.Argument(help="`candidate`, or the id of a run.")] = "candidate",
+    name: Annotated[str, typer.Argument(help="`candidate`, or a run that was one.")] = "candidate",
     flow: OfFlow = "apo",
     overrides: Annotated[
         list[str] | None,

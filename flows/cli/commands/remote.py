@@ -6,14 +6,12 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.commands.app import AsJson, app, console
-
-Name = Annotated[str, typer.Argument(help="Key or digest of an artifact, or a run.")]
+from flows.cli.commands.app import AsJson, Thing, app, console
 
 
 @app.command()
 def push(
-    name: Name,
+    name: Thing,
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every object there and replace damaged ones.")
     ] = False,
@@ -26,7 +24,7 @@ def push(
 
 
 @app.command()
-def pull(name: Name, as_json: AsJson = False) -> None:
+def pull(name: Thing, as_json: AsJson = False) -> None:
     """Bring an artifact, or all that a run used, from the remote (SPARRING_REMOTE)."""
     from flows.cli import remote
 

@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.commands.app import AsJson, app, console
-
-Thing = Annotated[str, typer.Argument(help="Key or digest of an artifact, or the id of a run.")]
+from flows.cli.commands.app import AsJson, Thing, app, console
 
 
 @app.command()

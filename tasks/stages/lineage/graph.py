@@ -11,14 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.settings.errors import ConfigError
 from tasks.stages.lineage.nodes import Edge, Node, mentioned_node
 from tasks.stages.manifest import InputRecord, Manifest
 
 ManifestReader = Callable[[str, str], Manifest | None]
 """Returns the manifest of a stage and a key, from wherever there is one."""
-
-_SHORTEST_PREFIX = 4
 
 
 @dataclass
@@ -121,32 +118,6 @@ class Graph:
         ]
         return {"nodes": [node.to_json() for node in self.nodes.values()], "edges": edges}
 
-    def find(self, name: str) -> Node:
-        """Return the node that a key, digest or run id means, or its beginning; or `latest` run.
-
-        Raises:
-            ConfigError: When it means nothing, or several things.
-        """
-        runs = sorted(
-            (node for node in self.nodes.values() if node.run is not None),
-            key=lambda node: (node.run.started, node.key) if node.run else ("", ""),
-        )
-        if name == "latest" and runs:
-            return runs[-1]
-        found = [node for node in self.nodes.values() if _is_called(node, name)]
-        exact = [node for node in found if name in (node.id, node.key)]
-        if len(exact or found) == 1:
-            return (exact or found)[0]
-        if found:
-            some = ", ".join(f"{node.key[:24]} ({node.title})" for node in found[:8])
-            raise ConfigError(f"{name!r} is the beginning of several: {some}; give more of it")
-        more = f"; give at least {_SHORTEST_PREFIX} characters"
-        short = more if len(name) < _SHORTEST_PREFIX else ""
-        raise ConfigError(
-            f"nothing here has the key, digest or run id {name!r}{short}; "
-            "`sparring ls artifacts` and `sparring ls runs` list them"
-        )
-
     def _walk(self, names: Iterable[str], neighbours: Callable[[str], Iterator[str]]) -> list[str]:
         """Return what can be reached, in order of distance."""
         seen = dict.fromkeys(names)
@@ -163,12 +134,3 @@ def _role_order(item: tuple[str, InputRecord]) -> tuple[str, int, str]:
     """Sort roles by name, and the items of a list by number."""
     name, _, index = item[0].partition(".")
     return name, int(index) if index.isdigit() else -1, index
-
-
-def _is_called(node: Node, name: str) -> bool:
-    """Tell whether a user may mean this node."""
-    if name == node.id:
-        return True
-    if len(name) < _SHORTEST_PREFIX:
-        return False
-    return node.key.startswith(name) or node.digest.startswith(name)

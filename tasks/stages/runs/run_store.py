@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tasks.processes.identity import ProcessIdentity, current_process
-from tasks.settings.errors import ConfigError, StageError, did_you_mean
+from tasks.settings.errors import ConfigError, StageError, UnknownNameError, closest, did_you_mean
 from tasks.stages.runs.context import current_run
 from tasks.stages.runs.tracking_events import prefect_tags
 from tasks.storage.files import read_json, safe_join, write_atomic, write_json
@@ -24,6 +24,10 @@ from tasks.tracking.spool import Spool
 
 RunStatus = Literal["running", "completed", "failed", "interrupted", "killed"]
 """`interrupted` was told to stop, `killed` died without a word; both can be resumed."""
+
+
+_SHOWN = 8
+"""Runs that a refusal names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,8 @@ def load_run(home: Home, name: str) -> Run:
     """Return a run by its id, by the beginning of one, or the newest as `latest`.
 
     Raises:
-        ConfigError: When no run, or more than one, is meant.
+        ConfigError: When more than one run is meant.
+        UnknownNameError: When none is; the newest and the nearest are named.
     """
     runs = list_runs(home)
     if name == "latest" and runs:
@@ -112,11 +117,14 @@ def load_run(home: Home, name: str) -> Run:
     matches = [run for run in runs if run.id == name] or [
         run for run in runs if run.id.startswith(name)
     ]
-    if len(matches) != 1:
-        known = [run.id for run in runs]
-        problem = f"{len(matches)} runs begin with" if matches else "there is no run"
-        raise ConfigError(f"{problem} {name!r} in {home.runs}{did_you_mean(name, known)}")
-    return matches[0]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        several = ", ".join(run.id for run in matches[:_SHOWN])
+        raise ConfigError(f"{len(matches)} runs begin with {name!r}: {several}; give more of it")
+    near = closest(name, [run.id for run in runs])
+    newest = list(dict.fromkeys([*filter(None, [near]), *(run.id for run in runs[:_SHOWN])]))
+    raise UnknownNameError(f"there is no run {name!r} in {home.runs}{did_you_mean(name, newest)}")
 
 
 def stage_events(home: Home, run_id: str) -> list[dict[str, Any]]:

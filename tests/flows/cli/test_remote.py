@@ -63,7 +63,7 @@ def test_an_artifact_travels_by_key_or_digest(one: Shell) -> None:
 
 
 def test_what_cannot_be_moved(one: Shell) -> None:
-    assert "there is no run 'nothing'" in one.refusal("push", "nothing")
+    assert "key, digest or run id 'nothing'" in one.refusal("push", "nothing")
     assert "there is no run or artifact 'nothing'" in one.refusal("pull", "nothing")
     assert "set SPARRING_REMOTE" in one.refusal("push", "latest", SPARRING_REMOTE="")
     assert "'double'" not in one.refusal("pull", "abcd")

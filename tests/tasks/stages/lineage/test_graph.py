@@ -8,13 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import external_artifact
 from tasks.stages.flow_run import open_run
-from tasks.stages.lineage.graph import Graph
-from tasks.stages.lineage.nodes import Node
 from tasks.stages.lineage.reading import ancestry, lineage_graph, remote_reader, run_graph
 from tasks.stages.manifest import (
     InputRecord,
@@ -23,7 +18,6 @@ from tasks.stages.manifest import (
     list_manifests,
     manifest_path,
 )
-from tasks.stages.runs.run_store import list_runs
 from tasks.storage.files import remove_tree
 from tasks.storage.home import Home
 from tasks.tracking.remote.opening import open_remote
@@ -102,27 +96,6 @@ def test_ancestry_is_the_part_of_the_graph_above(toy: Any, home: Any, tmp_path: 
     part = ancestry(home, [("join", joined.key)])
     assert set(part.nodes) == set(whole.up(_id(joined)))
     assert part.edges == whole.around(part.nodes).edges
-
-
-def test_find_by_key_digest_run_and_prefix(toy: Any, home: Any, tmp_path: Path) -> None:
-    run, joined = _run(toy, tmp_path)
-    graph = lineage_graph(home)
-    for name in (joined.key, joined.key[:6], joined.digest, joined.digest[:8], _id(joined)):
-        assert graph.find(name).id == _id(joined)
-    for name in (run.run_id, "latest", f"run/{run.run_id}"):
-        assert graph.find(name).run == list_runs(home)[0]
-    with pytest.raises(ConfigError, match="nothing here has the key, digest or run id 'abcdef'"):
-        graph.find("abcdef")
-    with pytest.raises(ConfigError, match="at least 4 characters"):
-        graph.find(joined.key[:3])
-
-
-def test_an_ambiguous_name_lists_what_it_may_mean() -> None:
-    graph = Graph()
-    for letter in "ab":
-        graph.add(Node(f"shard/0000{letter}", "artifact", f"shard · {letter}"))
-    with pytest.raises(ConfigError, match=r"several: 0000a \(shard · a\), 0000b"):
-        graph.find("0000")
 
 
 def _manifest(number: int, sources: dict[str, int]) -> Manifest:

@@ -1,0 +1,204 @@
+"""What a user's name for a run or an artifact means: one answer for every command.
+
+A name is a run (its id, `latest`, the beginning of its id), what a run made (`RUN/NAME`), an alias
+(`champion`, `FLOW/champion`, `FLOW/champion/reward_model`), or a key or digest or its beginning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from tasks.settings.errors import ConfigError, UnknownNameError, closest
+from tasks.stages.key import stage_title
+from tasks.stages.manifest import list_manifests, load_manifest
+from tasks.stages.runs.aliases import ALIASES, AliasRecord, list_aliases, require_alias
+from tasks.stages.runs.run_store import Run, list_runs, load_run, stage_events
+from tasks.storage.home import Home
+
+_SHORTEST_PREFIX = 4
+_SHOWN = 8
+
+
+class Thing(NamedTuple):
+    """A run, a stage's output or a user's file."""
+
+    id: str
+    """`run/RUN`, `STAGE/KEY` or `external/DIGEST`."""
+    digest: str
+    """DVC's md5; empty for runs."""
+    title: str
+    """A name of it for people."""
+
+    @property
+    def stage(self) -> str:
+        """The stage that made it; "run" or "external" for others."""
+        return self.id.partition("/")[0]
+
+    @property
+    def key(self) -> str:
+        """The stage's key, the run's id or the file's digest."""
+        return self.id.partition("/")[2]
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a run."""
+        return self.stage == "run"
+
+
+def known_things(home: Home) -> list[Thing]:
+    """Return all runs and artifacts of a home."""
+    runs = [Thing(f"run/{run.id}", "", run.id) for run in list_runs(home)]
+    made = (
+        Thing(f"{one.stage}/{one.key}", one.digest, stage_title(one.stage, one.label))
+        for one in list_manifests(home)
+    )
+    return [*runs, *made]
+
+
+def find_thing(home: Home, name: str, things: Iterable[Thing] | None = None) -> Thing:
+    """Return the run or the artifact that a user means.
+
+    Args:
+        home: The home whose runs and aliases a name may begin with.
+        name: What the user typed.
+        things: Among which it is; by default all of the home.
+
+    Raises:
+        ConfigError: It means several things, which are named.
+        UnknownNameError: It means nothing; what comes near is named.
+    """
+    things = known_things(home) if things is None else list(things)
+    first, _, rest = name.partition("/")
+    if alias := _find_alias(home, name):
+        return _of_id(things, _model_of(*alias, name), name)
+    if first == "latest" or (rest and all(one.stage != first for one in things)):
+        run = load_run(home, first)
+        return _of_id(things, _made_by(home, run, rest) if rest else f"run/{run.id}", name)
+    return _match(home, things, name)
+
+
+def find_run(home: Home, name: str) -> Run:
+    """Return the run that a user means; `champion` is the run that made it.
+
+    Raises:
+        ConfigError: It means no run of this machine, or several.
+    """
+    alias = _find_alias(home, name)
+    if alias is None or alias[1]:
+        if "/" in name:
+            what = find_thing(home, name)
+            if not what.is_run:
+                raise ConfigError(f"{name!r} is {what.title} {what.key[:12]}; name a run alone")
+            return load_run(home, what.key)
+        return load_run(home, name)
+    run = alias[0].run
+    if all(run != known.id for known in list_runs(home)):
+        raise ConfigError(
+            f"{name} was made by the run {run}, which is not on this machine; `sparring pull {run}`"
+        )
+    return load_run(home, run)
+
+
+def _find_alias(home: Home, name: str) -> tuple[AliasRecord, str] | None:
+    """Return the record of an alias and the role behind it; None where the name is no alias."""
+    words = name.split("/")
+    if words[0] in ALIASES and len(words) < 3:
+        found = [one for one in list_aliases(home) if one.alias == words[0]]
+        if not found:
+            raise UnknownNameError(f"no flow has a {words[0]} yet; `sparring ls aliases`")
+        if len(found) > 1:
+            many = ", ".join("/".join((one.flow, *words)) for one in found)
+            raise ConfigError(f"{name!r} means several: {many}; name its flow too")
+        return found[0], "".join(words[1:])
+    if len(words) in (2, 3) and words[1] in ALIASES:
+        return require_alias(home, words[0], words[1]), "".join(words[2:])
+    return None
+
+
+def _model_of(record: AliasRecord, role: str, name: str) -> str:
+    """Return the id of an alias's model, by default its policy."""
+    role = role or "policy"
+    if role not in record.models:
+        raise ConfigError(f"{name}: it names {', '.join(record.models)}, no {role}")
+    return record.models[role]
+
+
+def _made_by(home: Home, run: Run, name: str) -> str:
+    """Return the id of what a run made or used under a name: a label, a stage, or STAGE/LABEL.
+
+    Of several things of one label the model is meant, if one of them is one.
+    """
+    ended = [one for one in stage_events(home, run.id) if one["state"] in ("completed", "cached")]
+    found = {f"{one['stage']}/{one['key']}": one for one in ended if _plain(name) in _names(one)}
+    if len(found) > 1:
+        models = [
+            thing
+            for thing, one in found.items()
+            if (made := load_manifest(home, one["stage"], one["key"]))
+            and made.provenance.get("produces")
+        ]
+        found = {models[0]: found[models[0]]} if len(models) == 1 else found
+    if len(found) > 1:
+        several = [f"{run.id}/{_title(one)}" for one in found.values()]
+        raise ConfigError(f"{run.id}/{name} means several: {_few(several)}; say which")
+    if not found:
+        near = closest(name, [one["label"] or one["stage"] for one in ended])
+        raise UnknownNameError(
+            f"run {run.id} made nothing called {name!r}"
+            f"{f'; did you mean {near!r}?' if near else ''}; `sparring status {run.id}` lists all"
+        )
+    return next(iter(found))
+
+
+def _match(home: Home, things: list[Thing], name: str) -> Thing:
+    """Return what has this id, key or digest, or the only one that begins so."""
+    is_long = len(name) >= _SHORTEST_PREFIX
+    found = [one for one in things if name in (one.id, one.key)]
+    if is_long and not found:
+        called = ((one, (one.id, one.key, one.digest)) for one in things)
+        found = [one for one, words in called if any(word.startswith(name) for word in words)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        several = _few([f"{one.key[:24]} ({one.title})" for one in found])
+        raise ConfigError(f"{name!r} is the beginning of several: {several}; give more of it")
+    said = "" if is_long else f"; give at least {_SHORTEST_PREFIX} characters"
+    if near := closest(name, [one.key for one in things if one.is_run]):
+        said += f"; did you mean {near!r}?"
+    runs = list_runs(home)[:1]
+    labels = {one["label"]: one for run in runs for one in stage_events(home, run.id)}
+    if near := closest(name, filter(None, labels)):
+        said += f"; did you mean 'latest/{near}'?"
+    raise UnknownNameError(
+        f"nothing here has the key, digest or run id {name!r}{said}; "
+        "`sparring ls artifacts` and `sparring ls runs` list them"
+    )
+
+
+def _of_id(things: list[Thing], wanted: str, name: str) -> Thing:
+    found = [one for one in things if one.id == wanted]
+    if not found:
+        raise UnknownNameError(f"{name} is {wanted}, of which nothing is known here")
+    return found[0]
+
+
+def _names(event: dict[str, str]) -> set[str]:
+    """Return what a stage call of a run may be called."""
+    stage, label = event["stage"], event["label"]
+    return {_plain(one) for one in (label, stage, _title(event), stage_title(stage, label))}
+
+
+def _title(event: dict[str, str]) -> str:
+    return f"{event['stage']}/{event['label']}" if event["label"] else event["stage"]
+
+
+def _plain(name: str) -> str:
+    """Return a name as it is compared: `golden SFT`, `golden-sft` and `golden_SFT` are one."""
+    return re.sub(r"[ _-]+", "-", name).casefold()
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,138 @@
+"""One meaning of every name: runs, what they made, aliases, keys, digests, and their beginnings."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.settings.errors import ConfigError, UnknownNameError
+from tasks.stages.manifest import Manifest, commit_manifest
+from tasks.stages.runs.aliases import AliasRecord, move_alias
+from tasks.stages.runs.naming import Thing, find_run, find_thing
+from tasks.stages.runs.run_store import claim_run, run_folder
+from tasks.storage.home import Home
+from tasks.storage.journal import append_record
+
+MADE = [
+    ("prepare_data", "", "a0"),
+    ("update_policy", "golden SFT", "b0"),
+    ("evaluate_policy", "golden-SFT", "b1"),
+    ("compute_reference_logps", "DPO-v1", "c0"),
+    ("update_policy", "DPO-v1", "c1"),
+    ("evaluate_policy", "DPO-v1", "c2"),
+    ("sample_responses", "start", "d0"),
+    ("evaluate_policy", "start", "d1"),
+]
+"""Stage, label and how the key begins."""
+
+
+def key(beginning: str) -> str:
+    return beginning.ljust(64, "0")
+
+
+@pytest.fixture
+def run(home: Home) -> str:
+    """The id of a run of `apo` that made all of MADE, whose policy DPO-v1 is champion."""
+    run = claim_run(home, "apo", None, "", "").id
+    for stage, label, beginning in MADE:
+        told = {"produces": "policy"} if stage.startswith("update") else {}
+        digest = f"f{beginning}99.dir"
+        made = Manifest(
+            key(beginning), stage, 1, None, 0, {}, digest, (), {}, label, provenance=told
+        )
+        commit_manifest(home, made)
+        event = {"stage": stage, "label": label, "key": made.key, "state": "completed"}
+        append_record(run_folder(home, run) / "stages.journal", event)
+    _promote(home, "apo", run)
+    return run
+
+
+def _promote(home: Home, flow: str, run: str) -> None:
+    models = {"policy": f"update_policy/{key('c1')}"}
+    move_alias(home, AliasRecord(0, flow, "champion", models, {}, run, "", "why"))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("latest/DPO-v1", "c1"),
+        ("latest/dpo-v1", "c1"),
+        ("latest/golden-sft", "b0"),
+        ("latest/golden SFT", "b0"),
+        ("latest/evaluate_policy/DPO-v1", "c2"),
+        ("latest/evaluate_policy · DPO-v1", "c2"),
+        ("latest/prepare_data", "a0"),
+        ("champion", "c1"),
+        ("champion/policy", "c1"),
+        ("apo/champion", "c1"),
+        ("apo/champion/policy", "c1"),
+        ("c100", "c1"),
+        (key("c1"), "c1"),
+        ("fc199", "c1"),
+        (f"update_policy/{key('c1')}", "c1"),
+        ("update_policy/c100", "c1"),
+        ("prepare_data", "a0"),
+    ],
+)
+def test_an_artifact_by_its_names(home: Home, run: str, name: str, meant: str) -> None:
+    assert find_thing(home, name).key == key(meant)
+
+
+def test_a_run_by_its_names(home: Home, run: str) -> None:
+    for name in ("latest", run, run[:8], f"run/{run}"):
+        assert find_thing(home, name).key == run and find_thing(home, name).is_run
+        assert find_run(home, name).id == run
+    for name in ("champion", "apo/champion"):
+        assert find_run(home, name).id == run
+    assert find_thing(home, f"{run[:8]}/prepare_data").key == key("a0")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("latest/start", "several: .*/sample_responses/start, .*/evaluate_policy/start; say which"),
+        ("latest/update_policy", "several: .*/update_policy/golden SFT, .*/update_policy/DPO-v1"),
+        ("latest/DPO-v2", "made nothing called 'DPO-v2'; did you mean 'DPO-v1'?"),
+        ("update_policy", "the beginning of several: .*b0+ .update_policy · golden SFT."),
+        ("champion/reward_model", "it names policy, no reward_model"),
+        ("candidate", "no flow has a candidate yet"),
+        ("exo/champion", "exo has no champion yet"),
+        ("DPO-v1", "no.* run id 'DPO-v1'; did you mean 'latest/DPO-v1'?"),
+        ("abcdef", "nothing here has the key, digest or run id 'abcdef'.*sparring ls artifacts"),
+        ("c10", "at least 4 characters"),
+        ("nobody/DPO-v1", "there is no run 'nobody'"),
+    ],
+)
+def test_what_means_nothing_or_several_things_is_told(
+    home: Home, run: str, name: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        find_thing(home, name)
+
+
+def test_a_misspelt_run_is_told_the_nearest(home: Home, run: str) -> None:
+    wrong = run.replace("apo", "aop")
+    for find in (find_thing, find_run):
+        with pytest.raises(UnknownNameError, match=f"did you mean '{run}'"):
+            find(home, wrong)
+
+
+def test_champions_of_two_flows_are_told_apart(home: Home, run: str) -> None:
+    _promote(home, "exo", "exo-elsewhere")
+    for find in (find_thing, find_run):
+        with pytest.raises(ConfigError, match="several: apo/champion, exo/champion; name its flow"):
+            find(home, "champion")
+    with pytest.raises(ConfigError, match="the run exo-elsewhere, .*`sparring pull exo-elsewhere`"):
+        find_run(home, "exo/champion")
+    assert find_thing(home, "exo/champion").key == key("c1")
+
+
+def test_where_a_run_is_asked_for_an_artifact_is_refused(home: Home, run: str) -> None:
+    with pytest.raises(ConfigError, match="is update_policy · DPO-v1 c10+; name a run alone"):
+        find_run(home, "latest/DPO-v1")
+
+
+def test_only_what_is_given_is_looked_at(home: Home, run: str) -> None:
+    things = [Thing("external/ee11", "ee11", "gold.jsonl")]
+    assert find_thing(home, "ee11", things) == things[0]
+    with pytest.raises(UnknownNameError, match="of which nothing is known here"):
+        find_thing(home, "latest/DPO-v1", things)
