@@ -15,7 +15,7 @@ from flows.steps.exo_results import estimate_density, offer_best, report_config
 from flows.steps.exo_reward import estimate_reward
 from flows.steps.exo_training import BranchTrainer, sample_and_score
 from tasks.stages.artifact import Artifact
-from tasks.stages.runs.context import current_run
+from tasks.stages.runs.context import chapter, current_run
 from tasks.write_exo_report import write_exo_report
 
 
@@ -36,10 +36,11 @@ def exo(config: ExoConfig) -> Artifact:
         trainer = BranchTrainer(config, inputs, supervision, samples, workers)
 
         def follow(branch: Branch) -> list[Evaluated]:
-            if not branch.traits.trains:
-                return evaluation.evaluate_best_of_n(branch, samples.test[branch.temperature])
-            policy = trainer.update_policy(branch)  # 7
-            return evaluation.evaluate_snapshots(branch, policy)  # 8
+            with chapter(branch.label(config.temperature)):
+                if not branch.traits.trains:
+                    return evaluation.evaluate_best_of_n(branch, samples.test[branch.temperature])
+                policy = trainer.update_policy(branch)  # 7
+                return evaluation.evaluate_snapshots(branch, policy)  # 8
 
         sweep = [one for found in workers.map(config.all_branches(), follow) for one in found]
     own = evaluation.opponents[config.temperature]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
+from flows.cli.answers import print_json
 from flows.registry import find_flow
-from flows.runs.console import json_text
 from tasks.stages.retention.champion_archive import export_champion, import_champion
 from tasks.stages.runs.aliases import AliasRecord
 from tasks.storage.home import current_home
@@ -38,7 +37,7 @@ def take_champion(folder: Path, console: Console, *, as_json: bool) -> None:
 
 def _show(record: AliasRecord, text: str, console: Console, *, as_json: bool) -> None:
     if as_json:
-        print(json_text(asdict(record)))
+        print_json(record)
         return
     models = [f"  {role}: {reference}" for role, reference in record.models.items()]
     for line in (f"{text} (run {record.run})", *models):

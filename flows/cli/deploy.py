@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from flows.cli.answers import print_json
 from flows.configs.recurring import RecurringConfig
 from flows.registry import FLOWS, FlowEntry, find_config, find_flow, read_config
 from flows.runs.runner import quiet_libraries
@@ -43,7 +43,7 @@ def deploy_flows(
 
     done = [deploy_flow(entry, settings, DeploymentOptions(*options)) for entry, settings in wanted]
     if as_json:
-        print(json.dumps([one._asdict() for one in done], indent=2))
+        print_json([one._asdict() for one in done])
         return
     for one in done:
         when = f"{one.cron} ({one.timezone})" if one.cron else "only when asked"
@@ -71,7 +71,7 @@ def show_deployment_check(flow: str | None, console: Console, *, as_json: bool) 
     checked = check_deployments(flow)
     broken = [one for one in checked if one.problem]
     if as_json:
-        print(json.dumps([one._asdict() for one in checked], indent=2))
+        print_json([one._asdict() for one in checked])
     else:
         for one in checked:
             console.print(one.sentence, soft_wrap=True, markup=False, highlight=False)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from flows.cli.answers import print_json
 from flows.runs.terminal import table
 from tasks.data.doctor import inspect_data
 from tasks.data.groups import Prompt
@@ -49,7 +49,7 @@ def show_machine_report(console: Console, *, as_json: bool) -> None:
     """Print what was found about the machine, the libraries and the store."""
     found = examine(current_home())
     if as_json:
-        print(json.dumps([asdict(finding) for finding in found], indent=2))
+        print_json(found)
         return
     marks = {True: Text("✓", style="green"), False: Text("!", style="yellow")}
     rows = [(marks[finding.ok], finding.subject, finding.detail) for finding in found]
@@ -109,7 +109,7 @@ def show_data_report(
 
     report = inspect_data(list(paths), sizes, tokenizer, render=render)
     if as_json:
-        print(json.dumps(report.to_json(), indent=2))
+        print_json(report.to_json())
         return
     heading, *rows = report.rows()
     console.print(table(heading, rows))

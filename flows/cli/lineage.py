@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from flows.runs.console import json_text, open_console
+from flows.cli.answers import print_json
+from flows.runs.console import open_console
 from tasks.settings.printable import printable
 from tasks.stages.lineage.graph import Graph
 from tasks.stages.lineage.nodes import Edge, Node
@@ -22,8 +23,6 @@ from tasks.storage.errors import StorageError
 from tasks.storage.files import write_atomic
 from tasks.storage.home import Home, current_home
 from tasks.tracking.remote.opening import open_remote
-
-_PIPE_WIDTH = 1000
 
 
 def known_graph(console: Console) -> Graph:
@@ -75,15 +74,13 @@ def show_lineage(
         page = lineage_page(part, focus.id, link=_mlflow_link(current_home()))
         write_atomic(html.absolute(), page)
     if as_json:
-        print(json_text({"focus": focus.id, **part.to_json()}))
+        print_json({"focus": focus.id, **part.to_json()})
         return
     if html is not None:
         console.print(f"{len(part.nodes)} nodes in {html.absolute()}", soft_wrap=True)
         return
     if focus.run:
         console.print(_line(focus), soft_wrap=True)
-    # A terminal wraps long lines; what reads a pipe gets each node on one line.
-    out = console if console.is_terminal else open_console(file=console.file, width=_PIPE_WIDTH)
     for upwards in (True, False):
         if upwards and up:
             roots = part.ends(part.members(focus.id)) if focus.run else [focus.id]
@@ -92,7 +89,7 @@ def show_lineage(
         else:
             continue
         for tree in _trees(part, roots, upwards=upwards, depth=depth):
-            out.print(tree)
+            console.print(tree)
 
 
 def _part(graph: Graph, focus: Node, *, up: bool, down: bool) -> Graph:

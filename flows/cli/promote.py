@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
+from flows.cli.answers import print_json
 from flows.configs.recurring import RecurringConfig
 from flows.registry import PROMOTION, find_flow
-from flows.runs.console import open_console
 from flows.runs.runner import quiet_libraries, run_flow
 from flows.runs.terminal import table
 from tasks.evaluation.config import GateConfig
@@ -66,8 +65,7 @@ def promote_candidate(
         gate=gate,
         dry_run=dry_run,
     )
-    quiet = open_console(stderr=True) if as_json else console
-    decision = run_flow(PROMOTION, settings, quiet, always=True).report
+    decision = run_flow(PROMOTION, settings, console, always=True).report
     _show_decision(decision, flow, candidate.run, console, dry_run=dry_run, as_json=as_json)
 
 
@@ -112,7 +110,7 @@ def _show_decision(
     holds = bool(evidence["holds"])
     moved = holds and not dry_run
     if as_json:
-        print(json.dumps({"flow": flow, "run": run, "moved": moved, **evidence}, indent=2))
+        print_json({"flow": flow, "run": run, "moved": moved, **evidence})
     else:
         criteria = evidence["tables"]["criteria"]
         console.print(table(tuple(criteria["columns"]), criteria["rows"]))
@@ -130,6 +128,6 @@ def _show_decision(
 
 def _tell(console: Console, text: str, values: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(values, indent=2))
+        print_json(values)
     else:
         console.print(text, highlight=False, soft_wrap=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from rich.console import Console
 
+from flows.cli.answers import print_json
 from tasks.settings.errors import UnknownNameError
 from tasks.stages.manifest import Manifest, file_problem, list_manifests, load_manifest
 from tasks.stages.remote.layout import check_layout
@@ -81,7 +81,7 @@ def pull(name: str) -> Transfer:
 def show_transfer(done: Transfer, verb: str, console: Console, *, as_json: bool) -> None:
     """Print what was moved."""
     if as_json:
-        print(json.dumps(asdict(done), indent=2))
+        print_json(done)
         return
     rest = done.artifacts - done.moved
     console.print(

@@ -14,7 +14,7 @@ from dataclasses import asdict
 import typer
 from rich.console import Console
 
-from flows.runs.console import json_text
+from flows.cli.answers import print_json
 from flows.runs.terminal import table
 from tasks.settings.errors import ConfigError, StageError
 from tasks.stages.retention.candidates import find_candidates
@@ -31,7 +31,7 @@ from tasks.tracking.remote.opening import open_remote, require_remote
 _SHOWN = 20
 
 
-def pin_named(name: str, note: str, console: Console) -> None:
+def pin_named(name: str, note: str, console: Console, *, as_json: bool) -> None:
     """Pin an artifact or a run, named as for `find_thing`.
 
     Raises:
@@ -41,10 +41,12 @@ def pin_named(name: str, note: str, console: Console) -> None:
     thing = find_thing(home, name)
     stage = "" if thing.is_run else thing.stage
     made = pin(home, "artifact" if stage else "run", thing.key, stage=stage, note=note)
+    if as_json:
+        print_json(made)
     console.print(f"pinned {_title(made)}; `sparring unpin {made.name[:16]}` takes the pin away")
 
 
-def unpin_named(name: str, console: Console) -> None:
+def unpin_named(name: str, console: Console, *, as_json: bool) -> None:
     """Unpin an artifact or a run, named as for `find_thing`, or by the beginning of its pin.
 
     Raises:
@@ -59,6 +61,8 @@ def unpin_named(name: str, console: Console) -> None:
         problem = f"{len(found)} pins begin" if found else "nothing that is pinned begins"
         raise ConfigError(f"{problem} with {name!r}; pinned: {known}")
     unpin(home, found[0].name)
+    if as_json:
+        print_json(found[0])
     console.print(f"{_title(found[0])} is not pinned any more")
 
 
@@ -128,7 +132,7 @@ def _show(sweep: Sweep, console: Console, *, dry_run: bool, as_json: bool) -> No
             "items": [asdict(item) for item in sweep.items],
             "held": [asdict(item) for item in sweep.held],
         }
-        print(json_text(whole))
+        print_json(whole)
         return
     rows = [(item.kind, item.name, _bytes(item.size), item.why) for item in sweep.items]
     if rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from flows.cli.answers import print_json
 from flows.servers.access import MLFLOW_PASSWORD, PREFECT_PASSWORD, without_passwords
 from flows.servers.mlflow_server import is_users_tracking, mlflow_environment
 from flows.servers.persistent import start_servers, stop_servers
@@ -75,7 +75,7 @@ def start(
 def show_servers(state: dict[str, Any], console: Console, *, as_json: bool) -> None:
     """Print what `start` returned."""
     if as_json:
-        print(json.dumps(state, indent=2))
+        print_json(state)
         return
 
     def say(text: str = "") -> None:
@@ -97,7 +97,7 @@ def stop(console: Console, *, force: bool, as_json: bool) -> None:
     """Stop the servers and say which there were."""
     stopped = stop_servers(current_home(), force=force)
     if as_json:
-        print(json.dumps({"stopped": stopped}))
+        print_json({"stopped": stopped})
         return
     names = " and ".join({"prefect": "Prefect", "mlflow": "MLflow"}[name] for name in stopped)
     console.print(f"stopped {names}" if stopped else "no server was running", highlight=False)

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from flows.cli.answers import print_json
 from flows.cli.lineage import find_node, known_graph
-from flows.runs.console import json_text
 from tasks.settings.errors import ConfigError
 from tasks.settings.printable import printable
 from tasks.stages.lineage.difference import (
@@ -39,7 +39,7 @@ def show_why(first: str, second: str, console: Console, *, as_json: bool) -> Non
         answer: dict[str, Any] = {"first": left.id, "second": right.id, "equal": same}
         answer["causes"] = [asdict(cause) for cause in causes]
         answer["environment"] = [str(change) for change in besides]
-        print(json_text(answer))
+        print_json(answer)
         return
     if left.id == right.id:
         console.print(f"both are {printable(left.title)} {left.key[:12]}", highlight=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
@@ -28,12 +29,16 @@ def open_console(**options: Any) -> Console:
 
 
 def json_text(values: Any) -> str:
-    """Return values as JSON for people and programs; what steers a terminal is escaped."""
-    text = json.dumps(values, indent=2, ensure_ascii=False)
+    """Return values, dataclasses too, as JSON in which nothing steers a terminal."""
+    text = json.dumps(values, indent=2, ensure_ascii=False, default=_plain)
     lines = [
         STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in text.split("\n")
     ]
     return "\n".join(lines)
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 class _Shown(RenderHook):

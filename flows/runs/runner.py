@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
@@ -31,8 +31,10 @@ from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.runs.context import PlannedStage
 from tasks.stages.runs.naming import find_run
 from tasks.stages.runs.run_inputs import input_changes, save_inputs
+from tasks.stages.runs.references import reference_of
 from tasks.stages.runs.run_store import Run, run_folder
 from tasks.storage.home import Home, current_home
+from tasks.storage.plain import plain_metrics
 
 _QUIET = {
     "DO_NOT_TRACK": "1",
@@ -55,6 +57,15 @@ class Outcome(NamedTuple):
     """Calls of stages."""
     cached: int
     """Those that had been done before."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values, with the folder that holds the report's files."""
+        report = {
+            "artifact": reference_of(self.report),
+            "folder": str(fetch_artifact(self.report)),
+            "metrics": plain_metrics(self.report.metrics),
+        }
+        return {"run": self.run_id, "stages": self.stages, "cached": self.cached, "report": report}
 
 
 def plan_flow(entry: FlowEntry, config: FrozenConfig) -> tuple[list[PlannedStage], Artifact]:

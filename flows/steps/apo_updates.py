@@ -12,6 +12,7 @@ from tasks.pair_with_gold import pair_with_gold
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
 from tasks.stages.artifact import Artifact
+from tasks.stages.runs.context import chapter
 from tasks.training.methods.reward_objectives import get_reward_objective
 from tasks.update_policy import update_policy
 from tasks.update_policy_by_ppo import update_policy_by_ppo
@@ -39,7 +40,8 @@ def epochs_of(config: ApoConfig, *, adversarial: bool) -> Iterator[Epoch]:
     side = config.policy.method.upper()
     for number in range(1, config.apo_epochs + 1):
         names = (f"APO-{side}", f"RM_APO-v{number}") if adversarial else (side, "RM_Base")
-        yield Epoch(number, *names)
+        with chapter(f"epoch {number} of {names[0]}"):
+            yield Epoch(number, *names)
 
 
 def pair_samples_with_gold(

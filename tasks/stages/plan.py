@@ -17,7 +17,13 @@ from tasks.stages.lookup import find_status
 from tasks.stages.manifest import Manifest, artifact_folder, list_manifests
 from tasks.stages.remote.layout import work_folder
 from tasks.stages.remote.parts import part_names
-from tasks.stages.runs.context import PlannedStage, PlanState, RunContext, entered
+from tasks.stages.runs.context import (
+    PlannedStage,
+    PlanState,
+    RunContext,
+    current_chapter,
+    entered,
+)
 from tasks.storage.home import Home, current_home
 from tasks.tracking.remote.base import Remote
 
@@ -40,23 +46,23 @@ def planning(home: Home | None = None, *, verify: bool = False) -> Iterator[RunC
 
 def plan_call(run: RunContext, call: StageCall) -> Artifact:
     """Add what a call would do to the plan, and return its artifact, committed or planned."""
-    name, label = call.spec.name, call.label
+    name, label, chapter = call.spec.name, call.label, current_chapter()
     past = _newest(run, name, label)
     seconds = float(past.provenance.get("seconds", 0.0)) if past else None
     if call.is_pending:
         awaited = {item.label for item in call.inputs.values() if item.is_pending}
         reason = f"waits for {', '.join(sorted(awaited))}"
-        run.planned.append(PlannedStage(name, label, "", "waiting", reason, 0, seconds))
+        run.planned.append(PlannedStage(name, label, "", "waiting", reason, 0, seconds, chapter))
         return Artifact("", run.home.store / name / "planned", name, "", call.title)
     status = find_status(run.home, run.remote, name, call.key, verify=run.verify)
     if status.manifest is not None:
         where = "" if status.is_here else "on the remote"
-        run.planned.append(PlannedStage(name, label, call.key, "done", where, 0, seconds))
+        run.planned.append(PlannedStage(name, label, call.key, "done", where, 0, seconds, chapter))
         return committed_artifact(run.home, status.manifest, label)
     reason = status.problem or (_difference(call, past) if past else "never ran here")
     parts = count_parts(run.home, call.key, run.remote)
     state: PlanState = "partly done" if parts else "to run"
-    run.planned.append(PlannedStage(name, label, call.key, state, reason, parts, seconds))
+    run.planned.append(PlannedStage(name, label, call.key, state, reason, parts, seconds, chapter))
     return Artifact("", artifact_folder(run.home, name, call.key), name, call.key, call.title)
 
 

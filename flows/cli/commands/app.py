@@ -8,13 +8,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from flows.runs.console import open_console
+from flows.cli.answers import answer_in_json, errors
+from flows.cli.answers import console as console  # the verbs' own
+from flows.cli.commands.completion import config_names, flow_names, run_names, thing_names
 from tasks.settings.errors import SparringError
 from tasks.storage.errors import StorageError
-
-console = open_console()
-errors = open_console(stderr=True)
-
 
 VERBS = (
     "init run plan resume status ls show report lineage why compare deploy promote demote"
@@ -52,28 +50,67 @@ app = typer.Typer(
     cls=ExitCodes,
     help="LLM preference alignment as recurring, resumable, traceable workflows.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-FlowName = Annotated[str, typer.Argument(help="Name of the flow, for example apo.")]
+FlowName = Annotated[
+    str, typer.Argument(help="Name of the flow, for example apo.", autocompletion=flow_names)
+]
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="YAML file, or a name from `sparring ls configs`."),
+    typer.Option(
+        "--config",
+        "-c",
+        help="YAML file, or a name from `sparring ls configs`.",
+        autocompletion=config_names,
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-S", help="Replace one value: a.b=c. May be given more than once."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON document, and nothing else on stdout.",
+        callback=answer_in_json,
+    ),
+]
+"""What every command has; it gives its document to `print_json`."""
 RunName = Annotated[
     str,
-    typer.Argument(help="A run: its id, the beginning of one, `latest`, or `champion`."),
+    typer.Argument(
+        help="A run: its id, the beginning of one, `latest`, or `champion`.",
+        autocompletion=run_names,
+    ),
 ]
-THING = (
-    "A run, or an artifact: its key or digest, the beginning of one, `latest/DPO-v1` (any run and "
-    "what it made), `champion` or FLOW/champion."
-)
-Thing = Annotated[str, typer.Argument(help=THING)]
+Thing = Annotated[
+    str,
+    typer.Argument(
+        help="A run, or an artifact: its key or digest, the beginning of one, `latest/DPO-v1` (any "
+        "run and what it made), `champion` or FLOW/champion.",
+        autocompletion=thing_names,
+    ),
+]
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"sparring {version('sparring')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_say_version, is_eager=True
+        ),
+    ] = False,
+) -> None: ...
 
 
 def say_error(text: str) -> None:

@@ -26,7 +26,7 @@ def list_things(
     as_json: AsJson = False,
 ) -> None:
     """List runs, artifacts, aliases, flows or configs."""
-    from flows.cli.views import show_list
+    from flows.cli.lists import show_list
 
     show_list(what, console, as_json=as_json)
 

@@ -13,19 +13,20 @@ from flows.cli.commands.app import AsJson, Thing, app, console
 def pin(
     name: Thing,
     note: Annotated[str, typer.Option(help="Why it is pinned, for those who read it later.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Protect an artifact, or all that a run used and made, from `gc`."""
     from flows.cli.retention import pin_named
 
-    pin_named(name, note, console)
+    pin_named(name, note, console, as_json=as_json)
 
 
 @app.command()
-def unpin(name: Thing) -> None:
+def unpin(name: Thing, as_json: AsJson = False) -> None:
     """Take a pin away: `gc` may delete the artifact or run again."""
     from flows.cli.retention import unpin_named
 
-    unpin_named(name, console)
+    unpin_named(name, console, as_json=as_json)
 
 
 @app.command()

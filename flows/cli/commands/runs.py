@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli.answers import print_json
 from flows.cli.commands.app import AsJson, ConfigFile, FlowName, Overrides, RunName, app, console
 
 Full = Annotated[
@@ -26,6 +27,7 @@ def run(
         bool, typer.Option("--verify", help="Check finished stages by reading every byte.")
     ] = False,
     full: Full = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a flow; whatever is done already is skipped."""
     from flows.registry import find_config, find_flow, read_config
@@ -33,6 +35,9 @@ def run(
 
     entry = find_flow(flow)
     settings = read_config(entry, config, overrides or [])
+    if dry_run and as_json:
+        print_json(settings.model_dump(mode="json"))
+        return
     if dry_run:
         from flows.configs.recurring import RecurringConfig
         from flows.runs.preflight import check_files
@@ -46,12 +51,22 @@ def run(
 
     path = str(find_config(entry, config))
     outcome = run_flow(entry, settings, console, config_path=path, verify=verify)
-    show_outcome(outcome, console, full=full)
+    if as_json:
+        print_json(outcome.to_json())
+    else:
+        show_outcome(outcome, console, full=full)
 
 
 @app.command()
 def plan(
-    flow: FlowName, config: ConfigFile = None, overrides: Overrides = None, as_json: AsJson = False
+    flow: FlowName,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    unfolded: Annotated[
+        bool,
+        typer.Option("--all", help="A line for each stage that waits, not one for each epoch."),
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say per stage whether it is done, partly done or to run, why, and what it cost last time."""
     from flows.cli.views import show_plan
@@ -60,13 +75,17 @@ def plan(
 
     entry = find_flow(flow)
     planned, _ = plan_flow(entry, read_config(entry, config, overrides or []))
-    show_plan(planned, console, as_json=as_json)
+    show_plan(planned, console, unfolded=unfolded, as_json=as_json)
 
 
 @app.command()
-def resume(name: RunName, full: Full = False) -> None:
+def resume(name: RunName, full: Full = False, as_json: AsJson = False) -> None:
     """Go on with a run where it stopped; finished stages are not run again."""
     from flows.runs.ending import show_outcome
     from flows.runs.runner import resume_flow
 
-    show_outcome(resume_flow(name, console), console, full=full)
+    outcome = resume_flow(name, console)
+    if as_json:
+        print_json(outcome.to_json())
+    else:
+        show_outcome(outcome, console, full=full)

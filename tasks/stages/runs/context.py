@@ -82,6 +82,8 @@ class PlannedStage:
     """Finished shards, checkpoints and the like that it resumes from."""
     seconds: float | None = None
     """Seconds that it took the last time; None when it never ran here."""
+    chapter: str = ""
+    """The part of the flow that it belongs to, such as `epoch 1 of DPO`; empty outside of any."""
 
     @property
     def title(self) -> str:
@@ -187,6 +189,7 @@ class RunContext:
 
 
 _current: ContextVar[RunContext | None] = ContextVar("sparring_run", default=None)
+_chapter: ContextVar[str] = ContextVar("sparring_chapter", default="")
 
 
 def current_run() -> RunContext:
@@ -202,6 +205,22 @@ def entered(run: RunContext) -> Iterator[RunContext]:
         yield run
     finally:
         _current.reset(token)
+
+
+@contextmanager
+def chapter(name: str) -> Iterator[None]:
+    """Let stage calls inside the block belong to a part of the flow that has a name for people."""
+    before = _chapter.get()
+    _chapter.set(name)
+    try:
+        yield
+    finally:
+        _chapter.set(before)
+
+
+def current_chapter() -> str:
+    """Return the name of the part of the flow that this call belongs to; empty outside of any."""
+    return _chapter.get()
 
 
 @contextmanager

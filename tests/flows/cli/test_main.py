@@ -42,6 +42,20 @@ def test_plan_of_a_new_folder_makes_nothing_but_data(fresh: Shell) -> None:
     assert "never ran here" in shown and f"0 stages done, {len(stages)} to run" in shown
 
 
+def test_plan_folds_what_waits_into_a_line_for_each_epoch(fresh: Shell) -> None:
+    stages = fresh.json("plan", *RUN[1:])
+    epochs = {stage["chapter"] for stage in stages}
+    assert epochs == {"", "epoch 1 of DPO", "epoch 1 of APO-DPO"}
+    folded = fresh("plan", *RUN[1:]).stdout.splitlines()
+    for epoch in epochs - {""}:
+        count = sum(stage["chapter"] == epoch for stage in stages)
+        assert sum(f"{epoch}, {count} stages" in line for line in folded) == 1
+    assert len(folded) == 8, "headings, what can begin, before, two epochs, after, and the sum"
+    unfolded = fresh("plan", *RUN[1:], "--all").stdout.splitlines()
+    assert len(unfolded) == len(stages) + 3
+    assert any("update_policy · APO-DPO-v1" in line for line in unfolded)
+
+
 def test_plan_of_a_finished_run_has_nothing_to_do(finished: Shell) -> None:
     stages = finished.json("plan", *RUN[1:])
     assert {stage["state"] for stage in stages} == {"done"}

@@ -1,0 +1,59 @@
+"""What the shell offers behind a command when Tab is pressed; a mishap here offers nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+
+
+def _offering(known: Callable[[], Iterable[str]]) -> Callable[[str], Iterator[str]]:
+    """Return a completion by the names that `known` returns when it is asked."""
+
+    def offer(incomplete: str) -> Iterator[str]:
+        names: list[str] = []
+        with suppress(Exception):  # a damaged store is no reason to disturb who types
+            names += known()
+        return (name for name in names if name.startswith(incomplete))
+
+    return offer
+
+
+def _flows() -> Iterable[str]:
+    from flows.registry import FLOWS
+
+    return FLOWS
+
+
+def _configs() -> Iterable[str]:
+    from flows.registry import config_headers
+
+    return (name.removesuffix(".yaml") for name in config_headers())
+
+
+def _runs() -> Iterable[str]:
+    from tasks.stages.runs.run_store import list_runs
+    from tasks.storage.home import current_home
+
+    return ["latest", *(run.id for run in list_runs(current_home()))]
+
+
+def _things() -> Iterable[str]:
+    from tasks.stages.runs.aliases import list_aliases
+    from tasks.stages.runs.run_store import list_runs, stage_events
+    from tasks.storage.home import current_home
+
+    home = current_home()
+    labels = {one["label"] for run in list_runs(home)[:1] for one in stage_events(home, run.id)}
+    made = sorted(f"latest/{label}" for label in labels if label)
+    aliases = (f"{one.flow}/{one.alias}" for one in list_aliases(home))
+    return [*_runs(), *made, *aliases]
+
+
+flow_names = _offering(_flows)
+"""Completes the name of a flow."""
+config_names = _offering(_configs)
+"""Completes the name of a ready configuration; the shell itself completes paths."""
+run_names = _offering(_runs)
+"""Completes the id of a run."""
+thing_names = _offering(_things)
+"""Completes the name of a run, or of what the newest run made."""

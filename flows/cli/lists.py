@@ -1,0 +1,122 @@
+"""What `sparring ls` prints: tables that fit 80 columns for people, JSON with all for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.filesize import decimal
+
+from flows.cli.answers import columns, print_json
+from flows.registry import FLOWS, config_headers
+from tasks.settings.errors import ConfigError, did_you_mean
+from tasks.stages.key import stage_title
+from tasks.stages.manifest import list_manifests
+from tasks.stages.runs.aliases import ROLES, list_aliases
+from tasks.stages.runs.run_store import list_runs
+from tasks.storage.home import Home, current_home
+
+Row = dict[str, Any]
+
+
+class Listing(NamedTuple):
+    """A list that can be asked for."""
+
+    rows: Callable[[Home], list[Row]]
+    """Returns all that is known, a dict for each line."""
+    cells: Callable[[Row], Row]
+    """Returns what people see of a line, by heading; the last cell is folded where need be."""
+
+
+def show_list(what: str, console: Console, *, as_json: bool) -> None:
+    """Print runs, artifacts, aliases, flows or configs.
+
+    Raises:
+        ConfigError: There is no such list.
+    """
+    if what not in LISTS:
+        raise ConfigError(f"there is no list of {what!r}{did_you_mean(what, LISTS)}")
+    listing = LISTS[what]
+    rows = listing.rows(current_home())
+    if as_json:
+        print_json(rows)
+    elif rows:
+        cells = [listing.cells(row) for row in rows]
+        console.print(columns(cells, folded={list(cells[0])[-1]}))
+    else:
+        console.print(f"no {what} yet in {current_home().root}", soft_wrap=True)
+
+
+def _runs(home: Home) -> list[Row]:
+    return [
+        {"run": run.id, "flow": run.flow, "status": run.status, "started": run.started}
+        for run in list_runs(home)
+    ]
+
+
+def _artifacts(home: Home) -> list[Row]:
+    return [
+        {
+            "key": found.key[:12],
+            "stage": found.stage,
+            "label": found.label,
+            "digest": found.digest,
+            "bytes": found.size,
+            "created": str(found.provenance.get("created", "")),
+        }
+        for found in list_manifests(home)
+    ]
+
+
+def _aliases(home: Home) -> list[Row]:
+    return [
+        {
+            "flow": record.flow,
+            "alias": record.alias,
+            **{role: record.models.get(role, "") for role in ROLES},
+            "run": record.run,
+            "since": record.time,
+            "why": record.reason,
+        }
+        for record in list_aliases(home)
+    ]
+
+
+def _alias_cells(row: Row) -> Row:
+    models = [
+        f"{role}: {stage}/{key[:12]}"
+        for role in ROLES
+        for stage, _, key in (row[role].partition("/"),)
+        if key
+    ]
+    lines = [f"run {row['run']}", *models, f"since {_minute(row['since'])}: {row['why']}"]
+    return {"alias": f"{row['flow']}/{row['alias']}", "names": "\n".join(lines)}
+
+
+def _artifact_cells(row: Row) -> Row:
+    created, size = _minute(row["created"]), decimal(row["bytes"])
+    title = stage_title(row["stage"], row["label"])
+    return {"key": row["key"], "created (UTC)": created, "size": size, "artifact": title}
+
+
+def _run_cells(row: Row) -> Row:
+    shown = {name: row[name] for name in ("run", "flow", "status")}
+    return {**shown, "started (UTC)": _minute(row["started"])}
+
+
+def _minute(time: str) -> str:
+    """Return an ISO time to the minute, as people read it."""
+    return time[:16].replace("T", " ")
+
+
+LISTS = {
+    "runs": Listing(_runs, _run_cells),
+    "artifacts": Listing(_artifacts, _artifact_cells),
+    "aliases": Listing(_aliases, _alias_cells),
+    "flows": Listing(lambda _: [{"flow": e.name, "does": e.summary} for e in FLOWS.values()], dict),
+    "configs": Listing(
+        lambda _: [{"config": name, "is": line} for name, line in config_headers().items()], dict
+    ),
+}
+"""Every list by its name."""

@@ -1,0 +1,65 @@
+"""`sparring ls` on a terminal of 80 columns and on a pipe."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+
+import pytest
+
+from flows.cli.lists import LISTS
+from tests.flows.command import Shell
+
+NAMES = {"runs": "run", "artifacts": "key", "aliases": "run", "flows": "flow", "configs": "config"}
+"""What names a thing of each list."""
+
+
+def on_terminal(shell: Shell, *words: str, columns: int) -> list[str]:
+    """Return the lines that a command shows on a terminal of this width, without colours."""
+    outside, inside = pty.openpty()
+    termios.tcsetwinsize(inside, (50, columns))
+    variables = {**os.environ, "SPARRING_HOME": str(shell.home.root), "TERM": "xterm"}
+    variables.pop("COLUMNS", None)
+    command = [sys.executable, "-m", "flows.cli", *words]
+    with subprocess.Popen(command, cwd=shell.folder, env=variables, stdout=inside) as process:
+        os.close(inside)
+        shown = b"".join(iter(lambda: _read(outside), b""))
+    os.close(outside)
+    assert process.returncode == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).split("\r\n")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other end is closed
+        return b""
+
+
+@pytest.mark.parametrize("what", LISTS)
+def test_it_fits_80_columns(finished: Shell, what: str) -> None:
+    rows, lines = finished.json("ls", what), on_terminal(finished, "ls", what, columns=80)
+    assert rows and max(map(len, lines)) <= 80
+    for row in rows:
+        assert any(row[NAMES[what]] in line for line in lines), "a name is not folded"
+
+
+@pytest.mark.parametrize("what", LISTS)
+def test_it_is_not_cut_on_a_pipe(finished: Shell, what: str) -> None:
+    rows = finished.json("ls", what)
+    lines = finished("ls", what, COLUMNS="40").stdout.splitlines()
+    last = {"configs": "is", "flows": "does", "artifacts": "label", "aliases": "why"}
+    for row in rows:
+        shown = row[last.get(what, "status")]
+        assert any(line.rstrip().endswith(shown) or what == "runs" for line in lines), shown
+    if what != "aliases":
+        assert len(lines) == len(rows) + 2, "a thing is a line"
+
+
+def test_there_is_no_other_list(fresh: Shell) -> None:
+    assert "no list of 'artefacts'; did you mean 'artifacts'?" in fresh.refusal("ls", "artefacts")
+    assert fresh("ls").stdout == f"no runs yet in {fresh.home.root}\n"
