@@ -196,7 +196,9 @@ def list_aliases(home: Home) -> list[AliasRecord]:
     """Return what every alias of every flow names now: the roots that must never be collected."""
     if open_remote() is None and not home.root.is_dir():
         return []
-    names = shared_records(home).names("aliases/")
+    # Those of a home whose remote is new are not there yet; to read one publishes its history.
+    local = FolderRemote(home.root).names("aliases/") if home.root.is_dir() else []
+    names = [*shared_records(home).names("aliases/"), *local]
     pairs = sorted({tuple(name.split("/")[1:3]) for name in names if name.count("/") == 3})
     found = [current_alias(home, flow, alias) for flow, alias in pairs]
     return [record for record in found if record is not None]

@@ -151,3 +151,14 @@ def test_a_run_that_ends_well_again_is_the_candidate_once(home: Home) -> None:
         record = offer_candidate(run, "apo", {"score": 1.0, "bad": float("nan")})
     assert record and record.evidence == {"score": 1.0}
     assert len(alias_history(home, "apo", "candidate")) == 1
+
+
+def test_a_new_remote_does_not_hide_aliases(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move_alias(home, draft("one"))
+    monkeypatch.setenv("SPARRING_REMOTE", str(tmp_path / "remote"))
+    assert [(one.flow, one.alias, one.run) for one in list_aliases(home)] == [
+        ("apo", "champion", "one")
+    ]
+    assert (tmp_path / "remote/aliases/apo/champion/000001.json").is_file()
