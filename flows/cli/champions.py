@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flows.cli.answers import print_json
 from flows.registry import find_flow
+from flows.runs.console import print_json
 from tasks.stages.retention.champion_archive import export_champion, import_champion
 from tasks.stages.runs.aliases import AliasRecord
 from tasks.storage.home import current_home

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from flows.cli.answers import print_json
 from flows.cli.lineage import find_node, known_graph
+from flows.runs.console import print_json
 from flows.runs.terminal import table
 from tasks.evaluation.metrics.paired_comparison import JudgeComparison, compare_prompts, prompt_gaps
 from tasks.settings.errors import ConfigError, did_you_mean

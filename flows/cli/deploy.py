@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
-from flows.cli.answers import print_json
 from flows.configs.recurring import RecurringConfig
 from flows.registry import FLOWS, FlowEntry, find_config, find_flow, read_config
+from flows.runs.console import print_json
 from flows.runs.runner import quiet_libraries
 from flows.servers.prefect_server import prefect_environment
 from flows.servers.service import answers, read_record

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from flows.cli.answers import print_json
+from flows.runs.console import print_json
 from flows.runs.terminal import table
 from tasks.data.doctor import inspect_data
 from tasks.data.groups import Prompt

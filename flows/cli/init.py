@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from rich.console import Console
 
 from flows.configs.recurring import RecurringConfig
 from flows.registry import find_flow, read_config
+from flows.runs.console import print_json
 from flows.runs.preflight import check_files
 from flows.starting.config_file import require_free, write_config
 from flows.starting.fitting import fit
@@ -36,7 +36,7 @@ def show_new_config(
     }
     if as_json:
         about = {"config": str(output), "flow": answers.flow, "template": found.template}
-        print(json.dumps({**about, **limits, "data": found.report.to_json()}, indent=2))
+        print_json({**about, **limits, "data": found.report.to_json()})
         return
     words = f"{answers.flow} -c {shlex.quote(str(output))}"
     console.print(f"wrote {output}. Next:", markup=False, highlight=False)

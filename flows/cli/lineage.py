@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from flows.cli.answers import print_json
-from flows.runs.console import open_console
+from flows.runs.console import open_console, print_json
 from tasks.settings.printable import printable
 from tasks.stages.lineage.graph import Graph
 from tasks.stages.lineage.nodes import Edge, Node

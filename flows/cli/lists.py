@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.filesize import decimal
 
-from flows.cli.answers import columns, print_json
 from flows.registry import FLOWS, config_headers
+from flows.runs.console import columns, print_json
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.stages.key import stage_title
 from tasks.stages.manifest import list_manifests

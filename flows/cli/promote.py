@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
-from flows.cli.answers import print_json
 from flows.configs.recurring import RecurringConfig
 from flows.registry import PROMOTION, find_flow
+from flows.runs.console import print_json
 from flows.runs.runner import quiet_libraries, run_flow
 from flows.runs.terminal import table
 from tasks.evaluation.config import GateConfig

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from flows.cli.answers import print_json
+from flows.runs.console import print_json
 from tasks.settings.errors import UnknownNameError
 from tasks.stages.manifest import Manifest, file_problem, list_manifests, load_manifest
 from tasks.stages.remote.layout import check_layout

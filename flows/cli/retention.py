@@ -14,7 +14,7 @@ from dataclasses import asdict
 import typer
 from rich.console import Console
 
-from flows.cli.answers import print_json
+from flows.runs.console import print_json
 from flows.runs.terminal import table
 from tasks.settings.errors import ConfigError, StageError
 from tasks.stages.retention.candidates import find_candidates

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from flows.cli.answers import print_json
+from flows.runs.console import print_json
 from flows.servers.access import MLFLOW_PASSWORD, PREFECT_PASSWORD, without_passwords
 from flows.servers.mlflow_server import is_users_tracking, mlflow_environment
 from flows.servers.persistent import start_servers, stop_servers

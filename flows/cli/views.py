@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from flows.cli.answers import columns, print_json
+from flows.runs.console import columns, print_json
 from flows.runs.ending import report_file, show_report_text
 from flows.runs.runner import recorded_config, report_of
 from flows.runs.terminal import span, state_text, table

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from flows.cli.answers import print_json
 from flows.cli.lineage import find_node, known_graph
+from flows.runs.console import print_json
 from tasks.settings.errors import ConfigError
 from tasks.settings.printable import printable
 from tasks.stages.lineage.difference import (

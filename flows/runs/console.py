@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.control import Control
 from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
 
 from tasks.settings.printable import STEERING, printable
 
@@ -28,13 +31,30 @@ def open_console(**options: Any) -> Console:
     return console
 
 
-def json_text(values: Any) -> str:
-    """Return values, dataclasses too, as JSON in which nothing steers a terminal."""
+def print_json(values: Any) -> None:
+    """Print a command's document on stdout: plain values or dataclasses; nothing in it steers."""
     text = json.dumps(values, indent=2, ensure_ascii=False, default=_plain)
     lines = [
         STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in text.split("\n")
     ]
-    return "\n".join(lines)
+    print("\n".join(lines))
+
+
+def columns(rows: Sequence[Mapping[str, object]], *, folded: Collection[str]) -> Table:
+    """Return a table of few strokes, each row by heading; headings with nothing below are left out.
+
+    Args:
+        rows: At least one; all have the same headings. Cells are shown as they are.
+        folded: Headings of the columns that give way where the terminal is narrow.
+    """
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    shown = [name for name in rows[0] if any(str(row[name]) for row in rows)]
+    for name in shown:
+        drawn.add_column(name, no_wrap=name not in folded, overflow="fold")
+    for row in rows:
+        cells = (row[name] for name in shown)
+        drawn.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in cells))
+    return drawn
 
 
 def _plain(value: Any) -> Any:

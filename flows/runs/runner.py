@@ -30,8 +30,8 @@ from tasks.stages.plan import planning
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.runs.context import PlannedStage
 from tasks.stages.runs.naming import find_run
-from tasks.stages.runs.run_inputs import input_changes, save_inputs
 from tasks.stages.runs.references import reference_of
+from tasks.stages.runs.run_inputs import input_changes, save_inputs
 from tasks.stages.runs.run_store import Run, run_folder
 from tasks.storage.home import Home, current_home
 from tasks.storage.plain import plain_metrics

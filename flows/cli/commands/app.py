@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from flows.cli.answers import answer_in_json, errors
-from flows.cli.answers import console as console  # the verbs' own
 from flows.cli.commands.completion import config_names, flow_names, run_names, thing_names
+from flows.runs.console import open_console
 from tasks.settings.errors import SparringError
 from tasks.storage.errors import StorageError
+
+_PIPE_WIDTH = 1000
+"""Where there is no terminal nothing is folded: a line of a table is a line."""
+
+console = open_console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+errors = open_console(stderr=True)
 
 VERBS = (
     "init run plan resume status ls show report lineage why compare deploy promote demote"
@@ -43,6 +49,12 @@ class ExitCodes(TyperGroup):
             name = f": {error.filename}" if error.filename else ""
             say_error(f"{error.strerror or error}{name}")
             raise typer.Exit(1) from None
+
+
+def answer_in_json(asked: bool) -> bool:
+    """Let the console be stderr for a command that was `asked` for JSON, which has stdout alone."""
+    console.stderr = asked
+    return asked
 
 
 app = typer.Typer(

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.answers import print_json
 from flows.cli.commands.app import AsJson, ConfigFile, FlowName, Overrides, RunName, app, console
+from flows.runs.console import print_json
 
 Full = Annotated[
     bool, typer.Option("--full", help="Print the whole report at the end, not its headline alone.")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.commands.app import AsJson, app, console
+from flows.runs.console import print_json
 
 
 @app.command()
@@ -50,7 +51,10 @@ def init(
     if example is not None:
         from flows.starting.config_file import copy_example
 
-        console.print(f"wrote {copy_example(example, output, force=force)}", highlight=False)
+        copied = copy_example(example, output, force=force)
+        console.print(f"wrote {copied}", highlight=False)
+        if as_json:
+            print_json({"config": str(copied)})
         return
     from flows.cli.init import show_new_config
     from flows.starting.questions import ask

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from flows.cli.answers import answer_in_json
+from flows.cli.commands.app import answer_in_json
 from flows.cli.main import app
 from tasks.stages.runs.aliases import current_alias, move_alias
 from tests.flows.command import SMALL, Shell
 
 GROUP: Any = get_command(app)
 WORDS: dict[str, tuple[str, ...]] = {
+    "init": ("--data", "data/playground/preferences.jsonl"),
     "run": ("apo", "-c", str(SMALL)),
     "plan": ("apo", "-c", str(SMALL)),
     "resume": ("latest",),
@@ -90,7 +91,7 @@ def test_what_needs_servers_is_looked_at_with_them(verb: str, file: str) -> None
 
 
 def test_the_console_is_stdout_again_for_the_next_command() -> None:
-    from flows.cli.answers import console
+    from flows.cli.commands.app import console
 
     assert answer_in_json(True) and console.stderr
     assert not answer_in_json(False) and not console.stderr
