@@ -1,16 +1,97 @@
-"""What `export-champion` and `import-champion` do: a champion moves to another store."""
+"""What `sparring promote`, `demote`, `export-champion` and `import-champion` do and print.
+
+Prefect is imported when it is needed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from flows.registry import find_flow
+from flows.configs.recurring import RecurringConfig
+from flows.registry import PROMOTION, find_flow
 from flows.runs.console import print_json
+from flows.runs.runner import quiet_libraries, run_flow
+from flows.runs.terminal import table
+from tasks.evaluation.config import GateConfig
+from tasks.settings.errors import ConfigError, GateRefused
+from tasks.settings.loading import apply_overrides, validate
+from tasks.stages.artifact import Artifact
+from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.retention.champion_archive import export_champion, import_champion
-from tasks.stages.runs.aliases import AliasRecord
+from tasks.stages.runs.aliases import CHAMPION, AliasRecord, current_alias, log_alias
+from tasks.storage.files import read_json
 from tasks.storage.home import current_home
+from tasks.tracking.mlflow_record.background_sync import Recorder
+from tasks.tracking.spool import Spool
+
+
+def promote_candidate(
+    name: str,
+    flow: str,
+    overrides: Sequence[str],
+    console: Console,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Gather the evidence about a candidate, show it, and let the gate decide.
+
+    `name` is `candidate`, or the run that made it; `overrides` are `gate.a=b` each.
+
+    Raises:
+        ConfigError: There is no candidate, or something it was measured with is gone.
+        GateRefused: A criterion does not hold; nothing moved.
+        AliasMovedError: Somebody else moved the champion in the meantime.
+    """
+    find_flow(flow)
+    quiet_libraries()
+    from flows.configs.promotion import PromotionConfig
+    from flows.promotion import find_candidate
+
+    home = current_home()
+    candidate = find_candidate(home, flow, name)
+    gate = _gate(flow, candidate.config, overrides)
+    champion = current_alias(home, flow, CHAMPION)
+    if champion is not None and champion.models == candidate.models:
+        told = {"flow": flow, "champion": asdict(champion), "moved": False}
+        _tell(console, f"{candidate.run} is the champion of {flow} already", told, as_json=as_json)
+        return
+    settings = PromotionConfig(
+        flow=flow,
+        run=candidate.run,
+        candidate=candidate.number,
+        champion=champion.number if champion else 0,
+        gate=gate,
+        dry_run=dry_run,
+    )
+    decision = run_flow(PROMOTION, settings, console, always=True).report
+    _show_decision(decision, flow, candidate.run, console, dry_run=dry_run, as_json=as_json)
+
+
+def restore_champion(flow: str, console: Console, *, as_json: bool) -> None:
+    """Make the previous champion the champion again, here and in MLflow.
+
+    Raises:
+        ConfigError: There is no champion, or none before it.
+    """
+    find_flow(flow)
+    from flows.promotion import demote_champion
+
+    home = current_home()
+    left, now = demote_champion(home, flow)
+    spool = Spool(home.ensure().spool, now.run)
+    recorder = Recorder(spool, Path("mlruns"))
+    recorder.start()
+    log_alias(spool, now)
+    recorder.close()
+    told = {"flow": flow, "champion": asdict(now), "moved": True}
+    text = f"the champion of {flow} is {now.run} again; {left.run} was demoted"
+    _tell(console, text, told, as_json=as_json)
 
 
 def write_champion(flow: str, folder: Path, console: Console, *, as_json: bool) -> None:
@@ -21,7 +102,7 @@ def write_champion(flow: str, folder: Path, console: Console, *, as_json: bool) 
     """
     find_flow(flow)
     record = export_champion(current_home(), flow, folder)
-    _show(record, f"the champion of {flow} is in {folder}", console, as_json=as_json)
+    _show_champion(record, f"the champion of {flow} is in {folder}", console, as_json=as_json)
 
 
 def take_champion(folder: Path, console: Console, *, as_json: bool) -> None:
@@ -32,10 +113,55 @@ def take_champion(folder: Path, console: Console, *, as_json: bool) -> None:
         CorruptError: It is damaged.
     """
     record = import_champion(current_home(), folder)
-    _show(record, f"the champion of {record.flow} is that of {folder}", console, as_json=as_json)
+    _show_champion(
+        record, f"the champion of {record.flow} is that of {folder}", console, as_json=as_json
+    )
 
 
-def _show(record: AliasRecord, text: str, console: Console, *, as_json: bool) -> None:
+def _gate(flow: str, config: dict[str, Any], overrides: Sequence[str]) -> GateConfig:
+    """Return the gate of a candidate's config with single values replaced."""
+    for override in overrides:
+        if not override.startswith("gate."):
+            raise ConfigError(f"--set {override!r}: only values of the gate can be replaced here")
+    full = {**config, **apply_overrides({"gate": config["gate"]}, overrides)}
+    settings = validate(find_flow(flow).config_class(), full, "the candidate's config")
+    assert isinstance(settings, RecurringConfig)
+    return settings.gate
+
+
+def _show_decision(
+    decision: Artifact, flow: str, run: str, console: Console, *, dry_run: bool, as_json: bool
+) -> None:
+    """Print the evidence and end as the gate says."""
+    folder = fetch_artifact(decision)
+    evidence = read_json(folder / "report.json")
+    holds = bool(evidence["holds"])
+    moved = holds and not dry_run
+    if as_json:
+        print_json({"flow": flow, "run": run, "moved": moved, **evidence})
+    else:
+        criteria = evidence["tables"]["criteria"]
+        console.print(table(tuple(criteria["columns"]), criteria["rows"]))
+        console.print(criteria["note"], highlight=False)
+    failed = [one["name"] for one in evidence["criteria"] if one["holds"] is False]
+    if failed:
+        raise GateRefused(
+            f"{run} stays a candidate: the gate refuses for {'; '.join(failed)}. The evidence is "
+            f"in {folder}"
+        )
+    if not as_json:
+        ending = "would become" if dry_run else "is now"
+        console.print(f"the gate holds: {run} {ending} the champion of {flow}", highlight=False)
+
+
+def _tell(console: Console, text: str, values: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(values)
+    else:
+        console.print(text, highlight=False, soft_wrap=True)
+
+
+def _show_champion(record: AliasRecord, text: str, console: Console, *, as_json: bool) -> None:
     if as_json:
         print_json(record)
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from flows.cli.lineage import find_node, known_graph
-from flows.runs.console import json_text
+from flows.runs.console import print_json
 from tasks.stages.export.publishing import export_output
 from tasks.storage.home import current_home
 
@@ -33,7 +33,7 @@ def write_export(
         current_home(), graph, node, folder, form=form, messages=messages, licence=licence
     )
     if as_json:
-        print(json_text(done.to_json()))
+        print_json(done.to_json())
         return
     rows = done.contents.get("rows")
     said = f"{done.contents['files']} files" if rows is None else f"{sum(rows.values()):,} rows"

@@ -7,17 +7,12 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.commands.app import AsJson, app, console
+from flows.cli.commands.app import AsJson, Thing, app, console
 
 
 @app.command()
 def export(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="Key or digest of a model or of data, the beginning of one, or FLOW/champion."
-        ),
-    ],
+    name: Thing,
     folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")],
     form: Annotated[
         str | None,

@@ -86,7 +86,7 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Make a candidate the champion if the gate of its config holds; exit code 3 if not."""
-    from flows.cli.promote import promote_candidate
+    from flows.cli.champions import promote_candidate
 
     promote_candidate(name, flow, overrides or [], console, dry_run=dry_run, as_json=as_json)
 
@@ -94,7 +94,7 @@ def promote(
 @app.command()
 def demote(flow: OfFlow = "apo", as_json: AsJson = False) -> None:
     """Make the previous champion the champion again; the history is kept."""
-    from flows.cli.promote import restore_champion
+    from flows.cli.champions import restore_champion
 
     restore_champion(flow, console, as_json=as_json)
 

@@ -30,6 +30,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "why": ("latest/DPO-v1", "latest/APO-DPO-v1"),
     "compare": ("latest/DPO-v1", "latest/APO-DPO-v1"),
     "promote": ("--set", "gate.min_win_rate=0.0"),
+    "export": ("champion", "model"),
     "export-champion": ("exported",),
     "import-champion": ("exported",),
     "demote": (),
