@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from flows.configs.apo import ApoConfig
 from flows.steps.inputs import (
+    base_policy,
     check_inputs,
     file_artifact,
     model_artifact,
-    source_artifacts,
+    prepared_data,
     start_artifact,
 )
 from tasks.collect_gold import collect_gold
-from tasks.initialise_policy import initialise_policy
-from tasks.prepare_data import prepare_data
 from tasks.stages.artifact import Artifact
 from tasks.update_policy import update_policy
 from tasks.update_reward_model import update_reward_model
@@ -44,11 +44,12 @@ def prepare_inputs(config: ApoConfig) -> ApoInputs:
         ConfigError: A file is missing, or a model that the configuration names.
     """
     check_inputs(config)
-    data = prepare_data(source_artifacts(config.data), config=config.data)
-    start = _start_policy(config, data)
-    judge = start
+    judge = None
     if config.reward.base:
         judge = model_artifact(config.reward.base, config.reward.template, "reward base")
+    data = prepared_data(config, _models_beside(config, judge))
+    start = _start_policy(config, data)
+    judge = judge or start
     reward_init = judge
     if config.start.reward_model:
         reward_init = start_artifact(config.start.reward_model, "reward_model")
@@ -64,14 +65,20 @@ def prepare_inputs(config: ApoConfig) -> ApoInputs:
     return ApoInputs(data, gold, start, reward_init, reward_base, testers)
 
 
+def _models_beside(config: ApoConfig, judge: Artifact | None) -> Iterator[Artifact]:
+    """Yield the models beside the base policy that read the data by their own chat template."""
+    if judge is not None and config.reward.template is None:
+        yield judge
+    if config.model.template is None:
+        for name, source in config.compare_with.items():
+            yield model_artifact(source, None, name)
+
+
 def _start_policy(config: ApoConfig, data: Artifact) -> Artifact:
     """Return the configured policy after SFT, or the finished one that `start.policy` names."""
-    if config.start.policy:
-        return start_artifact(config.start.policy, "policy")
     demonstrations = data.part("demonstrations")
-    corpora, base = [demonstrations, data.part("rm_train")], file_artifact(config.model.path)
-    start = initialise_policy(corpora, base, config=config.model, seed=config.seed)
-    if config.sft is None:
+    start = base_policy(config, [demonstrations, data.part("rm_train")])
+    if config.sft is None or config.start.policy:
         return start
     return update_policy(start, [demonstrations], config=config.sft, seed=config.seed, label="SFT")
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from flows.configs.exo import ExoConfig
 from flows.configs.exo_evaluation import ORACLE
 from flows.steps.inputs import (
+    base_policy,
     check_inputs,
-    file_artifact,
     oracle_artifact,
+    prepared_data,
     source_artifacts,
-    start_artifact,
 )
 from tasks.extract_prompts import extract_prompts
-from tasks.initialise_policy import initialise_policy
-from tasks.prepare_data import prepare_data
 from tasks.prepare_texts import prepare_texts
 from tasks.stages.artifact import Artifact
 from tasks.train_classifier import train_classifier
@@ -53,10 +50,9 @@ def prepare_inputs(config: ExoConfig) -> SharedInputs:
 
 
 def _from_dialogues(config: ExoConfig) -> SharedInputs:
-    assert config.data is not None, "a configuration has data or texts"
-    data = prepare_data(source_artifacts(config.data), config=config.data)
+    data = prepared_data(config)
     demonstrations, rm_train = data.part("demonstrations"), data.part("rm_train")
-    start = _start(config, _base(config, [demonstrations, rm_train]), demonstrations)
+    start = _start(config, base_policy(config, [demonstrations, rm_train]), demonstrations)
     train, dev, test = (data.part(name) for name in ("policy_train", "dev", "test"))
     pairs, oracle = {"test": test, "dev": dev}, oracle_artifact(config.data)
     return SharedInputs(start, train, dev, test, [rm_train, train], pairs, oracle)
@@ -66,7 +62,7 @@ def _from_texts(config: ExoConfig) -> SharedInputs:
     assert config.texts is not None, "asked where there are texts"
     texts = prepare_texts(source_artifacts(config.texts), config=config.texts)
     corpus = texts.part("corpus")
-    base = _base(config, [corpus])
+    base = base_policy(config, [corpus])
     prompts = extract_prompts(base, texts.part("prompts"), config=config.prompts)
     oracle = None
     if config.has_oracle:
@@ -76,15 +72,6 @@ def _from_texts(config: ExoConfig) -> SharedInputs:
     start = _start(config, base, corpus)
     train, dev, test = (prompts.part(name) for name in ("train", "dev", "test"))
     return SharedInputs(start, train, dev, test, [], {}, oracle)
-
-
-def _base(config: ExoConfig, corpora: Sequence[Artifact]) -> Artifact:
-    """Return the base policy, whose tokenizer is the run's."""
-    if config.start.policy:
-        return start_artifact(config.start.policy, "policy")
-    return initialise_policy(
-        list(corpora), file_artifact(config.model.path), config=config.model, seed=config.seed
-    )
 
 
 def _start(config: ExoConfig, base: Artifact, demonstrations: Artifact) -> Artifact:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from flows.configs.base import FlowConfig
 from flows.configs.recurring import RecurringConfig
 from tasks.data.config import DataConfig
 from tasks.data.playground.generator import ensure_playground
 from tasks.data.text_config import TextsConfig
 from tasks.initialise_policy import initialise_policy
 from tasks.models.base_policy import PolicyModelConfig
+from tasks.models.tokens.own_template import TEMPLATE_FILES
+from tasks.prepare_data import prepare_data
 from tasks.settings.errors import ConfigError, require_path
 from tasks.stages.artifact import Artifact, external_artifact
 from tasks.stages.runs.context import current_run
@@ -58,6 +62,39 @@ def start_artifact(reference: str, role: str) -> Artifact:
             f"of {' or '.join(_MAKERS[role])}"
         )
     return artifact
+
+
+def base_policy(config: FlowConfig, corpora: Sequence[Artifact] = ()) -> Artifact:
+    """Return the base policy, or the finished one that `start.policy` names.
+
+    Args:
+        config: Says which.
+        corpora: Folders of groups whose texts train the tokenizer of a built architecture.
+
+    Raises:
+        ConfigError: There is no such model.
+    """
+    if config.start.policy:
+        return start_artifact(config.start.policy, "policy")
+    texts = list(corpora) if config.model.architecture else []
+    folder = file_artifact(config.model.path)
+    return initialise_policy(texts, folder, config=config.model, seed=config.seed)
+
+
+def prepared_data(config: FlowConfig, others: Iterable[Artifact] = ()) -> Artifact:
+    """Return the prepared splits, without the records that a model's own template refuses.
+
+    Args:
+        config: Names the sources and the base policy.
+        others: Further models of the run that use their own chat template.
+
+    Raises:
+        ConfigError: A file or a model is missing.
+    """
+    assert config.data is not None, "a configuration has data or texts"
+    own = [*others] if config.model.template else [base_policy(config), *others]
+    templates = [part for model in own for part in _template_parts(model)]
+    return prepare_data(source_artifacts(config.data), templates, config=config.data)
 
 
 def input_digests(config: RecurringConfig) -> dict[str, str]:
@@ -108,6 +145,13 @@ def oracle_artifact(config: DataConfig | None) -> Artifact | None:
     if config is None or config.playground is None:
         return None
     return external_artifact(Path(config.playground.folder) / "world.json")
+
+
+def _template_parts(model: Artifact) -> list[Artifact]:
+    """Return the files in which a model says how it writes conversations."""
+    # A model that is only planned will have what `save_pretrained` writes.
+    there = TEMPLATE_FILES[:2] if model.is_pending else {file.path for file in model.files()}
+    return [model.part(name) for name in TEMPLATE_FILES if name in there]
 
 
 def _existing(path: str | Path) -> Artifact:

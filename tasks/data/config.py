@@ -32,7 +32,7 @@ class DataConfig(FrozenConfig):
     overlap: Literal["stop", "drop"] = "stop"
     """Rows whose first turn is also in test or rm_queries: stop the run, or drop them, counted."""
     max_bad_share: float = Field(default=0.01, ge=0, le=1)
-    """Largest share of unreadable records per source."""
+    """Largest share of unreadable records per source; one alone is let pass, unless this is 0."""
     shard_size: int = Field(default=10_000, ge=1)
     """Groups per shard file."""
     playground: PlaygroundConfig | None = None

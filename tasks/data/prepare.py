@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
@@ -29,8 +29,19 @@ PARTS = ("rm_train", "policy_train", "dev", "test", "demonstrations", "rm_querie
 """The folders that `prepare` writes; each is a group folder and may be empty."""
 
 
-def prepare(config: DataConfig, output: Path, log: Log) -> dict[str, float]:
+def prepare(
+    config: DataConfig,
+    output: Path,
+    log: Log,
+    check: Callable[[Group], None] | None = None,
+) -> dict[str, float]:
     """Write a folder for each of `PARTS`, `table1.json` and `bad_records.jsonl`.
+
+    Args:
+        config: Sources, split and limits.
+        output: Where the folders go.
+        log: Told why records were left out, once per reason.
+        check: Raises RecordError for a group that the run's models could not read.
 
     Returns:
         Groups per part, and under `dropped/…` and `bad_records` what was left out.
@@ -50,7 +61,7 @@ def prepare(config: DataConfig, output: Path, log: Log) -> dict[str, float]:
             part: stack.enter_context(GroupWriter(output / part, config.shard_size))
             for part in PARTS
         }
-        run = _Preparation(config, writers, bad_file)
+        run = _Preparation(config, writers, bad_file, check)
         try:
             # What is in rm_queries or test must be known before the rest is read.
             run.write_queries()
@@ -70,9 +81,13 @@ class _Preparation:
     """The state of one `prepare`: writers, counters, and the first turns that others must avoid."""
 
     def __init__(
-        self, config: DataConfig, writers: dict[str, GroupWriter], bad_file: IO[str]
+        self,
+        config: DataConfig,
+        writers: dict[str, GroupWriter],
+        bad_file: IO[str],
+        check: Callable[[Group], None] | None,
     ) -> None:
-        self.config, self.writers = config, writers
+        self.config, self.writers, self._check = config, writers, check
         self.dropped: dict[str, Counter[str]] = {}
         self.bad = BadRecords()
         self.responses: Counter[str] = Counter()
@@ -155,7 +170,8 @@ class _Preparation:
         self.dropped[name] = cleaner.dropped
         limit = self.config.max_bad_share
         for source in sources:
-            yield from cleaner.clean(read_source(source, self._on_bad, max_bad_share=limit))
+            groups = read_source(source, self._on_bad, max_bad_share=limit, check=self._check)
+            yield from cleaner.clean(groups)
 
     def _leaves(self, name: str, group: Group, reasons: tuple[str, ...]) -> bool:
         """Whether a row makes way for test or rm_queries; with `stop` the proof will find it."""

@@ -30,7 +30,7 @@ class TextsConfig(FrozenConfig):
     piece_words: int = Field(default=120, ge=1)
     """Longest piece of the corpus in words; only a text's last piece ends with EOS."""
     max_bad_share: float = Field(default=0.01, ge=0, le=1)
-    """Largest share of unreadable records per source."""
+    """Largest share of unreadable records per source; one alone is let pass, unless this is 0."""
     shard_size: int = Field(default=10_000, ge=1)
     """Groups per shard file."""
 

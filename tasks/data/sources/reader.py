@@ -38,6 +38,7 @@ def read_source(
     *,
     max_bad_share: float = 0.01,
     tally: Tally | None = None,
+    check: Callable[[Group], None] | None = None,
 ) -> Iterator[Group]:
     """Read a source as groups, streaming.
 
@@ -47,6 +48,7 @@ def read_source(
         max_bad_share: Largest share of unreadable records, judged at the end of the source.
         tally: Receives what was read in which form and what of it was not read, while the groups
             are taken.
+        check: Raises RecordError for a group that the run could not use; it counts as unreadable.
 
     Returns:
         The groups, in the source's order.
@@ -56,7 +58,7 @@ def read_source(
         RecordError: While reading: too many unreadable records, or a file that breaks off.
     """
     parts = _hub_parts(config) if config.hub else _local_parts(config)
-    return _groups(config, parts, on_bad, max_bad_share, tally or Tally())
+    return _groups(config, parts, on_bad, max_bad_share, tally or Tally(), check)
 
 
 def detect_format(config: SourceConfig) -> str:
@@ -114,6 +116,7 @@ def _groups(
     on_bad: Callable[[BadRecord], None],
     max_bad_share: float,
     tally: Tally,
+    check: Callable[[Group], None] | None,
 ) -> Iterator[Group]:
     name, good, bad = config.format, 0, 0
     for label, rows in parts:
@@ -131,6 +134,8 @@ def _groups(
                 group = _parsed(name, value)
                 if config.chat_markup != "keep":
                     refuse_markup(group)
+                if check is not None:
+                    check(group)
             except RecordError as error:
                 bad += 1
                 on_bad(BadRecord(label, row.number, str(error)))
@@ -167,7 +172,8 @@ def _renamed(value: dict[str, Any], fields: dict[str, str]) -> dict[str, Any]:
 
 
 def _check_share(label: str, good: int, bad: int, limit: float) -> None:
-    if bad > limit * (good + bad):
+    # One alone stops nothing: of a short file it would be more than any share.
+    if bad > limit * (good + bad) and (bad > 1 or not limit):
         raise RecordError(
             f"{label}: {bad} of {good + bad} records cannot be read, more than the allowed "
             f"{limit:.1%}; mend the file or raise max_bad_share"
