@@ -5,8 +5,8 @@ Imports no torch: `sparring plan` and a dry run read it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,6 +15,7 @@ from flows.configs.base import FlowConfig
 from flows.configs.recurring import ModelSource
 from tasks.data.prepare import DataConfig
 from tasks.gold.collection import GoldConfig
+from tasks.models.base_policy import hub_name
 from tasks.models.sample_shards import RolloutConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.training.config import PolicyConfig, RewardConfig
@@ -34,8 +35,8 @@ class RewardUpdates(RewardConfig):
     ab (no gold against samples) or sequential (apo_rm started from the previous reward model)."""
 
     base: str | None = None
-    """Model folder or hub name whose backbone every reward model starts from. Default: the policy
-    after SFT."""
+    """Model folder or hub name (`NAME` or `NAME@REVISION`) whose backbone every reward model starts
+    from. Default: the policy after SFT."""
 
     ablations: tuple[Objective, ...] = ()
     """Further variants trained in epoch 1 for Table 4. They are measured, never used."""
@@ -148,7 +149,8 @@ class ApoConfig(FlowConfig):
     """How policies and reward models are measured."""
 
     compare_with: dict[str, str] = {}
-    """Further models that are only sampled and scored: name → folder or hub name."""
+    """Further models that are only sampled and scored: name → folder or hub name, which may have a
+    revision as `NAME@REVISION`."""
 
     def ppo_at_epoch(self, epoch: int) -> PpoConfig:
         """Return PPO's settings of one APO epoch, counted from 1, with its learning rate."""
@@ -190,9 +192,16 @@ class ApoConfig(FlowConfig):
         """Yield the models that a stage will load; a built architecture is none of them."""
         yield from super().named_models()
         if self.reward.base:
-            yield ModelSource(self.reward.base, self.reward.template, (self.reward.limits,))
+            yield _source(self.reward.base, self.reward.template, self.reward.limits)
         for source in self.compare_with.values():
-            yield ModelSource(source, self.model.template, (self.policy.limits,))
+            yield _source(source, self.model.template, self.policy.limits)
+
+    def with_model_names(self, change: Callable[[str], str]) -> Self:
+        """Return this configuration with `reward.base` and `compare_with` named anew."""
+        base = self.reward.base and change(self.reward.base)
+        others = {name: change(source) for name, source in self.compare_with.items()}
+        reward = self.reward.model_copy(update={"base": base})
+        return self.model_copy(update={"reward": reward, "compare_with": others})
 
     def test_rollout(self, *, for_kl: bool = False) -> RolloutConfig:
         """Return how test queries are answered; a KL needs the untruncated distribution."""
@@ -224,3 +233,8 @@ class ApoConfig(FlowConfig):
         self.check_context()
         self.check_gate()
         return self
+
+
+def _source(name: str, template: str | None, limits: Limits) -> ModelSource:
+    hub, revision = hub_name(name)
+    return ModelSource(hub or name, template, (limits,), revision)

@@ -5,8 +5,8 @@ None of it is part of a stage's key; the models and data that a scheduled run fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator
@@ -104,8 +104,9 @@ class RecurringConfig(FrozenConfig):
     """Finished models to start from; filled in by each scheduled run."""
 
     inputs: dict[str, str] = {}
-    """Digest by path of the data files that this run is made of; filled in by each scheduled run. A
-    run whose files have other contents stops and says so."""
+    """Digest by path of the data files that this run is made of, and commit by address of what it
+    takes from the hub; filled in by each scheduled run. A run whose files have other contents stops
+    and says so."""
 
     gate: GateConfig = GateConfig()
     """What a candidate must show to become the champion."""
@@ -128,3 +129,11 @@ class RecurringConfig(FrozenConfig):
     def named_models(self) -> Iterator[ModelSource]:
         """Yield the models that a stage will load; a built architecture is none of them."""
         yield from ()
+
+    def with_model_names(self, change: Callable[[str], str]) -> Self:
+        """Return this configuration with every model that is named by one text named anew.
+
+        Args:
+            change: Takes a folder or hub name and returns the one to put in its place.
+        """
+        return self

@@ -21,6 +21,7 @@ from flows.placement.dispatcher import placed
 from flows.runs.prefect_pages import name_flow_run, show_report
 from flows.schedule.scheduled_run import is_scheduled, run_scheduled
 from flows.servers.dead_runs import close_dead_runs, set_heartbeat
+from flows.steps.hub_commits import pinned
 from tasks.settings.base import FrozenConfig
 from tasks.settings.loading import dump_config
 from tasks.stages.artifact import Artifact
@@ -55,6 +56,7 @@ def sparring_flow(body: Body) -> Flow[..., Artifact]:
         work = functools.partial(_recorded, body=body)
         if is_scheduled(config, flow_run):
             return run_scheduled(body.__name__, config, flow_run, opened, work)
+        config = pinned(config)
         with opened(config, _run_to_go_on_with(run.home)) as run:
             return work(run, config)
 

@@ -21,6 +21,7 @@ from flows.servers.mlflow_server import mlflow_environment
 from flows.servers.prefect_server import prefect_environment
 from flows.servers.shared_server import start_prefect_server, stop
 from flows.servers.supervisor import supervising
+from flows.steps.hub_commits import pinned
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import dump_config, load_config, validate
@@ -100,6 +101,7 @@ def run_flow(
         SparringError: Anything the user can act on.
     """
     home = current_home().ensure()
+    config = pinned(config)
     planned, result = plan_flow(entry, config)
     inputs = _inputs(config)
     for sentence in input_changes(home, resume, inputs) if resume else ():

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from flows.configs.recurring import RecurringConfig, StartConfig, StartFrom
 from flows.schedule.period_claims import LastCompleted
+from flows.steps.hub_commits import pinned
 from flows.steps.inputs import input_digests
 from tasks.settings.errors import ConfigError
 from tasks.stages.runs.aliases import CHAMPION, ROLES, alias_models, current_alias
@@ -37,11 +38,12 @@ def resolve(
     """Find out what a run of the deployed configuration starts from now, after the last one.
 
     Raises:
-        ConfigError: A data file or a start model is gone.
+        ConfigError: A data file or a start model is gone, or the hub does not answer.
     """
     assert config.schedule is not None
     wanted = {"policy": config.schedule.policy, "reward_model": config.schedule.reward_model}
     used = {role: _start(home, flow, config, wanted[role], role, last) for role in ROLES}
+    config = pinned(config)
     digests = input_digests(config)
     seed = config.seed
     if config.schedule.seed == "advance" and last is not None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from flows.configs.base import FlowConfig
 from flows.configs.recurring import RecurringConfig
+from flows.steps.hub_commits import hub_commits
 from tasks.data.config import DataConfig
 from tasks.data.playground.generator import ensure_playground
 from tasks.data.text_config import TextsConfig
 from tasks.initialise_policy import initialise_policy
-from tasks.models.base_policy import PolicyModelConfig
+from tasks.models.base_policy import PolicyModelConfig, hub_name
 from tasks.models.tokens.own_template import TEMPLATE_FILES
 from tasks.prepare_data import prepare_data
 from tasks.settings.errors import ConfigError, require_path
@@ -24,7 +24,6 @@ _MAKERS = {
     "policy": ("update_policy", "update_policy_by_ppo", "initialise_policy"),
     "reward_model": ("update_reward_model",),
 }
-_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 
 
 def file_artifact(path: str | Path | None) -> Artifact | None:
@@ -42,9 +41,10 @@ def model_artifact(name: str, template: str | None, label: str) -> Artifact:
     Raises:
         ConfigError: There is no such folder, and it can be no hub name.
     """
-    if Path(name).exists() or not _HUB_NAME.fullmatch(name):
+    hub, revision = hub_name(name)
+    if not hub:
         return _existing(name)
-    settings = PolicyModelConfig(hub=name, template=template)
+    settings = PolicyModelConfig(hub=hub, revision=revision, template=template)
     return initialise_policy([], None, config=settings, seed=0, label=label)
 
 
@@ -100,12 +100,15 @@ def prepared_data(config: FlowConfig, others: Iterable[Artifact] = ()) -> Artifa
 def input_digests(config: RecurringConfig) -> dict[str, str]:
     """Return the digest of every file and folder of the user's that a run would read, by path.
 
+    What comes from the hub is there by its address, with its commit where the config has one.
+
     Raises:
         ConfigError: One is missing.
     """
     if playground := config.playground():
         ensure_playground(playground)
-    return {path: _existing(path).digest for path in config.files()}
+    digests = {path: _existing(path).digest for path in config.files()}
+    return digests | hub_commits(config)
 
 
 def check_inputs(config: RecurringConfig) -> None:
@@ -130,7 +133,7 @@ def source_artifacts(config: DataConfig | TextsConfig) -> list[Artifact]:
     """Return every local file that a data configuration names, in the order of its keys.
 
     The playground's files are generated where they are missing. A hub data set has no file here;
-    its name and revision are in the key through the config.
+    its name and commit are in the key through the config.
 
     Raises:
         ConfigError: A file is missing, or the playground's folder holds another playground.

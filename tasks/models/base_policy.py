@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,8 @@ from tasks.models.architecture import ArchitectureConfig
 from tasks.models.tokens.templates import find_template
 from tasks.settings.base import NOT_IN_KEY, FrozenConfig
 from tasks.settings.log import Log
+
+_HUB_NAME = re.compile(r"([\w-][\w.-]*(?:/[\w.-]+)?)(?:@([\w./-]+))?")
 
 
 class PolicyModelConfig(FrozenConfig):
@@ -26,7 +29,8 @@ class PolicyModelConfig(FrozenConfig):
     """Model name on the hub. The only thing ever downloaded, and only because it is named."""
 
     revision: str | None = None
-    """Branch, tag or commit of the hub model; default its main branch."""
+    """Branch, tag or commit of the hub model; default its main branch. Every run takes it at the
+    commit where it is when the run begins."""
 
     architecture: ArchitectureConfig | None = None
     """Shape of a small model with random weights and a tokenizer trained on the run's own data."""
@@ -51,6 +55,21 @@ class PolicyModelConfig(FrozenConfig):
         elif self.architecture:
             raise ValueError("a built architecture has no chat template of its own: name one")
         return self
+
+
+def hub_name(source: str) -> tuple[str, str | None]:
+    """Return name and revision of a model on the hub, `NAME` or `NAME@REVISION`.
+
+    The name is empty for a folder, and for what can be no hub name.
+
+    Example:
+        >>> hub_name("owner/model@v1"), hub_name("../model")
+        (('owner/model', 'v1'), ('', None))
+    """
+    found = _HUB_NAME.fullmatch(source)
+    if found is None or Path(source).exists():
+        return "", None
+    return found[1], found[2]
 
 
 def corpus_texts(groups: Iterable[Group]) -> Iterator[str]:

@@ -23,7 +23,8 @@ class SourceConfig(FrozenConfig):
     split: str = "train"
     """Which split of a folder or hub set."""
     revision: str | None = None
-    """Commit or tag of the hub set; None is the newest."""
+    """Branch, tag or commit of the hub set; None is its main branch. Every run takes it at the
+    commit where it is when the run begins, so that a set that moved is read anew."""
     format: str = "auto"
     """One of the known formats; `auto` tells it from the columns."""
     fields: dict[str, str] = Field(default_factory=dict)

@@ -1,0 +1,128 @@
+"""Hub data sets and models at a commit: a run takes what the hub holds when the run begins.
+
+A name alone means whatever is newest. Once it is a commit it is part of every key, so that a set
+that moved is news, and a run that is resumed reads what it began with.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from flows.configs.recurring import RecurringConfig
+from tasks.data.sources.config import SourceConfig
+from tasks.models.base_policy import PolicyModelConfig, hub_name
+from tasks.settings.base import FrozenConfig
+from tasks.settings.errors import ConfigError
+
+_Config = TypeVar("_Config", bound=FrozenConfig)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SECONDS = 30
+_log = logging.getLogger("sparring.flows")
+
+
+def pinned(config: _Config) -> _Config:
+    """Return a configuration in which every hub name has a commit as its revision.
+
+    Raises:
+        ConfigError: The hub does not say which commit a name is at, and nothing is stored here.
+    """
+    found: _Config = _pinned(config)
+    if isinstance(found, RecurringConfig):
+        found = found.with_model_names(_pinned_name)
+    return found
+
+
+def hub_commits(config: FrozenConfig) -> dict[str, str]:
+    """Return the commit of every pinned hub name of a configuration, by its address."""
+    named = list(_hub_places(config))
+    if isinstance(config, RecurringConfig):
+        config.with_model_names(lambda name: named.append(("model", *hub_name(name))) or name)
+    folder = {"dataset": "datasets/", "model": ""}
+    return {
+        f"hf://{folder[kind]}{name}": revision
+        for kind, name, revision in named
+        if revision and _COMMIT.fullmatch(revision)
+    }
+
+
+def hub_commit(kind: Literal["dataset", "model"], name: str, revision: str | None) -> str:
+    """Return the commit that a branch or tag of the hub is at; None is the main branch.
+
+    Where the hub does not answer, it is the commit that is stored here, and that is said.
+
+    Raises:
+        ConfigError: The hub does not say, and nothing is stored here.
+    """
+    if revision and _COMMIT.fullmatch(revision):
+        return revision
+    from huggingface_hub import HfApi
+
+    try:
+        info = HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=_SECONDS)
+    except Exception as error:  # the client raises a dozen kinds: offline, gated, no such name
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if stored := _stored_commit(kind, name, revision or "main"):
+            _log.warning("%s is taken as stored here, at %s: %s", name, stored[:12], reason)
+            return stored
+        raise ConfigError(
+            f"the {'data set' if kind == 'dataset' else 'model'} {name!r} cannot be loaded: the "
+            f"hub does not say at which commit it is ({reason}); check the name and the network, "
+            "give a commit as its `revision`, or a local `path`"
+        ) from error
+    return str(info.sha)
+
+
+def _pinned(value: Any) -> Any:
+    """Return a part of a configuration with its hub names pinned; itself where it has none."""
+    if isinstance(value, FrozenConfig):
+        update = {name: _pinned(getattr(value, name)) for name in type(value).model_fields}
+        if isinstance(value, SourceConfig | PolicyModelConfig) and _is_on_hub(value):
+            update["revision"] = hub_commit(_kind(value), str(value.hub), value.revision)
+        changed = {name: new for name, new in update.items() if new is not getattr(value, name)}
+        return value.model_copy(update=changed) if changed else value
+    if isinstance(value, list | tuple):
+        items = [_pinned(item) for item in value]
+        same = all(new is old for new, old in zip(items, value, strict=True))
+        return value if same else type(value)(items)
+    return value
+
+
+def _hub_places(value: Any) -> Iterator[tuple[str, str, str | None]]:
+    """Yield kind, name and revision of every hub name in a part of a configuration."""
+    if isinstance(value, SourceConfig | PolicyModelConfig) and _is_on_hub(value):
+        yield _kind(value), str(value.hub), value.revision
+    if isinstance(value, FrozenConfig):
+        for name in type(value).model_fields:
+            yield from _hub_places(getattr(value, name))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _hub_places(item)
+
+
+def _is_on_hub(value: SourceConfig | PolicyModelConfig) -> bool:
+    # `datasets` also takes a folder for a name.
+    return value.hub is not None and not Path(value.hub).exists()
+
+
+def _kind(value: SourceConfig | PolicyModelConfig) -> Literal["dataset", "model"]:
+    return "dataset" if isinstance(value, SourceConfig) else "model"
+
+
+def _pinned_name(name: str) -> str:
+    """Return a model's name as `NAME@COMMIT`; a folder's path stays."""
+    hub, revision = hub_name(name)
+    return f"{hub}@{hub_commit('model', hub, revision)}" if hub else name
+
+
+def _stored_commit(kind: str, name: str, revision: str) -> str:
+    """Return the commit that the hub's cache on this machine has for a branch or tag, or ""."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = repo_folder_name(repo_id=name, repo_type=kind)
+    path = Path(constants.HF_HUB_CACHE) / folder / "refs" / revision
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
