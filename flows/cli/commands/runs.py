@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.commands.app import AsJson, ConfigFile, FlowName, Overrides, RunName, app, console
+from flows.cli.commands.app import (
+    AsJson,
+    ConfigFile,
+    FlowName,
+    Overrides,
+    RunName,
+    app,
+    console,
+    errors,
+)
 from flows.runs.console import print_json
 
 Full = Annotated[
@@ -72,9 +81,16 @@ def plan(
     from flows.cli.views import show_plan
     from flows.registry import find_flow, read_config
     from flows.runs.runner import plan_flow
+    from flows.steps.hub_commits import pinned
+    from tasks.settings.errors import ConfigError
 
     entry = find_flow(flow)
-    planned, _ = plan_flow(entry, read_config(entry, config, overrides or []))
+    settings = read_config(entry, config, overrides or [])
+    try:
+        settings = pinned(settings)
+    except ConfigError as error:
+        errors.print(f"planned as if nothing on the hub had moved: {error}", soft_wrap=True)
+    planned, _ = plan_flow(entry, settings)
     show_plan(planned, console, unfolded=unfolded, as_json=as_json)
 
 
