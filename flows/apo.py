@@ -51,6 +51,7 @@ def apo(config: ApoConfig) -> Artifact:
     current_run().offer = Offer(models, evaluation.basis_of(epoch), config.model_dump(mode="json"))
     return write_apo_report(
         inputs.data.part("table1.json"),
+        inputs.examination,
         inputs.gold.part("train/index.json"),
         {name: one.evaluation for name, one in evaluation.policies.items()},
         evaluation.reward_models,

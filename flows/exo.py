@@ -51,5 +51,6 @@ def exo(config: ExoConfig) -> Artifact:
         {one.entry.name: one.evaluation for one in evaluated},
         supervision.evaluations,
         density,
+        inputs.examination,
         config=report_config(config, evaluated),
     )

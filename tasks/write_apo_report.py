@@ -9,9 +9,10 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=2, resources="cpu")
+@stage_task(version=3, resources="cpu")
 def write_apo_report(
     counts: Artifact,
+    examination: Artifact,
     gold: Artifact,
     policies: dict[str, Artifact],
     reward_models: dict[str, Artifact],
@@ -25,6 +26,7 @@ def write_apo_report(
 
     Args:
         counts: table1.json of the prepared data.
+        examination: What of the data the models did not see.
         gold: index.json of the gold responses that D_APO is made of.
         policies: Evaluations of policies by name.
         reward_models: Evaluations of reward models on human pairs by name.
@@ -40,6 +42,7 @@ def write_apo_report(
 
     return assemble_apo_report(
         counts.path,
+        examination.path,
         gold.path,
         {name: evaluation.path for name, evaluation in policies.items()},
         {name: evaluation.path for name, evaluation in reward_models.items()},

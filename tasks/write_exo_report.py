@@ -9,11 +9,12 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=3, resources="cpu")
+@stage_task(version=4, resources="cpu")
 def write_exo_report(
     policies: dict[str, Artifact],
     reward_models: dict[str, Artifact],
     density: Artifact | None,
+    examination: Artifact | None = None,
     *,
     config: ExoReportConfig,
     workspace: Workspace,
@@ -25,6 +26,7 @@ def write_exo_report(
         policies: Evaluations of policies by the names of `config.entries`.
         reward_models: Evaluations of reward models on human pairs by name; may be empty.
         density: Output of `estimate_density_ratios`; None leaves the density ratio out.
+        examination: What of the data the models did not see; None where the data are plain texts.
         config: Order and meaning of the entries.
         workspace: `output/` receives report.md, report.html, report.json and the plots with CSVs.
         log: Where notes go.
@@ -42,6 +44,7 @@ def write_exo_report(
         {name: evaluation.path for name, evaluation in policies.items()},
         {name: evaluation.path for name, evaluation in reward_models.items()},
         density.path if density else None,
+        examination.path if examination else None,
         config,
         workspace.output,
         log,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from flows.configs.apo import ApoConfig
+from flows.steps.data_examination import examined
 from flows.steps.inputs import (
     base_policy,
     check_inputs,
@@ -25,6 +26,8 @@ class ApoInputs(NamedTuple):
 
     data: Artifact
     """The prepared splits."""
+    examination: Artifact
+    """What of them the models will not see."""
     gold: Artifact
     """Gold responses, `train` and `dev`."""
     start: Artifact
@@ -48,7 +51,9 @@ def prepare_inputs(config: ApoConfig) -> ApoInputs:
     if config.reward.base:
         judge = model_artifact(config.reward.base, config.reward.template, "reward base")
     data = prepared_data(config, _models_beside(config, judge))
-    start = _start_policy(config, data)
+    base = base_policy(config, [data.part("demonstrations"), data.part("rm_train")])
+    examination = _examined(config, data, base)
+    start = _start_policy(config, base, data)
     judge = judge or start
     reward_init = judge
     if config.start.reward_model:
@@ -62,7 +67,7 @@ def prepare_inputs(config: ApoConfig) -> ApoInputs:
     if "RM_All" in config.testers():
         preferences.append(data.part("extra"))
         testers["RM_All"] = _plain_reward_model(config, judge, preferences, "RM_All")
-    return ApoInputs(data, gold, start, reward_init, reward_base, testers)
+    return ApoInputs(data, examination, gold, start, reward_init, reward_base, testers)
 
 
 def _models_beside(config: ApoConfig, judge: Artifact | None) -> Iterator[Artifact]:
@@ -74,13 +79,21 @@ def _models_beside(config: ApoConfig, judge: Artifact | None) -> Iterator[Artifa
             yield model_artifact(source, None, name)
 
 
-def _start_policy(config: ApoConfig, data: Artifact) -> Artifact:
-    """Return the configured policy after SFT, or the finished one that `start.policy` names."""
-    demonstrations = data.part("demonstrations")
-    start = base_policy(config, [demonstrations, data.part("rm_train")])
+def _examined(config: ApoConfig, data: Artifact, base: Artifact) -> Artifact:
+    sft = config.sft.limits if config.sft and not config.start.policy else None
+    # Another reward model's tokenizer counts otherwise, and in its own training.
+    reward = config.reward.limits if config.reward.base is None else None
+    prompts = {name: config.policy.limits for name in ("policy_train", "test")}
+    trained_on = {"demonstrations": sft, "rm_train": reward}
+    return examined(data, base, config.model.template, trained_on=trained_on, prompts=prompts)
+
+
+def _start_policy(config: ApoConfig, base: Artifact, data: Artifact) -> Artifact:
+    """Return the base policy after SFT; a finished one that `start.policy` names stays."""
     if config.sft is None or config.start.policy:
-        return start
-    return update_policy(start, [demonstrations], config=config.sft, seed=config.seed, label="SFT")
+        return base
+    demonstrations = [data.part("demonstrations")]
+    return update_policy(base, demonstrations, config=config.sft, seed=config.seed, label="SFT")
 
 
 def _plain_reward_model(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from flows.configs.exo import ExoConfig
 from flows.configs.exo_evaluation import ORACLE
+from flows.steps.data_examination import examined
 from flows.steps.inputs import (
     base_policy,
     check_inputs,
@@ -37,6 +38,8 @@ class SharedInputs(NamedTuple):
     """Pairs that measure the reward model, where they are given."""
     oracle: Artifact | None
     """Who knows the true reward: a classifier, or the playground's world."""
+    examination: Artifact | None = None
+    """What of dialogues the models will not see."""
 
 
 def prepare_inputs(config: ExoConfig) -> SharedInputs:
@@ -52,10 +55,23 @@ def prepare_inputs(config: ExoConfig) -> SharedInputs:
 def _from_dialogues(config: ExoConfig) -> SharedInputs:
     data = prepared_data(config)
     demonstrations, rm_train = data.part("demonstrations"), data.part("rm_train")
-    start = _start(config, base_policy(config, [demonstrations, rm_train]), demonstrations)
+    base = base_policy(config, [demonstrations, rm_train])
+    examination = _examined(config, data, base)
+    start = _start(config, base, demonstrations)
     train, dev, test = (data.part(name) for name in ("policy_train", "dev", "test"))
     pairs, oracle = {"test": test, "dev": dev}, oracle_artifact(config.data)
-    return SharedInputs(start, train, dev, test, [rm_train, train], pairs, oracle)
+    return SharedInputs(start, train, dev, test, [rm_train, train], pairs, oracle, examination)
+
+
+def _examined(config: ExoConfig, data: Artifact, base: Artifact) -> Artifact:
+    sft = config.sft.limits if config.sft and not config.start.policy else None
+    trained_on = {
+        "demonstrations": sft,
+        "rm_train": config.reward.limits,
+        "policy_train": config.limits,
+    }
+    prompts = {"test": config.limits}
+    return examined(data, base, config.model.template, trained_on=trained_on, prompts=prompts)
 
 
 def _from_texts(config: ExoConfig) -> SharedInputs:

@@ -20,6 +20,7 @@ from tasks.data.groups import Group, first_turn_hash, text_hash
 from tasks.data.playground.generator import ensure_playground
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.reader import BadRecord, read_source
+from tasks.data.sources.tally import Tally
 from tasks.data.splits import PROTOCOL_PAIRS, check_disjoint, place
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
@@ -71,6 +72,7 @@ def prepare(
             run.write_extra()
         finally:
             run.bad.say(log)
+            _say_ignored(run.tally, log)
     _require_parts(writers)
     prompts = check_disjoint({part: output / part for part in PARTS}, _pairs(config))
     write_json(output / "table1.json", run.table(prompts))
@@ -90,6 +92,7 @@ class _Preparation:
         self.config, self.writers, self._check = config, writers, check
         self.dropped: dict[str, Counter[str]] = {}
         self.bad = BadRecords()
+        self.tally = Tally()
         self.responses: Counter[str] = Counter()
         self._bad_file = bad_file
         self._query_turns: set[bytes] = set()
@@ -142,11 +145,12 @@ class _Preparation:
     def metrics(self) -> dict[str, float]:
         dropped = {
             f"dropped/{source}/{reason}": float(count)
-            for source, reasons in self.dropped.items()
+            for source, reasons in self._left_out().items()
             for reason, count in sorted(reasons.items())
         }
         counts = {part: float(writer.count) for part, writer in self.writers.items()}
-        return counts | dropped | {"bad_records": float(self.bad.count)}
+        found = {"read": float(self.tally.forms.total()), "bad_records": float(self.bad.count)}
+        return counts | dropped | found
 
     def table(self, prompts: dict[str, int]) -> dict[str, Any]:
         parts = {
@@ -157,20 +161,28 @@ class _Preparation:
             }
             for part, writer in self.writers.items()
         }
-        dropped = {source: dict(reasons) for source, reasons in self.dropped.items()}
+        dropped = {source: dict(reasons) for source, reasons in self._left_out().items()}
         return {
             "parts": parts,
+            "read": self.tally.forms.total(),
+            "ignored": dict(self.tally.ignored),
             "dropped": dropped,
             "bad_records": self.bad.count,
             "split": self.config.split.model_dump(),
         }
+
+    def _left_out(self) -> dict[str, Counter[str]]:
+        """Return how many records were left out by reason: while reading, and by purpose."""
+        return {"read": self.tally.left_out, **self.dropped}
 
     def _read(self, name: str, sources: list[SourceConfig], needs: int) -> Iterator[Group]:
         cleaner = Cleaner(needs)
         self.dropped[name] = cleaner.dropped
         limit = self.config.max_bad_share
         for source in sources:
-            groups = read_source(source, self._on_bad, max_bad_share=limit, check=self._check)
+            groups = read_source(
+                source, self._on_bad, max_bad_share=limit, tally=self.tally, check=self._check
+            )
             yield from cleaner.clean(groups)
 
     def _leaves(self, name: str, group: Group, reasons: tuple[str, ...]) -> bool:
@@ -199,6 +211,12 @@ class _Preparation:
         # The file's name without its folder: equal data must give equal bytes on every machine.
         entry = record._replace(source=Path(record.source).name)._asdict()
         self._bad_file.write(json.dumps(entry) + "\n")
+
+
+def _say_ignored(tally: Tally, log: Log) -> None:
+    if ignored := tally.ignored:
+        named = ", ".join(f"{name!r} (in {count:,})" for name, count in ignored.most_common())
+        log.note(f"columns that nobody reads: {named}; `fields` of a source maps them")
 
 
 def _turn(group: Group) -> bytes:

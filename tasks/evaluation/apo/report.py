@@ -21,6 +21,7 @@ from tasks.evaluation.apo.tables import (
 )
 from tasks.evaluation.config import EVALUATION, Entry, ReportConfig
 from tasks.evaluation.metrics.estimates import Estimate
+from tasks.evaluation.report.data import data_sentence
 from tasks.evaluation.report.document import Example, Plot, Report, write_report
 from tasks.evaluation.report.headline import headline, summary_table
 from tasks.settings.log import Log
@@ -33,6 +34,7 @@ _BEST_JUDGES = ("oracle", "RM_Test")
 
 def assemble_apo_report(
     counts: Path,
+    examination: Path,
     gold: Path,
     policies: Mapping[str, Path],
     reward_models: Mapping[str, Path],
@@ -68,7 +70,7 @@ def assemble_apo_report(
         title=f"APO with {config.method.upper()}, {config.apo_epochs} epochs",
         facts={"policy method": config.method, "reward objective": config.objective},
         headline=headline(ends, judge),
-        findings=sentences,
+        findings=[data_sentence(examination), *sentences],
         tables=tables,
         plots=draw(config.entries, by_policy, states, output),
         examples=examples(config, by_policy),

@@ -27,6 +27,7 @@ from tasks.evaluation.exo.tables import (
     win_table,
 )
 from tasks.evaluation.metrics.estimates import over_seeds
+from tasks.evaluation.report.data import data_sentence
 from tasks.evaluation.report.document import Example, Plot, Report, write_report
 from tasks.evaluation.report.headline import headline, summary_table
 from tasks.evaluation.report.tables import Table
@@ -38,6 +39,7 @@ def assemble_exo_report(
     policies: Mapping[str, Path],
     reward_models: Mapping[str, Path],
     density: Path | None,
+    examination: Path | None,
     config: ExoReportConfig,
     output: Path,
     log: Log,
@@ -60,7 +62,7 @@ def assemble_exo_report(
             **config.facts,
         },
         headline=headline(contenders(run.start, run.series, run.by_name), judge),
-        findings=sentences,
+        findings=[*([data_sentence(examination)] if examination else []), *sentences],
         tables=tables(run),
         plots=plots(run, output),
         examples=examples(run),

@@ -20,7 +20,13 @@ from tests.flows.command import SMALL
 from tests.flows.steps.noted_calls import made, titles
 
 INPUTS = ApoInputs(
-    made("data"), made("gold"), made("start"), made("init"), made("base"), {"RM_Test": made("t")}
+    made("data"),
+    made("examination"),
+    made("gold"),
+    made("start"),
+    made("init"),
+    made("base"),
+    {"RM_Test": made("t")},
 )
 EPOCH = Epoch(2, "APO-DPO", "RM_APO-v2")
 

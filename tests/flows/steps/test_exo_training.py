@@ -75,6 +75,7 @@ def test_the_sweep_is_the_papers_steps_in_their_order(calls: list[StageCall]) ->
     assert first == [
         "prepare_data",
         "initialise_policy",
+        "examine_data",
         "update_policy",
         "update_reward_model",
         "evaluate_reward_model",

@@ -133,7 +133,12 @@ class ApoRun:
             "reward_models": self.reward_models,
             "games": self.games,
         }
-        paths: dict[str, Any] = {"counts": folder / "table1.json", "gold": folder / "index.json"}
+        write_json(folder / "examined" / "examination.json", {"sentence": "data: all of it"})
+        paths: dict[str, Any] = {
+            "counts": folder / "table1.json",
+            "examination": folder / "examined",
+            "gold": folder / "index.json",
+        }
         for kind, found in kinds.items():
             paths[kind] = {name: folder / kind / name.replace("/", "-") for name in found}
             for name, path in paths[kind].items():

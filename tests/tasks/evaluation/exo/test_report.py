@@ -39,7 +39,7 @@ def report(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     output = folder / "output"
     output.mkdir()
     config = made.config(facts={"data": "made up"}, bootstrap_samples=200)
-    return output, assemble_exo_report(paths, models, density, config, output, NullLog())
+    return output, assemble_exo_report(paths, models, density, None, config, output, NullLog())
 
 
 def test_all_files_are_written(report: tuple[Path, dict[str, float]]) -> None:
@@ -175,11 +175,13 @@ def test_a_run_of_one_method_is_reported(tmp_path: Path) -> None:
     output = tmp_path / "output"
     output.mkdir()
     config = made.config(bootstrap_samples=50).model_copy(update={"reward_model": None})
-    assemble_exo_report(made.save(tmp_path), {}, None, config, output, NullLog())
+    write_json(tmp_path / "examined" / "examination.json", {"sentence": "data: all of it"})
+    examined = tmp_path / "examined"
+    assemble_exo_report(made.save(tmp_path), {}, None, examined, config, output, NullLog())
     kept: dict[str, Any] = read_json(output / "report.json")
     assert [plot["title"][:8] for plot in kept["plots"]] == ["Figure 2", "Figure 7", "Figure 8"]
     assert "equal-kl" not in kept["tables"]
-    assert kept["findings"]
+    assert kept["findings"][0] == "data: all of it" and len(kept["findings"]) > 1
 
 
 def test_points_cover_the_prompts_that_anybody_was_asked() -> None:
