@@ -40,10 +40,10 @@ def resolve(
     Raises:
         ConfigError: A data file or a start model is gone, or the hub does not answer.
     """
+    config = pinned(config)
     assert config.schedule is not None
     wanted = {"policy": config.schedule.policy, "reward_model": config.schedule.reward_model}
     used = {role: _start(home, flow, config, wanted[role], role, last) for role in ROLES}
-    config = pinned(config)
     digests = input_digests(config)
     seed = config.seed
     if config.schedule.seed == "advance" and last is not None:

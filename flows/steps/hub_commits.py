@@ -39,8 +39,13 @@ def pinned(config: _Config) -> _Config:
 def hub_commits(config: FrozenConfig) -> dict[str, str]:
     """Return the commit of every pinned hub name of a configuration, by its address."""
     named = list(_hub_places(config))
+
+    def note(name: str) -> str:
+        named.append(("model", *hub_name(name)))
+        return name
+
     if isinstance(config, RecurringConfig):
-        config.with_model_names(lambda name: named.append(("model", *hub_name(name))) or name)
+        config.with_model_names(note)
     folder = {"dataset": "datasets/", "model": ""}
     return {
         f"hf://{folder[kind]}{name}": revision
