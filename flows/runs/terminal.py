@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from tasks.settings.printable import printable
 from tasks.stages.runs.context import StageRecord
 
 STATE_STYLES = {
@@ -56,7 +57,7 @@ class TerminalSink:
         self.console = console
         self._bars = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}"),
@@ -77,7 +78,7 @@ class TerminalSink:
     def stage_started(self, record: StageRecord) -> None:
         """Begin a bar."""
         if self.console.is_terminal:
-            bar = self._bars.add_task(record.title, total=None, unit="", figure="")
+            bar = self._bars.add_task(printable(record.title), total=None, unit="", figure="")
             self._tasks[record.title] = bar
 
     def stage_finished(self, record: StageRecord) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tasks.settings.errors import RecordError
+from tasks.settings.printable import excerpt
 
 ROLES = ("system", "user", "assistant")
 _FIELDS = frozenset({"prompt", "responses", "scores", "sources", "id", "extra"})
@@ -102,6 +103,12 @@ class Group:
         if not self.id:
             object.__setattr__(self, "id", prompt_hash(self.prompt))
 
+    @property
+    def title(self) -> str:
+        """The id with a few words of the last turn, for messages: a hash alone names nothing."""
+        texts = [message.content for message in self.prompt[-1:]] or [*self.responses[:1], ""]
+        return f"{self.id} {excerpt(texts[0])}"
+
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values, which `from_json` takes; what is absent is left out."""
         tree: dict[str, Any] = {
@@ -147,7 +154,7 @@ def scores_of(group: Group) -> tuple[float, ...]:
         RecordError: Nobody scored the group.
     """
     if group.scores is None:
-        raise RecordError(f"group {group.id} has no scores: score its responses first")
+        raise RecordError(f"group {group.title} has no scores: score its responses first")
     return group.scores
 
 

@@ -17,6 +17,7 @@ from tasks.data.files import read_groups
 from tasks.data.groups import Prompt, first_turn_hash, prompt_hash
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
+from tasks.settings.printable import excerpt
 
 PROTOCOL_PAIRS = (
     ("rm_train", "dev"),
@@ -91,10 +92,10 @@ def check_disjoint(
             turns = seen[one][0] & seen[other][0]
             prompts = seen[one][1] & seen[other][1]
             if turns or prompts:
-                example = min(turns or prompts).hex()
+                example = _words_of(folders[one], min(turns or prompts))
                 problems.append(
                     f"{one} and {other} share {len(turns)} first turns and {len(prompts)} whole "
-                    f"prompts (for example hash {example})"
+                    f"prompts (for example {example})"
                 )
     if problems:
         raise ConfigError(
@@ -102,6 +103,14 @@ def check_disjoint(
             "out of the training side, or give other files"
         )
     return {name: len(prompts) for name, (_, prompts) in seen.items()}
+
+
+def _words_of(folder: Path, digest: bytes) -> str:
+    """Return a few words of the prompt with a hash, of its first turn or of all, and the hash."""
+    for group in read_groups(folder):
+        if digest.hex() in (first_turn_hash(group.prompt), prompt_hash(group.prompt)):
+            return f"{excerpt(group.prompt[-1].content)}, hash {digest.hex()}"
+    return f"hash {digest.hex()}"
 
 
 def _hashes(folder: Path) -> tuple[set[bytes], set[bytes]]:

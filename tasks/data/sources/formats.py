@@ -20,6 +20,7 @@ from tasks.data.sources.dialogue import (
 )
 from tasks.data.sources.texts import parse_text
 from tasks.settings.errors import ConfigError, RecordError, did_you_mean
+from tasks.settings.printable import printable
 
 Row = Mapping[str, Any]
 _SEPARATOR = "<sep>"
@@ -54,8 +55,9 @@ def detect(row: Row, where: str) -> str:
     columns = {name: " + ".join(form.needs) for name, form in FORMATS.items()}
     columns["golden"] += " + golden…"
     known = "; ".join(f"{name}: {needs}" for name, needs in columns.items())
+    seen = ", ".join(map(printable, sorted(row)))
     raise ConfigError(
-        f"{where}: cannot tell the format from the columns {', '.join(sorted(row))}; rename "
+        f"{where}: cannot tell the format from the columns {seen}; rename "
         f"columns with `fields`, or choose a `format`. Known formats: {known}"
     )
 

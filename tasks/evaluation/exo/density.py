@@ -153,7 +153,7 @@ def _check(groups: Sequence[Group], samples: Path) -> None:
     for group in groups:
         if group.scores is None or len(group.responses) < 2:
             raise ConfigError(
-                f"group {group.id} of {samples} has {len(group.responses)} samples and "
+                f"group {group.title} of {samples} has {len(group.responses)} samples and "
                 f"{'no' if group.scores is None else 'their'} scores: the density ratio needs at "
                 "least two samples of the start per prompt, scored (score_responses)"
             )

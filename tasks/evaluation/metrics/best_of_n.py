@@ -74,7 +74,7 @@ def pick_best_groups(responses: Path, config: BestOfN, output: Path, log: Log) -
 def _best(group: Group, config: BestOfN) -> Group:
     if len(group.responses) < config.n:
         raise ConfigError(
-            f"best of {config.n} needs {config.n} samples per prompt, and group {group.id} has "
+            f"best of {config.n} needs {config.n} samples per prompt, and group {group.title} has "
             f"{len(group.responses)}: sample more, or lower n"
         )
     return keep_responses(group, best_columns(scores_of(group), config.n, config.most))

@@ -161,7 +161,7 @@ def _refuse_broken(model: PreTrainedModel, groups: list[Group], values: list[lis
         for k, value in enumerate(row):
             if not math.isfinite(value):
                 raise StageError(
-                    f"{type(model).__name__} gives response {k} of the group {group.id} the value "
-                    f"{value}: a finite number is needed; check the model's weights, or compute in "
-                    "precision: fp32"
+                    f"{type(model).__name__} gives response {k} of the group {group.title} the "
+                    f"value {value}: a finite number is needed; check the model's weights, or "
+                    "compute in precision: fp32"
                 )

@@ -85,8 +85,8 @@ def first_two(group: Group) -> Group:
     """
     if len(group.responses) < 2:
         raise ConfigError(
-            f"group {group.id} has {len(group.responses)} responses, and a preference needs two: "
-            "sample at least two responses per prompt"
+            f"group {group.title} has {len(group.responses)} responses, and a preference needs two"
+            ": sample at least two responses per prompt"
         )
     return keep_responses(group, (0, 1))
 

@@ -149,6 +149,6 @@ class WorldScorer:
             return [self._world.oracle_reward(group.prompt, text) for text in group.responses]
         except ValueError as error:
             raise ConfigError(
-                f"the playground's oracle cannot judge the group {group.id} ({error}); score these "
-                "prompts with a reward model or a classifier"
+                f"the playground's oracle cannot judge the group {group.title} ({error}); score "
+                "these prompts with a reward model or a classifier"
             ) from error

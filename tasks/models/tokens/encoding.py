@@ -128,7 +128,7 @@ def encode_group(
         # Decoded and encoded again, a sample may be longer than what was drawn: nobody's mistake.
         if long and limits.on_long_response == "error" and "ended" not in group.extra:
             raise RecordError(
-                f"a response of the group {group.id} has {len(ids)} tokens, the limit is "
+                f"a response of the group {group.title} has {len(ids)} tokens, the limit is "
                 f"{limits.max_response_tokens}: raise max_response_tokens, or set "
                 "on_long_response: truncate_without_eos"
             )

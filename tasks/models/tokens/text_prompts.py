@@ -101,8 +101,8 @@ def _beginnings(
         source = texts[number]
         if len(source.responses) != 1:
             raise ConfigError(
-                f"{texts.path} holds {len(source.responses)} responses in the group {source.id}; "
-                "prompts are cut off texts, one per group, as prepare_texts writes them"
+                f"{texts.path} holds {len(source.responses)} responses in the group {source.title}"
+                "; prompts are cut off texts, one per group, as prepare_texts writes them"
             )
         text = source.responses[0]
         ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]

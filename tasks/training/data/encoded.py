@@ -74,7 +74,7 @@ class EncodedWriter:
         sequences = [encoded.prompt_ids, *encoded.responses_ids]
         if len(sequences) < 2 or not all(sequences):
             raise RecordError(
-                f"group {group.id} has {len(sequences) - 1} responses, and its prompt or one of "
+                f"group {group.title} has {len(sequences) - 1} responses, and its prompt or one of "
                 "them has no token: leave such groups out of the training's data"
             )
         lengths = np.array([len(ids) for ids in sequences], dtype=np.int64)

@@ -127,11 +127,11 @@ def require_scores(group: Group, method: str, at_least: int = 1) -> tuple[float,
     if len(group.responses) < at_least:
         raise ConfigError(
             f"{method} needs at least {at_least} scored responses per prompt, and group "
-            f"{group.id} has {len(group.responses)}: sample more, or choose another method"
+            f"{group.title} has {len(group.responses)}: sample more, or choose another method"
         )
     if group.scores is None:
         raise ConfigError(
-            f"{method} needs a score for every response, and group {group.id} has none: "
+            f"{method} needs a score for every response, and group {group.title} has none: "
             "score the responses first"
         )
     return group.scores

@@ -43,7 +43,7 @@ def first_responses(group: Group, count: int | None) -> Group:
         return group
     if count > held:
         raise ConfigError(
-            f"responses, the K of its coefficients, is {count}, and group {group.id} has {held} "
+            f"responses, the K of its coefficients, is {count}, and group {group.title} has {held} "
             f"response{'' if held == 1 else 's'}: sample {count} per prompt, or lower it to {held}"
         )
     return keep_responses(group, list(range(count)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def _select(group: Group) -> list[Group]:
     if len(group.responses) != 1:
         raise ConfigError(
-            f"sft learns from one demonstration per prompt, and group {group.id} has "
+            f"sft learns from one demonstration per prompt, and group {group.title} has "
             f"{len(group.responses)} responses: use rjs to learn from the best of several"
         )
     return [group]

@@ -170,6 +170,6 @@ def _refuse_broken(groups: Sequence[Group], scores: Sequence[Sequence[float]], s
     for group, row in zip(groups, scores, strict=True):
         if not all(map(math.isfinite, row)):
             raise StageError(
-                f"PPO step {step + 1}: the scorer gives a response to the prompt {group.id} the "
+                f"PPO step {step + 1}: the scorer gives a response to the prompt {group.title} the "
                 f"score {next(s for s in row if not math.isfinite(s))}: a finite number is needed"
             )

@@ -84,7 +84,7 @@ def read_labelled(folder: Path, limit: int | None = None) -> LabelledTexts:
     for group in read_groups(folder):
         if len(group.responses) != 1 or group.scores is None or group.scores[0] not in (0.0, 1.0):
             raise ConfigError(
-                f"{folder} holds the group {group.id} with {len(group.responses)} responses and "
+                f"{folder} holds the group {group.title} with {len(group.responses)} responses and "
                 f"scores {group.scores}: a classifier learns from single texts whose score is "
                 "their label, 1 or 0, as prepare_texts writes `labelled`"
             )

@@ -131,5 +131,5 @@ def test_responses_count_as_finished_unless_the_sampler_noted_otherwise() -> Non
 
 def test_scores_of_a_group_that_nobody_scored() -> None:
     assert scores_of(Group((), ("a",), (1.0,))) == (1.0,)
-    with pytest.raises(RecordError, match="group q has no scores"):
+    with pytest.raises(RecordError, match="group q “.*” has no scores"):
         scores_of(Group((), ("a",), id="q"))

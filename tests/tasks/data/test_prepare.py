@@ -62,7 +62,8 @@ def test_parts_of_one_source(tmp_path: Path) -> None:
     assert all(g.responses == ("yes " + g.prompt[0].content[2:],) for g in parts["demonstrations"])
     assert parts["extra"] == []
     assert metrics == {part: float(len(groups)) for part, groups in parts.items()} | {
-        "bad_records": 0.0
+        "bad_records": 0.0,
+        "read": 200.0,
     }
 
 
@@ -125,6 +126,7 @@ def test_overlap_stop_names_every_leak(tmp_path: Path) -> None:
         run(tmp_path / "out", **overlapping(tmp_path))
     message = str(caught.value)
     assert "rm_queries and test share 1 first turns" in message
+    assert "(for example “t 0”, hash " in message
     assert "demonstrations and test share" in message
     assert "extra and test share" in message
     assert not (tmp_path / "out" / "table1.json").exists()

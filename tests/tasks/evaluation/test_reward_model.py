@@ -61,7 +61,7 @@ def test_figures_by_hand() -> None:
 
 
 def test_unscored_groups_are_refused() -> None:
-    with pytest.raises(RecordError, match="group p has no scores"):
+    with pytest.raises(RecordError, match="group p “.*” has no scores"):
         take_apart([replace(GROUPS[0], scores=None)])
 
 

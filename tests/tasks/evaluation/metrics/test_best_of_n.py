@@ -62,7 +62,7 @@ def test_picked_groups_keep_prompt_score_and_notes(tmp_path: Path) -> None:
 
 def test_too_few_samples_are_named(tmp_path: Path) -> None:
     write_groups(tmp_path / "in", [_group("p", (1.0, 2.0))])
-    with pytest.raises(ConfigError, match="best of 3 needs 3 samples .* group p has 2"):
+    with pytest.raises(ConfigError, match="best of 3 needs 3 samples .* group p “.*” has 2"):
         pick_best_groups(tmp_path / "in", BestOfN(n=3), tmp_path / "out", NullLog())
     assert not (tmp_path / "out" / "index.json").exists()
 

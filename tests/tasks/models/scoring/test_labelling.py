@@ -87,7 +87,7 @@ def test_responses_without_notes_become_pairs_too(tmp_path: Path) -> None:
 
 def test_one_response_is_no_preference(tmp_path: Path) -> None:
     group = sampled("p", "alone")
-    with pytest.raises(ConfigError, match=f"group {group.id} has 1 responses, .* needs two"):
+    with pytest.raises(ConfigError, match=f"group {group.id} “.*” has 1 responses, .* needs two"):
         label([group], tmp_path)
 
 

@@ -136,7 +136,9 @@ def test_a_score_that_is_no_number_stops_by_name(reward_folder: Path, groups: li
     model, tokenizer = load_reward_model(reward_folder), load_tokenizer(reward_folder)
     with torch.no_grad():
         model.score.weight.fill_(float("nan"))
-    with pytest.raises(StageError, match=f"response 0 of the group {groups[0].id} the value nan"):
+    with pytest.raises(
+        StageError, match=f"response 0 of the group {groups[0].id} “.*” the value nan"
+    ):
         scored_groups(model, tokenizer, groups, CONFIG)
 
 
