@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 
+import pytest
 from rich.markdown import Markdown
 from rich.progress import Progress
 from rich.text import Text
 from rich.tree import Tree
 
-from flows.runs.console import json_text, open_console
+from flows.runs.console import open_console, print_json
 from flows.runs.terminal import table
 
 EVIL = "a\x1b[2Jb\x9bc\u202ed"
@@ -36,8 +37,8 @@ def test_our_own_colours_and_bars_stay() -> None:
     assert "\x1b[2K" in written, "the bar is drawn over"
 
 
-def test_json_stays_json_and_steers_nothing() -> None:
-    text = json_text({EVIL: ["ü\n\udcff"]})
+def test_json_stays_json_and_steers_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({EVIL: ["ü\n\udcff"]})
+    text = capsys.readouterr().out
     assert json.loads(text) == {EVIL: ["ü\n\udcff"]}
     assert "ü" in text and not set(EVIL) - set("a[2Jbcd") & set(text)
-    text.encode()
