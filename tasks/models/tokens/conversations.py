@@ -53,6 +53,8 @@ class _Known:
     """Their ids, but for that of the unknown."""
     offered: set[str] = field(default_factory=set)
     """Templates that were seen to fit."""
+    announced: dict[str, int] = field(default_factory=dict)
+    """How many ids each template writes before a response to nothing."""
 
 
 _known: WeakKeyDictionary[PreTrainedTokenizerBase, _Known] = WeakKeyDictionary()
@@ -132,8 +134,10 @@ def response_ids(
         if whole[: len(before)] == before:
             return whole[len(before) :], False
     # A response reads the same after any prompt, so after none, which is cheaper.
-    alone = _ids(tokenizer, name, [turn], announce=False)
-    ids = alone[len(_ids(tokenizer, name, [], announce=True)) :]
+    announced = _about(tokenizer).announced
+    if name not in announced:
+        announced[name] = len(_ids(tokenizer, name, [], announce=True))
+    ids = _ids(tokenizer, name, [turn], announce=False)[announced[name] :]
     return ids, find_template(name).boundary is None
 
 

@@ -55,6 +55,36 @@ def test_template_is_known_again(folder: Path, tokenizer: Any, build: Any, tmp_p
     assert saved_template(tmp_path / "bare") is None
 
 
+def test_a_folder_says_how_it_generates(folder: Path, tokenizer: Any, tmp_path: Path) -> None:
+    """EOS, pad, and draws from the whole distribution: transformers' own default is the top 50."""
+    from transformers import GenerationConfig
+
+    policy = load_policy(folder)
+    said = policy.generation_config
+    assert (said.eos_token_id, said.pad_token_id) == (
+        tokenizer.eos_token_id,
+        tokenizer.pad_token_id,
+    )
+    assert (said.do_sample, said.temperature, said.top_k, said.top_p) == (True, 1.0, 0, 1.0)
+    assert said.max_new_tokens is None
+    # What a model says of itself stays, and its own ends are kept beside EOS.
+    policy.generation_config = GenerationConfig(eos_token_id=7, do_sample=True, top_p=0.8)
+    save_model(policy, tokenizer, tmp_path / "own", "hh", max_new_tokens=12)
+    assert policy.generation_config.eos_token_id == 7  # the caller's model stays as it was
+    own = load_policy(tmp_path / "own").generation_config
+    assert own.eos_token_id == [tokenizer.eos_token_id, 7]
+    assert (own.top_p, own.top_k, own.max_new_tokens) == (0.8, None, 12)
+
+
+def test_without_a_pad_of_its_own_eos_is_padded_with(
+    build: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    model = build()
+    tokenizer.pad_token = model.generation_config.pad_token_id = None
+    save_model(model, tokenizer, tmp_path)
+    assert load_policy(tmp_path).generation_config.pad_token_id == tokenizer.eos_token_id
+
+
 def test_weights_come_back_whole_and_nobody_is_disturbed(folder: Path, policy: Any) -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()
