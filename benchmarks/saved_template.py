@@ -64,7 +64,9 @@ def main() -> None:
         scores = [judge_ours(folder, groups), judge_plainly(folder, groups)]
         ours, theirs = ([float(a > b) for a, b in rows] for rows in scores)
         _show(label, {"ours": ours, "TRL's text": theirs})
-        apart = [abs(a - b) for pair in zip(*scores, strict=True) for a, b in zip(*pair)]
+        apart = [
+            abs(a - b) for pair in zip(*scores, strict=True) for a, b in zip(*pair, strict=True)
+        ]
         print(f"    largest difference of a reward: {max(apart):.2g}")
 
 

@@ -15,7 +15,7 @@ from tasks.models.tokens.encoding import Limits, encode_group, encode_prompt
 from tasks.models.tokens.templates import TEMPLATES
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError
-from tests.tasks.models.tokens.families import FAMILIES, crossing
+from tests.tasks.models.tokens.tokenizer_families import FAMILIES, crossing
 
 WIDE = Limits(max_prompt_tokens=4096, max_response_tokens=4096)
 TURNS = (Message("user", "Hi?"), Message("assistant", "Yes?"), Message("user", "Why is it so?"))
@@ -64,6 +64,24 @@ def test_the_saved_template_makes_our_ids(family: tuple[str, Any], template: str
             whole = theirs(tokenizer, (*prompt, Message("assistant", answer)))
             assert ours.prompt_ids + ids == whole
             assert ids[-1] == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_trl_reads_a_conversation_as_we_do(family: tuple[str, Any], template: str) -> None:
+    """As GRPOTrainer reads it for a reward model: text by the template, ids without additions."""
+    from trl.data_utils import apply_chat_template
+
+    name, tokenizer = family
+    if (name, template) in NOT_OFFERED:
+        return
+    tokenizer.chat_template = saved_source(tokenizer, template)
+    for prompt in PROMPTS:
+        ours = encode_group(tokenizer, None, Group(prompt, APART), WIDE)
+        for answer, ids in zip(APART, ours.responses_ids, strict=True):
+            turns = [turn._asdict() for turn in (*prompt, Message("assistant", answer))]
+            text = apply_chat_template({"messages": turns}, tokenizer)["text"]
+            theirs = tokenizer(text, add_special_tokens=False)["input_ids"]
+            assert theirs == ours.prompt_ids + ids
 
 
 def test_bos_stands_once_and_eos_ends_each_turn_of_the_assistant(family: tuple[str, Any]) -> None:
