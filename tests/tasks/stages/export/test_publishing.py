@@ -14,6 +14,8 @@ from tasks.settings.errors import ConfigError
 from tasks.stages.export import publishing
 from tasks.stages.export.card import Delivery
 from tasks.stages.export.kinds import DATA, ELSEWHERE, MODELS, SCORED_BY_MODELS
+from tasks.stages.export.origins import origins_of
+from tasks.stages.lineage.reading import lineage_graph
 from tasks.stages.manifest import Manifest
 from tasks.storage.home import Home
 from tests.tasks.stages.every_stage import STAGES
@@ -74,6 +76,18 @@ def test_the_card_of_a_model(export: Export, made: Made, tmp_path: Path) -> None
         assert said in card.text, said
     # Measured where it was the reference is not measured.
     assert "| 9 |" not in card.text
+
+
+def test_numbers_outlive_their_evaluation(home: Home, made: Made) -> None:
+    """Its files are gone, as after `sparring gc`; what the manifest has of errors is shown."""
+    (made["evaluation"].folder(home) / "evaluation.json").rename(home.root / "away")
+    graph = lineage_graph(home)
+    node = graph.nodes[f"{made['policy'].stage}/{made['policy'].key}"]
+    ((_, found),) = origins_of(home, graph, node).evaluations
+    (home.root / "away").rename(made["evaluation"].folder(home) / "evaluation.json")
+    assert {one.name: one.interval for one in found} == {
+        "kl": pytest.approx((0.52, 2.48)), "score/RM": None, "win_rate/start/RM": None,
+    }  # fmt: skip
 
 
 def test_without_a_licence_none_is_claimed(export: Export, tmp_path: Path) -> None:
