@@ -10,7 +10,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=1, resources="cpu")
+@stage_task(version=2, resources="cpu")
 def collect_gold(
     queries: Artifact, answers: Artifact, *, config: GoldConfig, workspace: Workspace, log: Log
 ) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.configs.recurring import ModelSource, RecurringConfig
 from tasks.data.sources.config import SourceConfig
-from tasks.data.sources.reader import local_files
+from tasks.data.sources.places import local_files
 from tasks.models.source_checks import looks_local
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import require_path

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.prompt import Prompt
 
 from flows.registry import FLOWS, find_flow
-from tasks.data.sources.lines import DATA_SUFFIXES
+from tasks.data.sources.rows import DATA_SUFFIXES
 from tasks.settings.errors import ConfigError
 
 SMALL = "small"

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from tasks.data.playground.config import PlaygroundConfig
 from tasks.data.sources.config import SourceConfig
-from tasks.data.sources.reader import local_files
+from tasks.data.sources.places import local_files
 from tasks.data.splits import SplitConfig
 from tasks.settings.base import FrozenConfig
 

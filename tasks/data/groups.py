@@ -19,7 +19,8 @@ from tasks.settings.errors import RecordError
 from tasks.settings.printable import excerpt
 
 ROLES = ("system", "user", "assistant")
-_FIELDS = frozenset({"prompt", "responses", "scores", "sources", "id", "extra"})
+FIELDS = frozenset({"prompt", "responses", "scores", "sources", "id", "extra"})
+"""The fields of a group as JSON."""
 
 
 class Message(NamedTuple):
@@ -131,7 +132,7 @@ class Group:
         Raises:
             RecordError: A field is missing, unknown or of the wrong type.
         """
-        unknown = set(tree) - _FIELDS
+        unknown = set(tree) - FIELDS
         if unknown:
             raise RecordError(f"unknown field {min(unknown)!r:.40} in a group")
         try:

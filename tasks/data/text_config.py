@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from tasks.data.sources.config import SourceConfig
-from tasks.data.sources.reader import local_files
+from tasks.data.sources.places import local_files
 from tasks.settings.base import FrozenConfig
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tasks.data.sources.formats import require_format
+from tasks.data.sources.forms.registry import require_format
 from tasks.settings.base import FrozenConfig
 
 
@@ -14,7 +14,8 @@ class SourceConfig(FrozenConfig):
     """Where a data set is and how to read it."""
 
     path: str | None = None
-    """A file (jsonl, json, parquet; gzip too), or a folder with `SUBSET/SPLIT….jsonl` in it."""
+    """A file (JSON, CSV, TSV, parquet, Arrow; gzip too), a folder with `SUBSET/SPLIT….jsonl` in it,
+    or what `save_to_disk` of `datasets` wrote."""
     # In the key, unlike other paths: it says which file plays which part, and bad records name it.
     hub: str | None = None
     """A data set's name on the Hugging Face hub, instead of `path`; read with `datasets`."""
@@ -26,11 +27,13 @@ class SourceConfig(FrozenConfig):
     """Branch, tag or commit of the hub set; None is its main branch. Every run takes it at the
     commit where it is when the run begins, so that a set that moved is read anew."""
     format: str = "auto"
-    """One of the known formats; `auto` tells it from the columns."""
+    """One of the known formats; `auto` tells it from each record's columns."""
     fields: dict[str, str] = Field(default_factory=dict)
-    """Column to read instead of a format's own, such as `golden: golden_gpt4`."""
-    where: dict[str, str] = Field(default_factory=dict)
-    """Only rows whose columns have these values, such as `split: train`."""
+    """Column to read instead of a format's own, such as `golden: golden_gpt4`; `system`, `history`
+    and `input` are put around the prompt in every format."""
+    where: dict[str, str | bool | int | float | None] = Field(default_factory=dict)
+    """Only rows whose columns have these values and types, such as `split: train` or `label: true`;
+    null is an absent value too."""
     chat_markup: Literal["refuse", "unwrap", "keep"] = "refuse"
     """Texts that already hold a chat template, such as `<|im_start|>user` or `[INST]`: refuse them
     as unreadable, unwrap them into messages, or keep them as text."""

@@ -9,14 +9,28 @@ from tasks.data.groups import Message, Prompt
 from tasks.settings.errors import RecordError
 
 ASSISTANT = "\n\nAssistant:"
+_WRITTEN_MESSAGES = re.compile(r"""\[\s*\{\s*["'](?:role|content|from|value)["']\s*:""")
 _TURN = re.compile(r"(?:\A\n*|\n\n)(Human|Assistant):")
 _ROLES = {
     "system": "system",
+    "developer": "system",
     "user": "user",
     "human": "user",
+    "prompter": "user",
     "assistant": "assistant",
     "gpt": "assistant",
     "bot": "assistant",
+    "model": "assistant",
+}
+_TOOL_ROLES = ("tool", "function", "function_call", "observation", "ipython")
+# What a turn may hold beside its text and what no reader takes: left out, it would be another turn.
+_BESIDE_TEXT = {
+    "tool_calls": "tool calls",
+    "function_call": "tool calls",
+    "images": "images",
+    "audio": "audio",
+    "reasoning_content": "a chain of thought",
+    "thinking": "a chain of thought",
 }
 
 
@@ -33,6 +47,8 @@ def require_text(value: Any, name: str) -> str:
             value.encode("utf-8")
         except UnicodeEncodeError as error:
             raise RecordError(f"{name!r} holds half a surrogate pair, not text") from error
+    if value[:1] == "[" and _WRITTEN_MESSAGES.match(value):
+        raise RecordError(f"{name!r} holds messages written as a text; store them as JSON")
     return value
 
 
@@ -45,7 +61,7 @@ def read_prompt(value: Any, name: str = "prompt") -> Prompt:
     Raises:
         RecordError: It is none of these.
     """
-    if isinstance(value, list):
+    if isinstance(value, list | dict):
         return read_messages(value, name)
     text = require_text(value, name)
     if is_transcript(text):
@@ -80,23 +96,72 @@ def split_transcript(text: str) -> Prompt:
 
 
 def read_messages(value: Any, name: str) -> Prompt:
-    """Turn a list of {role, content} (or {from, value}) into messages.
+    """Turn a list of {role, content} (or {from, value}), or one such message, into messages.
 
     Raises:
-        RecordError: It is not such a list, or a role is unknown.
+        RecordError: It is not such a list, a role is unknown, or a turn holds more than text.
     """
+    if isinstance(value, dict):
+        return (_message(value, name),)
     if not isinstance(value, list) or not value:
         raise RecordError(f"{name!r} should be a list of messages")
-    messages = []
-    for entry in value:
-        if not isinstance(entry, dict):
-            raise RecordError(f"{name!r} should hold messages, holds {type(entry).__name__}")
-        role = entry.get("role", entry.get("from"))
-        content = entry.get("content", entry.get("value"))
-        if not isinstance(role, str) or role not in _ROLES:
-            raise RecordError(f"unknown role {role!r:.40} in {name!r}; known: {', '.join(_ROLES)}")
-        messages.append(Message(_ROLES[role], require_text(content, name)))
-    return tuple(messages)
+    return tuple([_message(entry, name) for entry in value])
+
+
+def _message(entry: Any, name: str) -> Message:
+    if not isinstance(entry, dict):
+        raise RecordError(f"{name!r} should hold messages, holds {type(entry).__name__}")
+    # Arrow writes both keys where one file mixes them, one of them null.
+    role = entry.get("role")
+    role = entry.get("from") if role is None else role
+    content = entry.get("content")
+    content = entry.get("value") if content is None else content
+    if len(entry) > 2:
+        for key, what in _BESIDE_TEXT.items():
+            if entry.get(key):
+                raise RecordError(f"{name!r} holds {what} ({key!r}), which are not read")
+    known = _ROLES.get(role.lower()) if isinstance(role, str) else None
+    if known is None:
+        if role in _TOOL_ROLES:
+            raise RecordError(f"{name!r} holds tool calls (role {role!r}), which are not read")
+        raise RecordError(f"unknown role {role!r:.40} in {name!r}; known: {', '.join(_ROLES)}")
+    if isinstance(content, list):
+        content = "".join([_text_part(part, name) for part in content])
+    return Message(known, require_text(content, name))
+
+
+def _text_part(part: Any, name: str) -> str:
+    if isinstance(part, dict) and part.get("type", "text") == "text":
+        return require_text(part.get("text"), name)
+    if isinstance(part, str):
+        return require_text(part, name)
+    kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+    raise RecordError(f"{name!r} holds a part of type {kind!r:.40}; only parts of text are read")
+
+
+def read_dialogue(value: Any, name: str) -> tuple[Prompt, str]:
+    """Turn an answer, or a whole dialogue that ends in it, into the turns before it and its text.
+
+    Returns:
+        The turns before the answer, none where it stands alone, and the stripped answer.
+
+    Raises:
+        RecordError: It is neither a text nor messages, or the last turn is not the assistant's.
+    """
+    if isinstance(value, str):
+        text = require_text(value, name)
+        if not is_transcript(text):
+            return (), text.strip()
+        before, _, reply = text.rpartition(ASSISTANT)
+        if not before or "\n\nHuman:" in reply:
+            raise RecordError(f"the dialogue in {name!r} should end with the assistant's turn")
+        return split_transcript(before), reply.strip()
+    messages = read_messages(value, name) if value is not None else ()
+    if not messages:
+        raise RecordError(f"{name!r} should be a text or messages, is {type(value).__name__}")
+    if messages[-1].role != "assistant":
+        raise RecordError(f"the last message in {name!r} should be the assistant's")
+    return messages[:-1], messages[-1].content.strip()
 
 
 def read_response(value: Any, name: str) -> str:
@@ -105,7 +170,7 @@ def read_response(value: Any, name: str) -> str:
     Raises:
         RecordError: It is neither, or holds more than the assistant's one turn.
     """
-    if not isinstance(value, list):
+    if not isinstance(value, list | dict):
         return require_text(value, name).strip()
     messages = read_messages(value, name)
     if len(messages) != 1 or messages[0].role != "assistant":

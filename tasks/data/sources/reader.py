@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from itertools import islice
 from typing import Any, NamedTuple
 
-from tasks.data.files import INDEX
 from tasks.data.groups import Group
 from tasks.data.sources.chat_markup import refuse_markup, unwrapped
 from tasks.data.sources.config import SourceConfig
-from tasks.data.sources.formats import detect, require_format
-from tasks.data.sources.lines import DATA_SUFFIXES, Caps, Row, read_rows
+from tasks.data.sources.forms.form import Cell, Form
+from tasks.data.sources.forms.recognition import Reading, Recogniser, UnknownFormError
+from tasks.data.sources.places import Part, open_parts
 from tasks.data.sources.tally import Tally
-from tasks.settings.errors import ConfigError, RecordError, seen_from
+from tasks.settings.errors import ConfigError, RecordError
 from tasks.settings.printable import printable
+
+_MOST_UNKNOWN = 10
+"""Records of no known form before the first readable one that stop the source."""
 
 
 class BadRecord(NamedTuple):
@@ -42,6 +45,9 @@ def read_source(
 ) -> Iterator[Group]:
     """Read a source as groups, streaming.
 
+    Where a row holds one judged answer, the answers to one prompt are joined: those records are
+    kept until the source has been read, and their groups come last.
+
     Args:
         config: Where the data is and how to read it.
         on_bad: Called with every record that cannot be read; such records are left out.
@@ -54,11 +60,12 @@ def read_source(
         The groups, in the source's order.
 
     Raises:
-        ConfigError: The file, split, hub set or format does not exist; at once, before reading.
+        ConfigError: The file, split, hub set or format does not exist, at once, before reading; or
+            while reading: no record has a known form, or none is selected by `where`.
         RecordError: While reading: too many unreadable records, or a file that breaks off.
     """
-    parts = _hub_parts(config) if config.hub else _local_parts(config)
-    return _groups(config, parts, on_bad, max_bad_share, tally or Tally(), check)
+    reading = _Reading(config, on_bad, max_bad_share, tally or Tally(), check)
+    return reading.groups(open_parts(config))
 
 
 def detect_format(config: SourceConfig) -> str:
@@ -71,150 +78,117 @@ def detect_format(config: SourceConfig) -> str:
     """
     if config.format != "auto":
         return config.format
-    for label, rows in _hub_parts(config) if config.hub else _local_parts(config):
+    recogniser = Recogniser(fields=config.fields)
+    for label, rows in open_parts(config):
         for row in rows:
-            if row.value is not None:
-                return detect(_renamed(row.value, config.fields), label)
+            if row.value is None:
+                continue
+            try:
+                return recogniser.reading(row.value).name
+            except RecordError as error:
+                raise ConfigError(f"{label}: {error}") from error
     return "unknown"
 
 
-def local_files(config: SourceConfig) -> list[Path]:
-    """Return the files that a source reads, in order; none for a hub set.
+class _Reading:
+    """The state of one reading of a source."""
 
-    Raises:
-        ConfigError: There are none.
-    """
-    if config.path is None:
-        return []
-    path = Path(config.path).expanduser()
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise ConfigError(
-            f"there is no data file at {config.path}{seen_from(config.path)}; check the path"
-        )
-    if (path / INDEX).is_file():
-        return sorted(path.glob("[0-9]*.jsonl"))
-    found = []
-    for folder in [path / subset for subset in config.subsets] or [path]:
-        names = sorted(folder.iterdir()) if folder.is_dir() else []
-        files = [name for name in names if name.name.endswith(DATA_SUFFIXES)]
-        matching = [file for file in files if file.name.startswith(config.split)]
-        if not matching:
-            there = ", ".join(name.name for name in names) or "nothing"
-            raise ConfigError(
-                f"{folder} has no data file of split {config.split!r}; it holds {there}. Choose "
-                "`subsets` and `split`, or name one file"
-            )
-        found += matching
-    return found
+    def __init__(
+        self,
+        config: SourceConfig,
+        on_bad: Callable[[BadRecord], None],
+        max_bad_share: float,
+        tally: Tally,
+        check: Callable[[Group], None] | None,
+    ) -> None:
+        self.config, self.on_bad, self.max_bad_share = config, on_bad, max_bad_share
+        self.tally, self.check = tally, check
+        self.good = self.bad = 0
+        self._recogniser = Recogniser(config.format, config.fields, tuple(config.where))
+        self._unknown: list[BadRecord] = []
+        self._joined: dict[str, tuple[Form, list[Group]]] = {}
+        self._deselected: dict[str, Any] | None = None
 
+    def groups(self, parts: Iterable[Part]) -> Iterator[Group]:
+        yield from islice(self._all_groups(parts), self.config.limit)
+        self._check()
 
-def _groups(
-    config: SourceConfig,
-    parts: Iterator[tuple[str, Iterator[Row]]],
-    on_bad: Callable[[BadRecord], None],
-    max_bad_share: float,
-    tally: Tally,
-    check: Callable[[Group], None] | None,
-) -> Iterator[Group]:
-    name, good, bad = config.format, 0, 0
-    for label, rows in parts:
-        for row in rows:
-            try:
-                if row.value is None:
-                    raise RecordError(row.problem)
-                if config.where and not _selected(row.value, config.where):
+    def _all_groups(self, parts: Iterable[Part]) -> Iterator[Group]:
+        for label, rows in parts:
+            for row in rows:
+                try:
+                    if row.value is None:
+                        raise RecordError(row.problem)
+                    if self.config.where and not self._selected(row.value):
+                        continue
+                    reading, group, ignored = self._read(row.value)
+                except RecordError as error:
+                    self._leave_out(BadRecord(label, row.number, str(error)), error)
                     continue
-                value = _renamed(row.value, config.fields) if config.fields else row.value
-                if config.chat_markup == "unwrap":
-                    value = unwrapped(value)
-                if name == "auto":
-                    name = detect(value, label)
-                group = _parsed(name, value)
-                if config.chat_markup != "keep":
-                    refuse_markup(group)
-                if check is not None:
-                    check(group)
-            except RecordError as error:
-                bad += 1
-                on_bad(BadRecord(label, row.number, str(error)))
-                continue
-            good += 1
-            tally.add(name, require_format(name).ignored(value))
-            yield group
-            if good == config.limit:
-                _check_share(config.label, good, bad, max_bad_share)
-                return
-    _check_share(config.label, good, bad, max_bad_share)
+                self.good += 1
+                self.tally.add(reading.name, ignored)
+                if self._unknown:
+                    self._report_unknown()
+                if reading.form.merge is None:
+                    yield group
+                else:
+                    self._joined.setdefault(group.id, (reading.form, []))[1].append(group)
+        yield from self._merged()
 
+    def _read(self, row: dict[str, Any]) -> tuple[Reading, Group, tuple[str, ...]]:
+        markup = self.config.chat_markup
+        found = self._recogniser.read(unwrapped(row) if markup == "unwrap" else row)
+        if markup != "keep":
+            refuse_markup(found[1])
+        if self.check is not None:
+            self.check(found[1])
+        return found
 
-def _parsed(name: str, value: dict[str, Any]) -> Group:
-    form = require_format(name)
-    try:
-        return form.parse(value)
-    except KeyError as error:
-        raise RecordError(f"column {error.args[0]!r} is missing (format {name})") from error
-    except OverflowError as error:
-        raise RecordError(f"a number is too large: {error}") from error
+    def _leave_out(self, record: BadRecord, error: RecordError) -> None:
+        self.bad += 1
+        if self.good or not isinstance(error, UnknownFormError):
+            self.on_bad(record)
+            return
+        # Until one record is readable, it is rather the source that is not what we read.
+        self._unknown.append(record)
+        if len(self._unknown) == _MOST_UNKNOWN:
+            self._check()
 
+    def _report_unknown(self) -> None:
+        for record in self._unknown:
+            self.on_bad(record)
+        self._unknown.clear()
 
-def _selected(value: dict[str, Any], where: dict[str, str]) -> bool:
-    return all(str(value.get(column)) == wanted for column, wanted in where.items())
+    def _merged(self) -> Iterator[Group]:
+        for form, answers in self._joined.values():
+            groups = form.merge(answers) if form.merge else []
+            if not groups:
+                self.tally.left_out[form.alone] += len(answers)
+            yield from groups
 
+    def _selected(self, value: dict[str, Any]) -> bool:
+        for column, wanted in self.config.where.items():
+            found = value.get(column)
+            if isinstance(found, Cell) and not isinstance(wanted, str):
+                found = found.plain()
+            if found != wanted or isinstance(found, bool) != isinstance(wanted, bool):
+                self._deselected = self._deselected or value
+                return False
+        return True
 
-def _renamed(value: dict[str, Any], fields: dict[str, str]) -> dict[str, Any]:
-    missing = [column for column in fields.values() if column not in value]
-    if missing:
-        raise RecordError(f"column {missing[0]!r}, named in `fields`, is missing")
-    rest = {name: entry for name, entry in value.items() if name not in set(fields.values())}
-    return rest | {ours: value[theirs] for ours, theirs in fields.items()}
-
-
-def _check_share(label: str, good: int, bad: int, limit: float) -> None:
-    # One alone stops nothing: of a short file it would be more than any share.
-    if bad > limit * (good + bad) and (bad > 1 or not limit):
-        raise RecordError(
-            f"{label}: {bad} of {good + bad} records cannot be read, more than the allowed "
-            f"{limit:.1%}; mend the file or raise max_bad_share"
-        )
-
-
-def _local_parts(config: SourceConfig) -> Iterator[tuple[str, Iterator[Row]]]:
-    caps = Caps(record_bytes=config.max_record_mb << 20)
-    files = local_files(config)
-    return ((str(file), read_rows(file, caps)) for file in files)
-
-
-def _hub_parts(config: SourceConfig) -> Iterator[tuple[str, Iterator[Row]]]:
-    from datasets import load_dataset
-
-    parts = []
-    for subset in config.subsets or (None,):
-        label = f"hub:{config.hub}" + (f"/{subset}" if subset else "")
-        try:
-            rows = load_dataset(
-                config.hub,
-                data_dir=subset,
-                split=config.split,
-                revision=config.revision,
-                streaming=True,
-            )
-        except Exception as error:
-            # `datasets` raises a dozen kinds here (offline, gated, no such set, no such split).
+    def _check(self) -> None:
+        label, total = self.config.label, self.good + self.bad
+        if not self.good and self._unknown:
+            raise ConfigError(str(self._unknown[0]))
+        if not total and self._deselected is not None:
+            found = {name: self._deselected.get(name) for name in self.config.where}
             raise ConfigError(
-                f"cannot read {label}, split {config.split!r} ({error}); check the name, the split "
-                "and the network, or give a local `path`"
-            ) from error
-        parts.append((label, _hub_rows(label, rows)))
-    return iter(parts)
-
-
-def _hub_rows(label: str, rows: Iterable[dict[str, Any]]) -> Iterator[Row]:
-    number = 0
-    try:
-        for number, value in enumerate(rows, start=1):
-            yield Row(number, dict(value))
-    except Exception as error:
-        # Any of the network's or the file format's errors, in the middle of the stream.
-        raise RecordError(f"{label} breaks off after row {number}: {error}; run again") from error
+                f"{label}: no record has what `where` asks for, {self.config.where}; the first one "
+                f"has {found!r:.200}. Numbers, texts, true and null are told apart"
+            )
+        # One alone stops nothing: of a short file it would be more than any share.
+        if self.bad > self.max_bad_share * total and (self.bad > 1 or not self.max_bad_share):
+            raise RecordError(
+                f"{label}: {self.bad} of {total} records cannot be read, more than the allowed "
+                f"{self.max_bad_share:.1%}; mend the file or raise max_bad_share"
+            )

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.data.sources.lines import Caps, decode_record, read_rows
+from tasks.data.sources.lines import decode_record
+from tasks.data.sources.row import Caps
+from tasks.data.sources.rows import read_rows
 from tasks.settings.errors import RecordError
 
 JSON = st.recursive(
@@ -44,7 +46,8 @@ def test_every_form_gives_the_same_rows(
     }
     with pytest.MonkeyPatch.context() as patch:
         # Blocks of a few bytes (a byte-order mark still whole) cut strings and escapes anywhere.
-        patch.setattr("tasks.data.sources.lines._BLOCK", block)
+        patch.setattr("tasks.data.sources.blocks._BLOCK", block)
+        patch.setattr("tasks.data.sources.lines._PEEK", 8)
         for name, data in forms.items():
             (folder / name).write_bytes(data)
             assert values(folder / name) == rows, name
@@ -124,7 +127,7 @@ def test_a_damaged_gzip_file_is_named(tmp_path: Path) -> None:
 HOSTILE = """
 import sys
 from pathlib import Path
-from tasks.data.sources.lines import Caps, read_rows
+from tasks.data.sources.rows import read_rows
 from tasks.settings.errors import RecordError
 try:
     print([row.problem for row in read_rows(Path(sys.argv[1]))])
