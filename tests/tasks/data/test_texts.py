@@ -123,8 +123,9 @@ def test_a_part_that_stays_empty_says_why(
 
 
 def test_bad_input_is_named(sources: dict, tmp_path: Path) -> None:
-    bad = write(tmp_path / "bad", {"text": "a", "label": 7}, {"text": "b", "label": 1})
-    with pytest.raises(RecordError, match="1 of 2 records cannot be read"):
+    wrong = [{"text": "a", "label": label} for label in (7, 8)]
+    bad = write(tmp_path / "bad", *wrong, {"text": "b", "label": 1})
+    with pytest.raises(RecordError, match="2 of 3 records cannot be read"):
         prepare_texts(TextsConfig(**sources | {"prompts": bad}), tmp_path / "output", NullLog())
     with pytest.raises(ConfigError, match="there is no data file at nowhere"):
         config = TextsConfig(**sources | {"corpus": [{"path": "nowhere"}]})
