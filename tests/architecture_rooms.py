@@ -16,7 +16,7 @@ MOST_FILES = 15
 ROOMS = {
     "flows": "configs servers placement steps schedule runs starting cli".split(),
     "flows.cli": ["commands"],
-    "tasks.data": "playground sources".split(),
+    "tasks.data": "playground sources inspection".split(),
     "tasks.data.sources": ["forms"],
     "tasks.tracking": "remote store mlflow_record".split(),
     "tasks.models": "tokens groups sampling server scoring".split(),

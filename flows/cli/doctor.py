@@ -15,8 +15,10 @@ from rich.text import Text
 
 from flows.runs.console import print_json
 from flows.runs.terminal import table
-from tasks.data.doctor import inspect_data
 from tasks.data.groups import Prompt
+from tasks.data.inspection.advice import advise
+from tasks.data.inspection.doctor import inspect_data
+from tasks.data.inspection.doctor_report import DoctorReport
 from tasks.processes.identity import ProcessIdentity
 from tasks.settings.errors import ConfigError
 from tasks.stages.manifest import damaged_files, list_manifests
@@ -31,6 +33,7 @@ from tasks.tracking.remote.opening import open_remote
 
 LIBRARIES = ("torch", "transformers", "accelerate", "prefect", "mlflow", "dvc", "datasets")
 LEAST_FREE_GB = 5
+_LEVEL_STYLES = {"error": "bold red", "warning": "yellow", "note": "bright_black"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +90,12 @@ def show_data_report(
     console: Console,
     *,
     as_json: bool,
-) -> None:
+) -> bool:
     """Print what a training on these files would meet, and how far they overlap.
 
     The tokenizer of `model`, a folder or hub name, counts tokens; None skips those metrics.
     `template` is a chat template by name, by default the tokenizer's own; `limits` are the longest
-    prompt and the longest response, in tokens.
+    prompt and the longest response, in tokens. Returns whether a run would take every file.
     """
     tokenizer = render = sizes = None
     if model:
@@ -110,12 +113,25 @@ def show_data_report(
     report = inspect_data(list(paths), sizes, tokenizer, render=render)
     if as_json:
         print_json(report.to_json())
-        return
+        return report.is_usable
     heading, *rows = report.rows()
     console.print(table(heading, rows))
     overlaps = [(o.one, o.other, o.first_turns, o.prompts) for o in report.overlaps]
     if overlaps:
         console.print(table(("file", "other file", "shared first turns", "prompts"), overlaps))
+    show_advice(report, console)
+    return report.is_usable
+
+
+def show_advice(report: DoctorReport, console: Console) -> None:
+    """Print why records cannot be read, with an example each, and what to know, by level."""
+    reasons = [(f"{one.count:,}", one.example) for file in report.files for one in file.bad_reasons]
+    if reasons:
+        console.print(table(("unreadable", "the first"), reasons))
+    for file in report.files:
+        for one in advise(file):
+            line = Text(f"{one.level}: ", _LEVEL_STYLES[one.level])
+            console.print(line.append(f"{file.path}: {one.text}", "default"), soft_wrap=True)
 
 
 def _store(home: Home) -> list[Finding]:

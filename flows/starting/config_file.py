@@ -10,8 +10,8 @@ from typing import Any
 
 from flows.registry import CONFIGS, FLOWS, FlowEntry, find_flow, ready_config
 from flows.starting.fitting import VOCABULARY, Fit
-from flows.starting.questions import CHOSEN, SMALL, Answers
-from tasks.data.spread import lengths_cell
+from flows.starting.questions import CHOSEN, SMALL, Answers, takes_gold
+from tasks.data.inspection.spread import lengths_cell
 from tasks.settings.errors import ConfigError
 from tasks.settings.yaml_text import read_yaml
 from tasks.storage.files import write_atomic
@@ -82,13 +82,14 @@ def _put_data(tree: Any, answers: Answers, found: Fit) -> None:
     data["preferences"] = [{"path": _text(path)} for path in answers.data]
     if answers.test:
         data.insert(1, "test", [{"path": _text(answers.test)}])
+        data.insert(2, "overlap", "drop")  # a prompt that both have would stop the run
     shares = ["rm_share", "dev_share", *([] if answers.test else ["test_share"])]
     data["split"].clear()
     data["split"].update({name: getattr(found.split, name) for name in shares})
     if found.split.seed:
         data["split"]["seed"] = found.split.seed
     if "gold" in tree and answers.gold != CHOSEN:
-        tree["gold"] = {"path": _text(answers.gold), "dev_share": tree["gold"]["dev_share"]}
+        tree["gold"] = {"path": _text(answers.gold)}
 
 
 def _put_model(tree: Any, answers: Answers, found: Fit) -> None:
@@ -105,8 +106,11 @@ def _put_model(tree: Any, answers: Answers, found: Fit) -> None:
         tree["model"].clear()
         tree["model"].update({kind: _text(answers.model), "template": None})
         for place, values in _RATES.items():
-            if node := _at(tree, place):
-                node.update(values)
+            for key, value in values.items() if (node := _at(tree, place)) else ():
+                if isinstance(value, list):
+                    node[key][:] = value  # in place, so that it stays on its line
+                else:
+                    node[key] = value
     for place in ("sampling", "evaluation.sampling"):
         if node := _at(tree, place):
             node["max_new_tokens"] = new_tokens
@@ -144,7 +148,7 @@ def _header(entry: FlowEntry, answers: Answers, found: Fit, output: Path) -> str
     lines = [
         f"The flow {entry.name} on your own pairs, written by `sparring init`; change it freely.",
         f"Reads: {files}",
-        *([f"Gold:  {gold}"] if "gold" in entry.config_class().model_fields else []),
+        *([f"Gold:  {gold}"] if takes_gold(entry.name) else []),
         f"Found: prompts {lengths_cell(lengths.prompt)} tokens;",
         f"       responses {lengths_cell(lengths.response)} tokens; template: {template}",
         f"Check: sparring run {words} --dry-run",

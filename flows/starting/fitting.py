@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from flows.starting.questions import CHOSEN, SMALL, Answers
-from tasks.data.doctor import DoctorReport, inspect_data
 from tasks.data.groups import Group, Prompt, first_turn_hash
+from tasks.data.inspection.doctor import inspect_data, refusing
+from tasks.data.inspection.doctor_report import DoctorReport
+from tasks.data.inspection.spread import Spread
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.reader import read_source
 from tasks.data.splits import SplitConfig, place
-from tasks.data.spread import Spread
-from tasks.gold.collection import hold_out
+from tasks.gold.collection import GoldConfig, hold_out
 from tasks.settings.errors import ConfigError, require_path
 
 LOOKED_AT = 20_000
@@ -54,8 +55,8 @@ def fit(answers: Answers) -> Fit:
             require_path(path)
     sources = [SourceConfig(path=str(path), limit=LOOKED_AT) for path in answers.data]
     tests = [SourceConfig(path=str(answers.test), limit=LOOKED_AT)] if answers.test else []
-    groups = list(_groups(sources))
-    if not any(len(group.responses) > 1 for group in groups):
+    groups = list(_comparisons(sources, None))
+    if not groups:
         named = ", ".join(map(str, answers.data))
         raise ConfigError(f"{named}: no pairs can be read; `sparring doctor --data` says why")
     tokenizer, context = _tokenizer(answers.model, groups)
@@ -65,13 +66,17 @@ def fit(answers: Answers) -> Fit:
     most = context // 3 // _STEP * _STEP
     response = max(_limit(one.response, most) for one in spreads)
     prompt = max(_limit(one.prompt, context - response) for one in spreads)
-    split = _split([group for group in groups if len(group.responses) > 1], bool(tests))
+    split = _split(list(_comparisons(sources, refusing(render))), bool(tests))
     return Fit(report, template, prompt, response, split)
 
 
-def _groups(sources: list[SourceConfig]) -> Iterator[Group]:
+def _comparisons(
+    sources: list[SourceConfig], check: Callable[[Group], None] | None
+) -> Iterator[Group]:
     for source in sources:
-        yield from read_source(source, lambda bad: None, max_bad_share=1.0)
+        for group in read_source(source, lambda bad: None, max_bad_share=1.0, check=check):
+            if len(group.responses) > 1:
+                yield group
 
 
 def _tokenizer(model: str, groups: list[Group]) -> tuple[Any, int]:
@@ -93,7 +98,7 @@ def _tokenizer(model: str, groups: list[Group]) -> tuple[Any, int]:
     return load_tokenizer(model), min(context, _LONGEST_CONTEXT)
 
 
-def _template(answers: Answers, tokenizer: Any) -> tuple[str | None, Any]:
+def _template(answers: Answers, tokenizer: Any) -> tuple[str | None, Callable[[Prompt], str]]:
     """Return the name of the template, None for the model's own, and what renders prompts by it."""
     from tasks.models.tokens.conversations import render_prompt, resolve_template
 
@@ -101,11 +106,7 @@ def _template(answers: Answers, tokenizer: Any) -> tuple[str | None, Any]:
     if given is None and not tokenizer.chat_template:
         given = _offered(tokenizer)
     name = resolve_template(tokenizer, given)
-
-    def render(prompt: Prompt) -> str:
-        return render_prompt(tokenizer, name, prompt)
-
-    return given, render
+    return given, lambda prompt: render_prompt(tokenizer, name, prompt)
 
 
 def _offered(tokenizer: Any) -> str:
@@ -140,10 +141,9 @@ def _split(groups: list[Group], has_test: bool) -> SplitConfig:
         ConfigError: There are too few prompts for the parts that a run needs.
     """
     prompts = list({first_turn_hash(group.prompt): group for group in groups}.values())
-    few = len(prompts) < _FEW_PROMPTS
+    dev, test = (0.4, 0.25) if len(prompts) < _FEW_PROMPTS else (0.2, 0.1)
     for seed in range(_SEEDS):
-        shares = {"dev_share": 0.4, "test_share": 0.25} if few else {"dev_share": 0.2}
-        split = SplitConfig(rm_share=0.4, seed=seed, **({"test_share": 0.1} | shares))
+        split = SplitConfig(rm_share=0.4, dev_share=dev, test_share=test, seed=seed)
         if _is_whole(prompts, split, has_test):
             return split
     raise ConfigError(
@@ -160,4 +160,5 @@ def _is_whole(prompts: list[Group], split: SplitConfig, has_test: bool) -> bool:
     needed = {"rm_train", "policy_train", "dev"} | (set() if has_test else {"test"})
     if not needed <= parts.keys():
         return False
-    return all(hold_out(parts["rm_train"], 0.2))
+    gold = GoldConfig(provider="chosen")
+    return all(hold_out(parts["rm_train"], gold.dev_share))

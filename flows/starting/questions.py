@@ -68,10 +68,15 @@ def ask(
     data = (Path(Prompt.ask("File of preference pairs", default=found, console=console)),)
     about = f"Model: a folder, a hub name, or {SMALL}, which is made here from nothing"
     model = model or Prompt.ask(about, default=SMALL, console=console)
-    if "gold" in find_flow(flow).config_class().model_fields:
+    if takes_gold(flow):
         about = f"Gold answers: a file, or {CHOSEN}, the pairs' own chosen answers"
         gold = gold or Prompt.ask(about, default=CHOSEN, console=console)
     return Answers(flow, data, test, model or SMALL, gold or CHOSEN, template)
+
+
+def takes_gold(flow: str) -> bool:
+    """Return whether a flow's configuration says where gold answers come from."""
+    return "gold" in find_flow(flow).config_class().model_fields
 
 
 def _is_somebody_there() -> bool:

@@ -36,9 +36,13 @@ class BadRecords:
         count, first = self._kinds.get(kind, (0, record))
         self._kinds[kind] = count + 1, first
 
+    def reasons(self) -> list[tuple[int, BadRecord]]:
+        """Return the count and the first record of each reason, the most frequent reason first."""
+        return sorted(self._kinds.values(), key=lambda kind: -kind[0])
+
     def sentences(self) -> Iterator[str]:
         """Yield one sentence per reason, the most frequent first."""
-        kinds = sorted(self._kinds.values(), key=lambda kind: -kind[0])
+        kinds = self.reasons()
         for count, first in kinds[:_MOST_REASONS]:
             yield (
                 f"left out {count:,} records, the first {first}"

@@ -62,11 +62,12 @@ def doctor(
     max_response_tokens: Annotated[int, typer.Option(help="Limit for the truncation rate.")] = 256,
     as_json: AsJson = False,
 ) -> None:
-    """Check this machine and the store, or a data set before training on it."""
+    """Check this machine and the store, or data before training on them (2: a run refuses them)."""
     from flows.cli.doctor import show_data_report, show_machine_report
 
     if not data:
         show_machine_report(console, as_json=as_json)
         return
     limits = (max_prompt_tokens, max_response_tokens)
-    show_data_report(data, tokenizer, template, limits, console, as_json=as_json)
+    if not show_data_report(data, tokenizer, template, limits, console, as_json=as_json):
+        raise typer.Exit(2)

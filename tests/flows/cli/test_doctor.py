@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from flows.cli.doctor import examine, show_machine_report
+from flows.cli.doctor import examine, show_data_report, show_machine_report
+from tasks.models.tokens.tokenizer import train_tokenizer
 from tasks.processes.identity import current_process
 from tasks.stages.manifest import Manifest, artifact_folder, commit_manifest
 from tasks.stages.runs.run_store import Run
@@ -150,3 +151,64 @@ def test_printed_as_json_or_as_a_plain_table(home: Home, capsys: pytest.CaptureF
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "free disk" in shown and "none was killed" in shown
+
+
+PAIR = {"prompt": "Why?", "chosen": "So.", "rejected": "No."}
+STRICT = (
+    "{{- bos_token }}{%- for m in messages %}{%- if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{- raise_exception('roles must alternate') }}{%- endif %}{{- m.role + ':' + m.content }}"
+    "{%- endfor %}{%- if add_generation_prompt %}assistant:{%- endif %}"
+)
+
+
+def data_file(folder: Path, *rows: Any) -> Path:
+    path = folder / "data.jsonl"
+    lines = (row if isinstance(row, str) else json.dumps(row) for row in rows)
+    path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    return path
+
+
+def said_of(
+    path: Path, capsys: pytest.CaptureFixture, model: str | None = None, **how: Any
+) -> tuple[bool, str]:
+    """Whether a run would take the file, and what was printed."""
+    usable = show_data_report([path], model, None, (256, 256), Console(width=200), **how)
+    return usable, capsys.readouterr().out
+
+
+def test_reasons_have_counts_and_an_example_and_what_to_know_has_levels(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    rows = [{**PAIR, "prompt": f"Why {n}?", "system": "Be brief."} for n in range(6)]
+    path = data_file(tmp_path, *rows, '{"prompt": NaN}', "{", "{", {**PAIR, "chosen": 7})
+    usable, shown = said_of(path, capsys, as_json=False)
+    assert not usable
+    assert f"2          │ {path}:8: not JSON" in shown and f"{path}:7: NaN" in shown
+    assert f"error: {path}: 4 of 10 records cannot be read" in shown
+    assert f"warning: {path}: columns that nobody reads: 'system' (in 6)" in shown
+    usable, shown = said_of(path, capsys, as_json=True)
+    (file,) = json.loads(shown)["files"]
+    assert not usable and file["bad_records"] == 4 and file["responses_per_prompt"] == {"2": 6}
+    assert sorted(one["count"] for one in file["bad_reasons"]) == [1, 1, 2]
+    assert file["ignored_columns"] == {"system": 6}
+    assert [one["level"] for one in file["advice"]][0] == "error"
+
+
+def test_a_good_file_is_fit(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    usable, shown = said_of(data_file(tmp_path, PAIR), capsys, as_json=False)
+    assert usable and "error" not in shown and "unreadable │ the first" not in shown
+
+
+def test_what_a_models_own_template_refuses_is_unreadable_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    tokenizer = train_tokenizer(iter(["Why? So. No."]), 300, tmp_path / "model")
+    tokenizer.chat_template = STRICT
+    tokenizer.save_pretrained(tmp_path / "model")
+    twice = [{"role": "user", "content": text} for text in ("Why?", "Tell me.")]
+    path = data_file(tmp_path, PAIR, {**PAIR, "prompt": twice}, {**PAIR, "prompt": "How?"})
+    usable, shown = said_of(path, capsys, str(tmp_path / "model"), as_json=True)
+    (file,) = json.loads(shown)["files"]
+    assert usable and (file["groups"], file["bad_records"]) == (2, 1)
+    assert file["bad_reasons"][0]["example"].startswith(f"{path}:2: the chat template of ")
+    assert file["tokens"]["prompt"]["longest"] > 0

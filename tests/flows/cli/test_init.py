@@ -13,6 +13,7 @@ from rich.console import Console
 
 from flows.cli.init import show_new_config
 from flows.starting.questions import Answers
+from tasks.gold.collection import OWN_GOLD
 from tests.flows.command import Shell, sets
 
 FLOWS = ["apo", "exo"]
@@ -40,6 +41,7 @@ def own_pairs(folder: Path, count: int = 30) -> Path:
 def test_what_is_written_passes_a_dry_run(fresh: Shell) -> None:
     own_pairs(fresh.folder)
     said = fresh("init", "--data", "my-pairs.jsonl").stdout
+    assert OWN_GOLD in said and "warning: my-pairs.jsonl: 30 distinct prompts are enough" in said
     assert "wrote my-run.yaml" in said and "sparring run apo -c my-run.yaml --dry-run" in said
     assert "provider: chosen" in fresh("run", "apo", "-c", "my-run.yaml", "--dry-run").stdout
     (fresh.folder / "my-pairs.jsonl").rename(fresh.folder / "elsewhere.jsonl")
@@ -61,6 +63,18 @@ def test_as_json_and_never_over_a_file(
     with pytest.raises(ValueError, match="is there already"):
         show_new_config(answers, output, Console(), force=False, as_json=True)
     assert output.read_text() == "mine"
+
+
+def test_data_that_a_run_would_refuse_give_no_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = own_pairs(tmp_path)
+    path.write_text(path.read_text() + "{\n" * 10)
+    answers = Answers("apo", (path,), None, "small", "chosen", None)
+    output = tmp_path / "run.yaml"
+    with pytest.raises(ValueError, match="a run would refuse these data, so nothing was written"):
+        show_new_config(answers, output, Console(width=200), force=False, as_json=False)
+    assert "10 of 40 records cannot be read" in capsys.readouterr().out and not output.exists()
 
 
 def test_at_a_terminal_return_is_enough(tmp_path: Path) -> None:

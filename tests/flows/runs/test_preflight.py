@@ -62,3 +62,9 @@ def test_a_missing_file_is_named_with_the_folder_it_counts_from(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=rf"no\.jsonl'?, seen from {tmp_path}"):
         check_files(config(**changes))
+
+
+def test_the_pairs_answer_no_queries_of_others() -> None:
+    data = {"playground": {}, "rm_queries": [{"path": "queries.jsonl"}]}
+    with pytest.raises(ValueError, match="the pairs do not answer data.rm_queries"):
+        config(data=data, gold={"provider": "chosen"})

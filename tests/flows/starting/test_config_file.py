@@ -12,7 +12,8 @@ from flows.registry import CONFIGS, FLOWS, find_flow, read_config
 from flows.starting.config_file import copy_example, require_free, write_config
 from flows.starting.fitting import Fit
 from flows.starting.questions import Answers
-from tasks.data.doctor import DoctorReport, inspect_data
+from tasks.data.inspection.doctor import inspect_data
+from tasks.data.inspection.doctor_report import DoctorReport
 from tasks.data.splits import SplitConfig
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import load_config
@@ -76,6 +77,7 @@ def test_gold_and_test_of_the_users_own(tmp_path: Path, report: DoctorReport) ->
     config, _ = written(tmp_path, report, gold="gold.jsonl", test=Path("test.jsonl"))
     assert (config.gold.provider, config.gold.path) == ("file", "gold.jsonl")
     assert [one.path for one in config.data.test] == ["test.jsonl"]
+    assert config.data.overlap == "drop"
     assert written(tmp_path, report)[0].gold.provider == "chosen"
 
 

@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
+from transformers import LlamaConfig
 
 from flows.starting.fitting import fit
 from flows.starting.questions import Answers
 from tasks.data.groups import Group, Message
+from tasks.data.inspection.spread import Spread
 from tasks.data.splits import place
-from tasks.data.spread import Spread
 from tasks.gold.collection import hold_out
+from tasks.models.tokens.tokenizer import train_tokenizer
 from tasks.settings.errors import ConfigError
 
 
@@ -82,6 +84,25 @@ def test_what_is_not_there_is_named(tmp_path: Path, missing: str) -> None:
     wrong = answers(here, **{missing: given.get(missing, "./no-such")})
     with pytest.raises(ConfigError, match="no-such"):
         fit(wrong)
+
+
+def test_a_model_brings_its_template_and_what_it_refuses_is_left_out(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(iter(["Question? word"]), 300, tmp_path / "model")
+    tokenizer.chat_template = (
+        "{%- if messages[0]['role'] != 'user' -%}{{ raise_exception('no system') }}{%- endif -%}"
+        "{{ bos_token + messages[0]['content'] }}"
+    )
+    tokenizer.save_pretrained(tmp_path / "model")
+    LlamaConfig(max_position_embeddings=96).save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").touch()
+    path = pairs_file(tmp_path, 300)
+    system = [{"role": "system", "content": "x"}, {"role": "user", "content": "y"}]
+    with path.open("a", encoding="utf-8") as more:
+        more.write(json.dumps({"prompt": system, "chosen": "a", "rejected": "b"}))
+    found = fit(answers(path, model=str(tmp_path / "model")))
+    assert found.template is None
+    assert (found.report.files[0].groups, found.report.files[0].bad_records) == (300, 1)
+    assert found.max_prompt_tokens + found.max_response_tokens <= 96
 
 
 def test_a_spread_with_a_far_tail_is_cut_at_its_twentieth() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tasks.data.groups import Group, Prompt
-from tasks.data.spread import Spread, lengths_cell, share_cell
+from tasks.data.inspection.spread import Spread, lengths_cell, share_cell
 
 
 class HasLimits(Protocol):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tasks.data.doctor import inspect_data
+from tasks.data.inspection.doctor import inspect_data
 from tasks.data.sources.config import SourceConfig
 from tasks.settings.errors import ConfigError
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from tasks.data.groups import Group, Message
-from tasks.data.tokens import TokenCheck
+from tasks.data.inspection.tokens import TokenCheck
 
 LIMITS = SimpleNamespace(max_prompt_tokens=4, max_response_tokens=3)
 

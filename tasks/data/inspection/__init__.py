@@ -1,0 +1,1 @@
+"""What can be known about data before a model is trained on it: counts, lengths, advice."""
