@@ -155,7 +155,20 @@ def read_config(entry: FlowEntry, given: Path | None, overrides: Sequence[str]) 
     """
     path = find_config(entry, given)
     tree = apply_overrides(load_config(path), overrides)
-    return validate(entry.config_class(), tree, str(path))
+    return _with_whole_start(validate(entry.config_class(), tree, str(path)))
+
+
+def _with_whole_start(config: FrozenConfig) -> FrozenConfig:
+    """Return a configuration that names the models to start from by their keys, which stay."""
+    from flows.configs.recurring import RecurringConfig, StartConfig
+    from tasks.stages.runs.naming import find_model
+    from tasks.storage.home import current_home
+
+    if not isinstance(config, RecurringConfig) or config.start == StartConfig():
+        return config
+    home = current_home()
+    start = {role: name and find_model(home, name, role) for role, name in config.start}
+    return config.model_copy(update={"start": StartConfig(**start)})
 
 
 def config_headers() -> dict[str, str]:

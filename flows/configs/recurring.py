@@ -80,7 +80,8 @@ class StartConfig(FrozenConfig):
     """Finished models that a run starts from instead of the configured ones."""
 
     policy: str | None = None
-    """`STAGE/KEY` of a policy (`sparring ls artifacts`), instead of `model` and `sft`."""
+    """`STAGE/KEY` of a policy, instead of `model` and `sft`. The command line takes every name
+    and writes the key down: `champion`, `latest/DPO-v1`, the beginning of a key."""
 
     reward_model: str | None = None
     """`STAGE/KEY` of a reward model: RM_Base and the adapted ones start from it. The testing

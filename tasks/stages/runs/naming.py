@@ -19,6 +19,7 @@ from tasks.storage.home import Home
 
 _SHORTEST_PREFIX = 4
 _SHOWN = 8
+_WHOLE_KEY = 64
 
 
 class Thing(NamedTuple):
@@ -77,6 +78,23 @@ def find_thing(home: Home, name: str, things: Iterable[Thing] | None = None) -> 
         run = load_run(home, first)
         return _of_id(things, _made_by(home, run, rest) if rest else f"run/{run.id}", name)
     return _match(home, things, name)
+
+
+def find_model(home: Home, name: str, role: str) -> str:
+    """Return `STAGE/KEY` of the model that a configuration names as its `start.ROLE`.
+
+    A whole `STAGE/KEY` is returned as it is; of an alias the model of that role is meant.
+
+    Raises:
+        ConfigError: As `find_thing`, or the name is a run's.
+    """
+    if len(name.partition("/")[2]) == _WHOLE_KEY:
+        return name
+    alias = _find_alias(home, name)
+    thing = find_thing(home, f"{name}/{role}" if alias and not alias[1] else name)
+    if thing.is_run:
+        raise ConfigError(f"start.{role} is the run {thing.key}; name a model, {thing.key}/NAME")
+    return thing.id
 
 
 def find_run(home: Home, name: str) -> Run:

@@ -7,7 +7,7 @@ import pytest
 from tasks.settings.errors import ConfigError, UnknownNameError
 from tasks.stages.manifest import Manifest, commit_manifest
 from tasks.stages.runs.aliases import AliasRecord, move_alias
-from tasks.stages.runs.naming import Thing, find_run, find_thing
+from tasks.stages.runs.naming import Thing, find_model, find_run, find_thing
 from tasks.stages.runs.run_store import claim_run, run_folder
 from tasks.storage.home import Home
 from tasks.storage.journal import append_record
@@ -136,3 +136,14 @@ def test_only_what_is_given_is_looked_at(home: Home, run: str) -> None:
     assert find_thing(home, "ee11", things) == things[0]
     with pytest.raises(UnknownNameError, match="of which nothing is known here"):
         find_thing(home, "latest/DPO-v1", things)
+
+
+def test_a_configuration_names_the_model_to_start_from(home: Home, run: str) -> None:
+    whole = f"update_policy/{key('c1')}"
+    for name in ("champion", "apo/champion", "champion/policy", "latest/DPO-v1", "c100", whole):
+        assert find_model(home, name, "policy") == whole
+    assert find_model(home, f"elsewhere/{key('9')}", "policy") == f"elsewhere/{key('9')}"
+    with pytest.raises(ConfigError, match="it names policy, no reward_model"):
+        find_model(home, "champion", "reward_model")
+    with pytest.raises(ConfigError, match=f"start.policy is the run {run}; name a model, {run}/"):
+        find_model(home, "latest", "policy")
