@@ -58,7 +58,7 @@ def test_long_response_stops_or_loses_its_eos_but_never_in_silence(tokenizer: An
     group = pair("4?", "it is 7", "it is a rather long answer")
     whole = encode_group(tokenizer, "hh", group, Limits())
     size = len(whole.responses_ids[0])
-    with pytest.raises(RecordError, match=f"{group.id} has .* the limit is {size}"):
+    with pytest.raises(RecordError, match=f"{group.id} “.*” has .* the limit is {size}"):
         encode_group(tokenizer, "hh", group, Limits(max_response_tokens=size))
     limits = Limits(max_response_tokens=size, on_long_response="truncate_without_eos")
     cut = encode_group(tokenizer, "hh", group, limits)
