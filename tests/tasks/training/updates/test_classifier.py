@@ -103,7 +103,7 @@ def test_an_oracle_that_knows_too_little_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("groups", "words"),
     [
-        ([Group((), ("a",), id="p")], "holds the group p with 1 responses and scores None"),
+        ([Group((), ("a",), id="p")], "holds the group p “.*” with 1 responses and scores None"),
         ([Group((), ("a",), (0.5,), id="p")], r"scores \(0.5,\)"),
         ([Group((), ("a", "b"), (1.0, 0.0), id="p")], "with 2 responses"),
         ([Group((), ("a",), (1.0,), id="p")], r"1 texts with the labels \[1\]"),
