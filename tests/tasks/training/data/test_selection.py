@@ -160,7 +160,7 @@ def test_the_first_responses_of_each_group_are_selected(data_folders):
 
 def test_fewer_responses_than_asked_for_are_refused_by_group(data_folders):
     first = next(iter(read_groups(data_folders["scored"])))
-    words = f"responses is 4, and group {first.id} “.*” has 3 responses: .*lower it to 3"
+    words = f"is 4, and group {first.id} “.*” has 3 responses: .*lower it to 3"
     with pytest.raises(ConfigError, match=words):
         list(Selection([data_folders["scored"]], GROUP_METHODS["exo_rw"], 4))
 

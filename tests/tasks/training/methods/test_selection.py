@@ -39,7 +39,7 @@ def test_the_first_responses_keep_what_was_noted_of_them() -> None:
 
 
 def test_fewer_responses_than_k_are_refused_with_the_numbers() -> None:
-    words = f"the K of its coefficients, is 8, and group {GROUP.id} “.*” has 3 responses: .*lower it to 3"
+    words = f"is 8, and group {GROUP.id} “.*” has 3 responses: .*lower it to 3"
     with pytest.raises(ConfigError, match=words):
         first_responses(GROUP, 8)
 
