@@ -180,11 +180,11 @@ def _remote() -> list[Finding]:
 
 def _runs(home: Home) -> Finding:
     try:
-        killed = [run.id for run in list_runs(home) if run.status == "killed"]
+        crashed = [run.id for run in list_runs(home) if run.status == "crashed"]
     except StorageError as error:
         return Finding("runs", False, f"{error}; move that run's folder away")
-    detail = f"killed: {', '.join(killed)}; `sparring resume RUN`" if killed else "none was killed"
-    return Finding("runs", not killed, detail)
+    detail = f"crashed: {', '.join(crashed)}; `sparring resume RUN`" if crashed else "none crashed"
+    return Finding("runs", not crashed, detail)
 
 
 def _leases(home: Home) -> Finding:

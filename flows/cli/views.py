@@ -9,13 +9,17 @@ from rich.console import Console
 
 from flows.runs.console import columns, print_json
 from flows.runs.ending import report_file, show_report_text
-from flows.runs.runner import recorded_config, report_of
-from flows.runs.terminal import span, state_text, table
+from flows.runs.pace import Pace, replayed
+from flows.runs.runner import plan_flow, recorded_config, report_of
+from flows.runs.terminal import run_words, span, stage_words, state_text, table
+from tasks.settings.errors import SparringError
 from tasks.settings.loading import dump_config
 from tasks.stages.manifest import Manifest, load_manifest
 from tasks.stages.runs.context import PlannedStage
 from tasks.stages.runs.naming import find_run, find_thing
-from tasks.stages.runs.run_store import load_run, stage_events
+from tasks.stages.runs.progress import read_progress
+from tasks.stages.runs.run_store import Run, load_run, run_folder, stage_events
+from tasks.storage.errors import StorageError
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home
 
@@ -75,11 +79,12 @@ def show_status(name: str, console: Console, *, as_json: bool) -> None:
     """Print how a run and each of its stages are."""
     home = current_home()
     run = find_run(home, name)
-    latest: dict[str, dict[str, Any]] = {}
-    for event in stage_events(home, run.id):
-        latest[f"{event['stage']}/{event['label']}"] = event
+    events = stage_events(home, run.id)
+    latest = {f"{event['stage']}/{event['label']}": event for event in events}
+    pace = _pace_of(home, run, events) if run.status == "running" else None
     if as_json:
-        print_json({"run": asdict(run), "stages": list(latest.values())})
+        where = {"progress": _where(pace)} if pace else {}
+        print_json({"run": asdict(run), "stages": list(latest.values()), **where})
         return
     console.print(f"run {run.id} ({run.flow}) is {run.status}; started {run.started}")
     # A stage that was running when its process died is running no more.
@@ -95,9 +100,32 @@ def show_status(name: str, console: Console, *, as_json: bool) -> None:
         for event in latest.values()
     ]
     console.print(table(("", "stage", "took", "key", "error"), rows))
-    if run.status in ("failed", "interrupted", "killed"):
+    for title, stage in pace.running.items() if pace else ():
+        console.print(f"{title}: {stage_words(stage) or 'begun'}", highlight=False, markup=False)
+    if pace and (words := run_words(pace)):
+        console.print(words, highlight=False)
+    if run.status not in ("running", "completed"):
         word = "mend what it failed on, then" if run.is_refused else "go on with it"
         console.print(f"{word}: {run.way_on}", soft_wrap=True)
+
+
+def _pace_of(home: Home, run: Run, events: list[dict[str, Any]]) -> Pace:
+    """Return where a run is that another process works on; its plan is made anew."""
+    try:
+        planned, _ = plan_flow(*recorded_config(home, run))
+    except (SparringError, StorageError):
+        # Something of the user's is gone meanwhile: it can still be said how far the stages are.
+        planned = []
+    return replayed(planned, events, read_progress(run_folder(home, run.id)))
+
+
+def _where(pace: Pace) -> dict[str, Any]:
+    """Return where a run is as plain values."""
+    running = [
+        {"title": title, "number": pace.number(title), **stage.to_json(), "left": stage.left}
+        for title, stage in pace.running.items()
+    ]
+    return {"stages": pace.total, "running": running, **pace.left()._asdict()}
 
 
 def show_artifact_or_run(name: str, console: Console, *, as_json: bool) -> None:

@@ -22,6 +22,7 @@ from flows.placement.pools import check_pools, ensure_deployment
 from flows.placement.remote_result import MOST_ATTEMPTS, error_named, made_elsewhere
 from flows.placement.watcher import End, PlacedRun
 from flows.servers.prefect_server import HEARTBEAT_SECONDS
+from tasks.processes.termination import Cancelled
 from tasks.settings.errors import StageError
 from tasks.stages.artifact import Artifact, ArtifactLostError
 from tasks.stages.call import StageCall
@@ -154,7 +155,7 @@ def _may_go_again(outcome: CallOutcome | None, end: End, watch: PlacedRun) -> bo
 def _raise_failure(call: StageCall, outcome: CallOutcome | None, end: End) -> NoReturn:
     """Raise what the body raised, or what Prefect says where it said nothing."""
     if end.state == StateType.CANCELLED:
-        raise StageError(f"{call.title} was cancelled in Prefect; `sparring resume` goes on")
+        raise Cancelled(f"{call.title} was cancelled in Prefect")
     if outcome is None:
         raise StageError(
             f"{call.title}: {end.sentence}; is the same Sparring installed for the worker?"

@@ -90,7 +90,12 @@ class LocalWorkers:
             finally:
                 for future in futures:
                     future.cancel()
-                self._hang_up(threads)
+                try:
+                    self._hang_up(threads)
+                except BaseException:
+                    # Told to stop now, while they were saving.
+                    self._stop()
+                    raise
         return [future.result() for future in futures]
 
     def takes(self, call: StageCall) -> bool:
@@ -121,7 +126,7 @@ class LocalWorkers:
                 raise error_named(answer["error"], answer["message"])
             self._here.worker = None
             if self._is_stopping.is_set():
-                raise StageError(f"{call.title} was interrupted; its finished parts are kept")
+                raise KeyboardInterrupt(f"{call.title} is to stop; its finished parts are kept")
             self.run.progress.note(call.title, f"{worker.death()}; it is begun again")
         raise StageError(
             f"{call.title} was begun {MOST_ATTEMPTS} times and its process died each time; the "
@@ -172,6 +177,8 @@ class LocalWorker:
                 [sys.executable, "-m", module, str(socket_number), run.run_id],
                 pass_fds=[socket_number],
                 stdin=subprocess.DEVNULL,
+                # Ctrl-C reaches it through us, once: a second signal would not let it save.
+                start_new_session=True,
                 env={
                     "OMP_NUM_THREADS": threads,
                     **os.environ,

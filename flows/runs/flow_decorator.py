@@ -19,6 +19,7 @@ from prefect.context import FlowRunContext
 
 from flows.placement.dispatcher import placed
 from flows.runs.prefect_pages import name_flow_run, show_report
+from flows.runs.stopping import say_why_it_stopped, stoppable
 from flows.schedule.scheduled_run import is_scheduled, run_scheduled
 from flows.servers.dead_runs import close_dead_runs, set_heartbeat
 from flows.steps.hub_commits import pinned
@@ -78,6 +79,7 @@ def sparring_flow(body: Body) -> Flow[..., Artifact]:
         flow_run_name=_flow_run_name,
         persist_result=False,
         validate_parameters=True,
+        on_crashed=[say_why_it_stopped],
     )(within_run)
 
 
@@ -105,7 +107,7 @@ def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
     if flow_run is not None:
         save_prefect_run(run.home, run.run_id, str(flow_run.id))
         name_flow_run(flow_run, run.run_id)
-    with placed(run, getattr(config, "placement", None)):
+    with stoppable(run, flow_run), placed(run, getattr(config, "placement", None)):
         result = body(config)
     folder = fetch_artifact(result, run.home, run.remote)
     if run.spool is not None:

@@ -22,6 +22,7 @@ from flows.servers.prefect_server import prefect_environment
 from flows.servers.shared_server import start_prefect_server, stop
 from flows.servers.supervisor import supervising
 from flows.steps.hub_commits import pinned
+from tasks.processes.termination import FirstInterrupt
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import dump_config, load_config, validate
@@ -111,8 +112,9 @@ def run_flow(
         return Outcome("", result, len(planned), len(planned))
     if isinstance(config, RecurringConfig):
         check_models(config)
-    sink = TerminalSink(console)
+    sink = TerminalSink(console, planned)
     with (
+        FirstInterrupt(sink.stopping),
         prefect_server(home, console),
         sink.live(),
         open_run(

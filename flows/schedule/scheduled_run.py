@@ -154,7 +154,7 @@ def _run_to_resume(
     folder = run_folder(home, run) if run else None
     if run and folder and not (folder / "run.json").exists():
         write_atomic(folder / "config.yaml", dump_config(config))
-        then = Run(run, flow, "killed", "", claim.time, claim.time, claim.owner)
+        then = Run(run, flow, "crashed", "", claim.time, claim.time, claim.owner)
         write_json(folder / "run.json", asdict(then))
     return run
 

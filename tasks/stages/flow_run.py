@@ -12,14 +12,14 @@ from tasks.settings.errors import ConfigError
 from tasks.stages.lineage.writing import record_lineage
 from tasks.stages.runs import run_store
 from tasks.stages.runs.context import ProgressSink, RunContext, entered
+from tasks.stages.runs.progress import KeptProgress
 from tasks.stages.runs.run_sync import share_run
+from tasks.stages.runs.states import STATES, STOPPED, RunStatus
 from tasks.stages.runs.tracking_events import run_tags
 from tasks.storage.home import Home, current_home
 from tasks.storage.trees import sweep_leftovers
 from tasks.tracking.mlflow_record.background_sync import Recorder
 from tasks.tracking.spool import Spool
-
-_STATUS = {"completed": "FINISHED", "failed": "FAILED"}
 
 
 @contextmanager
@@ -66,14 +66,15 @@ def open_run(
     spool = Spool(home.spool, run.id)
     journal = run_store.run_folder(home, run.id) / "stages.journal"
     context = RunContext(home, run.id, verify=verify, spool=spool, journal=journal)
-    if progress is not None:
-        context.progress = progress
+    context.progress = KeptProgress(
+        run_store.run_folder(home, run.id), progress or context.progress
+    )
     recorder = Recorder(spool, mlruns, remote=context.remote)
     recorder.start()
     spool.run_started(
         flow=flow, experiment=experiment or flow, params=config, tags=run_tags(flow, config)
     )
-    status: run_store.RunStatus = "interrupted"
+    status: RunStatus = "interrupted"
     is_refused = False
     try:
         with entered(context), terminate_as_interrupt():
@@ -84,11 +85,12 @@ def open_run(
         is_refused = isinstance(error, ConfigError)
         raise
     finally:
+        status = context.ending or status
         run_store.save_status(home, run.id, status, is_refused=is_refused)
-        if status != "interrupted":  # who is told to stop does not wait for a remote
+        if status not in STOPPED:  # who is told to stop does not wait for a remote
             share_run(context)
         # A run in which nothing ran is not worth starting MLflow for.
         if any(record.state != "cached" for record in context.records):
             record_lineage(context, context.run_id)
-        spool.run_finished(_STATUS.get(status, "KILLED"))
-        recorder.close(timeout=10.0 if status == "interrupted" else 60.0)
+        spool.run_finished(STATES[status].mlflow, status)
+        recorder.close(timeout=3.0 if status in STOPPED else 60.0)

@@ -1,9 +1,9 @@
 """The bridge to Prefect; the only file in a folder of tasks that imports it.
 
 Inside a Prefect flow a stage call is a Prefect task run: named `stage · label`, ending in the state
-Cached, Completed or Failed as it really was. Prefect gets small references and never keeps a
-result: whether a stage is done is decided by its manifest alone. Outside a flow, in planning mode
-and in tests, the stage is simply called and Prefect is not imported.
+Cached, Completed, Interrupted or Failed as it really was. Prefect gets small references and never
+keeps a result: whether a stage is done is decided by its manifest alone. Outside a flow, in
+planning mode and in tests, the stage is simply called and Prefect is not imported.
 """
 
 from __future__ import annotations
@@ -103,15 +103,21 @@ def _run_as_task(call: StageCall) -> Artifact:
     """Run a stage call as a Prefect task run of this flow run."""
     from prefect import Task
     from prefect.cache_policies import NO_CACHE
-    from prefect.states import Completed
+    from prefect.exceptions import TerminationSignal
+    from prefect.states import Cancelled, Completed
 
-    results: list[Artifact] = []
+    results: list[Artifact | BaseException] = []
 
     # Every parameter is shown on the task run's page.
     def run_stage(
         stage: str, label: str, key: str, inputs: dict[str, str], seed: int | None
     ) -> object:
-        artifact, record = _call_where_it_belongs(call, _progress_listener(call.title))
+        try:
+            artifact, record = _call_where_it_belongs(call, _progress_listener(call.title))
+        except (KeyboardInterrupt, TerminationSignal) as stop:
+            # Raised through Prefect it would be a crash.
+            results.append(stop)
+            return Cancelled(name="Interrupted", message=str(stop))
         results.append(artifact)
         message = f"{record.digest} in {record.seconds:.1f} s"
         return Completed(name="Cached" if record.state == "cached" else None, message=message)
@@ -131,6 +137,8 @@ def _run_as_task(call: StageCall) -> Artifact:
     )
     inputs = {role: artifact.digest for role, artifact in call.inputs.items()}
     prefect_task(call.spec.name, call.label, call.key, inputs, call.seed)
+    if isinstance(results[-1], BaseException):
+        raise results[-1]
     return results[-1]
 
 

@@ -71,9 +71,9 @@ class Spool:
         """Record tags of a stage, or with None of the flow's run."""
         self._add("tags", stage, tags=dict(tags))
 
-    def run_finished(self, status: str) -> None:
-        """Record the end of the run: FINISHED, FAILED or KILLED."""
-        self._add("run_finished", status=status)
+    def run_finished(self, status: str, state: str) -> None:
+        """Record the end of the run: FINISHED, FAILED or KILLED, and our own word for it."""
+        self._add("run_finished", status=status, state=state)
 
     def stage_started(
         self,

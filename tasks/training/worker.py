@@ -36,7 +36,7 @@ def main(order_file: Path) -> int:
         metrics = _work(order, rank)
     except BaseException as error:
         traceback.print_exc()
-        code = int(getattr(error, "exit_code", 1))
+        code = 130 if isinstance(error, KeyboardInterrupt) else int(getattr(error, "exit_code", 1))
         _write_failure(order.outcome, error, code, rank)
         return code
     if rank == 0:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tasks.settings.errors import SparringError
 from tasks.stages.key import stage_title
+from tasks.stages.runs.states import RunStatus
 from tasks.storage.errors import StorageError
 from tasks.storage.home import Home, current_home
 from tasks.tracking.remote.base import Remote
@@ -180,6 +181,8 @@ class RunContext:
     """Takes the stages that run elsewhere; None when all run here."""
     history: dict[str, list[Manifest]] = field(default_factory=dict)
     """In planning mode: the manifests of each stage that was asked for, the oldest first."""
+    ending: RunStatus | None = None
+    """How the run was told to stop, once it was; None for anything else."""
     offer: Offer | None = None
     """The models that the flow offers as its result."""
     remote: Remote | None = field(default_factory=open_remote)

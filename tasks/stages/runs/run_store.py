@@ -10,21 +10,18 @@ import secrets
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tasks.processes.identity import ProcessIdentity, current_process
 from tasks.settings.errors import ConfigError, StageError, UnknownNameError, closest, did_you_mean
 from tasks.stages.runs.context import current_run
+from tasks.stages.runs.states import STATES, RunStatus
 from tasks.stages.runs.tracking_events import prefect_tags
 from tasks.storage.files import read_json, safe_join, write_atomic, write_json
 from tasks.storage.home import Home
 from tasks.storage.journal import read_records
 from tasks.storage.locks import FileLock
 from tasks.tracking.spool import Spool
-
-RunStatus = Literal["running", "completed", "failed", "interrupted", "killed"]
-"""`interrupted` was told to stop, `killed` died without a word; both can be resumed."""
-
 
 _SHOWN = 8
 """Runs that a refusal names."""
@@ -98,7 +95,7 @@ def run_folder(home: Home, run_id: str) -> Path:
 
 
 def list_runs(home: Home) -> list[Run]:
-    """Return all runs, the newest first; one whose process died is called killed."""
+    """Return all runs, the newest first; one whose process died is called crashed."""
     folders = (path.parent for path in home.runs.glob("*/run.json"))
     runs = [_as_it_is(_read(folder)) for folder in folders]
     return sorted(runs, key=lambda run: (run.started, run.id), reverse=True)
@@ -152,23 +149,24 @@ def save_prefect_run(home: Home, run_id: str, flow_run_id: str) -> None:
 
 
 def reconcile_runs(home: Home) -> list[str]:
-    """Mark the runs whose process was killed as such, and return their ids.
+    """Mark the runs whose process died as crashed, and return their ids.
 
-    Their unfinished stages, and they themselves, are told to MLflow as killed; a resumed run goes
+    Their unfinished stages, and they themselves, are told to MLflow as crashed; a resumed run goes
     on under the same MLflow run.
     """
-    killed = []
+    crashed = []
+    told = STATES["crashed"].mlflow
     for path in home.runs.glob("*/run.json"):
         run = _read(path.parent)
         if not run.is_abandoned:
             continue
         spool = Spool(home.spool, run.id)
         for key in _unfinished_stages(home, run.id):
-            spool.stage_finished(key, "KILLED", tags={})
-        spool.run_finished("KILLED")
-        save_status(home, run.id, "killed")
-        killed.append(run.id)
-    return killed
+            spool.stage_finished(key, told, tags={"sparring.state": "crashed"})
+        spool.run_finished(told, "crashed")
+        save_status(home, run.id, "crashed")
+        crashed.append(run.id)
+    return crashed
 
 
 def _unfinished_stages(home: Home, run_id: str) -> list[str]:
@@ -181,7 +179,7 @@ def _unfinished_stages(home: Home, run_id: str) -> list[str]:
 
 def _as_it_is(run: Run) -> Run:
     """Return a run with its true status."""
-    return replace(run, status="killed") if run.is_abandoned else run
+    return replace(run, status="crashed") if run.is_abandoned else run
 
 
 def _read(folder: Path) -> Run:

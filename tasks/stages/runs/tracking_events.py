@@ -56,7 +56,11 @@ def log_stage_end(
         run.spool.stage_skipped(record.key, name=record.title, output=output)
         return
     error = record.error[:_LONGEST_ERROR]
-    tags = {"sparring.output.output": record.digest, "sparring.error": error}
+    tags = {
+        "sparring.output.output": record.digest,
+        "sparring.error": error,
+        "sparring.state": record.state,
+    }
     kept = {name: value for name, value in tags.items() if value}
     run.spool.stage_finished(record.key, _STATUS[record.state], tags=kept, output=output)
 

@@ -23,6 +23,7 @@ from tasks.tracking.mlflow_record.tags import (
     RUN_TAG,
     SKIPPED_TAG,
     STAGE_TAG,
+    STATE_TAG,
     USER_TAG,
     Page,
 )
@@ -114,6 +115,7 @@ class RunWriter:
     def _run_finished(self, event: Event) -> None:
         run = self.run_id("", event)
         write_flow_note(self._registry, run, self._cursor)
+        self._client.set_tag(run, STATE_TAG, event.get("state", ""))
         self._client.set_terminated(run, event["status"], end_time=event["time"])
 
     def _stage_started(self, event: Event) -> None:

@@ -7,13 +7,16 @@ import threading
 from types import FrameType
 from typing import Any
 
-from tasks.settings.errors import SparringError
+from tasks.processes.termination import FirstInterrupt
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class TrainingInterrupted(SparringError):
-    """A training stopped by SIGTERM or SIGINT with its state saved; it resumes where it was."""
+class TrainingInterrupted(KeyboardInterrupt):
+    """A training stopped by SIGTERM or SIGINT with its state saved; it resumes where it was.
+
+    It is no error, so nothing on the way takes it for a failure.
+    """
 
     exit_code = 130
 
@@ -41,7 +44,10 @@ class StopSignal:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.requested = signal.Signals(number).name
+        before = self._before.get(number)
         self._give_back()
+        if isinstance(before, FirstInterrupt):
+            before.announce()
 
     def _give_back(self) -> None:
         for number, handler in self._before.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.processes.child import Child, child_process
-from tasks.settings.errors import ConfigError, RecordError, SparringError, StageError
+from tasks.settings.errors import ConfigError, RecordError, StageError
 from tasks.settings.log import Log
 from tasks.storage.files import read_json, remove_tree, write_json
 from tasks.storage.workspace import Workspace
@@ -26,7 +26,7 @@ Fit = Callable[[TrainingJob, Workspace, Log], dict[str, float]]
 """Does a job in one process, on data that lie in the workspace, and returns its metrics."""
 RENDEZVOUS = "SPARRING_RENDEZVOUS"
 """Environment variable: `host:port` of this machine, where the others meet it."""
-_ERRORS: dict[str, type[SparringError]] = {
+_ERRORS: dict[str, type[BaseException]] = {
     kind.__name__: kind for kind in (ConfigError, RecordError, StageError, TrainingInterrupted)
 }
 _ROOT = Path(__file__).parents[3]

@@ -77,7 +77,7 @@ def test_before_the_first_run_nothing_is_there_and_nothing_is_made(tmp_path: Pat
 def test_an_empty_store_is_well(home: Home) -> None:
     found = look(home)
     assert found["store"] == (True, f"0 artifacts, 0.00 GB in {home.store}")
-    assert found["runs"] == (True, "none was killed")
+    assert found["runs"] == (True, "none crashed")
     assert found["leases"] == (True, "none is stale")
 
 
@@ -112,7 +112,7 @@ def test_killed_runs_and_stale_leases_say_what_to_do(home: Home) -> None:
     add_run(home, "apo-alive", current_process())
     add_lease(home, "a" * 64, DEAD)
     found = look(home)
-    assert found["runs"] == (False, "killed: apo-dead; `sparring resume RUN`")
+    assert found["runs"] == (False, "crashed: apo-dead; `sparring resume RUN`")
     assert found["leases"] == (False, "1 of dead processes; the next attempt takes them over")
 
 
@@ -150,7 +150,7 @@ def test_printed_as_json_or_as_a_plain_table(home: Home, capsys: pytest.CaptureF
     show_machine_report(console, as_json=False)
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
-    assert "free disk" in shown and "none was killed" in shown
+    assert "free disk" in shown and "none crashed" in shown
 
 
 PAIR = {"prompt": "Why?", "chosen": "So.", "rejected": "No."}

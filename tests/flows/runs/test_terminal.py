@@ -9,8 +9,16 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from flows.runs.terminal import STATE_STYLES, TerminalSink, span, state_text, table
-from tasks.stages.runs.context import StageRecord, StageState
+from flows.runs.terminal import (
+    STATE_STYLES,
+    TerminalSink,
+    span,
+    stage_words,
+    state_text,
+    table,
+)
+from tasks.stages.runs.context import PlannedStage, StageRecord, StageState
+from tasks.stages.runs.progress import StageProgress
 
 RECORD = StageRecord("update_policy", "epoch 1", "k" * 64, "running", attempt=1)
 
@@ -38,10 +46,46 @@ def test_without_a_terminal_there_are_lines_and_no_escape_codes() -> None:
     play(Console(file=out, width=40))
     assert out.getvalue().splitlines() == [
         "  update_policy · epoch 1: [red]12%[/red] of responses were cut",
-        "✓ update_policy · epoch 1  completed 12.3 s",
+        "✓ update_policy · epoch 1  completed 12.3 s  3/10 steps",
         "= update_policy · epoch 1  cached ",
         "✗ update_policy · epoch 1  failed 1.0 s  no [/room] on disk",
     ]
+
+
+def test_on_a_pipe_a_stages_line_has_its_numbers() -> None:
+    """Of 12 stages the second ran at 2 steps/s; one stage of 60 s and one that is new are left."""
+    planned = [
+        PlannedStage("prepare_data", "", "k", "done", ""),
+        PlannedStage("update_policy", "epoch 1", "", "waiting", "", seconds=30.0),
+        PlannedStage("update_policy", "epoch 2", "", "waiting", "", seconds=60.0),
+        PlannedStage("write_apo_report", "", "", "waiting", ""),
+        *(PlannedStage("sample_responses", str(number), "k", "done", "") for number in range(8)),
+    ]
+    out = io.StringIO()
+    sink = TerminalSink(Console(file=out, width=40), planned)
+    sink.stage_finished(StageRecord("prepare_data", "", "k", "cached"))
+    sink.stage_started(RECORD)
+    sink.progress(RECORD.title, 1, 10, "steps")
+    sink.stage_finished(record("completed", 12.34))
+    assert out.getvalue().splitlines() == [
+        "[ 1/12] = prepare_data  cached ",
+        "[ 2/12] ✓ update_policy · epoch 1  completed 12.3 s  1/10 steps; "
+        "about 60 s left by past runs, 1 stage never ran here",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        (None, ""),
+        (StageProgress(), ""),
+        (StageProgress(36, 1200, "steps"), "36/1,200 steps"),
+        (StageProgress(36, 120, "steps", 2.0), "36/120 steps, 2.0/s, 42 s left"),
+        (StageProgress(120, 120, "steps", 2.0), "120/120 steps, 2.0/s"),
+    ],
+)
+def test_how_far_a_stage_is(stage: StageProgress | None, words: str) -> None:
+    assert stage_words(stage) == words
 
 
 def test_on_a_terminal_the_bar_shows_and_leaves_the_same_lines() -> None:

@@ -83,7 +83,7 @@ def test_a_killed_run_is_resumed_by_retry(tmp_path: Path, monkeypatch: pytest.Mo
         (run,) = list_runs(home)
         psutil.Process(run.owner["pid"]).send_signal(signal.SIGKILL)
         assert deployed.wait(flow_run) == ["Crashed"]
-        assert load_run(home, run.id).status == "killed"
+        assert load_run(home, run.id).status == "crashed"
         before = finished(home)
         # Prefect's worker reports the same death once more half a minute later, whatever the
         # state is by then.

@@ -110,7 +110,7 @@ def test_a_killed_run_and_its_tasks_are_crashed_and_free_their_slot(
     assert (states(server, "flow_runs"), states(server, "task_runs")) == (["CRASHED"], ["CRASHED"])
     told = ask(server, "flow_runs/filter")[0]["state"]["message"]
     assert f"sparring resume {run.id}" in told
-    assert load_run(home, run.id).status == "killed"
+    assert load_run(home, run.id).status == "crashed"
     assert reconcile_prefect(home) == []
 
     # The next attempt gets the slot, and the dead one is not mistaken for it.
@@ -138,7 +138,7 @@ def test_what_is_not_ours_or_gone_is_left_alone(home: Home, server: str) -> None
     request = urllib.request.Request(f"{server}/flow_runs/{flow_run}", method="DELETE")
     urllib.request.urlopen(request, timeout=10).close()
     assert reconcile_prefect(home) == []
-    assert load_run(home, run.id).status == "killed"
+    assert load_run(home, run.id).status == "crashed"
     save_status(home, run.id, "failed")
 
 

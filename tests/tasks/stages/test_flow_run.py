@@ -104,7 +104,7 @@ def test_a_killed_run_goes_on(toy: Any, home: Home, child: Any, wait_until: Any)
     process.send(signal.SIGKILL)
     assert process.wait()[0] == -signal.SIGKILL
     killed = load_run(home, "latest")
-    assert killed.status == "killed"
+    assert killed.status == "crashed"
 
     def look() -> str:
         with _open():  # another run drains what the killed one left
@@ -115,7 +115,7 @@ def test_a_killed_run_goes_on(toy: Any, home: Home, child: Any, wait_until: Any)
     assert code == 0, answer
     assert f"{killed.id}:KILLED" in answer and "shard · long:KILLED" in answer
     assert "RUNNING" not in answer and "join:FINISHED" in answer
-    assert load_run(home, killed.id).status == "killed" and not reconcile_runs(home)
+    assert load_run(home, killed.id).status == "crashed" and not reconcile_runs(home)
 
     def resume() -> str:
         with _open(resume=killed.id) as run:

@@ -51,7 +51,7 @@ def test_another_backend_gets_the_events(
     spool.run_started(flow="apo", experiment="apo", params={})
     spool.stage_started("k" * 64, name="sft", attempt=1, params={}, tags={})
     spool.stage_finished("k" * 64, "FINISHED", tags={})
-    spool.run_finished("FINISHED")
+    spool.run_finished("FINISHED", "completed")
     assert recorder.close() == (failures == 0)
     if failures == 0:
         assert sink.names == ["run_started", "stage_started", "stage_finished", "run_finished"]

@@ -45,7 +45,7 @@ def test_a_run_of_skipped_stages_waits_for_others(tmp_path: Path) -> None:
     spool = Spool(tmp_path, "r1")
     spool.run_started(flow="apo", experiment="apo", params={})
     spool.stage_skipped("k", name="sft")
-    spool.run_finished("FINISHED")
+    spool.run_finished("FINISHED", "completed")
     assert not spool.has_news and not is_waiting(spool.folder)
     Cursor(runs={"": "mlflow-id"}).save(spool.folder)
     assert is_waiting(spool.folder)

@@ -11,6 +11,7 @@ from pathlib import Path
 from tasks.settings.errors import SparringError
 from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig, TrainingConfig
+from tasks.training.distributed.interruption import TrainingInterrupted
 from tasks.training.updates.policy import train_policy
 
 
@@ -44,7 +45,7 @@ def main(policy: Path, data: Path, scratch: Path, epochs: int, nodes: int) -> No
     try:
         metrics = train_policy(policy, None, [data], config, Workspace(scratch), Telling(), seed=0)
         print("done", metrics["samples_seen"], flush=True)
-    except SparringError as error:
+    except (SparringError, TrainingInterrupted) as error:
         print(type(error).__name__, error, flush=True)
 
 

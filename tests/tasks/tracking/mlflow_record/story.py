@@ -140,4 +140,4 @@ def spool_all(spool: Spool, folder: Path) -> None:
     spool.files(key("f"), [lineage_page(folder)], links=True)
     models = {"policy": key("d"), "reward_model": key("c")}
     spool.alias_moved("apo", "candidate", models, {"win_rate": 0.6})
-    spool.run_finished("FINISHED")
+    spool.run_finished("FINISHED", "completed")

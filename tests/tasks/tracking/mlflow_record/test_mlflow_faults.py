@@ -32,7 +32,7 @@ def test_once_whoever_is_killed(server_place: TrackingPlace, tmp_path: Path) -> 
     for stage in ("b", "d"):
         story.whole_stage(spool, stage)
     spool.alias_moved("kills", "champion", {"policy": key("d")})
-    spool.run_finished("FINISHED")
+    spool.run_finished("FINISHED", "completed")
     kills = 0
     for number in range(1, 400, 2):
         code = _drain_and_die(server_place, tmp_path / "spool", number)
@@ -98,7 +98,7 @@ def test_a_server_that_is_away_for_a_while(tmp_path: Path, monkeypatch: pytest.M
         story.end(spool, "d")
         for stage in "ef":
             story.whole_stage(spool, stage)
-        spool.run_finished("FINISHED")
+        spool.run_finished("FINISHED", "completed")
         assert time.monotonic() - began < 0.5
         time.sleep(5)
         server.start()
@@ -121,7 +121,7 @@ def test_what_a_helper_could_not_log(server_place: TrackingPlace, tmp_path: Path
     recorder.start()
     own.run_started(flow="help", experiment="help", params={})
     story.whole_stage(own, "b")
-    own.run_finished("FINISHED")
+    own.run_finished("FINISHED", "completed")
     assert recorder.close()
     assert remote.names("spool/") == []
     assert pull_leftovers(remote, tmp_path / "own" / "spool", "help-1") == []

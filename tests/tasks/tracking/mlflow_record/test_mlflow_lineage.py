@@ -72,7 +72,7 @@ def test_inputs_of_earlier_runs(server_place: TrackingPlace, tmp_path: Path) -> 
         inputs=[story.inputs("f")[1], unknown],
     )  # fmt: skip
     spool.stage_finished(key("7"), "FINISHED", tags={}, output={**story.output("a"), "digest": "d"})
-    spool.run_finished("FINISHED")
+    spool.run_finished("FINISHED", "completed")
     MlflowRecord(server_place).drain(tmp_path / "other" / "spool")
     logged = all_logged(server_place)
     models, runs = logged["models"], logged["runs"]

@@ -75,7 +75,7 @@ def test_a_run_as_mlflow_shows_it(tmp_path: Path, place: Any) -> None:
     (tmp_path / "report.md").write_text("# who won")
     spool.files("k" * 64, [tmp_path / "report.md", tmp_path / "gone.png"])
     spool.stage_finished("k" * 64, "FINISHED", tags={"sparring.output.output": "d2"})
-    spool.run_finished("FINISHED")
+    spool.run_finished("FINISHED", "completed")
     record = MlflowRecord(place)
     assert record.drain(tmp_path / "spool") == 12
     assert record.drain(tmp_path / "spool") == 0
@@ -122,7 +122,7 @@ def test_once_across_kills(tmp_path: Path, place: Any) -> None:
             for step in range(3, 8):
                 spool.metrics("k" * 64, {"loss": 1.0 / (step + 1)}, step=step, attempt=2)
             spool.stage_finished("k" * 64, "FINISHED", tags={})
-            spool.run_finished("FINISHED")
+            spool.run_finished("FINISHED", "completed")
         if code == 0 and number > 2:
             break
         kills += code == -signal.SIGKILL
@@ -157,7 +157,7 @@ def test_the_recorder_imports_nothing_without_news(tmp_path: Path) -> None:
     recorder = Recorder(spool, tmp_path / "mlruns")
     recorder.start()
     spool.run_started(flow="apo", experiment="apo", params={})
-    spool.run_finished("FINISHED")
+    spool.run_finished("FINISHED", "completed")
     assert recorder.close()
     assert not (tmp_path / "mlruns").exists()
 
@@ -170,7 +170,7 @@ def test_mlflow_down_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     recorder = Recorder(spool, tmp_path / "mlruns")
     recorder.start()
     _spool_a_run(spool)
-    spool.run_finished("FINISHED")
+    spool.run_finished("FINISHED", "completed")
     assert not recorder.close()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     later = Recorder(Spool(tmp_path / "spool", "apo-2"), tmp_path / "mlruns")

@@ -1,0 +1,39 @@
+"""The states of a run, and how Prefect and MLflow say them; `status` and `ls` say our own word.
+
+The page `docs/reference/states.md` has the same table; a test compares them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+RunStatus = Literal[
+    "running", "completed", "interrupted", "cancelled", "suspended", "failed", "crashed"
+]
+
+
+class SaidAs(NamedTuple):
+    """How the servers say one state."""
+
+    prefect: str
+    """Name of the flow run's state."""
+    type: str
+    """Prefect's type of that state."""
+    mlflow: str
+    """Status of the MLflow run; its tag `sparring.state` has our own word."""
+
+
+STATES: dict[RunStatus, SaidAs] = {
+    "running": SaidAs("Running", "RUNNING", "RUNNING"),
+    "completed": SaidAs("Completed", "COMPLETED", "FINISHED"),
+    "interrupted": SaidAs("Interrupted", "CANCELLED", "KILLED"),
+    "cancelled": SaidAs("Cancelled", "CANCELLED", "KILLED"),
+    "suspended": SaidAs("Suspended", "PAUSED", "KILLED"),
+    "failed": SaidAs("Failed", "FAILED", "FAILED"),
+    "crashed": SaidAs("Crashed", "CRASHED", "KILLED"),
+}
+"""By our own word. `interrupted` was told to stop by a signal, `cancelled` and `suspended` on
+Prefect's page; `failed` has an error, `crashed` died without a word. All but `completed` can be
+resumed."""
+STOPPED: tuple[RunStatus, ...] = ("interrupted", "cancelled", "suspended")
+"""States of what was told to stop, by whomever, and saved how far it was."""
