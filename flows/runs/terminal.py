@@ -173,12 +173,13 @@ def stage_words(stage: StageProgress | None) -> str:
 
 def left_words(pace: Pace) -> str:
     """Return the time that a run will still take, by past runs; empty when it is not known."""
-    left = pace.left()
-    if not pace.total or not (left.seconds or left.unknown):
+    seconds, unknown = pace.left()
+    if not pace.total or not (seconds or unknown):
         return ""
-    several = "s" if left.unknown > 1 else ""
-    more = f", {left.unknown} stage{several} never ran here" if left.unknown else ""
-    return f"about {span(left.seconds)} left by past runs{more}" if left.seconds else more[2:]
+    new = f"{unknown} stage{'s' if unknown > 1 else ''} never ran here"
+    if not unknown:
+        return f"about {span(seconds)} left by past runs"
+    return f"at least {span(seconds)} left, {new}" if seconds else new
 
 
 def run_words(pace: Pace) -> str:

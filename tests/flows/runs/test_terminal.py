@@ -70,7 +70,7 @@ def test_on_a_pipe_a_stages_line_has_its_numbers() -> None:
     assert out.getvalue().splitlines() == [
         "[ 1/12] = prepare_data  cached ",
         "[ 2/12] ✓ update_policy · epoch 1  completed 12.3 s  1/10 steps; "
-        "about 60 s left by past runs, 1 stage never ran here",
+        "at least 60 s left, 1 stage never ran here",
     ]
 
 
