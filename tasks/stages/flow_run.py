@@ -89,8 +89,8 @@ def open_run(
         run_store.save_status(home, run.id, status, is_refused=is_refused)
         if status not in STOPPED:  # who is told to stop does not wait for a remote
             share_run(context)
-        # A run in which nothing ran is not worth starting MLflow for.
-        if any(record.state != "cached" for record in context.records):
+        # A run in which nothing ran is not worth starting MLflow for; a stopped one goes on later.
+        if status not in STOPPED and any(record.state != "cached" for record in context.records):
             record_lineage(context, context.run_id)
         spool.run_finished(STATES[status].mlflow, status)
         recorder.close(timeout=3.0 if status in STOPPED else 60.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sys
 from collections.abc import Sequence
@@ -129,6 +130,8 @@ def _import_dvc() -> None:
     import dvc.logger  # noqa: F401
 
     sys.stdout, sys.stderr = streams
+    # At the exit it would print a colour code to what was the standard output meanwhile.
+    atexit.unregister(sys.modules["colorama"].initialise.reset_all)
     logging.getLogger("dvc").setLevel(logging.WARNING)
     # Its progress bars go by the levels of these loggers, and would tear ours apart.
     for name in ("dvc.progress", "dvc_data.callbacks"):
