@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import StateType
 from flows.configs.placement import Place
 from flows.placement.dispatcher import Dispatcher, _environment, _may_go_again, _raise_failure
 from flows.placement.watcher import End
+from tasks.processes.termination import Cancelled
 from tasks.settings.errors import ConfigError, StageError
 from tasks.stages.artifact import Artifact, external_artifact
 from tasks.stages.prefect_task import stage_task
@@ -69,7 +70,7 @@ def test_an_error_keeps_its_class_and_its_sentence(tmp_path: Path) -> None:
         )
     with pytest.raises(StageError, match="no module; is the same Sparring installed"):
         _raise_failure(call, None, failed)
-    with pytest.raises(StageError, match="cancelled in Prefect"):
+    with pytest.raises(Cancelled, match="cancelled in Prefect"):
         _raise_failure(call, None, End(StateType.CANCELLED, ""))
 
 

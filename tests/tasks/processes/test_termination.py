@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tasks.processes.termination import Terminated, terminate_as_interrupt
+from tasks.processes.termination import FirstInterrupt, Terminated, terminate_as_interrupt
 
 
 def test_sigterm_stops_the_block_and_is_given_back() -> None:
@@ -41,3 +41,20 @@ def test_another_thread_cannot_take_signals() -> None:
     thread.start()
     thread.join()
     assert found == [True]
+
+
+def test_the_first_ctrl_c_says_what_happens_and_interrupts() -> None:
+    said: list[str] = []
+    told = threading.Event()
+
+    def say() -> None:
+        said.append("stopping")
+        told.set()
+
+    with FirstInterrupt(say):
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+                signal.sigtimedwait([], 5)
+    assert told.wait(5) and said == ["stopping"]
+    assert not isinstance(signal.getsignal(signal.SIGINT), FirstInterrupt)

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from tasks.processes.termination import FirstInterrupt
 from tasks.training.distributed.interruption import StopSignal
 
 
@@ -34,3 +35,10 @@ def test_other_threads_leave_signals_alone():
     thread.start()
     thread.join()
     assert found == [True]
+
+
+def test_a_training_answers_ctrl_c_and_goes_on_to_the_end_of_its_step():
+    told = threading.Event()
+    with FirstInterrupt(told.set), StopSignal() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested == "SIGINT" and told.wait(5)
