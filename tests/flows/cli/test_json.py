@@ -64,8 +64,11 @@ def test_every_verb_is_here_and_has_the_option() -> None:
 
 
 @pytest.mark.parametrize("verb", WORDS)
-def test_its_stdout_is_one_document(shell: Shell, verb: str) -> None:
+def test_its_stdout_is_one_document(
+    shell: Shell, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if verb == "demote":  # somebody must have been champion before
+        monkeypatch.setenv("SPARRING_REMOTE", shell.variables["SPARRING_REMOTE"])
         champion = current_alias(shell.home, "apo", "champion")
         assert champion is not None
         move_alias(shell.home, replace(champion, run="another"))
@@ -74,7 +77,7 @@ def test_its_stdout_is_one_document(shell: Shell, verb: str) -> None:
 
 def test_a_run_that_works_answers_with_its_report(shell: Shell, tmp_path: Path) -> None:
     told = shell.json("run", *WORDS["run"], "--set", "evaluation.examples=3")
-    assert told["run"].startswith("apo-") and told["cached"] == told["stages"] - 1
+    assert told["run"].startswith("apo-") and 0 < told["cached"] < told["stages"]
     assert (Path(told["report"]["folder"]) / "report.html").is_file()
     assert shell.json("show", told["report"]["artifact"])["stage"] == "write_apo_report"
     again = shell.json("run", *WORDS["run"], "--dry-run")
