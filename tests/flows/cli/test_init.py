@@ -102,7 +102,7 @@ def test_what_is_written_runs_to_its_report(flow: str, fresh: Shell) -> None:
     own_pairs(fresh.folder)
     fresh("init", flow, "--data", "my-pairs.jsonl")
     own = {
-        "apo": ["policy.max_queries=4", "evaluation.max_queries=4"],
+        "apo": ["policy.max_queries=4", "evaluation.max_queries=4", "apo_epochs=1"],
         "exo": ["max_queries=4", "evaluation.prompts=4"],
     }
     shown = fresh("run", flow, "-c", "my-run.yaml", *TINY, *sets(*own[flow])).stdout
