@@ -101,7 +101,7 @@ def test_what_is_pinned_stays_until_it_is_let_go(shell: Shell) -> None:
     shell("unpin", oldest.key[:12])
     shell("gc", "--yes")
     assert whole(shell.home) == [2, 3, 4]
-    assert "there is no run" in shell.refusal("pin", "no-such-thing")
+    assert "key, digest or run id 'no-such-thing'" in shell.refusal("pin", "no-such-thing")
 
 
 def test_weights_have_a_retention_of_their_own(shell: Shell) -> None:
