@@ -56,7 +56,7 @@ def test_wrong_configuration_is_found_before_anything_is_done(
             ("ls", "artefacts"),
             "did you mean 'artifacts'? known: runs, artifacts, aliases, flows, configs",
         ),
-        (("show", "0123456789"), "there is no run '0123456789'"),
+        (("show", "0123456789"), "key, digest or run id '0123456789'"),
         (("doctor", "--data", "nowhere.jsonl"), "there is no data file at nowhere.jsonl"),
     ],
 )
