@@ -59,7 +59,8 @@ def fit(answers: Answers) -> Fit:
     if not groups:
         named = ", ".join(map(str, answers.data))
         raise ConfigError(f"{named}: no pairs can be read; `sparring doctor --data` says why")
-    tokenizer, context = _tokenizer(answers.model, groups)
+    learnt = _learnt(groups, _split(groups, bool(tests)), bool(tests))
+    tokenizer, context = _tokenizer(answers.model, learnt)
     template, render = _template(answers, tokenizer)
     report = inspect_data([*sources, *tests], None, tokenizer, render=render)
     spreads = [file.tokens for file in report.files if file.tokens]
@@ -79,7 +80,17 @@ def _comparisons(
                 yield group
 
 
-def _tokenizer(model: str, groups: list[Group]) -> tuple[Any, int]:
+def _learnt(groups: list[Group], split: SplitConfig, has_test: bool) -> Iterator[Group]:
+    """Yield what a run would train a small model's tokenizer on: nothing of dev and test."""
+    for group in groups:
+        parts = place(group.prompt, split, cut_test=not has_test)
+        if "rm_train" in parts:
+            yield group
+        elif not {"dev", "test"} & set(parts):
+            yield Group(group.prompt, group.responses[:1])
+
+
+def _tokenizer(model: str, groups: Iterator[Group]) -> tuple[Any, int]:
     """Return the model's tokenizer and the longest sequence to plan for, in tokens."""
     from tasks.models.base_policy import corpus_texts
     from tasks.models.tokens.tokenizer import load_tokenizer, train_tokenizer
@@ -130,7 +141,7 @@ def _limit(lengths: Spread, most: int) -> int:
         (48, 224)
     """
     wanted = lengths.longest if lengths.longest <= 2 * lengths.p95 else lengths.p95
-    # A tenth more: the run's tokenizer may be trained on a part of these texts.
+    # A tenth more, for what lies beyond the records that were looked at.
     return min(_STEP * math.ceil(max(1.1 * wanted, 1) / _STEP), most)
 
 

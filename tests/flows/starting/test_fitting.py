@@ -105,6 +105,18 @@ def test_a_model_brings_its_template_and_what_it_refuses_is_left_out(tmp_path: P
     assert found.max_prompt_tokens + found.max_response_tokens <= 96
 
 
+def test_a_small_models_tokenizer_has_not_seen_dev_and_test(tmp_path: Path) -> None:
+    """What is rare is longer in tokens then, and the limits hold that too."""
+    path, words = tmp_path / "pairs.jsonl", "kettle sparrow marble lantern whistle bramble".split()
+    rows = [{"prompt": f"{word} " * 4, "chosen": "a", "rejected": "b"} for word in words]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    knows_all = train_tokenizer((row["prompt"] for row in rows), 1024, tmp_path / "all")
+    longest = max(len(knows_all.encode(row["prompt"])) for row in rows)
+    found = fit(answers(path))
+    spread = found.report.files[0].tokens.prompt
+    assert spread.longest > 2 * longest and found.max_prompt_tokens >= spread.longest
+
+
 def test_a_spread_with_a_far_tail_is_cut_at_its_twentieth() -> None:
     from flows.starting.fitting import _limit
 
