@@ -85,10 +85,10 @@ def _addresses(home: Home, run_id: str, folder: Path) -> Iterator[tuple[str, str
     yield "report", str(page if page.is_file() else folder)
     if not run_id:
         return
-    later = "  (when `sparring up` has started it)"
+    later = "  (once `sparring up` has started it)"
     if fragment := logged_pages(home.spool).get(("run", run_id)):
         site = tracking_place(Path("mlruns"), home.root).pages
-        yield "MLflow", f"{site}/{fragment}" if site else f"{fragment}{later}"
+        yield "MLflow", f"{site}/{fragment}" if site else f"{fragment} of its server{later}"
     flow_run = load_run(home, run_id).prefect_flow_run
     if address := prefect_tags(flow_run).get("sparring.prefect.url", "") if flow_run else "":
         site = address.partition("/runs/")[0]

@@ -15,7 +15,7 @@ from typing import IO, Any
 from tasks.data.bad_records import BadRecords
 from tasks.data.cleaning import Cleaner
 from tasks.data.config import DataConfig
-from tasks.data.files import GroupWriter
+from tasks.data.files import INDEX, GroupWriter
 from tasks.data.groups import Group, first_turn_hash, text_hash
 from tasks.data.playground.generator import ensure_playground
 from tasks.data.sources.config import SourceConfig
@@ -54,8 +54,8 @@ def prepare(
     if config.playground is not None:
         ensure_playground(config.playground)
     config = config.resolved()
-    # A missing file is found before the first byte is written.
-    config.local_files()
+    # A missing or an empty file is found before the first byte is written.
+    _require_content(config.local_files())
     with ExitStack() as stack:
         bad_file = stack.enter_context(open_output(output / "bad_records.jsonl"))
         writers = {
@@ -77,6 +77,13 @@ def prepare(
     prompts = check_disjoint({part: output / part for part in PARTS}, _pairs(config))
     write_json(output / "table1.json", run.table(prompts))
     return run.metrics()
+
+
+def _require_content(files: list[Path]) -> None:
+    for file in files:
+        # A part that a stage wrote may be empty.
+        if not file.stat().st_size and not (file.parent / INDEX).is_file():
+            raise ConfigError(f"{file} is empty (0 bytes): fetch it again, or name another file")
 
 
 class _Preparation:

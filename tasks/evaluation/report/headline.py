@@ -41,10 +41,12 @@ def headline(contenders: Sequence[Contender], judge: str) -> str:
         return f"{first.name} has a {judge} reward of {first.reward.value:.3f}; nothing to compare"
     lead = lead_of(first, others[0])
     low, high = (lead.value + side * _Z * lead.standard_error for side in (-1, 1))
-    is_won = low > 0
+    has_interval = len(first.by_prompt[0]) > 1
+    is_won = has_interval and low > 0
+    interval = f"95 %: {low:+.3f} to {high:+.3f}" if has_interval else "of a single test prompt"
     told = (
-        f"{first.name} {'wins' if is_won else 'leads'} by {lead.value:.3f} {judge} reward (95 %: "
-        f"{low:+.3f} to {high:+.3f}) over {others[0].name}, {_distance(first)} "
+        f"{first.name} {'wins' if is_won else 'leads'} by {lead.value:.3f} {judge} reward "
+        f"({interval}) over {others[0].name}, {_distance(first)} "
         f"({others[0].name}: {_distance(others[0])})"
     )
     return told if is_won else f"undecided: {told}"

@@ -264,6 +264,17 @@ def test_an_empty_part_and_a_missing_file_are_configuration_errors(tmp_path: Pat
     assert not (tmp_path / "other").exists()
 
 
+def test_an_empty_file_is_named_but_an_empty_part_of_a_stage_is_none(tmp_path: Path) -> None:
+    preferences = source(tmp_path / "p.jsonl", *pairs("p", 200))
+    (tmp_path / "test.jsonl").touch()
+    test = [{"path": str(tmp_path / "test.jsonl")}]
+    with pytest.raises(ConfigError, match=r"test\.jsonl is empty \(0 bytes\)"):
+        run(tmp_path / "out", preferences=preferences, test=test)
+    run(tmp_path / "first", preferences=preferences)
+    extra = [{"path": str(tmp_path / "first" / "extra")}]
+    run(tmp_path / "second", preferences=preferences, extra_preferences=extra)
+
+
 def test_the_playground_is_generated_and_used(tmp_path: Path) -> None:
     playground = PlaygroundConfig(
         folder=tmp_path / "play", preferences=120, test=20, demonstrations=40, extra=20

@@ -35,6 +35,13 @@ def test_a_lead_within_its_error_is_undecided() -> None:
     assert headline([START, noisy], "RM").startswith("undecided: DPO leads by 0.333 RM reward")
 
 
+def test_one_prompt_decides_nothing() -> None:
+    assert headline([contender("start", [0.0], None), contender("DPO", [2.0])], "RM") == (
+        "undecided: DPO leads by 2.000 RM reward (of a single test prompt) over start, at KL 1.00 "
+        "nats (start: the start)"
+    )
+
+
 def test_where_nothing_beats_the_start_it_wins() -> None:
     worse = contender("PPO", [-1.0, 0.0, 1.0], 7.0)
     assert headline([START, worse], "RM").endswith("over PPO, the start (PPO: at KL 7.00 nats)")
