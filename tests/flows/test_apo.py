@@ -121,7 +121,7 @@ def test_a_second_run_is_all_cached_and_light(finished: Shell) -> None:
     done = finished(*RUN, program=SPY)
     assert done.stdout.splitlines()[-1] == "imported: []"
     assert "stages are done already, nothing ran" in done.stdout
-    assert "Table 4" in done.stdout, "the report is shown again"
+    assert "± is one standard error" in done.stdout, "the headline's table is shown again"
     assert (finished.finished_keys(), finished.home.servers.stat().st_mtime_ns) == before
     assert [run.id for run in list_runs(finished.home)] == runs
 

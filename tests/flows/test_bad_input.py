@@ -157,7 +157,7 @@ def test_splits_that_overlap_stop_the_run_at_its_first_stage(finished: Shell, fr
 def test_too_many_unreadable_records_stop_the_run(finished: Shell, fresh: Shell) -> None:
     lines = _pairs(finished)
     lines[6] = '{"prompt": broken\n'
-    lines[7] = '{"prompt": "no answers"}\n'
+    lines[7] = '["no", "record"]\n'
     done = fresh(*RUN, *_with_data(finished, fresh, lines), code=1)
     assert "left out pairs.jsonl:7: " in done.stdout and "left out pairs.jsonl:8: " in done.stdout
     assert "2 of 120 records cannot be read, more than the allowed 1.0%" in done.stderr

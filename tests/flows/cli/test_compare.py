@@ -18,7 +18,8 @@ def two_runs(untouched: Shell, tmp_path_factory: pytest.TempPathFactory) -> Shel
     folder = tmp_path_factory.mktemp("two") / "copy"
     shutil.copytree(untouched.folder, folder, symlinks=True)
     shell = Shell(folder)
-    shell("run", "apo", "-c", str(SMALL), *sets("policy.coefficients.dpo.beta=5.0"))
+    alone = sets("baseline=false", "golden_sft=null", "reward.ablations=[]")
+    shell("run", "apo", "-c", str(SMALL), *sets("policy.coefficients.dpo.beta=5.0"), *alone)
     return shell
 
 

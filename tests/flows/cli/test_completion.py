@@ -37,7 +37,8 @@ def bash(tmp_path: Path, home: object) -> Shell:
 def typed(shell: Shell, script: str) -> str:
     """Return what a bash of the user's prints."""
     variables = {**os.environ, **shell.variables, "SPARRING_HOME": str(shell.home.root)}
-    command = ["bash", "--norc", "-c", script]
+    # With a command behind it bash stays the parent, by which the shell is told.
+    command = ["bash", "--norc", "-c", f"{script}\nexit $?"]
     done = subprocess.run(
         command, cwd=shell.folder, env=variables, capture_output=True, text=True, timeout=120
     )

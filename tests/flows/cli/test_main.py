@@ -166,6 +166,8 @@ def test_resume_runs_only_what_is_missing(copy: Shell) -> None:
     assert copy.json("status", run)["run"]["status"] == "completed"
 
 
+# The quick representative presses Ctrl-C on a terminal, in test_interrupt.py.
+@pytest.mark.slow
 def test_interrupt_saves_the_state_and_ends_with_130(fresh: Shell) -> None:
     process = fresh.start(*RUN)
     wait_until(lambda: any(event["event"] == "finished" for event in fresh.events()))
