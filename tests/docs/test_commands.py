@@ -32,8 +32,9 @@ def is_checked(block: Block) -> bool:
 
 
 PAGES = [name for name in page_names() if bash_blocks(name)]
-# They start workers and wait for them, and the last one stops the servers that the others use.
-LAST = ["docs/how-to/schedule.md", "docs/cluster.md"]
+# Runs of the tutorial's project and workers; the last one stops the servers that the others use.
+LAST = ["docs/how-to/own-pairs.md", "docs/how-to/promote.md", "docs/how-to/schedule.md"]
+LAST += ["docs/cluster.md"]
 RUN = [name for name in PAGES if any(not is_checked(one) for one in bash_blocks(name))]
 RUN = [name for name in RUN if name not in (TUTORIAL, *LAST)]
 

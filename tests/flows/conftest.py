@@ -67,3 +67,9 @@ def served_copy(copy: Shell, prefect_server: str) -> Shell:
 def fresh(tmp_path: Path) -> Shell:
     """An empty folder."""
     return Shell(tmp_path)
+
+
+@pytest.fixture
+def served_fresh(fresh: Shell, prefect_server: str) -> Shell:
+    """An empty folder whose commands need no server of their own."""
+    return replace(fresh, variables={"PREFECT_API_URL": prefect_server})

@@ -93,13 +93,18 @@ def models(finished: Shell, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("key", "name", "sentence"),
     [
-        ("model.path", "empty", "is not a model folder: it has no config.json"),
-        ("model.path", "broken", "cannot be loaded"),
         ("model.path", "code", "asks for code of its own (auto_map), which is never run"),
-        ("model.path", "dumb", "the tokenizer"),
-        ("model.path", "pickled", "only pickled weights (pytorch_model.bin)"),
         ("reward.base", "broken", "cannot be loaded"),
-        ("compare_with.other", "empty", "is not a model folder"),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in (
+                ("model.path", "empty", "is not a model folder: it has no config.json"),
+                ("model.path", "broken", "cannot be loaded"),
+                ("model.path", "dumb", "the tokenizer"),
+                ("model.path", "pickled", "only pickled weights (pytorch_model.bin)"),
+                ("compare_with.other", "empty", "is not a model folder"),
+            )
+        ),
     ],
 )
 def test_a_model_that_cannot_be_loaded_is_found_before_the_first_stage(
@@ -138,46 +143,48 @@ def _pairs(finished: Shell) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines(keepends=True)
 
 
-def test_splits_that_overlap_stop_the_run_at_its_first_stage(finished: Shell, fresh: Shell) -> None:
+def test_splits_that_overlap_stop_the_run_at_its_first_stage(
+    finished: Shell, served_fresh: Shell
+) -> None:
     test = (finished.folder / "data/playground/test.jsonl").read_text(encoding="utf-8")
     planted = test.splitlines(keepends=True)[:1]
-    words = _with_data(finished, fresh, planted + _pairs(finished))
-    said = fresh("run", *RUN[1:], *words, code=2).stderr
+    words = _with_data(finished, served_fresh, planted + _pairs(finished))
+    said = served_fresh("run", *RUN[1:], *words, code=2).stderr
     assert said.count("\n") == 1
     assert "the data leaks" in said and "test share 1 first turns" in said
     assert "Set `overlap: drop`" in said
-    assert not fresh.finished_keys(), "no stage is done, and nothing was trained"
-    assert [event["state"] for event in fresh.events()] == ["running", "failed"]
-    assert fresh.json("status")["run"]["status"] == "failed"
-    shown = fresh("status").stdout
+    assert not served_fresh.finished_keys(), "no stage is done, and nothing was trained"
+    assert [event["state"] for event in served_fresh.events()] == ["running", "failed"]
+    assert served_fresh.json("status")["run"]["status"] == "failed"
+    shown = served_fresh("status").stdout
     assert "sparring resume" not in shown, "it would fail again"
     assert f"mend what it failed on, then: sparring run apo -c {SMALL}" in shown
 
 
-def test_too_many_unreadable_records_stop_the_run(finished: Shell, fresh: Shell) -> None:
+def test_too_many_unreadable_records_stop_the_run(finished: Shell, served_fresh: Shell) -> None:
     lines = _pairs(finished)
     lines[6] = '{"prompt": broken\n'
     lines[7] = '["no", "record"]\n'
-    done = fresh(*RUN, *_with_data(finished, fresh, lines), code=1)
+    done = served_fresh(*RUN, *_with_data(finished, served_fresh, lines), code=1)
     assert "left out pairs.jsonl:7: " in done.stdout and "left out pairs.jsonl:8: " in done.stdout
     assert "2 of 120 records cannot be read, more than the allowed 1.0%" in done.stderr
     assert done.stderr.count("\n") == 1
-    assert not fresh.finished_keys()
+    assert not served_fresh.finished_keys()
 
 
 def test_one_unreadable_record_is_named_with_its_line_and_the_rest_is_kept(
-    finished: Shell, fresh: Shell
+    finished: Shell, served_fresh: Shell
 ) -> None:
     lines = _pairs(finished)
     lines[6] = '{"prompt": broken\n'
-    words = [*_with_data(finished, fresh, lines), *sets("gold.max_unanswered_share=0")]
+    words = [*_with_data(finished, served_fresh, lines), *sets("gold.max_unanswered_share=0")]
     # Gold for one query is missing, so that the run ends soon after its data is prepared.
-    gold = fresh.folder / "data/playground/golden.jsonl"
+    gold = served_fresh.folder / "data/playground/golden.jsonl"
     gold.write_text("".join(gold.read_text("utf-8").splitlines(keepends=True)[40:]), "utf-8")
-    done = fresh(*RUN, *words, code=2)
+    done = served_fresh(*RUN, *words, code=2)
     assert "prepare_data: left out pairs.jsonl:7: not JSON" in done.stdout
     assert "✓ prepare_data  completed" in done.stdout
-    (prepared,) = list_manifests(fresh.home, "prepare_data")
+    (prepared,) = list_manifests(served_fresh.home, "prepare_data")
     assert prepared.metrics["bad_records"] == 1
     assert "has no gold response for" in done.stderr and "gold.max_unanswered_share" in done.stderr
 
@@ -206,7 +213,9 @@ def test_a_store_of_another_version_is_left_alone(fresh: Shell, layout: int, wor
 
 
 # On record, in the body, at the commit.
-@pytest.mark.parametrize("operation", [3, pytest.param(47, marks=pytest.mark.slow), 115])
+@pytest.mark.parametrize(
+    "operation", [*(pytest.param(one, marks=pytest.mark.slow) for one in (3, 47)), 115]
+)
 def test_a_full_disk_ends_with_1_and_leaves_nothing_half_written(
     copy: Shell, operation: int
 ) -> None:

@@ -15,24 +15,33 @@ from tasks.stages.runs.aliases import CANDIDATE, current_alias
 from tests.flows.command import Shell, sets
 
 SMALL = Path(__file__).parent / "configs" / "exo-small.yaml"
-RUN = ("run", "exo", "-c", str(SMALL))
+WIDE = ("exo", "-c", str(SMALL))
+"""With two K, two seeds and two coefficients, which takes half as long again."""
+PLAIN = (
+    *WIDE,
+    *sets(
+        "branches=[{method: exo_rw, beta_pi: 0.5, beta_r: 0.5, responses: 4}, "
+        "{method: dpo_rw, beta_pi: 0.5, beta_r: 0.5, responses: 4}, {method: exo_pref}, "
+        "{method: dpo, beta_pi: 0.1}, {method: ppo}, {method: sft}, "
+        "{method: best_of_n, responses: [2, 4]}]"
+    ),
+)
+RUN = ("run", *PLAIN)
 BRANCHES = (
-    "exo_rw K2 βπ0.5 βr0.5 s0",
     "exo_rw K4 βπ0.5 βr0.5 s0",
     "dpo_rw K4 βπ0.5 βr0.5 s0",
-    "dpo_rw K4 βπ0.5 βr0.5 s1",
     "exo_pref βπ0.5 s0",
     "dpo β0.1 s0",
-    "dpo β0.5 s0",
     "ppo s0",
     "sft s0",
 )
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    """A folder in which `exo-small.yaml` has run to its report, two branches at a time."""
-    shell = Shell(tmp_path_factory.mktemp("exo"))
+def done(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A folder in which every method has run to the report, two branches at a time."""
+    served = {"PREFECT_API_URL": prefect_server}
+    shell = Shell(tmp_path_factory.mktemp("exo"), variables=served)
     (shell.folder / "output.txt").write_text(shell(*RUN).stdout, encoding="utf-8")
     return shell
 
@@ -78,13 +87,26 @@ def test_each_snapshot_is_measured_on_one_set_of_samples(done: Shell) -> None:
 
 
 def test_branches_share_what_they_can(done: Shell) -> None:
-    """π_sft's figures: of samples for K = 2 and 4, of pairs for exo_pref and dpo together."""
-    assert len(list_manifests(done.home, "compute_reference_logps")) == 3
+    """π_sft's log-probabilities: of samples for both rw methods, of pairs for both of pairs."""
+    assert len(list_manifests(done.home, "compute_reference_logps")) == 2
     assert len(list_manifests(done.home, "update_reward_model")) == 1
     trained = made(done, "update_policy")
     assert {label for label in trained if label != "SFT"} == set(BRANCHES) - {"ppo s0"}
     digests = {one.digest for one in trained.values()}
-    assert len(digests) == len(trained), "another seed or coefficient is another policy"
+    assert len(digests) == len(trained), "another method is another policy"
+
+
+@pytest.mark.slow
+def test_another_k_seed_or_coefficient_is_another_policy(done: Shell, tmp_path: Path) -> None:
+    shutil.copytree(done.folder, tmp_path / "wider", symlinks=True)
+    wider = Shell(tmp_path / "wider")
+    wider("run", *WIDE)
+    # Samples for K = 2 and 4, and the pairs.
+    assert len(list_manifests(wider.home, "compute_reference_logps")) == 3
+    trained = made(wider, "update_policy")
+    new = {"exo_rw K2 βπ0.5 βr0.5 s0", "dpo_rw K4 βπ0.5 βr0.5 s1", "dpo β0.5 s0"}
+    assert set(trained) == set(made(done, "update_policy")) | new
+    assert len({one.digest for one in trained.values()}) == len(trained)
 
 
 def test_the_best_of_n_has_the_analytic_kl(done: Shell) -> None:
@@ -95,7 +117,7 @@ def test_the_best_of_n_has_the_analytic_kl(done: Shell) -> None:
 
 
 def test_again_everything_is_done_and_the_plan_says_so(done: Shell) -> None:
-    plan = done.json("plan", "exo", "-c", str(SMALL))
+    plan = done.json("plan", *PLAIN)
     assert {one["state"] for one in plan} == {"done"}
     wider = done.json(
         "plan", "exo", "-c", str(SMALL), *sets("branches=[{method: dpo, beta_pi: [0.1, 0.5, 1.0]}]")
@@ -126,7 +148,7 @@ def test_side_by_side_changes_no_byte(done: Shell, tmp_path: Path) -> None:
     alone = Shell(tmp_path)
     shutil.copytree(done.folder / "data", tmp_path / "data")
     branches = "branches=[{method: ppo}, {method: dpo, beta_pi: 0.1}]"
-    alone(*RUN, *sets("placement.side_by_side=1", branches, "evaluation.density=null"))
+    alone("run", *WIDE, *sets("placement.side_by_side=1", branches, "evaluation.density=null"))
     for stage, branch in (("update_policy_by_ppo", "ppo s0"), ("update_policy", "dpo β0.1 s0")):
         assert made(alone, stage)[branch].digest == made(done, stage)[branch].digest
 

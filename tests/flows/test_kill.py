@@ -9,6 +9,7 @@ test, and SPARRING_KILL_SEED other moments:
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,7 @@ def killed_run(reference: Reference) -> tuple[Shell, list[int]]:
         Its shell, and how many stages were done at each kill.
     """
     # The same current folder and data: only then are the keys of the stages equal.
-    shell = Shell(reference.shell.folder, state="killed")
+    shell = replace(reference.shell, state="killed")
     done_at: list[int] = []
     for moment in reference.moments:
         process = shell.start(*_next_words(shell, reference.config))
@@ -91,8 +92,9 @@ def kill_and_compare(shell: Shell, config: str, kills: int) -> None:
     )
 
 
-def test_a_kill_of_a_small_run_changes_nothing(finished: Shell) -> None:
-    kill_and_compare(finished, str(SMALL), 1)
+def test_a_kill_of_a_small_run_changes_nothing(finished: Shell, prefect_server: str) -> None:
+    served = replace(finished, variables={"PREFECT_API_URL": prefect_server})
+    kill_and_compare(served, str(SMALL), 1)
 
 
 @pytest.mark.slow

@@ -13,13 +13,15 @@ from tests.flows.command import SMALL, Shell, sets
 
 
 @pytest.fixture(scope="module")
-def two_runs(untouched: Shell, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+def two_runs(
+    untouched: Shell, prefect_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Shell:
     """The small run, and one with another beta of DPO."""
     folder = tmp_path_factory.mktemp("two") / "copy"
     shutil.copytree(untouched.folder, folder, symlinks=True)
-    shell = Shell(folder)
-    alone = sets("baseline=false", "golden_sft=null", "reward.ablations=[]")
-    shell("run", "apo", "-c", str(SMALL), *sets("policy.coefficients.dpo.beta=5.0"), *alone)
+    shell = Shell(folder, variables={"PREFECT_API_URL": prefect_server})
+    changed = sets("policy.coefficients.dpo.beta=5.0", "reward.ablations=[]")
+    shell("run", "apo", "-c", str(SMALL), *changed)
     return shell
 
 

@@ -199,7 +199,7 @@ def _mostly_frozen():
 @pytest.mark.parametrize(
     ("mode", "points"),
     [
-        ("none", "files"),
+        pytest.param("none", "files", marks=pytest.mark.slow),
         pytest.param("none", "every", marks=pytest.mark.slow),
         pytest.param("zero2", "files", marks=pytest.mark.slow),
     ],
