@@ -16,11 +16,11 @@ from tests.flows.command import Shell, sets
 
 SMALL = Path(__file__).parent / "configs" / "exo-small.yaml"
 WIDE = ("exo", "-c", str(SMALL))
-"""With two K, two seeds and two coefficients, which takes half as long again."""
+"""With two seeds and two coefficients too."""
 PLAIN = (
     *WIDE,
     *sets(
-        "branches=[{method: exo_rw, beta_pi: 0.5, beta_r: 0.5, responses: 4}, "
+        "branches=[{method: exo_rw, beta_pi: 0.5, beta_r: 0.5, responses: [2, 4]}, "
         "{method: dpo_rw, beta_pi: 0.5, beta_r: 0.5, responses: 4}, {method: exo_pref}, "
         "{method: dpo, beta_pi: 0.1}, {method: ppo}, {method: sft}, "
         "{method: best_of_n, responses: [2, 4]}]"
@@ -28,6 +28,7 @@ PLAIN = (
 )
 RUN = ("run", *PLAIN)
 BRANCHES = (
+    "exo_rw K2 βπ0.5 βr0.5 s0",
     "exo_rw K4 βπ0.5 βr0.5 s0",
     "dpo_rw K4 βπ0.5 βr0.5 s0",
     "exo_pref βπ0.5 s0",
@@ -87,8 +88,8 @@ def test_each_snapshot_is_measured_on_one_set_of_samples(done: Shell) -> None:
 
 
 def test_branches_share_what_they_can(done: Shell) -> None:
-    """π_sft's log-probabilities: of samples for both rw methods, of pairs for both of pairs."""
-    assert len(list_manifests(done.home, "compute_reference_logps")) == 2
+    """π_sft's log-probabilities: of samples for K = 2 and 4, of pairs for both methods of pairs."""
+    assert len(list_manifests(done.home, "compute_reference_logps")) == 3
     assert len(list_manifests(done.home, "update_reward_model")) == 1
     trained = made(done, "update_policy")
     assert {label for label in trained if label != "SFT"} == set(BRANCHES) - {"ppo s0"}
@@ -97,14 +98,13 @@ def test_branches_share_what_they_can(done: Shell) -> None:
 
 
 @pytest.mark.slow
-def test_another_k_seed_or_coefficient_is_another_policy(done: Shell, tmp_path: Path) -> None:
+def test_another_seed_or_coefficient_is_another_policy(done: Shell, tmp_path: Path) -> None:
     shutil.copytree(done.folder, tmp_path / "wider", symlinks=True)
     wider = Shell(tmp_path / "wider")
     wider("run", *WIDE)
-    # Samples for K = 2 and 4, and the pairs.
     assert len(list_manifests(wider.home, "compute_reference_logps")) == 3
     trained = made(wider, "update_policy")
-    new = {"exo_rw K2 βπ0.5 βr0.5 s0", "dpo_rw K4 βπ0.5 βr0.5 s1", "dpo β0.5 s0"}
+    new = {"dpo_rw K4 βπ0.5 βr0.5 s1", "dpo β0.5 s0"}
     assert set(trained) == set(made(done, "update_policy")) | new
     assert len({one.digest for one in trained.values()}) == len(trained)
 

@@ -20,8 +20,7 @@ def two_runs(
     folder = tmp_path_factory.mktemp("two") / "copy"
     shutil.copytree(untouched.folder, folder, symlinks=True)
     shell = Shell(folder, variables={"PREFECT_API_URL": prefect_server})
-    changed = sets("policy.coefficients.dpo.beta=5.0", "reward.ablations=[]")
-    shell("run", "apo", "-c", str(SMALL), *changed)
+    shell("run", "apo", "-c", str(SMALL), *sets("policy.coefficients.dpo.beta=5.0"))
     return shell
 
 
