@@ -20,7 +20,7 @@ from tasks.data.inspection.advice import advise
 from tasks.data.inspection.doctor import inspect_data
 from tasks.data.inspection.doctor_report import DoctorReport
 from tasks.processes.identity import ProcessIdentity
-from tasks.settings.errors import ConfigError
+from tasks.settings.errors import ConfigError, RecordError
 from tasks.stages.manifest import damaged_files, list_manifests
 from tasks.stages.remote.known_copies import is_pushed
 from tasks.stages.remote.layout import check_layout
@@ -110,7 +110,10 @@ def show_data_report(
         def render(prompt: Prompt) -> str:
             return render_prompt(tokenizer, name, prompt)
 
-    report = inspect_data(list(paths), sizes, tokenizer, render=render)
+    try:
+        report = inspect_data(list(paths), sizes, tokenizer, render=render)
+    except RecordError as error:
+        raise ConfigError(str(error)) from error  # nothing has started; a run would refuse it
     if as_json:
         print_json(report.to_json())
         return report.is_usable

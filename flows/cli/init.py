@@ -18,6 +18,7 @@ from flows.starting.fitting import Fit, fit
 from flows.starting.questions import CHOSEN, SMALL, Answers, takes_gold
 from tasks.gold.collection import OWN_GOLD
 from tasks.settings.errors import ConfigError
+from tasks.settings.printable import printable
 
 
 def show_new_config(
@@ -29,6 +30,7 @@ def show_new_config(
         ConfigError: A file or the model cannot be read, or `output` is there already.
     """
     require_free(output, force=force)
+    _require_other(answers, output)
     found = fit(answers)
     if not as_json:
         show_advice(found.report, console)
@@ -55,6 +57,22 @@ def show_new_config(
         f"  sparring run {words}",
     ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _require_other(answers: Answers, output: Path) -> None:
+    """Refuse to write over what is read, also with `--force`, and names that YAML cannot hold."""
+    read = [*answers.data, *([answers.test] if answers.test else []), Path(answers.gold)]
+    for path in read:
+        if path.exists() and output.exists() and path.samefile(output):
+            raise ConfigError(f"{output} holds the data themselves: name another --output")
+    for path in (*read, output):
+        if printable(str(path)) != str(path):
+            raise ConfigError(
+                f"the name {printable(str(path))} cannot be written into a configuration: "
+                "rename the file"
+            )
+    if answers.gold != CHOSEN and not takes_gold(answers.flow):
+        raise ConfigError(f"the flow {answers.flow} reads no gold answers: leave out --gold")
 
 
 def _choices(answers: Answers, found: Fit) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,6 +46,10 @@ class ExitCodes(TyperGroup):
         except KeyboardInterrupt:
             say_error("interrupted; state is saved, `sparring resume latest` goes on from here")
             raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # Whoever read has read enough, as `head` does; nobody is there to be told.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
         except OSError as error:
             name = f": {error.filename}" if error.filename else ""
             say_error(f"{error.strerror or error}{name}")

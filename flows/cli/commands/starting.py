@@ -50,7 +50,10 @@ def init(
     """Write a configuration of your own from your pairs, or copy an example."""
     if example is not None:
         from flows.starting.config_file import copy_example
+        from tasks.settings.errors import ConfigError
 
+        if flow or data or test or model or gold or template:
+            raise ConfigError("--example copies a configuration as it is: give --output alone")
         copied = copy_example(example, output, force=force)
         console.print(f"wrote {copied}", highlight=False)
         if as_json:

@@ -51,7 +51,7 @@ def _about_reading(file: FileReport) -> Iterator[Advice]:
         yield Advice("note", f"records of several forms: {counts}")
     if file.ignored_columns:
         named = ", ".join(
-            f"{printable(name)!r} (in {count:,})" for name, count in file.ignored_columns.items()
+            f"'{printable(name)}' (in {count:,})" for name, count in file.ignored_columns.items()
         )
         # These are part of what the model is asked; without them it is another question.
         level: Literal["warning", "note"] = (

@@ -137,7 +137,7 @@ class _Examination:
             tied=counts["tied"],
             empty_responses=counts["empty"],
             responses_per_prompt=dict(sorted(self._sizes.items())),
-            chosen_longer=round(counts["longer"] / pairs, 4) if pairs else None,
+            chosen_longer=round(counts["longer"] / 2 / pairs, 4) if pairs else None,
             prompt_chars=Spread.of(self._prompt_chars),
             response_chars=Spread.of(self._response_chars),
             tokens=None if self._check is None else self._check.statistics(),
@@ -153,4 +153,4 @@ class _Examination:
         best = texts[max(range(len(texts)), key=group.scores.__getitem__)]
         worst = texts[min(range(len(texts)), key=group.scores.__getitem__)]
         self._counts["ordered"] += 1
-        self._counts["longer"] += len(best) > len(worst)
+        self._counts["longer"] += 1 + (len(best) > len(worst)) - (len(best) < len(worst))

@@ -53,7 +53,8 @@ class FileReport:
     responses_per_prompt: dict[int, int]
     """How many records have K responses, by K."""
     chosen_longer: float | None
-    """Share of comparisons whose best response has more characters than the worst; 0.5: no hint."""
+    """Share of comparisons whose best response has more characters than the worst, half of those
+    in which they are equally long; 0.5: no hint."""
     prompt_chars: Spread
     """Characters per prompt, all turns."""
     response_chars: Spread

@@ -25,7 +25,7 @@ def cell_rows(blocks: Iterable[bytes], path: Path, caps: Caps) -> Iterator[Row]:
     csv.field_size_limit(max(csv.field_size_limit(), caps.record_bytes))
     lines = _decoded_lines(blocks, path)
     head = next(lines, "")
-    delimiter = "\t" if ".tsv" in path.name else max(_DELIMITERS, key=head.count)
+    delimiter = "\t" if ".tsv" in path.name.lower() else max(_DELIMITERS, key=head.count)
     reader = csv.reader(_again(head, lines), delimiter=delimiter, strict=True)
     try:
         names = next(reader, [])

@@ -45,7 +45,7 @@ def json_rows(blocks: Iterator[bytes], path: Path, caps: Caps) -> Iterator[Row]:
         numbered: Iterable[tuple[int, bytes | None]] = cut_objects(chained, path, caps.record_bytes)
     else:
         numbered = cut_lines(chained, caps.record_bytes)
-    yield from _unstacked(_decoded(numbered, caps))
+    yield from _unstacked(_decoded(numbered, caps), path)
 
 
 def decode_record(data: bytes) -> dict[str, Any]:
@@ -124,10 +124,10 @@ def _decoded(numbered: Iterable[tuple[int, bytes | None]], caps: Caps) -> Iterat
                 yield Row(number, None, str(error))
 
 
-def _unstacked(rows: Iterator[Row]) -> Iterator[Row]:
+def _unstacked(rows: Iterator[Row], path: Path) -> Iterator[Row]:
     """Turn an object of columns into rows, where the first object of a text is one."""
     for first in rows:
-        if first.value is None or (cut := _cut_columns(first.value)) is None:
+        if first.value is None or (cut := _cut_columns(first.value, path)) is None:
             yield first
         else:
             yield from (Row(number, value) for number, value in enumerate(cut, start=1))
@@ -135,7 +135,7 @@ def _unstacked(rows: Iterator[Row]) -> Iterator[Row]:
     yield from rows
 
 
-def _cut_columns(value: dict[str, Any]) -> list[dict[str, Any]] | None:
+def _cut_columns(value: dict[str, Any], path: Path) -> list[dict[str, Any]] | None:
     """Return the rows of an object of columns, as pandas writes one, or None if it is a record."""
     columns = list(value.values())
     if columns and all(isinstance(column, dict) and column for column in columns):
@@ -147,7 +147,7 @@ def _cut_columns(value: dict[str, Any]) -> list[dict[str, Any]] | None:
     elif not _holds_columns(value):
         return None
     if len({len(column) for column in columns}) != 1:
-        raise RecordError("its columns are of different lengths")
+        raise RecordError(f"{path} is an object of columns of different lengths; mend the file")
     return [dict(zip(value, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
 

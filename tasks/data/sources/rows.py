@@ -64,7 +64,7 @@ def read_rows(path: Path, caps: Caps | None = None) -> Iterator[Row]:
         yield from arrow_rows(path, stream=magic.startswith(b"\xff"))
     else:
         blocks = text_blocks(path, magic.startswith(b"\x1f\x8b"), caps)
-        if path.name.endswith(_CELLS):
+        if path.name.lower().endswith(_CELLS):
             yield from cell_rows(blocks, path, caps)
         else:
             yield from json_rows(blocks, path, caps)

@@ -74,13 +74,15 @@ def export_output(
 
     Raises:
         ConfigError: It is a run or a file, its stage makes nothing for others, the folder is not
-            empty, or there is no such form.
+            empty or lies in the home, or there is no such form.
         ArtifactLostError: Its files are damaged or gone everywhere.
     """
     if form is not None and form not in FORMATS:
         raise ConfigError(f"there is no format {form!r}{did_you_mean(form, FORMATS)}")
     manifest = _output(graph, node)
     _require_empty(folder)
+    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(home.root)):
+        raise ConfigError(f"{folder} lies in the store {home.root}: name a folder elsewhere")
     source = fetch_artifact(committed_artifact(home, manifest), home)
     origins, kind = origins_of(home, graph, node), model_kind(manifest)
     name = Path(os.path.realpath(folder)).name

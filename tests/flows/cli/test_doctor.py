@@ -14,6 +14,7 @@ from rich.console import Console
 from flows.cli.doctor import examine, show_data_report, show_machine_report
 from tasks.models.tokens.tokenizer import train_tokenizer
 from tasks.processes.identity import current_process
+from tasks.settings.errors import ConfigError
 from tasks.stages.manifest import Manifest, artifact_folder, commit_manifest
 from tasks.stages.runs.run_store import Run
 from tasks.storage.digests import digest_tree, directory_md5
@@ -197,6 +198,15 @@ def test_reasons_have_counts_and_an_example_and_what_to_know_has_levels(
 def test_a_good_file_is_fit(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     usable, shown = said_of(data_file(tmp_path, PAIR), capsys, as_json=False)
     assert usable and "error" not in shown and "unreadable │ the first" not in shown
+
+
+def test_a_file_that_breaks_off_is_one_that_a_run_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "half.json"
+    path.write_text('[{"prompt": "a", "chosen": "b", "rejected": "c"},')
+    with pytest.raises(ConfigError, match=r"half\.json breaks off"):
+        said_of(path, capsys, as_json=False)
 
 
 def test_what_a_models_own_template_refuses_is_unreadable_with_its_line(

@@ -14,6 +14,7 @@ from rich.console import Console
 from flows.cli.init import show_new_config
 from flows.starting.questions import Answers
 from tasks.gold.collection import OWN_GOLD
+from tasks.settings.errors import ConfigError
 from tests.flows.command import Shell, sets
 
 FLOWS = ["apo", "exo"]
@@ -63,6 +64,31 @@ def test_as_json_and_never_over_a_file(
     with pytest.raises(ValueError, match="is there already"):
         show_new_config(answers, output, Console(), force=False, as_json=True)
     assert output.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("flow", "data", "gold", "output", "words"),
+    [
+        ("exo", "my-pairs.jsonl", "chosen", "my-pairs.jsonl", "holds the data themselves"),
+        ("apo", "my-pairs.jsonl", "best.jsonl", "best.jsonl", "holds the data themselves"),
+        ("exo", "my-pairs.jsonl", "best.jsonl", "run.yaml", "reads no gold answers"),
+        ("exo", "a\x1b[31m.jsonl", "chosen", "run.yaml", r"the name .*a\\x1b\[31m.jsonl cannot"),
+        ("exo", os.fsdecode(b"\xff.jsonl"), "chosen", "run.yaml", r"the name .*udcff.jsonl cannot"),
+    ],
+)
+def test_nothing_is_written_over_the_data_or_with_names_that_cannot_be_read_back(
+    flow: str, data: str, gold: str, output: str, words: str, tmp_path: Path
+) -> None:
+    pairs = own_pairs(tmp_path).read_text()
+    (tmp_path / data).write_text(pairs)
+    (tmp_path / "best.jsonl").write_text(pairs)
+    gold = gold if gold == "chosen" else str(tmp_path / gold)
+    answers = Answers(flow, (tmp_path / data,), None, "small", gold, None)
+    with pytest.raises(ConfigError, match=words):
+        show_new_config(answers, tmp_path / output, Console(), force=True, as_json=True)
+    assert (tmp_path / "my-pairs.jsonl").read_text() == pairs
+    assert (tmp_path / "best.jsonl").read_text() == pairs
+    assert not (tmp_path / "run.yaml").exists()
 
 
 def test_data_that_a_run_would_refuse_give_no_configuration(

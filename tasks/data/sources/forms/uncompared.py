@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from tasks.data.groups import Group, Message, normalise, text_hash
 from tasks.data.sources.dialogue import read_messages, read_prompt, read_response, require_text
 from tasks.data.sources.forms.form import CONTEXT, Cell, Form, Row, extra
 from tasks.settings.errors import RecordError
 
+_beside = partial(re.compile, flags=re.IGNORECASE)
 # IMDB's reviews come from web pages: their line breaks are the only markup in them.
 _LINE_BREAKS = re.compile(r"\s*<br\s*/?>(?:\s|<br\s*/?>)*", re.IGNORECASE)
-_NUMBER = r"(?:_?(?:[a-d]|[0-9]|response|messages|model))?"
+_NUMBER = r"(?:[_ ]?(?:[a-d]|[0-9]|response|messages|model|text))?"
 _JUDGED = (
-    "better_response_id|coherence|complexity|correctness|helpfulness|is_safe|kto_tag|labels?|"
-    "overall_score|preference|ranks?|ratings?|rewards?|scores?|verbosity|winner|"
+    "better|better_response_id|coherence|complexity|correctness|dispreferred|feedback|helpfulness|"
+    "is_(?:accepted|chosen|correct|good|preferred|safe)|kto_tag|labels?|loser|"
+    "(?:human_|overall_)?(?:rating|score)|(?:non_)?preferred(?:_output)?|preference|ranks?|"
+    "ratings?|rewards?|scores?|thumbs_(?:down|up)|verbosity|winner|worse|"
     f"(?:chosen|rejected){_NUMBER}"
 )
 _ANSWERED = (
@@ -22,7 +26,7 @@ _ANSWERED = (
     f"solution){_NUMBER}"
 )
 _TOLD = f"{_JUDGED}|{_ANSWERED}"
-JUDGED = re.compile(_JUDGED)
+JUDGED = _beside(_JUDGED)
 """Columns that say which answers are good: beside them no answer is taken for a demonstration."""
 
 
@@ -95,9 +99,9 @@ UNCOMPARED_FORMS = {
     "query_response": Form(parse_query, ("query", "response"), CONTEXT, beside=JUDGED),
     "completion": Form(parse_completion, ("prompt", "completion|response"), beside=JUDGED),
     "messages": Form(
-        parse_messages, ("messages|conversations",), ("system",), beside=re.compile(_TOLD)
+        parse_messages, ("messages|conversations",), ("system",), beside=_beside(_TOLD)
     ),
-    "prompts": Form(parse_prompts, ("prompt",), beside=re.compile(_TOLD)),
-    "texts": Form(parse_text, ("text",), ("label",), beside=re.compile(f"role|{_ANSWERED}")),
+    "prompts": Form(parse_prompts, ("prompt",), beside=_beside(_TOLD)),
+    "texts": Form(parse_text, ("text",), ("label",), beside=_beside(f"role|{_ANSWERED}")),
 }
 """Forms without a comparison."""

@@ -48,7 +48,7 @@ CASES = [
     ({"left_out": {"alone": 4}}, "warning", "4 records give nothing to learn from: alone"),
     ({"forms": {"pairs": 9, "kwise": 1}}, "note", "several forms: 9 as pairs, 1 as kwise"),
     ({"ignored_columns": {"system": 7}}, "warning", "'system' (in 7); `fields` of a source maps"),
-    ({"ignored_columns": {"a\x1b[1m": 7}}, "note", r"'a\\x1b[1m' (in 7)"),
+    ({"ignored_columns": {"a\x1b[1m": 7}}, "note", r"'a\x1b[1m' (in 7)"),
     ({"duplicates": 2}, "warning", "2 of 1,000 records repeat an earlier one; a run drops them"),
     ({"identical": 2}, "warning", "have two equal responses"),
     ({"tied": 2}, "warning", "are tied"),

@@ -43,8 +43,8 @@ def test_statistics_of_one_file(tmp_path: Path) -> None:
     assert (report.duplicates, report.identical, report.tied) == (1, 1, 1)
     assert report.empty_responses == 1
     assert report.responses_per_prompt == {2: 5, 3: 1}
-    # Of the five with an order the best is longer in the first two; "a" against "b" is a tie.
-    assert report.chosen_longer == 0.4
+    # Of the five with an order the best is longer in the first two; two are equally long.
+    assert report.chosen_longer == 0.6
     assert (report.prompt_chars.mean, report.prompt_chars.longest) == (1.0, 1)
     assert report.response_chars.longest == 8
     assert report.tokens is None

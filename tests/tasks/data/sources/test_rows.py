@@ -57,6 +57,7 @@ FILES: dict[str, str | bytes | Callable[[Path], None]] = {
     "wide.jsonl": LINES.encode("utf-32"),
     "zipped.json.gz": gzip.compress(json.dumps(ROWS).encode("utf-16")),
     "a.csv": cells(","),
+    "A.CSV": cells(","),
     "b.csv": "\ufeff" + cells(";"),
     "c.tsv": cells("\t"),
     "d.csv": cells("\t").encode("utf-16"),
@@ -190,3 +191,9 @@ def test_one_thing_in_two_files_is_not_read_twice(tmp_path: Path) -> None:
         write(tmp_path / name, LINES)
     with pytest.raises(ConfigError, match=r"the same twice, train\.csv, train\.jsonl; name one"):
         local_files(SourceConfig(path=str(tmp_path)))
+
+
+def test_an_object_of_unequal_columns_is_refused_by_its_files_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "columns.json", '{"prompt": ["a", "b"], "chosen": ["c"]}')
+    with pytest.raises(RecordError, match=r"columns\.json is an object of columns of different"):
+        list(read_rows(path))

@@ -179,6 +179,12 @@ def test_nothing_is_overwritten_or_half_written(
         export("policy", Path())
 
 
+def test_nothing_is_exported_into_the_store(export: Export, home: Home) -> None:
+    with pytest.raises(ConfigError, match="lies in the store"):
+        export("policy", home.store / "mine")
+    assert not (home.store / "mine").exists()
+
+
 def test_what_cannot_leave_is_refused_by_name(export: Export, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"evaluate_policy · DPO-v1 .* holds numbers"):
         export("evaluation", tmp_path / "out")

@@ -286,3 +286,12 @@ def test_an_unlabelled_text_has_no_score(label: int | None) -> None:
 def test_line_breaks_of_web_pages_are_line_breaks() -> None:
     text = "One. <br /><br>Two <BR/>\nthree <br four"
     assert read({"text": text})[1].responses == ("One.\nTwo\nthree <br four",)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"response": "4", "Score": 3}, {"Chosen": "a"}, {"prompt": "b", "preferred_output": "4"}],
+)
+def test_a_verdict_in_other_words_is_no_demonstration(columns: dict) -> None:
+    with pytest.raises(RecordError, match="says more than the form"):
+        read({"prompt": "2 + 2?"} | columns)
