@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 class RrhfConfig(FrozenConfig):
     """Coefficients of RRHF."""
 
+    ranking_weight: float = Field(default=100.0, ge=0)
+    """Weight of the ranking term. Default 100: RRHF's own code; 0 leaves rejection sampling."""
+
     sft_weight: float = Field(default=1.0, ge=0)
     """Weight of the imitation term. Default 1: arXiv 2304.05302; 0 lets the policy degenerate."""
 
     length_normalize: bool = True
-    """Rank by log-probability per token, as RRHF does; false: APO's eq. 5 to the letter."""
+    """Rank and imitate by log-probability per token, as RRHF does; false: by its sum in both
+    terms, APO's eq. 5 to the letter."""
 
     @model_validator(mode="after")
     def _warn_without_imitation(self) -> RrhfConfig:
@@ -59,7 +63,7 @@ def _loss(
         length_normalize=coefficients.length_normalize,
         mask=mask,
     )
-    losses = ranking + coefficients.sft_weight * likelihood
+    losses = coefficients.ranking_weight * ranking + coefficients.sft_weight * likelihood
     return losses, {"loss/ranking": ranking.detach(), "loss/sft": likelihood.detach()}
 
 

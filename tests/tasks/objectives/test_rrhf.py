@@ -14,15 +14,17 @@ from tasks.objectives.rrhf import rrhf, rrhf_terms
 def test_by_hand() -> None:
     """Three responses, rewards (3, 2, 1), log-probabilities (-6, -2, -3), lengths (3, 2, 1).
 
-    Per token: (-2, -1, -3). Misordered: (0, 1) by 1. Ranking term 1; best is slot 0: 6. With
-    lambda 0.5: 4. Sums (eq. 5): (0, 1) by 4 and (0, 2) by 3. Ranking term 7; with lambda 1: 13.
+    Per token: (-2, -1, -3). Misordered: (0, 1) by 1. Ranking term 1; best is slot 0: 2. Weights
+    (1, 0.5): 2; (100, 1): 102. Sums (eq. 5): (0, 1) by 4 and (0, 2) by 3: ranking term 7, best 6;
+    weights (1, 1): 13.
     """
     logps = torch.tensor([[-6.0, -2.0, -3.0]])
     rewards, lengths = torch.tensor([[3.0, 2.0, 1.0]]), torch.tensor([[3, 2, 1]])
-    assert rrhf(logps, rewards, lengths, sft_weight=0.5).tolist() == [4.0]
+    assert rrhf(logps, rewards, lengths, sft_weight=0.5).tolist() == [2.0]
+    assert rrhf(logps, rewards, lengths, ranking_weight=100).tolist() == [102.0]
     assert rrhf(logps, rewards, lengths, length_normalize=False).tolist() == [13.0]
     terms = rrhf_terms(logps, rewards, lengths)
-    assert [term.tolist() for term in terms] == [[1.0], [6.0]]
+    assert [term.tolist() for term in terms] == [[1.0], [2.0]]
 
 
 def _slow(logps: Tensor, rewards: Tensor, lengths: Tensor, mask: Tensor) -> list[float]:
@@ -32,7 +34,8 @@ def _slow(logps: Tensor, rewards: Tensor, lengths: Tensor, mask: Tensor) -> list
         hinge = sum(
             max(0.0, p[i] / n[i] - p[j] / n[j]) for i in slots for j in slots if r[i] < r[j]
         )
-        values.append(hinge - (p[max(slots, key=lambda k: r[k])] if slots else 0.0))
+        best = max(slots, key=lambda k: r[k], default=None)
+        values.append(hinge - (0.0 if best is None else p[best] / n[best]))
     return values
 
 
@@ -71,7 +74,24 @@ def test_a_response_without_a_token_is_refused() -> None:
     assert rrhf(zeros, zeros, torch.tensor([[1, 0]]), length_normalize=False).item() == 0
 
 
-def test_a_negative_weight_is_refused() -> None:
+@pytest.mark.parametrize("weight", ["ranking_weight", "sft_weight"])
+def test_a_negative_weight_is_refused(weight: str) -> None:
     zeros = torch.zeros(1, 2)
-    with pytest.raises(ValueError, match="sft_weight"):
-        rrhf(zeros, zeros, zeros + 1, sft_weight=-0.1)
+    with pytest.raises(ValueError, match=weight):
+        rrhf(zeros, zeros, zeros + 1, **{weight: -0.1})
+
+
+@pytest.mark.parametrize("length_normalize", [True, False])
+def test_both_terms_pull_equally_at_equal_weights(length_normalize: bool) -> None:
+    """A misordered pair of 40 tokens each: both terms move the better response by the same."""
+    logps = torch.tensor([[-80.0, -40.0]], requires_grad=True)
+    terms = rrhf_terms(
+        logps,
+        torch.tensor([[1.0, 0.0]]),
+        torch.tensor([[40, 40]]),
+        length_normalize=length_normalize,
+    )
+    ranking, likelihood = (
+        torch.autograd.grad(term.sum(), logps, retain_graph=True)[0] for term in terms
+    )
+    assert ranking[0, 0] == likelihood[0, 0] == (-1 / 40 if length_normalize else -1)

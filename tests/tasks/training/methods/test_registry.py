@@ -134,6 +134,17 @@ def test_methods_that_select_alike_share_a_reference_pass():
     assert pass_of("dpo").method != pass_of("exo_rw").method
 
 
+def test_rrhf_weighs_ranking_as_its_own_code_does():
+    """Misordered by 1 nat per token, the best at -2: 100 * 1 + 2, and both terms as they are."""
+    import torch
+
+    numbers = torch.tensor([[-6.0, -2.0]]), None, torch.tensor([[1.0, 0.0]]), torch.tensor([[3, 2]])
+    method = GROUP_METHODS["rrhf"]
+    losses, metrics = method.loss(*numbers, torch.ones(1, 2, dtype=torch.bool), RrhfConfig())
+    shown = {name: value.item() for name, value in metrics.items()}
+    assert (losses.item(), shown) == (102, {"loss/ranking": 1, "loss/sft": 2})
+
+
 def test_rrhf_without_imitation_warns():
     with pytest.warns(UserWarning, match="degenerate"):
         RrhfConfig(sft_weight=0)
