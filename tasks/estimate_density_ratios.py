@@ -1,4 +1,4 @@
-"""Step 9: density ratios of learned and optimal policies to their start (EXO, Figures 3 and 9)."""
+"""Step 9: density ratios of policies and their optima to the start (EXO, Figures 3 and 9)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=2, resources="gpu")
+@stage_task(version=3, resources="gpu")
 def estimate_density_ratios(
     start: Artifact,
     policies: dict[str, Artifact],
@@ -19,20 +19,21 @@ def estimate_density_ratios(
     workspace: Workspace,
     log: Log,
 ) -> dict[str, float]:
-    """Weigh samples of the start by each policy and by the optimal one.
+    """Weigh samples of the start by each policy and by the optimum that it aims at.
 
     Args:
         start: Model folder of the SFT start, which drew the samples.
         policies: Model folders by name.
         samples: Folder of groups: M untruncated samples of the start per prompt, with the rewards
-            that define the optimal policy.
-        config: Temperature, β, prompts, kernel.
+            that define the optima.
+        config: Temperature, β of each policy, prompts, kernel.
         workspace: `output/` receives `density.json`: per prompt the ratios over log start(y|x).
         log: Where progress goes.
 
     Returns:
-        Per policy its distance from the optimal one, nats: `<policy>/reverse_kl`, `forward_kl`
-        and `density_kl`, means over prompts; and `prompts`.
+        Per policy its distance from its optimum, nats: `<policy>/reverse_kl`, `forward_kl` and
+        `density_kl`, and how many samples both are worth, `effective_samples` and
+        `optimal_effective_samples`, means over prompts; and `prompts`.
 
     Raises:
         ConfigError: The samples are not scored, or a prompt has fewer than two.

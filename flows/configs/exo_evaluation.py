@@ -33,8 +33,9 @@ class DensitySettings(FrozenConfig):
     """Samples of the start per prompt (M)."""
 
     beta: float | None = Field(default=None, gt=0)
-    """β of the optimal policy, reward units. Default: β_π · β_r of the first branch that has one
-    (0.1 stands for a β_r that it lacks)."""
+    """β of the optimal policy, reward units, for every branch. Default: each branch's own – β_π ·
+    β_r, β_π alone of a method on pairs, kl_coef of PPO –, and for a method without one that of the
+    first branch that has it."""
 
     bandwidth: float | None = Field(default=None, gt=0)
     """Of the Gaussian kernel, nats; default Silverman's rule per prompt."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from flows.configs.exo import ExoConfig
@@ -11,14 +12,12 @@ from flows.steps.exo_evaluation import Evaluated
 from flows.steps.exo_inputs import SharedInputs
 from flows.steps.exo_reward import Supervision
 from tasks.estimate_density_ratios import estimate_density_ratios
-from tasks.evaluation.exo.config import DensityConfig, ExoReportConfig, MethodFacts
+from tasks.evaluation.exo.config import DensityConfig, ExoEntry, ExoReportConfig, MethodFacts
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
 from tasks.stages.artifact import EXTERNAL, Artifact
 from tasks.stages.runs.context import Offer
 from tasks.training.methods.registry import get_method
-
-_USUAL_BETA_R = 0.1
 
 
 def estimate_density(
@@ -27,12 +26,13 @@ def estimate_density(
     supervision: Supervision,
     evaluated: Sequence[Evaluated],
 ) -> Artifact | None:
-    """Weigh samples of the start by the last policy of each method, and by the optimal one.
+    """Weigh samples of the start by the last policy of each method, and by the optimum it aims at.
 
-    The first judge's reward defines the optimal one. None where it is not wanted or no policy was
+    The first judge's reward defines the optima. None where it is not wanted or no policy was
     trained.
     """
-    wanted, policies = config.evaluation.density, _one_of_each(config, evaluated)
+    wanted, compared = config.evaluation.density, _one_of_each(config, evaluated)
+    policies = {one.entry.name: one.policy for one in compared if one.policy}
     if wanted is None or not policies:
         return None
     judge = supervision.judges[config.judges()[0]]
@@ -49,7 +49,7 @@ def estimate_density(
         limits=config.limits,
         template=config.model.template,
         temperature=config.temperature,
-        beta=wanted.beta or _beta(config),
+        betas={one.entry.name: wanted.beta or _beta(one.entry, config) for one in compared},
         prompts=wanted.prompts,
         bandwidth=wanted.bandwidth,
     )
@@ -120,20 +120,22 @@ def report_config(config: ExoConfig, evaluated: Sequence[Evaluated]) -> ExoRepor
     )
 
 
-def _one_of_each(config: ExoConfig, evaluated: Sequence[Evaluated]) -> dict[str, Artifact]:
-    """Return the last policy of the first branch of each method and K, by its name."""
+def _one_of_each(config: ExoConfig, evaluated: Sequence[Evaluated]) -> list[Evaluated]:
+    """Return the last policy of the first branch of each method and K."""
     found: dict[tuple[str, int | None], Evaluated] = {}
     for one in evaluated:
         entry = one.entry
         if one.policy and entry.is_last and entry.temperature == config.temperature:
             found.setdefault((entry.method, entry.responses), one)
-    return {one.entry.name: one.policy for one in found.values() if one.policy}
+    return list(found.values())
 
 
-def _beta(config: ExoConfig) -> float:
-    """Return β of the optimal policy that the first branch aims at."""
-    for branch in config.all_branches():
-        values = branch.coefficients
-        if "beta_pi" in values:
-            return values["beta_pi"] * values.get("beta_r", _USUAL_BETA_R)
+def _beta(entry: ExoEntry, config: ExoConfig) -> float:
+    """Return β of the optimum that a branch aims at; the first one's where it has none."""
+    usual = {"kl_coef": config.ppo.kl_coef}
+    branches = [(one.method, one.coefficients) for one in config.all_branches()]
+    for method, coefficients in [(entry.method, entry.coefficients), *branches]:
+        if keys := get_method(method).optimum:
+            values = usual | coefficients
+            return math.prod(values[key] for key in keys)
     return config.ppo.kl_coef

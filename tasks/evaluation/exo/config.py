@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -24,8 +24,9 @@ class DensityConfig(FrozenConfig):
     temperature: float = Field(default=1.0, gt=0)
     """The logits of all policies are divided by it: what the samples were drawn at."""
 
-    beta: float = Field(gt=0)
-    """β of the optimal policy ∝ start · exp(reward/β), reward units: β_π · β_r."""
+    betas: dict[str, Annotated[float, Field(gt=0)]]
+    """By policy the β of the optimum ∝ start · exp(reward/β) that it is compared with, reward
+    units: what its own method aims at, such as β_π · β_r."""
 
     prompts: int = Field(default=10, ge=1)
     """Only the first so many prompts. Default 10: EXO, Figure 9."""

@@ -1,4 +1,4 @@
-"""The density ratios of learned policies and the optimal one: measured, kept and drawn."""
+"""The density ratios of learned policies and of the optima they aim at: measured and kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from tasks.data.files import read_groups
 from tasks.data.groups import Group, scores_of
 from tasks.evaluation.exo.config import DensityConfig
 from tasks.evaluation.metrics.density_ratio import (
-    OPTIMAL,
     Densities,
     Distance,
     density_ratio,
@@ -25,7 +24,6 @@ from tasks.evaluation.metrics.density_ratio import (
 )
 from tasks.evaluation.metrics.estimates import mean_estimate
 from tasks.evaluation.metrics.kl import sampled_logps
-from tasks.evaluation.report.figure_style import GREY, new_figure, save_figure, shared_legend
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 from tasks.storage.files import write_json
@@ -41,7 +39,7 @@ def measure_density(
     output: Path,
     log: Log,
 ) -> dict[str, float]:
-    """Weigh samples of the start by each policy and the optimal one (`estimate_density_ratios`).
+    """Weigh samples of the start by each policy and its optimum (`estimate_density_ratios`).
 
     Raises:
         ConfigError: A group is not scored or has fewer than two samples, or there is none.
@@ -65,9 +63,8 @@ def measure_density(
         }
         for name in policies
     }
-    worth = asdict(mean_estimate([one["optimal_effective_samples"] for one in prompts]))
-    kept = {"beta": config.beta, "optimal_effective_samples": worth}
-    write_json(output / DENSITY, {**kept, "prompts": prompts, "summary": summary})
+    kept = {"betas": config.betas, "prompts": prompts, "summary": summary}
+    write_json(output / DENSITY, kept)
     flat = {
         f"{name}/{metric}": estimate["value"]
         for name, metrics in summary.items()
@@ -86,65 +83,35 @@ def prompt_density(
 
     The group holds M samples of the start with their rewards; log-probabilities are in nats.
     """
-    places = np.array(start_logps)
-    weights = {
-        OPTIMAL: log_weights(np.array(scores_of(group)) / config.beta),
-        **{name: log_weights(np.array(logps) - places) for name, logps in policy_logps.items()},
-    }
+    places, rewards = np.array(start_logps), np.array(scores_of(group))
+    weights = {name: log_weights(np.array(logps) - places) for name, logps in policy_logps.items()}
+    optima = {optimum(beta): log_weights(rewards / beta) for beta in config.betas.values()}
     bandwidth = config.bandwidth or silverman(places)
     grid = np.linspace(places.min(), places.max(), config.grid)
     even = kernel_density(grid, places, np.full(len(places), 1 / len(places)), bandwidth)
     densities = {
         name: kernel_density(grid, places, np.exp(logs), bandwidth)
-        for name, logs in weights.items()
+        for name, logs in {**optima, **weights}.items()
     }
-    distances = {
-        name: weight_distance(
-            weights[name],
-            weights[OPTIMAL],
-            Densities(grid, densities[name], densities[OPTIMAL]),
-        )
-        for name in policy_logps
-    }
+    distances = {}
+    for name, learned in weights.items():
+        best = optimum(config.betas[name])
+        drawn = Densities(grid, densities[name], densities[best])
+        distances[name] = asdict(weight_distance(learned, optima[best], drawn))
     return {
         "id": group.id,
         "prompt": group.prompt[-1].content if group.prompt else "",
         "samples": len(places),
         "bandwidth": bandwidth,
-        "optimal_effective_samples": float(1 / np.exp(2 * weights[OPTIMAL]).sum()),
         "grid": grid.tolist(),
         "ratios": {name: density_ratio(one, even).tolist() for name, one in densities.items()},
-        "distances": {name: asdict(distance) for name, distance in distances.items()},
+        "distances": distances,
     }
 
 
-def density_plot(
-    prompts: Sequence[Mapping[str, Any]],
-    colours: Mapping[str, str],
-    folder: Path,
-    *,
-    name: str,
-) -> list[Path]:
-    """Draw the density ratio to the start over log π_sft(y|x), a panel a prompt (Figures 3, 9)."""
-    titles = {f"{row}": one for row, one in enumerate(prompts)}
-    with new_figure(titles, panel=(3.5, 2.7), columns=3) as (figure, panels):
-        for axes, one in zip(panels, prompts, strict=True):
-            axes.plot(one["grid"], one["ratios"][OPTIMAL], "--", color="#000000", label=OPTIMAL)
-            for policy in one["distances"]:
-                colour = colours.get(policy, GREY)
-                axes.plot(one["grid"], one["ratios"][policy], color=colour, label=policy)
-            axes.axhline(1, color=GREY, linestyle=":", linewidth=1, zorder=1)
-            axes.set_title(_short(one["prompt"]), fontsize=8)
-            axes.set_xlabel(f"log π_sft(y|x), nats (kernel {one['bandwidth']:.2g})", fontsize=8)
-            axes.set_ylabel("density ratio")
-        shared_legend(figure, panels)
-        rows = [
-            {"id": one["id"], "policy": policy, "start_logp": place, "ratio": value}
-            for one in prompts
-            for policy, ratio in one["ratios"].items()
-            for place, value in zip(one["grid"], ratio, strict=True)
-        ]
-        return save_figure(figure, folder, name, rows)
+def optimum(beta: float) -> str:
+    """Return the name of the optimal policy of a β among the density ratios."""
+    return f"optimal, β = {beta:g}"
 
 
 def _check(groups: Sequence[Group], samples: Path) -> None:
@@ -157,8 +124,3 @@ def _check(groups: Sequence[Group], samples: Path) -> None:
                 f"{'no' if group.scores is None else 'their'} scores: the density ratio needs at "
                 "least two samples of the start per prompt, scored (score_responses)"
             )
-
-
-def _short(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= 46 else flat[:44].rstrip() + " …"

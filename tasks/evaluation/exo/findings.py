@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tasks.evaluation.exo.comparisons import Comparison
+from tasks.evaluation.exo.density_report import density_findings
 from tasks.evaluation.exo.frontier import EqualKl, FrontierPoint, pareto
 from tasks.evaluation.exo.series import Series
 from tasks.evaluation.metrics.estimates import mean_estimate, over_seeds
@@ -32,7 +33,7 @@ def findings(
         *_frontier(all_series, points),
         *_highest(all_series, points, judge),
         *_falling(all_series, points, judge),
-        *_fits(density, [one for one in comparisons if one.kind == "rival"]),
+        *(density_findings(density, comparisons) if density else ()),
     ]
 
 
@@ -148,23 +149,3 @@ def _falling(
                     f"by prompt, while KL goes from {peak.kl.value:.2f} to {last.kl.value:.2f}: "
                     "over-optimised"
                 )
-
-
-def _fits(density: Mapping[str, Any] | None, twins: Sequence[Comparison]) -> Iterator[str]:
-    prompts = (density or {}).get("prompts", [])
-    names = prompts[0]["distances"] if prompts else {}
-    for first, second in ((one.ours, one.theirs) for one in twins):
-        if first not in names or second not in names:
-            continue
-        gaps = [
-            one["distances"][first]["density_kl"] - one["distances"][second]["density_kl"]
-            for one in prompts
-        ]
-        change = mean_estimate(gaps)
-        low, high = (change.value + side * 1.96 * change.standard_error for side in (-1, 1))
-        words = "undecided" if low <= 0 <= high else "nearer" if high < 0 else "farther"
-        yield (
-            f"density ratio over {len(gaps)} prompts: KL of {first} to the optimal density minus "
-            f"that of {second} is {change.value:+.3f} nats (95 %: {low:+.3f} to {high:+.3f}): "
-            + (words if words == "undecided" else f"{first} is {words}")
-        )

@@ -10,7 +10,8 @@ from typing import Any
 from tasks.evaluation.config import EVALUATION
 from tasks.evaluation.exo.comparisons import main_series
 from tasks.evaluation.exo.config import ExoEntry, ExoReportConfig
-from tasks.evaluation.exo.density import DENSITY, density_plot
+from tasks.evaluation.exo.density import DENSITY
+from tasks.evaluation.exo.density_report import density_plots, density_table
 from tasks.evaluation.exo.findings import contenders, findings
 from tasks.evaluation.exo.plots import frontier_plot, looks, step_plot
 from tasks.evaluation.exo.points import shares_against
@@ -20,7 +21,6 @@ from tasks.evaluation.exo.sweeps import sweep_plot, sweeps_of
 from tasks.evaluation.exo.tables import (
     checkpoint_table,
     comparison_table,
-    density_table,
     level_table,
     reward_model_table,
     settings_table,
@@ -124,7 +124,7 @@ def plots(run: ExoRun, output: Path) -> list[Plot]:
         found.append(Plot("Figure 8: reward against step", files, caption))
     if run.density:
         colours = {name: look.colour for name, look in looks(all_series).items()}
-        found += _density_plots(run.density["prompts"], colours, output)
+        found += density_plots(run.density, colours, output)
     win_judge = run.judges[-1]
     if sweeps := sweeps_of(all_series, run.opponents, run.evaluations, win_judge):
         files = sweep_plot(sweeps, win_judge, output)
@@ -168,21 +168,6 @@ def headlines(run: ExoRun) -> dict[str, float]:
 def _win_rate(series: Series, run: ExoRun) -> float:
     start: ExoEntry = run.opponents[0]
     return shares_against(series.last, start, run.evaluations, run.judges[-1]).win.value
-
-
-def _density_plots(
-    prompts: Sequence[Mapping[str, Any]], colours: Mapping[str, str], output: Path
-) -> list[Plot]:
-    caption = (
-        "Densities over the log-probability under the start, by self-normalised importance "
-        "sampling and a Gaussian kernel whose width in nats stands under each panel."
-    )
-    first = density_plot(prompts[:1], colours, output, name="figure-3")
-    found = [Plot("Figure 3: density ratio to the start", first, caption)]
-    if len(prompts) > 1:
-        every = density_plot(prompts, colours, output, name="figure-9")
-        found.append(Plot("Figure 9: density ratio, all prompts", every, caption))
-    return found
 
 
 def _texts(evaluation: Mapping[str, Any]) -> dict[str, str]:

@@ -79,4 +79,5 @@ def _renamed(density: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
         {**one, "ratios": rename(one["ratios"]), "distances": rename(one["distances"])}
         for one in density["prompts"]
     ]
-    return {**density, "prompts": prompts, "summary": rename(density["summary"])}
+    kept = {key: rename(density[key]) for key in ("betas", "summary")}
+    return {**kept, "prompts": prompts}

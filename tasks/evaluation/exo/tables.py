@@ -58,14 +58,14 @@ def checkpoint_table(
     """Lay out where each series ends."""
     names = ("Method", "Seeds", "Steps", "KL", f"{judge} reward", "σ(reward)", "Spread", "Frontier")
     best = {point.name for point in pareto(points.values())}
-    first: tuple[Cell, ...] = (start.series, 1, 0, *map(_shown, _estimates([start])), "–")
+    first: tuple[Cell, ...] = (start.series, 1, 0, *map(shown_estimate, _estimates([start])), "–")
     rows: list[tuple[Cell, ...]] = [first]
     for series in all_series:
         last = [points[entry.name] for entry in series.last]
         steps = max(point.step for point in last)
         undominated = sum(entry.name in best for entry in series.entries)
         share = f"{undominated} of {len(series.entries)}"
-        rows.append((series.name, len(last), steps, *map(_shown, _estimates(last)), share))
+        rows.append((series.name, len(last), steps, *map(shown_estimate, _estimates(last)), share))
     note = (
         f"{ERROR} KL in nats per response; spread: deviation among a prompt's responses. Frontier: "
         "how many of the line's checkpoints no other checkpoint beats (none has as much reward at "
@@ -152,27 +152,6 @@ def reward_model_table(models: Evaluations) -> Table:
     return Table("reward-models", "Reward models", columns, rows)
 
 
-def density_table(density: Mapping[str, Any]) -> Table:
-    """Lay out how far each learned density ratio is from the optimal one."""
-    names = ("Policy", "KL(π‖π*)", "KL(π*‖π)", "Density KL", "Effective M")
-    keys = ("reverse_kl", "forward_kl", "density_kl", "effective_samples")
-    rows = tuple(
-        (name, *(_shown(Estimate(**one[key]), ".2f") for key in keys))
-        for name, one in density["summary"].items()
-    )
-    worth = Estimate(**density["optimal_effective_samples"])
-    note = (
-        f"Optimal: π_sft · exp(reward / {density['beta']:g}). Nats, means over "
-        f"{len(density['prompts'])} prompts ± one standard error, on samples of the start "
-        "reweighted to each policy; the last KL is KL(π‖π*) between the kernel densities over "
-        "log π_sft(y|x). Effective M: how many equally weighted samples the weights are worth; "
-        f"those of the optimal policy {_shown(worth, '.2f')}. Near 1, one sample decides."
-    )
-    columns = tuple(Column(name) for name in names)
-    title = "Distance from the optimal policy (Figures 3 and 9)"
-    return Table("density-ratio", title, columns, rows, note)
-
-
 def settings_table(all_series: Sequence[Series]) -> Table:
     """Lay out the coefficients of every series."""
     symbols: dict[str, str] = {}
@@ -199,7 +178,8 @@ def _estimates(points: Sequence[FrontierPoint]) -> list[Estimate]:
     return [over_seeds([getattr(point, name) for point in points]) for name in names]
 
 
-def _shown(estimate: Estimate, spec: str = ".3f") -> str:
+def shown_estimate(estimate: Estimate, spec: str = ".3f") -> str:
+    """Return an estimate as tables show it, with its standard error."""
     return f"{estimate.value:{spec}} ± {estimate.standard_error:{spec}}"
 
 

@@ -17,8 +17,8 @@ from tasks.evaluation.metrics.estimates import as_floats
 if TYPE_CHECKING:
     from tasks.evaluation.metrics.estimates import Numbers
 
-OPTIMAL = "optimal"
-"""Name of the optimal policy among those of the learned ones."""
+LEAST_EFFECTIVE = 0.1
+"""Share of the samples that weights must be worth before anything is read off them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class Distance:
     """KL(learned ‖ optimal) between the kernel densities over log π_sft(y|x), nats."""
     effective_samples: float
     """1 / Σ weight²: how many equally weighted samples the learned policy's are worth."""
+    optimal_effective_samples: float
+    """The same of the optimal policy's."""
 
 
 def log_weights(log_ratios: Numbers) -> np.ndarray:
@@ -55,6 +57,22 @@ def log_weights(log_ratios: Numbers) -> np.ndarray:
     values = as_floats(log_ratios)
     shifted = values - values.max()
     return np.asarray(shifted - np.log(np.exp(shifted).sum()))
+
+
+def effective_samples(logs: np.ndarray) -> float:
+    """Return how many equally weighted samples these weights are worth: 1 / Σ weight².
+
+    Args:
+        logs: Logs of weights that add up to 1. Shape (M,).
+
+    Returns:
+        From 1, where one sample decides, to M.
+
+    Example:
+        >>> round(effective_samples(np.log([0.5, 0.5])), 6)
+        2.0
+    """
+    return float(1 / np.exp(2 * logs).sum())
 
 
 def silverman(values: Numbers) -> float:
@@ -107,7 +125,8 @@ def weight_distance(learned: np.ndarray, optimal: np.ndarray, densities: Densiti
         reverse_kl=_kl(learned, optimal),
         forward_kl=_kl(optimal, learned),
         density_kl=densities.divergence(),
-        effective_samples=float(1 / np.exp(2 * learned).sum()),
+        effective_samples=effective_samples(learned),
+        optimal_effective_samples=effective_samples(optimal),
     )
 
 

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from tasks.settings.base import FrozenConfig
-from tasks.training.methods.groupwise import GROUPWISE_SWEEP, GroupwiseConfig, choice_loss
+from tasks.training.methods.groupwise import (
+    GROUPWISE_OPTIMUM,
+    GROUPWISE_SWEEP,
+    GroupwiseConfig,
+    choice_loss,
+)
 from tasks.training.methods.method import GroupMethod, Sweepable
 from tasks.training.methods.pairwise import pair_loss
 from tasks.training.methods.selection import all_if_scores_differ, best_against_worst
@@ -49,6 +54,7 @@ DPO = GroupMethod(
     needs_reference=True,
     coefficients=DpoConfig,
     sweepable=(Sweepable("beta_pi", "β", 0.5, field="beta"),),
+    optimum=("beta_pi",),
     colour="#CC79A7",
     marker="D",
 )
@@ -61,6 +67,7 @@ DPO_RW = GroupMethod(
     needs_reference=True,
     coefficients=GroupwiseConfig,
     sweepable=GROUPWISE_SWEEP,
+    optimum=GROUPWISE_OPTIMUM,
     colour="#D55E00",
     marker="s",
 )

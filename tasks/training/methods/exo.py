@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from tasks.settings.base import FrozenConfig
-from tasks.training.methods.groupwise import GROUPWISE_SWEEP, GroupwiseConfig, choice_loss
+from tasks.training.methods.groupwise import (
+    GROUPWISE_OPTIMUM,
+    GROUPWISE_SWEEP,
+    GroupwiseConfig,
+    choice_loss,
+)
 from tasks.training.methods.method import GroupMethod, Sweepable
 from tasks.training.methods.pairwise import pair_loss
 from tasks.training.methods.selection import all_if_scores_differ, best_against_worst
@@ -54,6 +59,7 @@ EXO_PREF = GroupMethod(
         Sweepable("beta_pi", "β_π", 0.5),
         Sweepable("epsilon", "ε", 1e-3, in_name=False),
     ),
+    optimum=("beta_pi",),
     rivals=("dpo",),
     colour="#009E73",
     marker="^",
@@ -67,6 +73,7 @@ EXO_RW = GroupMethod(
     needs_reference=True,
     coefficients=GroupwiseConfig,
     sweepable=GROUPWISE_SWEEP,
+    optimum=GROUPWISE_OPTIMUM,
     rivals=("dpo_rw",),
     colour="#0072B2",
     marker="o",

@@ -38,6 +38,8 @@ GROUPWISE_SWEEP = (
     Sweepable(RESPONSES, "K"),
 )
 """What the flow `exo` may try of these coefficients."""
+GROUPWISE_OPTIMUM = ("beta_pi", "beta_r")
+"""Whose product is β of the optimum."""
 
 
 def choice_loss(objective: Callable[..., Tensor]) -> Loss:

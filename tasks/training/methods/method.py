@@ -81,6 +81,10 @@ class Method:
     sweepable: tuple[Sweepable, ...] = ()
     """What the flow `exo` may try several values of."""
 
+    optimum: tuple[str, ...] = ()
+    """The coefficients whose product is β of the optimum π_ref · exp(reward / β) that it aims at;
+    none where its optimum is another."""
+
     rivals: tuple[str, ...] = ()
     """Methods on the same data that the report compares it with at equal KL, by name."""
 

@@ -9,6 +9,7 @@ PPO = Method(
     title="PPO",
     is_online=True,
     sweepable=(Sweepable("kl_coef", "kl"),),
+    optimum=("kl_coef",),
     is_baseline=True,
     colour="#E69F00",
     marker="v",

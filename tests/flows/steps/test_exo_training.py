@@ -92,3 +92,24 @@ def test_the_sweep_is_the_papers_steps_in_their_order(calls: list[StageCall]) ->
         "sample_responses",
         "evaluate_policy",
     ]
+
+
+def test_each_policy_is_compared_with_the_optimum_of_its_own_coefficients(
+    calls: list[StageCall],
+) -> None:
+    """β_π · β_r of a method on rewards, β alone of one on pairs, kl_coef of PPO; SFT's is the
+    first branch's."""
+    branches = (
+        "{method: exo_rw, beta_pi: 0.5, beta_r: 0.2, responses: 2}, {method: dpo, beta_pi: 0.3},"
+        "{method: exo_pref, beta_pi: 0.4}, {method: ppo, kl_coef: 0.7}, {method: sft}"
+    )
+
+    def betas(*overrides: str) -> dict[str, float]:
+        calls.clear()
+        exo.fn(config(branches, *overrides))
+        (call,) = [one for one in calls if one.spec.name == "estimate_density_ratios"]
+        return {name.split()[0]: beta for name, beta in call.config["betas"].items()}
+
+    own = {"exo_rw": 0.1, "dpo": 0.3, "exo_pref": 0.4, "ppo": 0.7, "sft": 0.1}
+    assert betas("evaluation.density.samples=4") == pytest.approx(own)
+    assert set(betas("evaluation.density.beta=2").values()) == {2}

@@ -156,15 +156,17 @@ def made_run() -> Made:
     return made
 
 
-def made_density(folder: Path, names: tuple[str, ...]) -> Path:
-    """Write a density.json of two prompts."""
+def made_density(folder: Path, names: tuple[str, ...], beta: float = 1.0) -> Path:
+    """Write a density.json of eight prompts with 60 samples each."""
     from tasks.data.groups import Group, Message
     from tasks.evaluation.exo.config import DensityConfig
     from tasks.evaluation.exo.density import prompt_density
+    from tasks.evaluation.metrics.density_ratio import Distance
     from tasks.models.tokens.encoding import Limits
 
     generator = np.random.default_rng(0)
-    config = DensityConfig(limits=Limits(), template=None, beta=1.0)
+    betas = dict.fromkeys(names, beta)
+    config = DensityConfig(limits=Limits(), template=None, betas=betas)
     prompts = []
     for row in range(8):
         start = generator.normal(-150, 30, size=60)
@@ -179,7 +181,7 @@ def made_density(folder: Path, names: tuple[str, ...]) -> Path:
             for k, name in enumerate(names)
         }
         prompts.append(prompt_density(group, list(start), logps, config))
-    figures = ("reverse_kl", "forward_kl", "density_kl", "effective_samples")
+    figures = Distance.__dataclass_fields__
     summary = {
         name: {
             figure: asdict(clustered_mean([[one["distances"][name][figure]] for one in prompts]))
@@ -188,7 +190,6 @@ def made_density(folder: Path, names: tuple[str, ...]) -> Path:
         for name in names
     }
     folder.mkdir(parents=True)
-    worth = asdict(clustered_mean([[one["optimal_effective_samples"]] for one in prompts]))
-    kept = {"beta": 1.0, "optimal_effective_samples": worth, "prompts": prompts}
-    write_json(folder / "density.json", {**kept, "summary": summary})
+    kept = {"betas": betas, "prompts": prompts, "summary": summary}
+    write_json(folder / "density.json", kept)
     return folder

@@ -44,9 +44,9 @@ def test_a_report_has_one_start_and_no_name_twice(entries: tuple[Any, ...], mess
     [
         lambda: BestOfN(n=0),
         lambda: BestOfN(most=0),
-        lambda: DensityConfig(limits=Limits(), template=None, beta=0.0),
-        lambda: DensityConfig(limits=Limits(), template=None, beta=1.0, temperature=0.0),
-        lambda: DensityConfig(limits=Limits(), template=None, beta=1.0, bandwidth=-1.0),
+        lambda: DensityConfig(limits=Limits(), template=None, betas={"dpo": 0.0}),
+        lambda: DensityConfig(limits=Limits(), template=None, betas={}, temperature=0.0),
+        lambda: DensityConfig(limits=Limits(), template=None, betas={}, bandwidth=-1.0),
     ],
 )
 def test_numbers_out_of_range_are_refused(make: Any) -> None:

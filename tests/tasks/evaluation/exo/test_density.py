@@ -17,7 +17,12 @@ from tasks.settings.log import NullLog
 from tasks.storage.files import read_json
 
 CONFIG = DensityConfig(
-    limits=Limits(), template="plain", temperature=0.8, beta=0.5, prompts=2, grid=9
+    limits=Limits(),
+    template="plain",
+    temperature=0.8,
+    betas={"learned": 0.5, "same": 0.25},
+    prompts=2,
+    grid=9,
 )
 TEXTS = ("one", "two one", "one one two", "two", "two two two one")
 
@@ -44,7 +49,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_weights_are_the_tempered_policies(models: dict[str, Path], tmp_path: Path) -> None:
-    """The learned policy's are its log-ratio to the start, the optimum's reward over β."""
+    """The learned policy's are its log-ratio to the start, its optimum's reward over its own β."""
     from tasks.data.files import read_groups
     from tasks.models.policy import load_policy
     from tasks.models.scoring.group_scores import logps_groups
@@ -62,19 +67,23 @@ def test_weights_are_the_tempered_policies(models: dict[str, Path], tmp_path: Pa
         )
         for name, path in models.items()
     }
-    optimal = np.exp(np.array([0.3 * k for k in range(5)]) / 0.5)
-    optimal /= optimal.sum()
+    rewards = np.array([0.3 * k for k in range(5)])
+    optimal, sharper = (np.exp(rewards / beta) for beta in (0.5, 0.25))
+    optimal, sharper = optimal / optimal.sum(), sharper / sharper.sum()
     for row, found in enumerate(kept["prompts"]):
         ratio = np.exp(np.array(logps["learned"][row]) - np.array(logps["start"][row]))
         learned = ratio / ratio.sum()
         reverse = float((learned * np.log(learned / optimal)).sum())
         assert found["distances"]["learned"]["reverse_kl"] == pytest.approx(reverse, rel=1e-3)
         assert found["ratios"]["same"] == pytest.approx([1.0] * 9, rel=1e-4)
-        assert found["optimal_effective_samples"] == pytest.approx(1 / (optimal**2).sum())
+        for name, best in (("learned", optimal), ("same", sharper)):
+            worth = found["distances"][name]["optimal_effective_samples"]
+            assert worth == pytest.approx(1 / (best**2).sum())
+        assert set(found["ratios"]) == {*others, "optimal, β = 0.5", "optimal, β = 0.25"}
         assert (found["grid"][0], found["grid"][-1]) == pytest.approx(
             (min(logps["start"][row]), max(logps["start"][row])), rel=1e-4
         )
-        even = float((np.log(1 / 5) - np.log(optimal)).mean())
+        even = float((np.log(1 / 5) - np.log(sharper)).mean())
         assert found["distances"]["same"]["reverse_kl"] == pytest.approx(even, rel=1e-4)
     mean = np.mean([one["distances"]["learned"]["forward_kl"] for one in kept["prompts"]])
     assert flat["learned/forward_kl"] == pytest.approx(mean)

@@ -11,6 +11,7 @@ from scipy.stats import gaussian_kde
 from tasks.evaluation.metrics.density_ratio import (
     Densities,
     density_ratio,
+    effective_samples,
     kernel_density,
     log_weights,
     silverman,
@@ -40,6 +41,13 @@ def test_silverman_by_hand() -> None:
     """Of 0 … 31: s = 9.381, IQR / 1.34 = 11.567; 0.9 · 9.381 / 2 = 4.221."""
     assert silverman(np.arange(32.0)) == pytest.approx(0.9 * np.arange(32).std(ddof=1) / 2)
     assert silverman([5.0, 5.0, 5.0]) == 1e-3
+
+
+def test_effective_samples_by_hand() -> None:
+    """Of weights 3/4 and 1/4: 1 / (9/16 + 1/16) = 1.6; of even ones all, of a single one 1."""
+    assert effective_samples(np.log([0.75, 0.25])) == pytest.approx(1.6)
+    assert effective_samples(log_weights([0.0] * 7)) == pytest.approx(7)
+    assert effective_samples(log_weights([1e4, 0.0])) == 1
 
 
 @given(st.lists(st.floats(-50, 50), min_size=2, max_size=20))
