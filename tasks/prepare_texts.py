@@ -10,7 +10,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=1, resources="cpu")
+@stage_task(version=2, resources="cpu")
 def prepare_texts(
     sources: list[Artifact], *, config: TextsConfig, workspace: Workspace, log: Log
 ) -> dict[str, float]:
@@ -19,8 +19,8 @@ def prepare_texts(
     Args:
         sources: The files that `config` names; they are here so that their content is in the key.
         config: Sources by part, and the length of a piece.
-        workspace: `output/` receives `corpus` (pieces), `prompts` (whole texts), `labelled` and
-            `held_out` (whole texts whose score is the label).
+        workspace: `output/` receives `corpus` (pieces), `prompts` and `test_prompts` (whole
+            texts), `labelled` and `held_out` (whole texts whose score is the label).
         log: Where notes go.
 
     Returns:

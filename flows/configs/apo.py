@@ -76,7 +76,7 @@ class PolicyUpdates(PolicyConfig):
     (section 4.1)."""
 
     max_queries: int | None = Field(default=None, ge=1)
-    """Only the first so many policy queries are sampled each epoch; default all."""
+    """Only so many policy queries, a sample of them, are answered each epoch; default all."""
 
     reference: Literal["start", "previous"] = "previous"
     """π_ref of DPO: the SFT start, or the policy of the epoch before."""

@@ -18,7 +18,7 @@ class ApoEvaluation(EvaluationConfig):
     top-p 0.85), with 256 new tokens, which fits the default limits, where it has 512."""
 
     max_queries: int | None = Field(default=None, ge=1)
-    """Test queries that policies answer; default all."""
+    """Test queries that policies answer, a sample of so many; default all."""
 
     kl_queries: int = Field(default=512, ge=1)
     """Test queries for KL(policy‖start). Default 512: EXO, appendix C."""

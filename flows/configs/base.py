@@ -81,7 +81,7 @@ class FlowConfig(RecurringConfig):
     def rollout(
         self, sampling: SamplingConfig | None = None, max_queries: int | None = None
     ) -> RolloutConfig:
-        """Return how a policy answers the first `max_queries` queries, or all.
+        """Return how a policy answers a sample of `max_queries` queries, or all.
 
         Its draws are those for training unless `sampling` says otherwise.
         """

@@ -71,7 +71,7 @@ class ExoConfig(FlowConfig):
     `temperature`."""
 
     max_queries: int | None = Field(default=None, ge=1)
-    """Only the first so many training prompts are sampled; default all."""
+    """Only so many training prompts, a sample of them, are answered; default all."""
 
     limits: Limits = Limits()
     """Longest prompt and response of the policies, tokens."""
@@ -142,7 +142,7 @@ class ExoConfig(FlowConfig):
     def test_rollout(self, temperature: float, prompts: int | None = None) -> RolloutConfig:
         """Return how a checkpoint answers at τ the prompts that it is measured on.
 
-        Those are the first so many, by default `evaluation.prompts`.
+        Those are a sample of so many, by default `evaluation.prompts`.
         """
         draws = self.draws(temperature, self.evaluation.samples)
         return self.rollout(draws, prompts or self.evaluation.prompts)
@@ -186,6 +186,8 @@ class ExoConfig(FlowConfig):
     def _consistent(self) -> ExoConfig:
         if (self.data is None) == (self.texts is None):
             raise ValueError("give either `data` (dialogues with preferences) or `texts`")
+        if self.texts and not self.texts.corpus and self.model.architecture:
+            raise ValueError("a built architecture learns its language from texts.corpus: name it")
         self._check_supervision()
         self._check_draws()
         self._check_branches()

@@ -45,13 +45,14 @@ class ExoEvaluation(EvaluationConfig):
     """How every checkpoint is measured: one set of samples serves all metrics."""
 
     prompts: int = Field(default=512, ge=1)
-    """Test prompts at the last checkpoint of a branch. Default 512: EXO, appendix C."""
+    """Test prompts at the last checkpoint of a branch, a sample of so many. Default 512: EXO,
+    appendix C."""
 
     samples: int = Field(default=4, ge=1)
     """Completions per prompt (M). Default 4: EXO, appendix C."""
 
     snapshot_prompts: int | None = Field(default=None, ge=1)
-    """Test prompts at earlier checkpoints; default as at the last."""
+    """Test prompts at earlier checkpoints, some of those at the last; default all of them."""
 
     density: DensitySettings | None = DensitySettings()
     """The density ratio; null leaves it out."""

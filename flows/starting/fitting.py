@@ -19,7 +19,7 @@ from tasks.gold.collection import GoldConfig, hold_out
 from tasks.settings.errors import ConfigError, require_path
 
 LOOKED_AT = 20_000
-"""Records of a file that are looked at: enough for lengths, seconds to read."""
+"""Records of a file that are looked at, a sample: enough for lengths."""
 VOCABULARY = 1024
 _TEMPLATES = ("hh", "alpaca", "plain")
 """For models without a template of their own, the first that the tokenizer can write."""

@@ -79,14 +79,16 @@ def _from_texts(config: ExoConfig) -> SharedInputs:
     texts = prepare_texts(source_artifacts(config.texts), config=config.texts)
     corpus = texts.part("corpus")
     base = base_policy(config, [corpus])
-    prompts = extract_prompts(base, texts.part("prompts"), config=config.prompts)
+    tests = texts.part("test_prompts") if config.texts.test_prompts else None
+    prompts = extract_prompts(base, texts.part("prompts"), tests, config=config.prompts)
     oracle = None
     if config.has_oracle:
         oracle = train_classifier(
             texts.part("labelled"), texts.part("held_out"), config=config.oracle, label=ORACLE
         )
-    start = _start(config, base, corpus)
     train, dev, test = (prompts.part(name) for name in ("train", "dev", "test"))
+    # Without a corpus the start learns prefix → continuation, as in the paper.
+    start = _start(config, base, corpus if config.texts.corpus else train)
     return SharedInputs(start, train, dev, test, [], {}, oracle)
 
 

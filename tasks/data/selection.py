@@ -1,14 +1,48 @@
-"""Some of a group's responses, with everything that is noted of each."""
+"""Part of what there is: some groups of many, and some of a group's responses."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from tasks.data.groups import Group
+from tasks.data.groups import Group, text_hash
 
 PER_RESPONSE = ("tokens", "ended", "ids")
 """Notes in `extra` that hold one value per response; the sampler writes them."""
+
+
+def sample_place(identity: str, *responses: str, seed: int = 0) -> str:
+    """Return what decides whether something is in a sample: the lowest places are taken first."""
+    return text_hash(str(seed), identity, *responses)
+
+
+def sampled(groups: Iterable[Group], most: int | None, seed: int = 0) -> Iterator[Group]:
+    """Yield so many of the groups in their order: those whose id and responses hash lowest.
+
+    The beginning of a file is no sample of it: IMDB's reviews are sorted by label. A smaller part
+    is within every larger one, so that what was measured on both can be compared.
+
+    Args:
+        groups: All there are; `most` of them are held in memory.
+        most: How many to keep, at least 1; None keeps all, and holds none.
+        seed: Another seed is another part.
+
+    Example:
+        >>> from tasks.data.groups import Message
+        >>> asked = [Group((Message("user", name),)) for name in "abcdef"]
+        >>> ["".join(one.prompt[0].content for one in sampled(asked, n)) for n in (2, 4)]
+        ['be', 'bcef']
+    """
+    if most is None:
+        yield from groups
+        return
+    places = (
+        (sample_place(group.id, *group.responses, seed=seed), number, group)
+        for number, group in enumerate(groups)
+    )
+    kept = heapq.nsmallest(most, places)
+    yield from (group for _, _, group in sorted(kept, key=lambda entry: entry[1]))
 
 
 def keep_responses(group: Group, columns: Sequence[int]) -> Group:

@@ -14,14 +14,18 @@ from tasks.settings.base import FrozenConfig
 class TextsConfig(FrozenConfig):
     """Plain texts, such as film reviews, and what each source of them is for.
 
-    Texts of `held_out` leave every other part, and those of `prompts` leave the corpus: a language
-    model never saw the texts whose beginnings it is asked to continue.
+    Texts that measure – `held_out`, `test_prompts` – leave the parts that are trained on, and those
+    of `prompts` leave the corpus, so that a language model never saw what it is asked to continue.
     """
 
-    corpus: list[SourceConfig] = Field(min_length=1)
-    """Texts that a language model is trained on, cut into pieces."""
+    corpus: list[SourceConfig] = Field(default_factory=list)
+    """Texts that a language model is trained on, cut into pieces. Default: none, and supervised
+    fine-tuning learns to continue the training prompts as their writers did."""
     prompts: list[SourceConfig] = Field(min_length=1)
     """Texts whose beginnings become prompts."""
+    test_prompts: list[SourceConfig] = Field(default_factory=list)
+    """Texts whose beginnings become the test prompts. Default: some of `prompts`, which are then
+    neither trained on nor chosen by."""
     labelled: list[SourceConfig] = Field(default_factory=list)
     """Texts with a label, 1 or 0, that a classifier is trained on; empty: there is no classifier.
     They may be those of `prompts`."""
@@ -34,7 +38,7 @@ class TextsConfig(FrozenConfig):
     shard_size: int = Field(default=10_000, ge=1)
     """Groups per shard file."""
 
-    @field_validator("corpus", "prompts", "labelled", "held_out")
+    @field_validator("corpus", "prompts", "test_prompts", "labelled", "held_out")
     @classmethod
     def _are_texts(cls, sources: list[SourceConfig]) -> list[SourceConfig]:
         for source in sources:
@@ -51,5 +55,6 @@ class TextsConfig(FrozenConfig):
         Raises:
             ConfigError: One does not exist.
         """
-        sources = [*self.held_out, *self.prompts, *self.labelled, *self.corpus]
+        measuring = [*self.held_out, *self.test_prompts]
+        sources = [*measuring, *self.prompts, *self.labelled, *self.corpus]
         return list(dict.fromkeys(file for source in sources for file in local_files(source)))

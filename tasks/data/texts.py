@@ -19,7 +19,8 @@ from tasks.data.text_config import TextsConfig
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 
-PARTS = ("held_out", "prompts", "labelled", "corpus")
+_MEASURING = ("held_out", "test_prompts")
+PARTS = (*_MEASURING, "prompts", "labelled", "corpus")
 """The folders that `prepare_texts` writes, in this order; each is a group folder."""
 _WORD = re.compile(r"\s*\S+")
 
@@ -29,7 +30,7 @@ def prepare_texts(config: TextsConfig, output: Path, log: Log) -> dict[str, floa
 
     Returns:
         Groups per part, and under `dropped/PART/…` and `bad_records` what was left out: `empty`,
-        `repeated` in the part, `unlabelled`, `in_held_out`, `in_prompts`.
+        `repeated` in the part, `unlabelled`, `in_held_out`, `in_test_prompts`, `in_prompts`.
 
     Raises:
         ConfigError: A source does not exist, or a part that has sources stays empty.
@@ -82,8 +83,9 @@ class _Preparation:
             return "unlabelled"
         if digest in self._seen[part]:
             return "repeated"
-        if digest in self._seen["held_out"]:
-            return "in_held_out"
+        for measuring in () if part in _MEASURING else _MEASURING:
+            if digest in self._seen[measuring]:
+                return f"in_{measuring}"
         # What the policy is asked to continue, it must not have read.
         return "in_prompts" if part == "corpus" and digest in self._seen["prompts"] else ""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tasks.data.files import read_groups
 from tasks.data.groups import Group, scores_of
+from tasks.data.selection import sample_place
 from tasks.evaluation.config import EVALUATION, PolicyEvaluation
 from tasks.evaluation.metrics.estimates import clustered_mean
 from tasks.evaluation.metrics.judge_scores import classifier_accuracy, mean_spread
@@ -82,8 +83,8 @@ def measure_policy(
             key: {"scores": answer.scores, "best": answer.best} for key, answer in answers.items()
         },
         "examples": [
-            {"id": key, "prompt": answer.prompt, "response": answer.responses[0]}
-            for key, answer in list(answers.items())[: config.examples]
+            {"id": key, "prompt": answers[key].prompt, "response": answers[key].responses[0]}
+            for key in sorted(answers, key=sample_place)[: config.examples]
         ],
     }
     if contender.policy and contender.reference and contender.kl_samples:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from tasks.data.files import GroupFolder, read_groups, write_groups
 from tasks.data.groups import Group
+from tasks.data.selection import sampled
 from tasks.models.memory import kept_memory
 from tasks.models.sampling import generation
 from tasks.models.sampling.config import SamplingConfig
@@ -40,7 +41,8 @@ class RolloutConfig(FrozenConfig):
     """Chat template by name; None for the tokenizer's own."""
 
     max_queries: int | None = Field(default=None, ge=1)
-    """Only the first so many queries; default all."""
+    """Only so many queries, a sample by the hash of the prompt, the same for every policy; default
+    all."""
 
 
 def sample_in_shards(
@@ -87,16 +89,11 @@ def sample_in_shards(
 
 
 def unique_prompts(groups: GroupFolder, most: int | None) -> list[Group]:
-    """Return the first group of each id, in order; at most `most` where that is given."""
-    seen: set[str] = set()
-    first = []
+    """Return the query of each id once, in order; a sample of `most` where that is given."""
+    first: dict[str, Group] = {}
     for group in groups:
-        if group.id not in seen:
-            seen.add(group.id)
-            first.append(Group(prompt=group.prompt, id=group.id))
-        if most is not None and len(first) == most:
-            break
-    return first
+        first.setdefault(group.id, Group(prompt=group.prompt, id=group.id))
+    return list(sampled(first.values(), most))
 
 
 class _Engine(NamedTuple):

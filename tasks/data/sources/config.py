@@ -38,7 +38,10 @@ class SourceConfig(FrozenConfig):
     """Texts that already hold a chat template, such as `<|im_start|>user` or `[INST]`: refuse them
     as unreadable, unwrap them into messages, or keep them as text."""
     limit: int | None = Field(default=None, ge=1)
-    """Stop after this many groups; None reads all."""
+    """Keep only so many groups, a sample drawn over the whole source by a hash of their content,
+    in the source's order; they are held in memory until it has been read. None keeps all."""
+    seed: int = 0
+    """Another seed is another sample of `limit` groups."""
     max_record_mb: int = Field(default=64, ge=1)
     """Longest record in MB; a longer one is skipped and counted as unreadable."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import Any, NamedTuple
 
 from tasks.data.groups import Group
+from tasks.data.selection import sampled
 from tasks.data.sources.chat_markup import refuse_markup, unwrapped
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.forms.form import Cell, Form
@@ -103,14 +103,19 @@ class _Reading:
     ) -> None:
         self.config, self.on_bad, self.max_bad_share = config, on_bad, max_bad_share
         self.tally, self.check = tally, check
-        self.good = self.bad = 0
+        self.good = self.bad = self._found = 0
         self._recogniser = Recogniser(config.format, config.fields, tuple(config.where))
         self._unknown: list[BadRecord] = []
         self._joined: dict[str, tuple[Form, list[Group]]] = {}
         self._deselected: dict[str, Any] | None = None
 
     def groups(self, parts: Iterable[Part]) -> Iterator[Group]:
-        yield from islice(self._all_groups(parts), self.config.limit)
+        kept = 0
+        for group in sampled(self._all_groups(parts), self.config.limit, self.config.seed):
+            kept += 1
+            yield group
+        if kept < self._found:
+            self.tally.left_out["not_sampled"] += self._found - kept
         self._check()
 
     def _all_groups(self, parts: Iterable[Part]) -> Iterator[Group]:
@@ -130,6 +135,7 @@ class _Reading:
                 if self._unknown:
                     self._report_unknown()
                 if reading.form.merge is None:
+                    self._found += 1
                     yield group
                 else:
                     self._joined.setdefault(group.id, (reading.form, []))[1].append(group)
@@ -164,6 +170,7 @@ class _Reading:
             groups = form.merge(answers) if form.merge else []
             if not groups:
                 self.tally.left_out[form.alone] += len(answers)
+            self._found += len(groups)
             yield from groups
 
     def _selected(self, value: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,8 @@ class BeginningsConfig(FrozenConfig):
     tokens: int = Field(default=10, ge=1)
     """Tokens per prompt, BOS not counted. Default: EXO's IMDB task (arXiv 2402.00856)."""
 
-    train_prompts: int = Field(default=2000, ge=1)
-    """Prompts that the policy is trained on."""
+    train_prompts: int | None = Field(default=2000, ge=1)
+    """Prompts that the policy is trained on; null takes all that dev and test leave."""
 
     dev_prompts: int = Field(default=256, ge=0)
     """Prompts that settings are chosen by."""
@@ -41,7 +42,12 @@ class BeginningsConfig(FrozenConfig):
 
 
 def cut_beginnings(
-    policy: Path, texts: Path, config: BeginningsConfig, output: Path, log: Log
+    policy: Path,
+    texts: Path,
+    config: BeginningsConfig,
+    output: Path,
+    log: Log,
+    test_texts: Path | None = None,
 ) -> dict[str, float]:
     """Write `train`, `dev` and `test`; no two prompts are the same, in one part or in two.
 
@@ -54,6 +60,7 @@ def cut_beginnings(
         config: Tokens per prompt, prompts per part.
         output: Receives the three folders of K = 1 groups.
         log: Where notes go.
+        test_texts: Folder of the texts that the test prompts are cut off; None takes `texts`.
 
     Returns:
         Prompts per part; under `dropped/…`: `short` (no token is left to continue with),
@@ -70,20 +77,25 @@ def cut_beginnings(
         "train": config.train_prompts,
     }
     dropped = Counter({"short": 0, "repeated": 0, "torn": 0})
-    beginnings = _beginnings(load_tokenizer(policy), GroupFolder(texts), config, dropped)
+    tokenizer, seen = load_tokenizer(policy), set[str]()
+    rest = _beginnings(tokenizer, GroupFolder(texts), config, dropped, seen)
+    tests = rest
+    if test_texts is not None:
+        tests = _beginnings(tokenizer, GroupFolder(test_texts), config, dropped, seen)
     counts = {}
     with ExitStack() as stack:
         writers = {part: stack.enter_context(GroupWriter(output / part)) for part in wanted}
         for part, number in wanted.items():
-            while writers[part].count < number and (group := next(beginnings, None)):
+            for group in islice(tests if part == "test" else rest, number):
                 writers[part].write(group)
             counts[part] = writers[part].count
-        if counts["train"] < config.train_prompts:
-            raise ConfigError(
-                f"the texts give only {sum(counts.values())} prompts of {config.tokens} tokens "
-                f"({_sentence(dropped)}), {sum(wanted.values())} are asked for: lower "
-                "train_prompts, dev_prompts, test_prompts or tokens, or give more texts"
-            )
+            least = 1 if number is None else number
+            if counts[part] < least:
+                raise ConfigError(
+                    f"the texts give only {counts[part]} {part} prompts of {config.tokens} tokens "
+                    f"({_sentence(dropped)}), {least} are asked for: lower train_prompts, "
+                    "dev_prompts, test_prompts or tokens, or give more texts"
+                )
     log.note(f"{sum(counts.values())} prompts of {config.tokens} tokens; {_sentence(dropped)}")
     left_out = {f"dropped/{reason}": float(count) for reason, count in dropped.items()}
     return {part: float(count) for part, count in counts.items()} | left_out
@@ -94,9 +106,9 @@ def _beginnings(
     texts: GroupFolder,
     config: BeginningsConfig,
     dropped: Counter[str],
+    seen: set[str],
 ) -> Iterator[Group]:
-    """Yield each different beginning once, with how its writer went on, in the order of a hash."""
-    seen: set[str] = set()
+    """Yield each beginning that was not seen, with how its writer went on, by a hash."""
     for number in _shuffled(texts, config.seed):
         source = texts[number]
         if len(source.responses) != 1:

@@ -35,6 +35,16 @@ def test_a_sweep_is_every_combination_in_its_order() -> None:
     ]
 
 
+def test_a_built_architecture_needs_a_corpus() -> None:
+    """A model from elsewhere needs none: it learns to continue the prompts."""
+    texts = [{"path": "texts.jsonl"}]
+    given = {"texts": {"prompts": texts, "labelled": texts}, "branches": [{"method": "sft"}]}
+    ExoConfig.model_validate(given | {"model": {"path": "model"}})
+    small = config().model.model_dump()
+    with pytest.raises(ValueError, match="learns its language from texts.corpus"):
+        ExoConfig.model_validate(given | {"model": small})
+
+
 def test_what_a_branch_does_not_name_is_the_runs() -> None:
     wanted = [
         "branches=[{method: exo_pref, epsilon: 0.01}, {method: sft, temperatures: 0.5}]",

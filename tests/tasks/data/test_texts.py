@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,12 @@ def write(path: Path, *rows: dict) -> list[dict]:
 
 def reviews(path: Path, *texts: str, label: int | None = None) -> list[dict]:
     return write(path, *({"text": text, "label": label} for text in texts))
+
+
+def part_of(path: Path, part: Path, which: slice) -> list[dict]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        part.write_text("".join(islice(lines, which.start, which.stop, which.step)))
+    return [{"path": str(part)}]
 
 
 def responses(folder: Path) -> list[str]:
@@ -58,6 +66,7 @@ def test_every_part_gets_its_texts_and_nothing_leaks(sources: dict, tmp_path: Pa
     }
     assert metrics == {
         "held_out": 2,
+        "test_prompts": 0,
         "prompts": 2,
         "labelled": 1,
         "corpus": 4,
@@ -74,6 +83,28 @@ def test_every_part_gets_its_texts_and_nothing_leaks(sources: dict, tmp_path: Pa
     }
     (labelled,) = read_groups(tmp_path / "output/labelled")
     assert labelled.scores == (1.0,) and labelled.extra == {"record": "train/1"}
+
+
+def test_texts_of_the_test_prompts_leave_what_is_trained_on(sources: dict, tmp_path: Path) -> None:
+    """They may measure the classifier too, as IMDB's test split does both."""
+    tests = reviews(tmp_path / "tests", "another", "held out", "f g")
+    config = TextsConfig(**sources, test_prompts=tests, piece_words=9)
+    metrics = prepare_texts(config, tmp_path / "output", NullLog())
+    parts = ("held_out", "test_prompts", "prompts", "corpus")
+    assert {part: responses(tmp_path / "output" / part) for part in parts} == {
+        "held_out": ["held out", "kept"],
+        "test_prompts": ["another", "held out", "f g"],
+        "prompts": ["a prompt"],
+        "corpus": ["a b c d e"],
+    }
+    assert metrics["dropped/prompts/in_test_prompts"] == 1
+    assert metrics["dropped/corpus/in_test_prompts"] == 2
+
+
+def test_without_a_corpus_there_is_none(sources: dict, tmp_path: Path) -> None:
+    config = TextsConfig(prompts=sources["prompts"])
+    metrics = prepare_texts(config, tmp_path / "output", NullLog())
+    assert metrics["corpus"] == 0 and metrics["prompts"] == 3
 
 
 def test_only_the_last_piece_of_a_text_ends(sources: dict, tmp_path: Path) -> None:
@@ -138,18 +169,19 @@ def test_bad_input_is_named(sources: dict, tmp_path: Path) -> None:
 def test_real_reviews_lose_only_what_leaks(real_data: Path, tmp_path: Path) -> None:
     """The dev reviews are drawn from train: they must be gone from every other part."""
     imdb = real_data / "imdb"
-    train, dev = [{"path": str(imdb / "train.jsonl.gz"), "limit": 3000}], imdb / "dev.jsonl.gz"
+    # Every eighth of 25,000 reviews, which are sorted by label.
+    train = part_of(imdb / "train.jsonl.gz", tmp_path / "train", slice(0, None, 8))
     config = TextsConfig(
-        corpus=[{"path": str(imdb / "unsup.jsonl.gz"), "limit": 500}],
+        corpus=part_of(imdb / "unsup.jsonl.gz", tmp_path / "unsup", slice(500)),
         prompts=train,
         labelled=train,
-        held_out=[{"path": str(dev)}],
+        held_out=[{"path": str(imdb / "dev.jsonl.gz")}],
     )
     metrics = prepare_texts(config, tmp_path, NullLog())
     assert metrics["held_out"] == 500 and metrics["bad_records"] == 0
     assert metrics["dropped/labelled/in_held_out"] > 30
     lost = sum(count for name, count in metrics.items() if name.startswith("dropped/labelled"))
-    assert metrics["labelled"] + lost == 3000
+    assert metrics["labelled"] + lost == 3125
     assert metrics["corpus"] > 600
     assert not any("<br" in text for text in responses(tmp_path / "corpus"))
     held_out = {group.id for group in read_groups(tmp_path / "held_out")}

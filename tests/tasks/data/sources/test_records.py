@@ -42,9 +42,26 @@ def test_fields_where_and_limit(tmp_path: Path) -> None:
         limit=2,
     )
     groups = list(read_source(config, print))
-    assert [group.prompt[0].content for group in groups] == ["q1", "q3"]
+    asked = [group.prompt[0].content for group in groups]
+    assert len(asked) == 2 and asked == [name for name in ("q1", "q3", "q5") if name in asked]
     assert {group.responses for group in groups} == {("b",)}
     assert detect_format(config) == "golden"
+
+
+def test_a_limit_takes_a_sample_of_a_sorted_source(tmp_path: Path) -> None:
+    """As IMDB is published: all reviews of one label, then all of the other."""
+    rows = [{"text": f"review {i}", "label": int(i >= 50)} for i in range(100)]
+    path = write(tmp_path / "a.jsonl", *rows)
+    parts = {
+        seed: list(read_source(SourceConfig(path=path, limit=40, seed=seed), print))
+        for seed in (0, 1)
+    }
+    for part in parts.values():
+        assert len(part) == 40 and {group.scores for group in part} == {(0.0,), (1.0,)}
+    assert parts[0] != parts[1]
+    tally = Tally()
+    list(read_source(SourceConfig(path=path, limit=40), print, tally=tally))
+    assert (tally.forms, tally.left_out) == ({"texts": 100}, {"not_sampled": 60})
 
 
 def test_where_compares_values_of_their_own_type(tmp_path: Path) -> None:

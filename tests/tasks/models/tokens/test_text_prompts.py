@@ -32,7 +32,7 @@ def many(tmp_path: Path) -> Path:
     return tmp_path / "texts"
 
 
-def config(**given: int) -> BeginningsConfig:
+def config(**given: int | None) -> BeginningsConfig:
     sizes = {"tokens": 8, "train_prompts": 10, "dev_prompts": 4, "test_prompts": 6}
     return BeginningsConfig(**sizes | given)
 
@@ -74,12 +74,32 @@ def test_texts_that_give_no_prompt_are_counted(tokenizer_folder: Path, tmp_path:
     sizes = {"tokens": 6, "train_prompts": 1, "dev_prompts": 0, "test_prompts": 1}
     metrics = cut(tokenizer_folder, tmp_path / "texts", tmp_path / "few", **sizes)
     assert metrics["train"] == metrics["test"] == 1 and metrics["dev"] == 0
-    with pytest.raises(
-        ConfigError,
-        match="only 2 prompts of 6 tokens .*1 texts too short, 1 that begin like another, 1 cut",
-    ):
+    few = "only 1 train prompts of 6 tokens .*1 texts too short, 1 that begin like another, 1 cut"
+    with pytest.raises(ConfigError, match=few):
         cut(tokenizer_folder, tmp_path / "texts", tmp_path / "many", **sizes | {"train_prompts": 9})
     assert not (tmp_path / "many/train/index.json").exists()
+
+
+def test_test_prompts_of_other_texts_and_all_the_rest_to_train_on(
+    tokenizer_folder: Path, many: Path, tmp_path: Path
+) -> None:
+    """The others' six texts give the test prompts; one that begins like a text here is in test."""
+    others = [f"what was {i} times 4? {i}" for i in range(5)] + ["what is 0 plus 0? nothing"]
+    write_groups(tmp_path / "others", text_groups(*others))
+    settings, output = config(train_prompts=None), tmp_path / "out"
+    metrics = cut_beginnings(
+        tokenizer_folder, many, settings, output, NullLog(), tmp_path / "others"
+    )
+    assert (metrics["test"], metrics["dev"]) == (6, 4)
+    assert metrics["train"] == 36 - 4 - metrics["dropped/repeated"]
+    asked = {group.prompt[0].content for group in read_groups(output / "test")}
+    assert all(any(text.startswith(one) for text in others) for one in asked)
+    assert asked.isdisjoint(group.prompt[0].content for group in read_groups(output / "train"))
+    with pytest.raises(ConfigError, match="only 6 test prompts of 8 tokens"):
+        more = config(test_prompts=7)
+        cut_beginnings(
+            tokenizer_folder, many, more, tmp_path / "more", NullLog(), tmp_path / "others"
+        )
 
 
 def test_test_stays_when_train_grows_or_the_file_is_sorted_otherwise(

@@ -123,7 +123,6 @@ def test_on_real_reviews_it_is_right_on_85_of_100(real_data: Path, tmp_path: Pat
     imdb = real_data / "imdb"
     train = [{"path": str(imdb / "train.jsonl.gz")}]
     texts = TextsConfig(
-        corpus=[{"path": str(imdb / "unsup.jsonl.gz"), "limit": 1}],
         prompts=train,
         labelled=train,
         held_out=[{"path": str(imdb / "dev.jsonl.gz")}],
