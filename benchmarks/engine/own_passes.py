@@ -13,13 +13,12 @@ from tasks.models.groups.group_model import GroupPolicy
 from tasks.models.groups.packing import group_tokens, pack
 from tasks.models.memory import kept_memory
 from tasks.models.policy import load_policy
-from tasks.models.precision import arithmetic_of
+from tasks.models.precision import arithmetic_of, compute_device
 from tasks.models.reward_model import load_reward_model
 from tasks.models.scoring.group_scores import response_values, score_groups
 from tasks.models.tokens.encoding import EncodedGroup
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.training.config import ReferenceConfig
-from tasks.training.distributed.hardware import training_device
 
 
 def reference(turns: Turns, setting: Setting, folder: Path, *, precision: str, groups: int) -> None:
@@ -41,14 +40,14 @@ def reference(turns: Turns, setting: Setting, folder: Path, *, precision: str, g
                 needed=needed,
                 losses=dict(enumerate(value for row in values for value in row)),
                 operations=2.0 * multiply_adds(model.model, pack(found)),
-                notes={"matmul": best_matmul_rate(training_device())},
+                notes={"matmul": best_matmul_rate(compute_device())},
             )
 
 
 def reference_model(folder: Path) -> GroupPolicy:
     """Return the setting's reference, ready for its pass."""
     model = GroupPolicy(load_policy(folder / "reference", dtype="float32")).eval()
-    return model.to(training_device())
+    return model.to(compute_device())
 
 
 def reference_pass(
@@ -68,7 +67,7 @@ def score(turns: Turns, setting: Setting, folder: Path, *, precision: str, group
     """Score four responses to each prompt by `score_groups`, tokenising included."""
     found = texts(folder, 4, groups)
     tokenizer = load_tokenizer(folder / "reward")
-    model = load_reward_model(folder / "reward", dtype="float32").to(training_device())
+    model = load_reward_model(folder / "reward", dtype="float32").to(compute_device())
     done = None
     while True:
         turns.next(done)

@@ -18,12 +18,12 @@ from benchmarks.engine.worker import Block, Turns
 from tasks.data.files import write_groups
 from tasks.models.groups.flops import best_matmul_rate, multiply_adds
 from tasks.models.groups.packing import group_tokens, pack
+from tasks.models.precision import compute_device
 from tasks.models.tokens.encoding import EncodedGroup
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
 from tasks.training import loop
 from tasks.training.config import PolicyConfig, RewardConfig, TrainingConfig
-from tasks.training.distributed.hardware import training_device
 from tasks.training.updates.policy import train_policy
 from tasks.training.updates.reference_logps import SET, compute_logps
 from tasks.training.updates.reward_model import PREFERENCES, train_reward_model
@@ -135,7 +135,7 @@ class Halting(NullLog):
         at = done - self.training.warm
         if unit != "steps" or at < 0 or at % self.training.block:
             return
-        self.done.notes = {"matmul": best_matmul_rate(training_device())}
+        self.done.notes = {"matmul": best_matmul_rate(compute_device())}
         if at == 0:
             self.done = Block(losses=self.done.losses, notes=self.done.notes)
         self.turns.next(self.done)

@@ -15,10 +15,9 @@ from benchmarks.engine.training_plan import Training, ordered
 from benchmarks.engine.worker import Block, Turns
 from tasks.models.groups.packing import group_tokens
 from tasks.models.policy import load_policy
-from tasks.models.precision import arithmetic_of
+from tasks.models.precision import arithmetic_of, compute_device
 from tasks.models.tokens.encoding import EncodedGroup, encode_group
 from tasks.training.config import TrainingConfig
-from tasks.training.distributed.hardware import training_device
 from tasks.training.methods.registry import get_group_method
 from tasks.training.optimiser import build_optimiser
 from tasks.training.updates.reference_logps import SET
@@ -32,7 +31,7 @@ def train(
     groups = ordered(encoded(folder, setting.limits, size, training.groups), training, SET)
     scored = ordered(texts(folder, size, training.groups), training, SET)
     scores = torch.tensor([group.scores for group in scored])
-    device = training_device()
+    device = compute_device()
     model = load_policy(folder / "policy", dtype="float32").to(device).train()
     optimiser = build_optimiser(model, TrainingConfig(learning_rate=training.learning_rate))
     block = Block()
@@ -59,7 +58,7 @@ def reference(
     turns: Turns, setting: Setting, folder: Path, *, precision: str, groups: int, batch: int = 16
 ) -> None:
     """Compute the log-probabilities of pairs under the reference, in the order they come."""
-    device = training_device()
+    device = compute_device()
     found = encoded(folder, setting.limits, 2, groups)
     model = load_policy(folder / "reference", dtype="float32").to(device)
     done = None
@@ -79,7 +78,7 @@ def score(
     turns: Turns, setting: Setting, folder: Path, *, precision: str, groups: int, batch: int = 32
 ) -> None:
     """Score four responses to each prompt, tokenised and padded as rows of their own."""
-    device = training_device()
+    device = compute_device()
     found = texts(folder, 4, groups)
     tokenizer = AutoTokenizer.from_pretrained(folder / "reward")
     model = AutoModelForSequenceClassification.from_pretrained(folder / "reward").to(device).eval()

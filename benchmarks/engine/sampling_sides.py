@@ -13,11 +13,11 @@ from benchmarks.engine.setting import TEMPLATE, Setting, texts
 from benchmarks.engine.worker import Block, Turns
 from tasks.data.groups import Message
 from tasks.models.policy import load_policy
+from tasks.models.precision import compute_device
 from tasks.models.sampling.config import SamplingConfig
 from tasks.models.sampling.generation import sample
 from tasks.models.tokens.conversations import render_prompt
 from tasks.models.tokens.tokenizer import load_tokenizer
-from tasks.training.distributed.hardware import training_device
 
 NEW_TOKENS = 128
 _GREEDY_PROMPTS, _GREEDY_TOKENS = 4, 12
@@ -43,7 +43,7 @@ def ours(
 ) -> None:
     """Sample by `sample`, as the stage does, a shard of prompts per block."""
     tokenizer = load_tokenizer(folder / "policy")
-    model = load_policy(folder / "policy", dtype="float32").to(training_device())
+    model = load_policy(folder / "policy", dtype="float32").to(compute_device())
     # Written out already: the template `plain` has no stop strings, as `generate` has none here.
     asked = [[Message("user", text)] for text in _prompts(folder, tokenizer, prompts)]
     config = SamplingConfig(samples=samples, max_new_tokens=NEW_TOKENS, precision=precision)
@@ -72,7 +72,7 @@ def generate(
     batch: int,
 ) -> None:
     """Sample by `generate`, `batch` prompts at a time in the order they come."""
-    device = training_device()
+    device = compute_device()
     tokenizer = AutoTokenizer.from_pretrained(folder / "policy", padding_side="left")
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(folder / "policy", dtype=kind).to(device).eval()

@@ -16,10 +16,9 @@ from tasks.models.groups.flops import best_matmul_rate, multiply_adds
 from tasks.models.groups.group_model import GroupPolicy
 from tasks.models.groups.packing import pack
 from tasks.models.memory import kept_memory
-from tasks.models.precision import arithmetic_of
+from tasks.models.precision import arithmetic_of, compute_device
 from tasks.models.tokens.encoding import EncodedGroup
 from tasks.settings.base import FrozenConfig
-from tasks.training.distributed.hardware import training_device
 
 
 class Shape(FrozenConfig):
@@ -48,7 +47,7 @@ def step(
 
     The layout is `shared` or `padded`; the shape says the rest, nothing is read from the folder.
     """
-    asked, device = Shape(**shape), training_device()
+    asked, device = Shape(**shape), compute_device()
     model = _model(asked).to(device)
     grouped = GroupPolicy(model) if layout == "shared" else None
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)

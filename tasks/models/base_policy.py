@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -114,7 +115,8 @@ def write_base_policy(
     else:
         source = str(folder or config.hub)
         tokenizer = load_tokenizer(source, revision=config.revision)
-        model = load_policy(source, revision=config.revision)
+        # It is copied and computes nothing.
+        model = load_policy(source, nullcontext(), revision=config.revision)
     save_model(model, tokenizer, output, config.template)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     log.note(f"{type(model).__name__} with {parameters:,} parameters, vocabulary {len(tokenizer)}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from logging import LogRecord, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.models.precision import compute_device
 from tasks.models.prompt_sharing_check import dropouts
 from tasks.models.randomness import seeded
 from tasks.models.sampling.config import SamplingConfig
@@ -29,7 +30,7 @@ def load_weights(
     auto_class: Any,
     path: str | Path,
     *,
-    context: AbstractContextManager[Any],
+    context: AbstractContextManager[Any] | None,
     dtype: str,
     revision: str | None = None,
     with_encoder: Any = None,
@@ -41,7 +42,8 @@ def load_weights(
     Args:
         auto_class: Transformers' `AutoModelFor…`.
         path: Folder or hub name.
-        context: Entered around the loading; training passes DeepSpeed's.
+        context: Entered around the loading by who places the model itself, as a training does.
+            None: the model is put on the device where models compute.
         dtype: `auto` (as stored), `float32`, `bfloat16`…
         revision: Branch, tag or commit of a hub model; None is its main branch.
         with_encoder: Taken instead of `auto_class` for a model with encoder and decoder.
@@ -56,7 +58,7 @@ def load_weights(
         ConfigError: If it cannot be loaded, or lacks a parameter it would need.
     """
     check_model_source(path, revision)
-    with load_errors("model", path), quiet_transformers(), seeded("load"), context:
+    with load_errors("model", path), quiet_transformers(), seeded("load"), context or nullcontext():
         config = _load_config(path, revision=revision, **kwargs)
         kind = with_encoder if with_encoder and config.is_encoder_decoder else auto_class
         model, info = kind.from_pretrained(
@@ -76,7 +78,8 @@ def load_weights(
             f"the model {str(path)!r} lacks {len(missing)} weights that "
             f"{type(model).__name__} needs ({missing[0]}, …): give a model of that kind"
         )
-    return model.eval()
+    # Where nobody says otherwise, or a forward pass on the CPU would be a matter of forgetting.
+    return model.eval() if context else model.eval().to(compute_device())
 
 
 def save_model(

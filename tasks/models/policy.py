@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ def load_policy(
     return load_weights(
         AutoModelForCausalLM,
         path,
-        context=context or nullcontext(),
+        context=context,
         dtype=dtype,
         revision=revision,
         with_encoder=AutoModelForSeq2SeqLM,

@@ -1,4 +1,4 @@
-"""In which precision forward passes compute here."""
+"""Where and in which precision forward passes compute here."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ if TYPE_CHECKING:
     import torch
 
 Precision = Literal["auto", "bf16", "fp32"]
+
+
+def compute_device() -> str:
+    """Return the kind of device that models compute on here: cuda where there is a GPU, or cpu."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def uses_bf16(precision: str) -> bool:
@@ -31,9 +38,8 @@ def arithmetic_of(precision: str, device: str | None = None) -> torch.autocast:
 
     Args:
         precision: `auto`, `bf16` or `fp32`.
-        device: Kind of device the model is on; by default `cuda` where there is a GPU, or `cpu`.
+        device: Kind of device the model is on; by default `compute_device`.
     """
     import torch
 
-    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.autocast(kind, torch.bfloat16, enabled=uses_bf16(precision))
+    return torch.autocast(device or compute_device(), torch.bfloat16, enabled=uses_bf16(precision))

@@ -92,7 +92,7 @@ def load_reward_model(
     model = load_weights(
         AutoModelForSequenceClassification,
         path,
-        context=context or nullcontext(),
+        context=context,
         dtype=dtype,
     )
     _check_head(model, path)

@@ -130,8 +130,6 @@ def _engine(
 
 
 def _load(policy: Path, config: RolloutConfig, log: Log) -> PreTrainedModel:
-    import torch
-
     from tasks.models.policy import load_policy
     from tasks.models.precision import uses_bf16
     from tasks.models.sampling.decode_rows import why_not_shared
@@ -139,7 +137,6 @@ def _load(policy: Path, config: RolloutConfig, log: Log) -> PreTrainedModel:
     # Held in it rather than autocast to it: nothing is cast at each of many small steps.
     dtype = "bfloat16" if uses_bf16(config.sampling.precision) else "float32"
     model = load_policy(policy, dtype=dtype)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
     if not model.config.is_encoder_decoder and (reason := why_not_shared(model)):
         log.note(f"{reason}; each sample keeps the keys and values of its prompt, which is slower")
     return model

@@ -14,12 +14,11 @@ from transformers import PreTrainedModel
 from tasks.data.batches import BatchPlan
 from tasks.models.groups.group_model import GroupModel
 from tasks.models.loading import save_model
-from tasks.models.precision import arithmetic_of
+from tasks.models.precision import arithmetic_of, compute_device
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 from tasks.training.config import TrainingConfig
 from tasks.training.data.selection import Encoder
-from tasks.training.distributed.hardware import training_device
 from tasks.training.distributed.opening import loading_context, whole_weights
 from tasks.training.loop import train
 from tasks.training.lora import FOLDER, Adapter
@@ -119,7 +118,7 @@ def make_ready(model: GroupModel, config: TrainingConfig, log: Log) -> dict[str,
     Returns:
         ``shared_prompts``: 1 where a prompt is computed once for its responses, else 0.
     """
-    model.to(training_device())
+    model.to(compute_device())
     if config.dropout > 0:
         # A prompt's one draw would be the same draw for all its responses.
         model.take_plain_path(f"training.dropout is {config.dropout}: prompts are not shared")

@@ -67,14 +67,11 @@ def sampled_logps(
     Returns:
         For each group in order, nats per response.
     """
-    import torch
-
     from tasks.models.policy import load_policy
     from tasks.models.scoring.group_scores import logps_groups
     from tasks.models.tokens.tokenizer import load_tokenizer
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, tokenizer = load_policy(folder).to(device), load_tokenizer(folder)
+    model, tokenizer = load_policy(folder), load_tokenizer(folder)
     # Decoded and encoded again, a sample may be another one, which no longer is the policy's.
     return logps_groups(
         model, tokenizer, template, groups, limits, temperature=temperature, as_sampled=True

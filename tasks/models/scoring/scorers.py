@@ -76,13 +76,10 @@ class RewardModelScorer:
         Raises:
             ConfigError: The folder holds no reward model.
         """
-        import torch
-
         from tasks.models.reward_model import load_reward_model
         from tasks.models.tokens.tokenizer import load_tokenizer
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = load_reward_model(path, dtype="float32").to(device)
+        model = load_reward_model(path, dtype="float32")
         return cls(model, load_tokenizer(path), config, log)
 
     def score(self, groups: Sequence[Group]) -> list[list[float]]:

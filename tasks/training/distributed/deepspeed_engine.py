@@ -19,14 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tasks.models.precision import uses_bf16
+from tasks.models.precision import compute_device, uses_bf16
 from tasks.settings.errors import ConfigError
 from tasks.storage.errors import CorruptError
 from tasks.storage.faults import fault_point
 from tasks.storage.files import read_json
 from tasks.training.config import TrainingConfig
 from tasks.training.distributed.engine import COLLECTIVE_TIMEOUT, Engine
-from tasks.training.distributed.hardware import training_device
 
 _FOLDER = Path(__file__).parents[3] / "infra" / "deepspeed"
 _TAG = "zero"
@@ -227,7 +226,7 @@ def _start_deepspeed() -> None:
 
 
 def _backend() -> str:
-    return "nccl" if training_device() == "cuda" else "gloo"
+    return "nccl" if compute_device() == "cuda" else "gloo"
 
 
 def _is_auto(value: Any) -> bool:

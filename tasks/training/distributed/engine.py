@@ -17,9 +17,8 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import Tensor, nn
 
-from tasks.models.precision import arithmetic_of
+from tasks.models.precision import arithmetic_of, compute_device
 from tasks.training.config import TrainingConfig
-from tasks.training.distributed.hardware import training_device
 from tasks.training.distributed.ranks import is_main
 from tasks.training.optimiser import build_optimiser, load_optimiser_tensors, optimiser_tensors
 from tasks.training.tensor_files import (
@@ -48,7 +47,7 @@ class Engine:
     def _start(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         self.accelerator = Accelerator(
             mixed_precision="no",
-            cpu=training_device() == "cpu",
+            cpu=compute_device() == "cpu",
             kwargs_handlers=[
                 InitProcessGroupKwargs(timeout=COLLECTIVE_TIMEOUT),
                 # Torch then keeps the buckets it began with. Otherwise it makes new ones after the

@@ -1,15 +1,10 @@
-"""What the training runs on: its device, and the most memory it has held."""
+"""The most memory that a training has held."""
 
 from __future__ import annotations
 
 import resource
 
 import torch
-
-
-def training_device() -> str:
-    """Return where models are trained here: cuda, or else cpu."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def peak_memory_gb() -> float:

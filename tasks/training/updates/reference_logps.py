@@ -29,7 +29,6 @@ from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig, ReferenceConfig
 from tasks.training.data.encoded import EncodedFolder
 from tasks.training.data.selection import Encoder, Selection, keep_groups
-from tasks.training.distributed.hardware import training_device
 from tasks.training.methods.registry import get_group_method
 
 _SHARD = 2048
@@ -183,7 +182,7 @@ def _compute(
     log: Log,
 ) -> dict[str, float]:
     """Compute the shards that are not kept yet, and let go of the model."""
-    model = load_policy(reference, dtype="float32").to(training_device())
+    model = load_policy(reference, dtype="float32")
     policy = GroupPolicy(model, temperature=config.temperature).eval()
     began, tokens, sizes = time.perf_counter(), 0, encoded.sizes()
     with kept_memory(), arithmetic_of(config.precision):
