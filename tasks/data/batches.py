@@ -24,7 +24,14 @@ class BatchPlan:
         (2, [2, 1])
     """
 
-    def __init__(self, counts: dict[str, int], batch_size: int, epochs: int, seed: int) -> None:
+    def __init__(
+        self,
+        counts: dict[str, int],
+        batch_size: int,
+        epochs: int,
+        seed: int,
+        max_steps: int | None = None,
+    ) -> None:
         """Fix the plan.
 
         Args:
@@ -32,6 +39,7 @@ class BatchPlan:
             batch_size: Groups per optimiser step over all sets together, at least 1.
             epochs: Passes over every set, at least 1.
             seed: Decides the orders; each set and epoch has a private generator.
+            max_steps: The plan ends after so many steps at most; None is after the last epoch.
 
         Raises:
             ConfigError: A number is out of its range.
@@ -44,17 +52,19 @@ class BatchPlan:
         self.counts, self.batch_size = dict(counts), batch_size
         self.epochs, self.seed = epochs, seed
         self.steps_per_epoch = ceil(sum(counts.values()) / batch_size)
+        self.max_steps = max_steps
         self._orders: dict[str, tuple[int, list[int]]] = {}
 
     @property
     def steps(self) -> int:
         """Optimiser steps of the whole training."""
-        return self.steps_per_epoch * self.epochs
+        whole = self.steps_per_epoch * self.epochs
+        return whole if self.max_steps is None else min(whole, self.max_steps)
 
     @property
     def samples_planned(self) -> dict[str, int]:
-        """Groups per data set over all epochs."""
-        return {name: count * self.epochs for name, count in self.counts.items()}
+        """Groups per data set over all steps."""
+        return self.samples_seen(self.steps)
 
     def at(self, step: int) -> dict[str, list[int]]:
         """Return the groups of one optimiser step, 0 <= step < steps.

@@ -62,18 +62,31 @@ def build_policy(
     from tasks.models.randomness import seeded
 
     with seeded("policy", seed):
-        model = AutoModelForCausalLM.from_config(_shape(config, tokenizer))
+        special = {
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        }
+        shape = architecture_of(config, len(tokenizer), **special)
+        model = AutoModelForCausalLM.from_config(shape)
     return model.eval()
 
 
-def _shape(config: ArchitectureConfig, tokenizer: PreTrainedTokenizerBase) -> PretrainedConfig:
+def architecture_of(
+    config: ArchitectureConfig, vocabulary: int, **special: int | None
+) -> PretrainedConfig:
+    """Return transformers' config of a model to be built.
+
+    Args:
+        config: Its shape.
+        vocabulary: Entries of its embeddings.
+        **special: Ids of special tokens by transformers' names; its own defaults where left out.
+    """
     from transformers import GPT2Config, LlamaConfig, Qwen2Config
 
     common = {
-        "vocab_size": len(tokenizer),
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
+        "vocab_size": vocabulary,
+        **special,
         "attention_dropout": config.dropout,
         "tie_word_embeddings": True,
         "dtype": "float32",

@@ -47,6 +47,7 @@ def planning(home: Home | None = None, *, verify: bool = False) -> Iterator[RunC
 def plan_call(run: RunContext, call: StageCall) -> Artifact:
     """Add what a call would do to the plan, and return its artifact, committed or planned."""
     name, label, chapter = call.spec.name, call.label, current_chapter()
+    run.planned_calls.append(call)
     past = _newest(run, name, label)
     seconds = float(past.provenance.get("seconds", 0.0)) if past else None
     if call.is_pending:

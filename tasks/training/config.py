@@ -45,6 +45,10 @@ class TrainingConfig(FrozenConfig):
     num_train_epochs: int = Field(default=1, ge=1)
     """Passes over the data. Default 1: APO and EXO alike."""
 
+    max_steps: int | None = Field(default=None, ge=1)
+    """The training ends after so many optimiser steps, and its schedule with it. Default: after the
+    last epoch."""
+
     warmup_steps: int = Field(default=0, ge=0)
     """Optimiser steps over which the learning rate climbs linearly to its peak."""
 

@@ -64,7 +64,9 @@ class Trainable:
         config = self._config
         return train(
             model,
-            plan=BatchPlan(counts, config.batch_size, config.num_train_epochs, self._seed),
+            plan=BatchPlan(
+                counts, config.batch_size, config.num_train_epochs, self._seed, config.max_steps
+            ),
             task=task,
             config=config,
             workspace=workspace,

@@ -42,6 +42,9 @@ class SourceConfig(FrozenConfig):
     in the source's order; they are held in memory until it has been read. None keeps all."""
     seed: int = 0
     """Another seed is another sample of `limit` groups."""
+    rows: int | None = Field(default=None, ge=1)
+    """Read only the first so many rows of each file or subset, as they come: what `sparring
+    rehearse` looks at. A beginning is no sample: for a part of the data use `limit`."""
     max_record_mb: int = Field(default=64, ge=1)
     """Longest record in MB; a longer one is skipped and counted as unreadable."""
 

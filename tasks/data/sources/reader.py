@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 from tasks.data.groups import Group
@@ -120,7 +121,7 @@ class _Reading:
 
     def _all_groups(self, parts: Iterable[Part]) -> Iterator[Group]:
         for label, rows in parts:
-            for row in rows:
+            for row in islice(rows, self.config.rows):
                 try:
                     if row.value is None:
                         raise RecordError(row.problem)

@@ -177,6 +177,8 @@ class RunContext:
     """Records of the calls of this process, in order."""
     planned: list[PlannedStage] = field(default_factory=list)
     """In planning mode: what the calls would do, in order."""
+    planned_calls: list[StageCall] = field(default_factory=list)
+    """In planning mode: the calls themselves, in the same order."""
     dispatch: Dispatch | None = None
     """Takes the stages that run elsewhere; None when all run here."""
     history: dict[str, list[Manifest]] = field(default_factory=dict)

@@ -67,6 +67,15 @@ def test_steps_by_hand() -> None:
     assert [len(plan.at(i)["gold"]) for i in range(4)] == [1, 1, 1, 2]
 
 
+def test_a_plan_that_ends_early_begins_like_the_whole_one() -> None:
+    """10 + 5 groups in batches of 4: the first 3 of 8 steps hold 7 and 3; more steps add none."""
+    counts = {"pairs": 10, "gold": 5}
+    whole, short = (BatchPlan(counts, 4, 2, 0, most) for most in (None, 3))
+    assert [short.at(i) for i in range(short.steps)] == [whole.at(i) for i in range(3)]
+    assert short.samples_planned == {"pairs": 7, "gold": 3}
+    assert BatchPlan(counts, 4, 2, 0, 100).samples_planned == whole.samples_planned
+
+
 def test_orders_differ_by_seed_epoch_and_set_and_are_pinned() -> None:
     def order(seed: int, epoch: int, name: str) -> list[int]:
         plan = BatchPlan({"a": 20, "b": 20}, batch_size=40, epochs=2, seed=seed)

@@ -1,0 +1,92 @@
+"""What one process of a training holds in memory, from the training's settings and shapes."""
+
+from __future__ import annotations
+
+from tasks.models.sizes.footprint import Footprint, frozen, sampled, trained
+from tasks.models.sizes.shape import ModelShape
+from tasks.settings.errors import ConfigError
+from tasks.training.config import LoraConfig, TrainingConfig
+from tasks.training.ppo.config import PpoConfig
+
+
+def training_memory(shape: ModelShape, config: TrainingConfig, *, bf16: bool) -> Footprint:
+    """Return what one process of a training holds.
+
+    Args:
+        shape: Of the model that is trained.
+        config: The training's settings.
+        bf16: Whether forward passes compute in bf16, which `precision: auto` decides on the
+            machine where it trains.
+
+    Raises:
+        ConfigError: `deepspeed` names no settings.
+    """
+    zero, offload = _zero(config)
+    return trained(
+        shape,
+        tokens=config.micro_batch_tokens,
+        bf16=bf16,
+        checkpointing=config.gradient_checkpointing,
+        numbers=_adapter_numbers(shape, config.lora) if config.lora else None,
+        processes=config.world_size,
+        zero=zero,
+        offload=offload,
+    )
+
+
+def ppo_memory(
+    policy: ModelShape, scorer: ModelShape | None, config: PpoConfig, *, bf16: bool
+) -> dict[str, Footprint]:
+    """Return what PPO holds in its process, by model.
+
+    Args:
+        policy: Shape of the policy, of its reference and, where nothing scores that could be one,
+            of the critic.
+        scorer: Shape of the reward model, which the critic starts from; None for an oracle.
+        config: PPO's settings.
+        bf16: Whether forward passes compute in bf16.
+    """
+    tokens, limits = config.micro_batch_tokens, config.limits
+    settings = config.optimiser(config.actor_learning_rate)
+    settings = settings.model_copy(update={"micro_batch_tokens": tokens})
+    critic = scorer or policy
+    found = {
+        # Sampled by the weights that are trained, in fp32 as they are.
+        "actor": training_memory(policy, settings, bf16=bf16)
+        + sampled(
+            policy,
+            config.sampling(),
+            limits.max_prompt_tokens,
+            bf16=False,
+            prompts=config.prompts_per_step,
+            weights=False,
+        ),
+        "critic": training_memory(critic, settings, bf16=bf16),
+        "reference": frozen(policy, tokens=tokens, bf16=bf16),
+    }
+    if scorer is not None:
+        found["scorer"] = frozen(scorer, tokens=config.scoring.batch_tokens, bf16=bf16)
+    return found
+
+
+def _zero(config: TrainingConfig) -> tuple[int, bool]:
+    """Return DeepSpeed's stage, and whether it keeps its share in the machine's memory."""
+    if config.deepspeed is None:
+        return 0, False
+    from tasks.training.distributed.deepspeed_engine import deepspeed_settings
+
+    settings = deepspeed_settings(config)["zero_optimization"]
+    return settings["stage"], "offload_optimizer" in settings
+
+
+def _adapter_numbers(shape: ModelShape, lora: LoraConfig) -> int:
+    """Return how many numbers the adapters of a model hold."""
+    wanted = lora.target_modules
+    found = [
+        lora.rank * (inputs + outputs)
+        for name, inputs, outputs in shape.linears
+        if wanted == "all-linear" or name.rpartition(".")[2] in wanted or name.endswith(wanted)
+    ]
+    if not found:
+        raise ConfigError(f"training.lora.target_modules is {wanted}: no linear layer ends so")
+    return sum(found)

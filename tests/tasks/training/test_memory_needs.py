@@ -1,0 +1,100 @@
+"""The settings of a training as memory, by hand, and against what an optimiser really holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from tasks.models.sizes.shape import ModelShape, shape_of
+from tasks.settings.errors import ConfigError
+from tasks.training.config import LoraConfig, TrainingConfig
+from tasks.training.lora import Adapter
+from tasks.training.memory_needs import ppo_memory, training_memory
+from tasks.training.optimiser import build_optimiser
+from tasks.training.ppo.config import PpoConfig
+
+SIX = ModelShape(
+    parameters=6_000_000_000,
+    matrices=5_500_000_000,
+    head=250_000_000,
+    layers=32,
+    width=4096,
+    kv_width=4096,
+    kept_fp32=340_000.0,
+    kept_bf16=230_000.0,
+    linears=(),
+)
+SMALL = LlamaConfig(
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    vocab_size=50,
+    tie_word_embeddings=True,
+)
+GB = 1e9
+
+
+def states(**settings: Any) -> float:
+    config = TrainingConfig(**settings)
+    return training_memory(SIX, config, bf16=True).states / GB
+
+
+def test_six_billion_numbers_take_ninety_six_gigabytes() -> None:
+    assert states() == pytest.approx(96)
+
+
+def test_eight_processes_share_by_the_stage_of_zero() -> None:
+    """20 bytes a number, as DeepSpeed keeps a master copy: 4 + 4 + 12."""
+    assert states(deepspeed="zero1", processes=8) == pytest.approx(24 + 24 + 72 / 8)
+    assert states(deepspeed="zero2", processes=4, nodes=2) == pytest.approx(24 + 96 / 8)
+    assert states(deepspeed="zero3", processes=8) == pytest.approx(120 / 8)
+    assert states(deepspeed="zero3-offload", processes=8) == 0
+
+
+def test_ppo_holds_two_trainings_and_two_frozen_models() -> None:
+    """Weights, gradients and moments: 96 + 96 + 24 + 24 GB of 6B, the truth behind a 96."""
+    found = ppo_memory(SIX, SIX, PpoConfig(), bf16=True)
+    assert sum(one.states for one in found.values()) / GB == pytest.approx(240)
+    assert set(found) == {"actor", "critic", "reference", "scorer"}
+    assert "scorer" not in ppo_memory(SIX, None, PpoConfig(), bf16=True)
+    drawn = found["actor"].cache
+    longer = PpoConfig(prompts_per_step=128)
+    assert ppo_memory(SIX, SIX, longer, bf16=True)["actor"].cache >= drawn > 0
+
+
+def test_weights_gradients_and_moments_are_those_of_the_optimiser() -> None:
+    model = AutoModelForCausalLM.from_config(SMALL)
+    optimiser = build_optimiser(model, TrainingConfig())
+    model(torch.zeros(1, 3, dtype=torch.long)).logits.sum().backward()
+    optimiser.step()
+    found = training_memory(shape_of(SMALL), TrainingConfig(), bf16=False)
+    assert found.weights == sum(p.numel() * p.itemsize for p in model.parameters())
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    assert found.gradients == sum(grad.numel() * grad.itemsize for grad in grads)
+    moments = [
+        tensor
+        for state in optimiser.state.values()
+        for name, tensor in state.items()
+        if name.startswith("exp")
+    ]
+    assert found.optimiser == sum(tensor.numel() * tensor.itemsize for tensor in moments)
+
+
+@pytest.mark.parametrize("targets", ["all-linear", ("q_proj", "v_proj")])
+def test_adapters_are_counted_as_they_are_made(targets: Any) -> None:
+    lora = LoraConfig(rank=3, target_modules=targets)
+    model = AutoModelForCausalLM.from_config(SMALL)
+    Adapter(model, lora, seed=0)
+    real = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    found = training_memory(shape_of(SMALL), TrainingConfig(lora=lora), bf16=False)
+    assert found.gradients == 4 * real
+
+
+def test_adapters_for_no_layer_are_refused() -> None:
+    config = TrainingConfig(lora=LoraConfig(target_modules=("nothing",)))
+    with pytest.raises(ConfigError, match="nothing"):
+        training_memory(shape_of(SMALL), config, bf16=False)
