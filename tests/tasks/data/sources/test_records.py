@@ -48,6 +48,23 @@ def test_fields_where_and_limit(tmp_path: Path) -> None:
     assert detect_format(config) == "golden"
 
 
+def test_the_first_rows_are_those_of_every_file_as_they_come(tmp_path: Path) -> None:
+    """A row that cannot be read is one of them; a limit samples what is left."""
+    for name in ("one", "two"):
+        path = tmp_path / name / "train.jsonl"
+        path.parent.mkdir()
+        write(path, *(pair(f"{name}{i}") for i in range(9)))
+        path.write_text("{broken\n" + path.read_text())
+    config = SourceConfig(path=str(tmp_path), subsets=("one", "two"), rows=3)
+    bad: list[object] = []
+    groups = list(read_source(config, bad.append, max_bad_share=1))
+    asked = [group.prompt[0].content for group in groups]
+    assert len(bad) == 2 and len(asked) == 4
+    assert [name[:3] for name in asked] == ["one", "one", "two", "two"]
+    limited = config.model_copy(update={"limit": 3})
+    assert len(list(read_source(limited, bad.append, max_bad_share=1))) == 3
+
+
 def test_a_limit_takes_a_sample_of_a_sorted_source(tmp_path: Path) -> None:
     """As IMDB is published: all reviews of one label, then all of the other."""
     rows = [{"text": f"review {i}", "label": int(i >= 50)} for i in range(100)]
