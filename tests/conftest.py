@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-REAL_FIXTURES = {"real_data", "chromium", "object_store", "postgres"}
+REAL_FIXTURES = {"real_data", "real_model", "chromium", "object_store", "postgres"}
 # Swift's own Python loads it, with modules that ours does not have.
 collect_ignore = ["servers/swift_filters.py"]
 _SCRATCH = tempfile.mkdtemp(prefix="sparring-tests-")
@@ -178,6 +178,15 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip(f"SPARRING_DATA must name the folder of real data sets; it is {folder!r}")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def real_model() -> Path:
+    """The folder of SmolLM2-135M-Instruct, which `make model` leaves in the checkout."""
+    folder = Path(__file__).parents[1] / "models" / "smollm2-135m-instruct"
+    if not (folder / "ORIGIN.md").is_file():
+        pytest.skip(f"needs {folder}: make model fetches it")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -35,8 +35,8 @@ class RewardUpdates(RewardConfig):
     ab (no gold against samples) or sequential (apo_rm started from the previous reward model)."""
 
     base: str | None = None
-    """Model folder or hub name (`NAME` or `NAME@REVISION`) whose backbone every reward model starts
-    from. Default: the policy after SFT."""
+    """Model folder, GGUF file or hub name (`NAME` or `NAME@REVISION`) whose backbone every reward
+    model starts from. Default: the policy after SFT."""
 
     ablations: tuple[Objective, ...] = ()
     """Further variants trained in epoch 1 for Table 4. They are measured, never used."""
@@ -149,8 +149,8 @@ class ApoConfig(FlowConfig):
     """How policies and reward models are measured."""
 
     compare_with: dict[str, str] = {}
-    """Further models that are only sampled and scored: name → folder or hub name, which may have a
-    revision as `NAME@REVISION`."""
+    """Further models that are only sampled and scored: name → folder, GGUF file or hub name, which
+    may have a revision as `NAME@REVISION`."""
 
     def ppo_at_epoch(self, epoch: int) -> PpoConfig:
         """Return PPO's settings of one APO epoch, counted from 1, with its learning rate."""

@@ -35,7 +35,8 @@ class FlowConfig(RecurringConfig):
     """Sources, split and cleaning."""
 
     model: PolicyModelConfig
-    """The base policy: a folder, a hub name, or a small architecture with its own tokenizer."""
+    """The base policy: a folder, a GGUF file, a hub name, or a small architecture with its own
+    tokenizer."""
 
     sft: PolicyConfig | None = None
     """Supervised fine-tuning of the base policy; the result is the start. Default: none."""

@@ -62,19 +62,15 @@ def check_models(config: RecurringConfig) -> None:
 
 def _check(model: ModelSource) -> None:
     from safetensors import safe_open
-    from transformers import AutoConfig
 
-    from tasks.models.loading import quiet_transformers
+    from tasks.models.loading import load_config
     from tasks.models.policy import check_context
-    from tasks.models.source_checks import check_model_source, load_errors
+    from tasks.models.source_checks import load_errors
     from tasks.models.tokens.conversations import resolve_template
     from tasks.models.tokens.tokenizer import load_tokenizer
 
-    check_model_source(model.source, model.revision)
-    with load_errors("model", model.source), quiet_transformers():
-        shape = AutoConfig.from_pretrained(
-            model.source, trust_remote_code=False, revision=model.revision
-        )
+    shape = load_config(model.source, model.revision)
+    with load_errors("model", model.source):
         # A hub model is no folder here, and so has no files.
         for weights in sorted(Path(model.source).glob("*.safetensors")):
             # A file that breaks off or is something else is found out by its header.

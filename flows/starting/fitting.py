@@ -98,14 +98,9 @@ def _tokenizer(model: str, groups: Iterator[Group]) -> tuple[Any, int]:
     if model == SMALL:
         with tempfile.TemporaryDirectory() as folder:
             return train_tokenizer(corpus_texts(groups), VOCABULARY, folder), _SMALL_CONTEXT
-    from transformers import AutoConfig
+    from tasks.models.loading import load_config
 
-    from tasks.models.source_checks import check_model_source, load_errors
-
-    check_model_source(model)
-    with load_errors("model", model):
-        shape = AutoConfig.from_pretrained(model, trust_remote_code=False)
-    context = getattr(shape, "max_position_embeddings", None) or _LONGEST_CONTEXT
+    context = getattr(load_config(model), "max_position_embeddings", None) or _LONGEST_CONTEXT
     return load_tokenizer(model), min(context, _LONGEST_CONTEXT)
 
 

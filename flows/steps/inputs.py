@@ -36,16 +36,19 @@ def file_artifact(path: str | Path | None) -> Artifact | None:
 
 
 def model_artifact(name: str, template: str | None, label: str) -> Artifact:
-    """Return a model that the config names: its folder as it lies, a hub model as stored here.
+    """Return a model that the config names: its folder as it lies, others as stored here.
 
     Raises:
-        ConfigError: There is no such folder, and it can be no hub name.
+        ConfigError: There is no such folder or file, and it can be no hub name.
     """
     hub, revision = hub_name(name)
-    if not hub:
-        return _existing(name)
-    settings = PolicyModelConfig(hub=hub, revision=revision, template=template)
-    return initialise_policy([], None, config=settings, seed=0, label=label)
+    found = None if hub else _existing(name)
+    if found and found.path.is_dir():
+        return found
+    settings = PolicyModelConfig(
+        path=None if hub else name, hub=hub or None, revision=revision, template=template
+    )
+    return initialise_policy([], found, config=settings, seed=0, label=label)
 
 
 def start_artifact(reference: str, role: str) -> Artifact:

@@ -23,8 +23,8 @@ class PolicyModelConfig(FrozenConfig):
     """Which policy a run starts from; exactly one of `path`, `hub` and `architecture`."""
 
     path: Annotated[str | None, NOT_IN_KEY] = None
-    """Model folder written by `save_pretrained`, safetensors only; what is in it counts, not where
-    it lies."""
+    """Model folder written by `save_pretrained`, safetensors only, or a GGUF file; what is in it
+    counts, not where it lies."""
 
     hub: str | None = None
     """Model name on the hub. The only thing ever downloaded, and only because it is named."""
@@ -92,7 +92,7 @@ def write_base_policy(
 
     Args:
         config: Which model.
-        folder: The user's model folder, or None.
+        folder: The user's model folder or GGUF file, or None.
         texts: What a tokenizer is trained on; read only for a built architecture.
         output: Where the model goes.
         seed: Of random weights.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.models.precision import compute_device
+from tasks.models.pretrained.gguf_files import no_bar, source_arguments, weight_arguments
 from tasks.models.prompt_sharing_check import dropouts
 from tasks.models.randomness import seeded
 from tasks.models.sampling.config import SamplingConfig
@@ -41,7 +42,7 @@ def load_weights(
 
     Args:
         auto_class: Transformers' `AutoModelFor…`.
-        path: Folder or hub name.
+        path: Folder, GGUF file or hub name.
         context: Entered around the loading by who places the model itself, as a training does.
             None: the model is put on the device where models compute.
         dtype: `auto` (as stored), `float32`, `bfloat16`…
@@ -57,17 +58,20 @@ def load_weights(
     Raises:
         ConfigError: If it cannot be loaded, or lacks a parameter it would need.
     """
-    check_model_source(path, revision)
-    with load_errors("model", path), quiet_transformers(), seeded("load"), context or nullcontext():
-        config = _load_config(path, revision=revision, **kwargs)
+    config = load_config(path, revision, **kwargs)
+    with (
+        load_errors("model", path),
+        quiet_transformers(),
+        no_bar(path),
+        seeded("load"),
+        context or nullcontext(),
+    ):
         kind = with_encoder if with_encoder and config.is_encoder_decoder else auto_class
         model, info = kind.from_pretrained(
-            str(path),
+            **source_arguments(path, revision),
+            **weight_arguments(path, dtype),
             config=config,
-            dtype=dtype,
-            revision=revision,
             trust_remote_code=False,
-            use_safetensors=True,
             output_loading_info=True,
         )
     missing = sorted(
@@ -80,6 +84,29 @@ def load_weights(
         )
     # Where nobody says otherwise, or a forward pass on the CPU would be a matter of forgetting.
     return model.eval() if context else model.eval().to(compute_device())
+
+
+def load_config(path: str | Path, revision: str | None = None, **kwargs: Any) -> PretrainedConfig:
+    """Load what a model says of its own shape, every dropout at 0.
+
+    Args:
+        path: Folder, GGUF file or hub name.
+        revision: Branch, tag or commit of a hub model; None is its main branch.
+        **kwargs: More for `from_pretrained`.
+
+    Raises:
+        ConfigError: If it cannot be loaded, asks for code, or has no weights that may be read.
+    """
+    from transformers import AutoConfig
+
+    check_model_source(path, revision)
+    with load_errors("model", path), quiet_transformers():
+        config = AutoConfig.from_pretrained(
+            **source_arguments(path, revision), trust_remote_code=False, **kwargs
+        )
+    for name in dropouts(config):
+        setattr(config, name, 0.0)
+    return config
 
 
 def save_model(
@@ -166,12 +193,3 @@ def _generation_config(
 
 def _is_no_accelerator_note(record: LogRecord) -> bool:
     return not record.getMessage().startswith("Setting accelerator to CPU")
-
-
-def _load_config(path: str | Path, **kwargs: Any) -> PretrainedConfig:
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(str(path), trust_remote_code=False, **kwargs)
-    for name in dropouts(config):
-        setattr(config, name, 0.0)
-    return config

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tasks.models.pretrained.gguf_files import check_gguf, is_gguf
 from tasks.settings.errors import ConfigError
 
 _CODE_KEYS = frozenset(
@@ -38,7 +39,8 @@ def load_errors(kind: str, path: str | Path) -> Iterator[None]:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ConfigError(
             f"the {kind} {str(path)!r} cannot be loaded: {reason}. "
-            "Give a folder written by save_pretrained, or a hub name that this machine can reach"
+            "Give a folder written by save_pretrained, a GGUF file, or a hub name that this "
+            "machine can reach"
         ) from error
 
 
@@ -46,13 +48,16 @@ def check_model_source(path: str | Path, revision: str | None = None) -> None:
     """Refuse a model that is missing, asks for code, or whose weights are not safetensors.
 
     Args:
-        path: A folder, or a hub name (of which only the config is looked at here).
+        path: A folder, a GGUF file, or a hub name (of which only the config is looked at here).
         revision: Branch, tag or commit of a hub model; None is its main branch.
 
     Raises:
         ConfigError: Names the path, the file and what to do.
     """
     folder = Path(path)
+    if is_gguf(path):
+        check_gguf(path)
+        return
     if not folder.is_dir():
         _check_hub_config(path, revision)
         return
@@ -71,6 +76,8 @@ def check_tokenizer_source(path: str | Path) -> None:
     folder = Path(path)
     if folder.is_dir():
         _check_configs(folder)
+    elif is_gguf(path):
+        check_gguf(path)
     elif folder.exists() or looks_local(path):
         raise ConfigError(f"the tokenizer folder {str(path)!r} does not exist")
 
@@ -87,7 +94,9 @@ def looks_local(path: str | Path) -> bool:
 
 def _check_hub_config(path: str | Path, revision: str | None) -> None:
     if Path(path).exists() or looks_local(path):
-        raise ConfigError(f"the model folder {str(path)!r} does not exist or is not a folder")
+        raise ConfigError(
+            f"the model folder {str(path)!r} does not exist, or is no folder and no GGUF file"
+        )
     from transformers import PretrainedConfig
 
     with load_errors("model", path):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.models.pretrained.gguf_files import source_arguments
 from tasks.models.source_checks import check_tokenizer_source, load_errors
 from tasks.settings.errors import ConfigError
 
@@ -67,10 +68,10 @@ def train_tokenizer(
 
 
 def load_tokenizer(path: str | Path, *, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """Load a tokenizer from a folder or by its hub name.
+    """Load a tokenizer from a folder, a GGUF file, or by its hub name.
 
     Args:
-        path: Folder or hub name.
+        path: Folder, GGUF file or hub name.
         revision: Branch, tag or commit of a hub model; None is its main branch.
 
     Raises:
@@ -81,7 +82,7 @@ def load_tokenizer(path: str | Path, *, revision: str | None = None) -> PreTrain
     check_tokenizer_source(path)
     with load_errors("tokenizer", path):
         tokenizer = AutoTokenizer.from_pretrained(
-            str(path), trust_remote_code=False, revision=revision
+            **source_arguments(path, revision), trust_remote_code=False
         )
     if tokenizer.eos_token_id is None:
         raise ConfigError(f"the tokenizer {str(path)!r} has no eos_token: responses could not end")

@@ -42,6 +42,19 @@ def test_the_template_of_a_named_model_is_tried_on_the_data(model: Path, tmp_pat
     assert stages == [("initialise_policy", "to run"), ("prepare_data", "waiting")]
 
 
+def test_a_gguf_file_is_unpacked_by_a_stage_wherever_a_model_is_named(tmp_path: Path) -> None:
+    """Planned by the file's bytes alone: what it holds is read when the stage runs."""
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF and so on")
+    named = ("model.architecture=null", f"model.path={file}", "model.template=null")
+    assert planned(tmp_path / "home", *named)[0] == ("initialise_policy", "to run")
+    named = (f"reward.base={file}", "reward.template=null")
+    assert ("initialise_policy", "to run") in planned(tmp_path / "home", *named)
+    named = (f"compare_with.other={file}", "model.template=null", "sft.template=null")
+    named += ("model.architecture=null", f"model.path={file}")
+    assert len(planned(tmp_path / "home", *named)) == 3
+
+
 def test_a_named_template_needs_no_trial(tmp_path: Path, model: Path) -> None:
     assert planned(tmp_path / "home") == [("prepare_data", "to run")]
     named = ("model.architecture=null", f"model.path={model}", "model.template=hh")

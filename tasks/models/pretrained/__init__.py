@@ -1,0 +1,1 @@
+"""Pretrained models as they are published: GGUF files, and the one that `make model` fetches."""
