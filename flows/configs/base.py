@@ -145,11 +145,16 @@ class FlowConfig(RecurringConfig):
 
         Both are given by their key of the configuration.
         """
+        if self.sampled_limits.max_tokens:
+            raise ValueError(
+                "max_tokens is a limit of models that score (reward.limits): a policy reads the "
+                "prompt that it is sampled with whole; use max_prompt_tokens"
+            )
         for (name, draw), (reader, limits) in product(draws.items(), readers.items()):
-            if draw.max_new_tokens > limits.max_response_tokens:
+            if draw.max_new_tokens > limits.longest_response:
                 raise ValueError(
                     f"{name}.max_new_tokens is {draw.max_new_tokens}, but "
-                    f"{reader}.max_response_tokens is {limits.max_response_tokens}: "
+                    f"{reader}.max_response_tokens is {limits.longest_response}: "
                     "raise the latter or sample shorter"
                 )
 
@@ -159,7 +164,7 @@ class FlowConfig(RecurringConfig):
             return
         context = self.model.architecture.context
         for limits in self.policy_limits():
-            needed = limits.max_prompt_tokens + limits.max_response_tokens
+            needed = limits.longest
             if needed > context:
                 raise ValueError(
                     f"model.architecture.context is {context} tokens, but max_prompt_tokens "

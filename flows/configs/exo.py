@@ -5,8 +5,8 @@ Imports no torch: `sparring plan` and a dry run read it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -57,7 +57,8 @@ class ExoConfig(FlowConfig):
     """How the oracle labels."""
 
     oracle: ClassifierConfig = ClassifierConfig()
-    """The classifier trained on `texts.labelled`. The playground's oracle needs no setting."""
+    """The classifier trained on `texts.labelled`, or a finished one, for dialogues too. The
+    playground's oracle needs no setting."""
 
     sft: PolicyConfig | None = None
     """Supervised fine-tuning of the base policy on the demonstrations, or on the texts; the result
@@ -161,12 +162,22 @@ class ExoConfig(FlowConfig):
         own = {"temperature": temperature, "snapshots": self.training.snapshots}
         return self.ppo_settings(tuned or self.ppo, **{**own, **(coefficients or {})})
 
+    def named_paths(self) -> tuple[str | None, ...]:
+        """Return what the configuration names beside the data; a hub name is no path."""
+        return (*super().named_paths(), self.oracle.source)
+
+    def with_model_names(self, change: Callable[[str], str]) -> Self:
+        """Return this configuration with `oracle.base` or `oracle.model` named anew."""
+        named = {name: getattr(self.oracle, name) for name in ("base", "model")}
+        update = {name: change(source) for name, source in named.items() if source}
+        return self.model_copy(update={"oracle": self.oracle.model_copy(update=update)})
+
     @property
     def has_oracle(self) -> bool:
         """Whether somebody knows the true reward."""
-        if self.texts is not None:
-            return bool(self.texts.labelled)
-        return self.playground() is not None
+        if self.oracle.model:
+            return True
+        return bool(self.texts.labelled) if self.texts else self.playground() is not None
 
     @property
     def is_labelled(self) -> bool:
@@ -207,8 +218,12 @@ class ExoConfig(FlowConfig):
         if (self.supervision == "oracle" or self.is_labelled) and not self.has_oracle:
             raise ValueError(
                 "nobody knows the true reward of this data: supervision oracle and labelled "
-                "preferences need the playground, or texts.labelled"
+                "preferences need the playground, texts.labelled, or a finished oracle.model"
             )
+        if self.oracle.base and not (self.texts and self.texts.labelled):
+            raise ValueError("oracle.base is fine-tuned on texts.labelled, and there are none")
+        if self.oracle.model and self.playground():
+            raise ValueError("the playground knows its true reward: leave oracle.model out")
         if self.reward.objective != "bradley_terry":
             raise ValueError(
                 f"reward.objective is {self.reward.objective!r}: EXO's reward model learns from "

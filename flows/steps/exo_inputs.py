@@ -10,11 +10,13 @@ from flows.steps.data_examination import examined
 from flows.steps.inputs import (
     base_policy,
     check_inputs,
+    file_artifact,
     oracle_artifact,
     prepared_data,
     source_artifacts,
 )
 from tasks.extract_prompts import extract_prompts
+from tasks.models.base_policy import hub_name
 from tasks.prepare_texts import prepare_texts
 from tasks.stages.artifact import Artifact
 from tasks.train_classifier import train_classifier
@@ -59,7 +61,8 @@ def _from_dialogues(config: ExoConfig) -> SharedInputs:
     examination = _examined(config, data, base)
     start = _start(config, base, demonstrations)
     train, dev, test = (data.part(name) for name in ("policy_train", "dev", "test"))
-    pairs, oracle = {"test": test, "dev": dev}, oracle_artifact(config.data)
+    pairs = {"test": test, "dev": dev}
+    oracle = _classifier(config, None) if config.oracle.model else oracle_artifact(config.data)
     return SharedInputs(start, train, dev, test, [rm_train, train], pairs, oracle, examination)
 
 
@@ -81,15 +84,21 @@ def _from_texts(config: ExoConfig) -> SharedInputs:
     base = base_policy(config, [corpus])
     tests = texts.part("test_prompts") if config.texts.test_prompts else None
     prompts = extract_prompts(base, texts.part("prompts"), tests, config=config.prompts)
-    oracle = None
-    if config.has_oracle:
-        oracle = train_classifier(
-            texts.part("labelled"), texts.part("held_out"), config=config.oracle, label=ORACLE
-        )
+    oracle = _classifier(config, texts) if config.has_oracle else None
     train, dev, test = (prompts.part(name) for name in ("train", "dev", "test"))
     # Without a corpus the start learns prefix → continuation, as in the paper.
     start = _start(config, base, corpus if config.texts.corpus else train)
     return SharedInputs(start, train, dev, test, [], {}, oracle)
+
+
+def _classifier(config: ExoConfig, texts: Artifact | None) -> Artifact:
+    """Return the oracle: a classifier trained on labelled texts, or a finished one."""
+    source = config.oracle.source
+    folder = file_artifact(source) if source and not hub_name(source)[0] else None
+    labelled, held_out = None, None
+    if texts is not None and config.texts and config.texts.labelled:
+        labelled, held_out = texts.part("labelled"), texts.part("held_out")
+    return train_classifier(labelled, held_out, folder, config=config.oracle, label=ORACLE)
 
 
 def _start(config: ExoConfig, base: Artifact, demonstrations: Artifact) -> Artifact:

@@ -55,7 +55,7 @@ def measure_reward_model(
     metrics: dict[str, Any] = {}
     reports = {}
     for done, (name, folder) in enumerate(sorted(pairs.items()), start=1):
-        groups = scored_groups(model, tokenizer, list(read_groups(folder)), config.scoring)
+        groups = scored_groups(model, tokenizer, list(read_groups(folder)), config.scoring, log)
         reports[name], metrics[name] = metrics_of(take_apart(groups), config.bins)
         log.progress(done, len(pairs), "sets")
     reliability_diagram(reports, output)

@@ -35,7 +35,7 @@ def load_weights(
     dtype: str,
     revision: str | None = None,
     with_encoder: Any = None,
-    may_lack: str | None = None,
+    may_lack: str | tuple[str, ...] | None = None,
     **kwargs: Any,
 ) -> PreTrainedModel:
     """Load a model of one kind, or say in one sentence why not.
@@ -48,7 +48,7 @@ def load_weights(
         dtype: `auto` (as stored), `float32`, `bfloat16`…
         revision: Branch, tag or commit of a hub model; None is its main branch.
         with_encoder: Taken instead of `auto_class` for a model with encoder and decoder.
-        may_lack: Start of the names of parameters that the folder need not have.
+        may_lack: Start, or starts, of the names of parameters that the folder need not have.
         **kwargs: More for `from_pretrained`.
 
     Returns:

@@ -56,7 +56,7 @@ def check_context(
         ConfigError: With the numbers and the keys to change.
     """
     context = getattr(config, "max_position_embeddings", getattr(config, "context", None))
-    needed = limits.max_prompt_tokens + limits.max_response_tokens
+    needed = limits.longest
     if context is not None and needed > context:
         raise ConfigError(
             f"{name} has a context of {context} tokens, but max_prompt_tokens "

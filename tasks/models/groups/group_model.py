@@ -51,7 +51,7 @@ class GroupModel(nn.Module):
         self.reason: str | None = None
         """Why they are not, in one sentence."""
         self._own_attention: str = model.config._attn_implementation
-        self._use(self._ways()[0])
+        self._use(next(iter(self._ways()), None))
 
     def forward(self, batch: Batch) -> Tensor:
         """Return one number per response, at least float32; 0 in empty slots. Shape (B, K)."""

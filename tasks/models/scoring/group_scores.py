@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
 
+from tasks.data.selection import keep_responses
 from tasks.models.groups.group_model import GroupModel, GroupPolicy, GroupReward
 from tasks.models.groups.packing import fill_rows, group_tokens, split_group
 from tasks.models.memory import kept_memory
@@ -37,8 +38,12 @@ def score_groups(
     *,
     precision: str = "fp32",
     log: Log | None = None,
+    cut: Counter[str] | None = None,
 ) -> list[list[float]]:
     """Reward of every response; the reward model renders and tokenises the text itself.
+
+    A response has the same reward whatever stands beside it: where `limits.max_tokens` cuts a
+    prompt, each response reads as much of it as it leaves room for itself.
 
     Args:
         model: A reward model.
@@ -49,6 +54,7 @@ def score_groups(
         batch_tokens: The most tokens of a forward pass; a larger group is split, exactly.
         precision: fp32 (what the weights have), bf16 or auto.
         log: Is told where prompts cannot be shared.
+        cut: Counts `responses`, and the `prompts` and `endings` that were not read whole.
 
     Returns:
         For each group in order, one reward per response.
@@ -56,7 +62,19 @@ def score_groups(
     Raises:
         StageError: A reward is not a finite number; names the group.
     """
-    encode = partial(encode_group, tokenizer, template, limits=limits)
+    counts = Counter() if cut is None else cut
+
+    def encode(group: Group) -> list[EncodedGroup]:
+        found = [encode_group(tokenizer, template, group, limits)]
+        size = len(group.responses)
+        if limits.max_tokens and found[0].truncated_prompt and size > 1:
+            alone = (keep_responses(group, [place]) for place in range(size))
+            found = [encode_group(tokenizer, template, one, limits) for one in alone]
+        counts["responses"] += size
+        counts["prompts"] += any(one.truncated_prompt for one in found)
+        counts["endings"] += sum(sum(one.truncated_responses) for one in found)
+        return found
+
     pad_id = tokenizer.pad_token_id
     reward = GroupReward(model)
     return _map_groups(reward, encode, groups, pad_id, batch_tokens, precision, log or NullLog())
@@ -85,7 +103,10 @@ def logps_groups(
     Raises:
         StageError: One is not a finite number; names the group.
     """
-    encode = partial(encode_group, tokenizer, template, limits=limits, as_sampled=as_sampled)
+
+    def encode(group: Group) -> list[EncodedGroup]:
+        return [encode_group(tokenizer, template, group, limits, as_sampled=as_sampled)]
+
     policy = GroupPolicy(model, temperature=temperature)
     # A policy may have no pad of its own: any id serves, the masks decide.
     pad_id = tokenizer.pad_token_id or 0
@@ -130,7 +151,7 @@ def response_values(
 
 def _map_groups(
     model: GroupModel,
-    encode: Callable[[Group], EncodedGroup],
+    encode: Callable[[Group], list[EncodedGroup]],
     groups: Iterable[Group],
     pad_id: int,
     batch_tokens: int,
@@ -147,8 +168,10 @@ def _map_groups(
                 log.note(f"{model.reason}; each is computed with every response, which is slower")
             while window := list(islice(stream, _WINDOW)):
                 encoded = [encode(group) for group in window]
-                found = response_values(model, encoded, pad_id, batch_tokens)
-                _refuse_broken(own, window, found)
+                pieces = [piece for row in encoded for piece in row]
+                values = iter(response_values(model, pieces, pad_id, batch_tokens))
+                found = [[value for _ in row for value in next(values)] for row in encoded]
+                refuse_broken(own, window, found)
                 results += found
         finally:
             # The model gets back the attention it came with.
@@ -156,7 +179,8 @@ def _map_groups(
     return results
 
 
-def _refuse_broken(model: PreTrainedModel, groups: list[Group], values: list[list[float]]) -> None:
+def refuse_broken(model: PreTrainedModel, groups: list[Group], values: list[list[float]]) -> None:
+    """Raise StageError where a response's value is no finite number; it names the group."""
     for group, row in zip(groups, values, strict=True):
         for k, value in enumerate(row):
             if not math.isfinite(value):

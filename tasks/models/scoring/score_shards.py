@@ -76,6 +76,8 @@ def scored_shards(
             scored = _with_scores(shard, loaded.score(shard))
             workspace.save_part(names[-1], partial(write_groups, groups=scored))
         log.progress(end, count, "groups")
+    if loaded:
+        loaded.note_cut(log)
     parts = [part for name in names if (part := workspace.part(name))]
     assert len(parts) == len(names), "every shard was kept"
     return (group for part in parts for group in read_groups(part))
@@ -93,8 +95,11 @@ def scored_groups(
     Raises:
         StageError: A score is not a finite number.
     """
-    scores = RewardModelScorer(model, tokenizer, config, log).score(groups)
-    return _with_scores(groups, scores)
+    scorer = RewardModelScorer(model, tokenizer, config, log)
+    found = _with_scores(groups, scorer.score(groups))
+    if log:
+        scorer.note_cut(log)
+    return found
 
 
 def _with_scores(groups: list[Group], scores: list[list[float]]) -> list[Group]:

@@ -6,6 +6,7 @@ Each scorer reads text and brings its own tokenizer, so it may score any policy'
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -30,6 +31,9 @@ class Scorer(Protocol):
             StageError: A reward is not a finite number; names the group.
         """
 
+    def note_cut(self, log: Log) -> None:
+        """Say how much of what was scored so far was longer than this scorer reads."""
+
 
 def open_scorer(path: Path, config: ScoringConfig, log: Log | None = None) -> Scorer:
     """Load the scorer that lies at a path.
@@ -37,7 +41,8 @@ def open_scorer(path: Path, config: ScoringConfig, log: Log | None = None) -> Sc
     Args:
         path: A reward model's folder, a classifier's folder, or the playground's `world.json` or
             its folder.
-        config: How a reward model reads; the other two need nothing of it.
+        config: How a reward model reads; a classifier that is a transformer takes precision and
+            batch size of it, the others nothing.
         log: Is told where a reward model cannot share prompts.
 
     Raises:
@@ -45,14 +50,22 @@ def open_scorer(path: Path, config: ScoringConfig, log: Log | None = None) -> Sc
     """
     if path.is_file() or (path / WORLD_FILE).is_file():
         return WorldScorer(path)
+    is_model = (path / "config.json").is_file()
     if (path / CLASSIFIER_FILE).is_file():
-        return ClassifierScorer(path)
-    if (path / "config.json").is_file():
+        return _transformer(path, config) if is_model else ClassifierScorer(path)
+    if is_model:
         return RewardModelScorer.load(path, config, log)
     raise ConfigError(
         f"nothing at {path} can score: expected a reward model's folder (config.json), a "
         f"classifier's ({CLASSIFIER_FILE}) or a playground's {WORLD_FILE}"
     )
+
+
+def _transformer(path: Path, config: ScoringConfig) -> Scorer:
+    from tasks.models.scoring.text_scorer import TextClassifierScorer
+
+    batch_tokens, precision = config.batch_tokens, config.precision
+    return TextClassifierScorer.load(path, batch_tokens=batch_tokens, precision=precision)
 
 
 class RewardModelScorer:
@@ -68,6 +81,7 @@ class RewardModelScorer:
         """Wrap a loaded model; the log is told once where prompts cannot be shared."""
         self.model, self.tokenizer = model, tokenizer
         self._config, self._log = config, log
+        self._cut: Counter[str] = Counter()
 
     @classmethod
     def load(cls, path: Path, config: ScoringConfig, log: Log | None = None) -> RewardModelScorer:
@@ -98,7 +112,18 @@ class RewardModelScorer:
             config.batch_tokens,
             precision=config.precision,
             log=log,
+            cut=self._cut,
         )
+
+    def note_cut(self, log: Log) -> None:
+        """Say how many responses and prompts were not read whole; see `Scorer`."""
+        cut, limits = self._cut, self._config.limits
+        if cut["endings"] or cut["prompts"]:
+            log.note(
+                f"of {cut['responses']} responses, {cut['endings']} are longer than the "
+                f"{limits.longest_response} tokens that the scorer reads, and are scored without "
+                f"their end; {cut['prompts']} prompts lost their beginning"
+            )
 
 
 class ClassifierScorer:
@@ -123,6 +148,9 @@ class ClassifierScorer:
         values = iter(self._classifier.log_odds(texts))
         return [[next(values) for _ in group.responses] for group in groups]
 
+    def note_cut(self, log: Log) -> None:
+        """Say nothing: it reads texts of any length."""
+
 
 class WorldScorer:
     """The playground's oracle, which knows the true reward of any response to its prompts."""
@@ -140,6 +168,9 @@ class WorldScorer:
     def score(self, groups: Sequence[Group]) -> list[list[float]]:
         """Return the oracle's points; see `Scorer`."""
         return [self._points(group) for group in groups]
+
+    def note_cut(self, log: Log) -> None:
+        """Say nothing: it reads texts of any length."""
 
     def _points(self, group: Group) -> list[float]:
         try:

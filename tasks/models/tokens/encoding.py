@@ -37,9 +37,27 @@ class Limits(FrozenConfig):
     """Tokens of the prompt; a longer one loses its beginning. Counted as truncated."""
     max_response_tokens: int = Field(default=256, ge=1)
     """Tokens of a response, its EOS included."""
+    max_tokens: int | None = Field(default=None, ge=2)
+    """Tokens of both together, of a model that scores: the prompt loses its beginning until the
+    response fits. Default: no limit but those two."""
     on_long_response: Literal["error", "truncate_without_eos"] = "error"
     """What happens to a longer response: stop, or keep its beginning without EOS (so that nothing
     teaches the model to end there). Counted either way, never silent."""
+
+    @property
+    def longest(self) -> int:
+        """The most tokens of a prompt with one response."""
+        both = self.max_prompt_tokens + self.max_response_tokens
+        return min(both, self.max_tokens or both)
+
+    @property
+    def longest_response(self) -> int:
+        """The most tokens of a response, which leaves one to its prompt."""
+        return min(self.max_response_tokens, self.longest - 1)
+
+    def prompt_room(self, longest: int) -> int:
+        """Return the most tokens of a prompt whose longest response has so many."""
+        return min(self.max_prompt_tokens, self.longest - longest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +129,6 @@ def encode_group(
     """
     name = resolve_template(tokenizer, template)
     whole = prompt_ids(tokenizer, name, group.prompt)
-    before, cut = _within(tokenizer, whole, limits.max_prompt_tokens)
     drawn = _as_sampled(tokenizer, name, group) if as_sampled else None
     responses, flags, merged = [], [], 0
     for place, (response, has_ended) in enumerate(
@@ -124,16 +141,19 @@ def encode_group(
             # A sample that the length limit cut off was not ended by its model, and must not look
             # so.
             ids = ids if has_ended else ids[:-1] or ids
-        long = len(ids) > limits.max_response_tokens
+        long = len(ids) > limits.longest_response
         # Decoded and encoded again, a sample may be longer than what was drawn: nobody's mistake.
         if long and limits.on_long_response == "error" and "ended" not in group.extra:
             raise RecordError(
                 f"a response of the group {group.title} has {len(ids)} tokens, the limit is "
-                f"{limits.max_response_tokens}: raise max_response_tokens, or set "
+                f"{limits.longest_response}: raise max_response_tokens, or set "
                 "on_long_response: truncate_without_eos"
             )
-        responses.append(ids[: limits.max_response_tokens] if long else ids)
+        responses.append(ids[: limits.longest_response] if long else ids)
         flags.append(long)
+    # One prompt for all of a group, so it makes room for the longest of them.
+    room = limits.prompt_room(max(map(len, responses), default=0))
+    before, cut = _within(tokenizer, whole, room)
     return EncodedGroup(before, responses, cut, flags, merged)
 
 

@@ -106,10 +106,12 @@ def _count(
     for group in groups:
         ids, _ = encode_prompt(tokenizer, config.template, group.prompt, _ANY_LENGTH)
         found.prompts += 1
-        found.cut += len(ids) > limits.max_prompt_tokens
         found.longest = max(found.longest, len(ids))
-        if name in config.limits:
+        if name not in config.limits:
+            found.cut += len(ids) > limits.max_prompt_tokens
+        else:
             encoded = encode_group(tokenizer, config.template, group, lenient)
+            found.cut += encoded.truncated_prompt
             found.responses += len(encoded.responses_ids)
             found.without_eos += sum(
                 ids[-1:] != [tokenizer.eos_token_id] for ids in encoded.responses_ids

@@ -12,14 +12,14 @@ from tasks.training.config import TrainingConfig
 class TrainingJob(FrozenConfig):
     """What is trained on what. The data lie in parts of the workspace already."""
 
-    kind: Literal["policy", "reward"]
+    kind: Literal["policy", "reward", "classifier"]
     """What is updated, and so which `fit` of `tasks/training/updates/` does it."""
 
     model: Path
     """The model folder to start from."""
 
     config: dict[str, Any]
-    """The stage's config: JSON of a ``PolicyConfig`` or ``RewardConfig``."""
+    """The stage's config: JSON of a ``PolicyConfig``, ``RewardConfig`` or ``ClassifierConfig``."""
 
     inputs: dict[str, Path] = {}
     """Folders with the data, by name."""

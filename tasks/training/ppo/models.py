@@ -42,7 +42,7 @@ def load_models(
         )
     actor = GroupPolicy(model, temperature=config.temperature)
     limits = config.limits
-    tokens = limits.max_prompt_tokens + limits.max_response_tokens
+    tokens = limits.longest
     start, scores = load_critic(policy, scorer, encoder.tokenizer, tokens)
     log.note(
         f"the critic starts from {'the reward model' if scores else 'the policy, with value 0'}"

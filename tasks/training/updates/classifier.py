@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,23 +51,47 @@ def fit_classifier(
     features = hashing.matrix(train.texts)
     classifier, iterations = _fit(features, train.labels, hashing, config)
     known = features @ classifier.weights + classifier.intercept
-    found = np.array(classifier.log_odds(test.texts))
+    metrics = held_out_metrics(classifier.log_odds(test.texts), test, config, log)
+    metrics |= {
+        "train_accuracy": _accuracy(known, train.labels),
+        "texts": float(len(train.texts)),
+        "iterations": float(iterations),
+    }
+    save_classifier(classifier, output)
+    return metrics
+
+
+def held_out_metrics(
+    log_odds: Sequence[float], test: LabelledTexts, config: ClassifierConfig, log: Log
+) -> dict[str, float]:
+    """Return how well a classifier tells held-out texts apart.
+
+    Args:
+        log_odds: Of each text, nats.
+        test: The texts with their labels.
+        config: The accuracy that is asked for.
+        log: Where the accuracy is noted.
+
+    Returns:
+        `accuracy`, `log_loss` and `log_odds_deviation` (nats), and `held_out_texts`.
+
+    Raises:
+        StageError: The accuracy is below `config.least_accuracy`.
+    """
+    found = np.array(log_odds)
     metrics = {
         "accuracy": _accuracy(found, test.labels),
         "log_loss": float(np.logaddexp(0.0, np.where(test.labels == 1, -found, found)).mean()),
         "log_odds_deviation": float(found.std()),
-        "train_accuracy": _accuracy(known, train.labels),
-        "texts": float(len(train.texts)),
         "held_out_texts": float(len(test.texts)),
-        "iterations": float(iterations),
     }
     log.note(f"{metrics['accuracy']:.1%} of {len(test.texts)} held-out texts classified rightly")
     if metrics["accuracy"] < config.least_accuracy:
+        remedy = "name the good one (oracle.label)" if config.model else "give more labelled texts"
         raise StageError(
             f"the classifier is right on {metrics['accuracy']:.1%} of the held-out texts, and "
-            f"least_accuracy is {config.least_accuracy:.1%}: give more labelled texts, or lower it"
+            f"least_accuracy is {config.least_accuracy:.1%}: {remedy}, or lower it"
         )
-    save_classifier(classifier, output)
     return metrics
 
 

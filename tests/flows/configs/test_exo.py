@@ -139,6 +139,10 @@ def test_ppo_reads_and_draws_as_the_run_does() -> None:
         ("ppo_search={trials: 3}", "name the values of at least one knob"),
         ("placement.side_by_side=0", "side_by_side"),
         ("evaluation.density.beta=0", "density.beta"),
+        ("oracle={base: folder}", "oracle.base is fine-tuned on texts.labelled, and there are"),
+        ("oracle={model: folder}", "the playground knows its true reward: leave oracle.model out"),
+        ("oracle={base: folder, model: other}", "not both"),
+        ("limits.max_tokens=100", "max_tokens is a limit of models that score"),
     ],
 )
 def test_a_wrong_key_is_named(override: str, problem: str) -> None:
@@ -152,6 +156,17 @@ def test_without_an_oracle_nobody_can_label() -> None:
     for override in ("supervision=oracle", "preferences=labelled"):
         with pytest.raises(ConfigError, match="nobody knows the true reward"):
             config(*plain, override)
+
+
+def test_a_finished_classifier_is_an_oracle_of_any_dialogues(tmp_path: Path) -> None:
+    plain = ["data.playground=null", "data.preferences=[{path: pairs.jsonl}]"]
+    found = config(*plain, f"oracle.model={tmp_path}", "preferences=labelled")
+    assert found.judges() == ("oracle", "RM") and str(tmp_path) in found.named_paths()
+    elsewhere = config(*plain, "oracle.model=some/where")
+    assert found.oracle.in_key() == config(*plain, "oracle.model=/else").oracle.in_key()
+    assert elsewhere.oracle.in_key() == elsewhere.oracle
+    pinned = elsewhere.with_model_names(lambda name: f"{name}@abc")
+    assert pinned.oracle.model == "some/where@abc"
 
 
 def test_the_judges_follow_from_who_knows_what() -> None:

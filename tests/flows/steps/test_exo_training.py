@@ -9,7 +9,7 @@ import pytest
 from flows.configs.exo import ExoConfig
 from flows.exo import exo
 from flows.placement.local_workers import LocalWorkers
-from flows.steps.exo_inputs import SharedInputs
+from flows.steps.exo_inputs import SharedInputs, prepare_inputs
 from flows.steps.exo_reward import Supervision
 from flows.steps.exo_training import BranchTrainer, sample_and_score
 from tasks.settings.loading import apply_overrides, load_config, validate
@@ -113,3 +113,27 @@ def test_each_policy_is_compared_with_the_optimum_of_its_own_coefficients(
     own = {"exo_rw": 0.1, "dpo": 0.3, "exo_pref": 0.4, "ppo": 0.7, "sft": 0.1}
     assert betas("evaluation.density.samples=4") == pytest.approx(own)
     assert set(betas("evaluation.density.beta=2").values()) == {2}
+
+
+@pytest.mark.parametrize(
+    ("oracle", "inputs"),
+    [
+        ("null", ["labelled", "held_out"]),
+        ("base", ["labelled", "held_out", "source"]),
+        ("model", ["source"]),
+    ],
+)
+def test_the_oracle_is_trained_on_labelled_texts_or_taken_over(
+    calls: list[StageCall], tmp_path: Path, oracle: str, inputs: list[str]
+) -> None:
+    """By the same stage; a finished one is measured where there are labelled texts."""
+    file, folder = tmp_path / "texts.jsonl", tmp_path / "classifier"
+    file.write_text("{}")
+    folder.mkdir()
+    parts = ["corpus", "prompts"] + ([] if oracle == "model" else ["labelled", "held_out"])
+    texts = ", ".join(f"{part}: [{{path: {file}}}]" for part in parts)
+    settings = [] if oracle == "null" else [f"oracle.{oracle}={folder}"]
+    asked = config("{method: dpo}", "data=null", f"texts={{{texts}}}", *settings)
+    found = prepare_inputs(asked)
+    (call,) = [one for one in calls if one.spec.name == "train_classifier"]
+    assert found.oracle is not None and sorted(call.inputs) == sorted(inputs)

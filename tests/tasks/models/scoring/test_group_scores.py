@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,26 @@ def test_reward_model_reads_the_text_with_its_own_tokenizer_and_template(
             assert row == pytest.approx(expected, abs=1e-4)
     assert found == score_groups(model, own, "alpaca", groups, LIMITS)
     assert len(own) != len(tokenizer)
+
+
+def test_a_response_scores_alike_whatever_stands_beside_it(
+    build: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    """A long sibling does not cost a short response the beginning of its prompt."""
+    save_model(build(), tokenizer, tmp_path / "policy", "hh")
+    model = build_reward_model(tmp_path / "policy", tokenizer, 0)
+    prompt = (Message("user", "what is 1 plus 2 plus 3 plus 4 plus 5?"),)
+    long = "it is 7, and so"
+    together, cut = Group(prompt, ("7", long)), Counter[str]()
+    ids = encode_group(tokenizer, "hh", together, LIMITS)
+    most = len(ids.prompt_ids) + len(ids.responses_ids[0])
+    limits = Limits(max_tokens=most, on_long_response="truncate_without_eos")
+    (found,) = score_groups(model, tokenizer, "hh", [together], limits, cut=cut)
+    alone = [Group(prompt, (text,)) for text in together.responses]
+    expected = score_groups(model, tokenizer, "hh", alone, limits)
+    assert found == pytest.approx([row[0] for row in expected], abs=1e-5)
+    assert cut == {"responses": 2, "prompts": 1, "endings": 0}
+    assert found[0] == pytest.approx(score_groups(model, tokenizer, "hh", alone, LIMITS)[0][0])
 
 
 def test_groups_are_read_as_a_stream(

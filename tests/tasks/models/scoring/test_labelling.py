@@ -16,7 +16,7 @@ from tasks.models.scoring import score_shards
 from tasks.models.scoring.config import ScoringConfig
 from tasks.models.scoring.labelling import LabelConfig, first_two, label_in_shards, winner
 from tasks.settings.errors import ConfigError, StageError
-from tasks.settings.log import NullLog
+from tasks.settings.log import Log, NullLog
 from tasks.storage.workspace import Workspace
 
 CONFIG = LabelConfig(scoring=ScoringConfig(shard_size=2))
@@ -27,6 +27,9 @@ class Longest:
 
     def score(self, groups: list[Group]) -> list[list[float]]:
         return [[float(len(text)) for text in group.responses] for group in groups]
+
+    def note_cut(self, log: Log) -> None:
+        pass
 
 
 @pytest.fixture(autouse=True)

@@ -116,6 +116,9 @@ def test_ties_are_counted_by_group(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         def score(self, groups: list[Group]) -> list[list[float]]:
             return [rows[group.id] for group in groups]
 
+        def note_cut(self, log: Any) -> None:
+            pass
+
     monkeypatch.setattr(score_shards, "open_scorer", lambda path, config, log: Fixed())
     metrics = score_in_shards(
         tmp_path, tmp_path / "responses", CONFIG, Workspace(tmp_path / "work"), NullLog()

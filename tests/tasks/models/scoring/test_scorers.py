@@ -23,6 +23,7 @@ from tasks.models.scoring.scorers import (
     WorldScorer,
     open_scorer,
 )
+from tasks.models.tokens.encoding import Limits
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
 from tasks.storage.files import write_json
@@ -52,6 +53,20 @@ def world(tmp_path: Path) -> World:
     made = build_world(0, 8)
     write_json(tmp_path / "playground/world.json", {"world": made.to_json()})
     return made
+
+
+def test_what_a_scorer_does_not_read_whole_is_said(reward_folder: Path, tmp_path: Path) -> None:
+    limits = Limits(max_tokens=12, on_long_response="truncate_without_eos")
+    config = CONFIG.model_copy(update={"limits": limits})
+    prompt = (Message("user", "what is 1 plus 2 plus 3 plus 4?"),)
+    groups = [Group(prompt, (text,)) for text in ("7", "it is a rather long answer " * 3)]
+    write_groups(tmp_path / "responses", groups)
+    log = RecordingLog()
+    score_in_shards(reward_folder, tmp_path / "responses", config, Workspace(tmp_path / "w"), log)
+    assert log.notes[-1] == (
+        "of 2 responses, 1 are longer than the 11 tokens that the scorer reads, and are scored "
+        "without their end; 2 prompts lost their beginning"
+    )
 
 
 def asked(world: World, count: int = 3) -> list[Group]:

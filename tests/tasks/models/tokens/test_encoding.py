@@ -68,6 +68,23 @@ def test_long_response_stops_or_loses_its_eos_but_never_in_silence(tokenizer: An
     assert tokenizer.eos_token_id not in cut.responses_ids[1]
 
 
+def test_a_prompt_makes_room_for_the_longest_response_of_its_group(tokenizer: Any) -> None:
+    group = pair("what is 1 plus 2 plus 3 plus 4?", "7", "it is a rather long answer")
+    whole = encode_group(tokenizer, "hh", group, Limits())
+    prompt, longest = len(whole.prompt_ids), len(whole.responses_ids[1])
+    exact = encode_group(tokenizer, "hh", group, Limits(max_tokens=prompt + longest))
+    assert exact == whole
+    cut = encode_group(tokenizer, "hh", group, Limits(max_tokens=prompt + longest - 3))
+    assert cut.responses_ids == whole.responses_ids and cut.truncated_prompt
+    assert cut.prompt_ids == [tokenizer.bos_token_id, *whole.prompt_ids[4:]]
+    # A response that leaves nothing to its prompt loses its end; the prompt keeps one token.
+    tight = Limits(max_tokens=4, on_long_response="truncate_without_eos")
+    short = encode_group(tokenizer, "hh", group, tight)
+    assert [len(ids) for ids in (short.prompt_ids, *short.responses_ids)] == [1, 2, 3]
+    with pytest.raises(RecordError, match="the limit is 3"):
+        encode_group(tokenizer, "hh", group, Limits(max_tokens=4))
+
+
 def test_empty_prompt_still_predicts_the_first_token(tokenizer: Any) -> None:
     assert encode_prompt(tokenizer, "plain", (), 10) == ([tokenizer.bos_token_id], False)
     tokenizer.bos_token = None  # as a tokenizer that puts nothing first
