@@ -25,6 +25,7 @@ from tasks.models.tokens.tokenizer import train_tokenizer
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
 from tasks.training.config import ReferenceConfig
+from tasks.training.updates.classifier_config import ClassifierConfig
 from tests.tasks.models.fake_device import KIND, FakeDevice
 from tests.tasks.stages.every_stage import STAGES
 
@@ -57,22 +58,29 @@ CALLS: dict[str, tuple[dict[str, Any], Any]] = {
     ),
     "estimate_density_ratios": (
         {"start": "policy", "policies": {"exo": "policy"}, "samples": "groups"},
-        DensityConfig(limits=LIMITS, template=None, beta=1.0),
+        DensityConfig(limits=LIMITS, template=None, betas={"exo": 1.0}),
     ),
     "compute_reference_logps": (
         {"reference": "policy", "groups": ["groups"]},
         ReferenceConfig(method="dpo", limits=LIMITS, precision="fp32"),
+    ),
+    # A finished classifier, which is measured; a fine-tuned one is a training.
+    "train_classifier": (
+        {"labelled": None, "held_out": "texts", "source": "reward"},
+        ClassifierConfig(model="reward", least_accuracy=0),
     ),
 }
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A `policy`, a `reward` model and scored `groups`."""
+    """A `policy`, a `reward` model, scored `groups` and labelled `texts`."""
     root = tmp_path_factory.mktemp("devices")
     asked = (f"what is {i}?" for i in range(3))
     groups = [Group((Message("user", text),), ("it is", "no, it"), (1.0, 0.0)) for text in asked]
     write_groups(root / "groups", groups)
+    texts = (Group((), (text,), (float(i),)) for i, text in enumerate(("no", "it is")))
+    write_groups(root / "texts", texts)
     tokenizer = train_tokenizer(iter(["what is 1? it is, no"] * 9), 280, root / "policy")
     shape = ArchitectureConfig(hidden_size=16, layers=1, heads=2, context=64)
     save_model(build_policy(shape, tokenizer, 0), tokenizer, root / "policy", "plain")

@@ -7,7 +7,7 @@ label is the good one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -93,7 +93,7 @@ def start_text_classifier(
     Args:
         source: Folder or hub name.
         tokenizer: Its own, which gets a pad where it has none.
-        context: Entered around the loading.
+        context: Entered around the loading; None puts the model where models compute.
         revision: Of a hub model.
 
     Raises:
@@ -104,7 +104,7 @@ def start_text_classifier(
     model = load_weights(
         AutoModelForSequenceClassification,
         source,
-        context=context or nullcontext(),
+        context=context,
         dtype="float32",
         revision=revision,
         may_lack=_HEADS,
@@ -120,8 +120,13 @@ def start_text_classifier(
     return model
 
 
-def load_text_classifier(source: str | Path, *, revision: str | None = None) -> PreTrainedModel:
-    """Load a finished classifier, in eval mode.
+def load_text_classifier(
+    source: str | Path,
+    context: AbstractContextManager[Any] | None = None,
+    *,
+    revision: str | None = None,
+) -> PreTrainedModel:
+    """Load a finished classifier, in eval mode; arguments as of `start_text_classifier`.
 
     Raises:
         ConfigError: It cannot be loaded, or has no trained head.
@@ -131,7 +136,7 @@ def load_text_classifier(source: str | Path, *, revision: str | None = None) -> 
     return load_weights(
         AutoModelForSequenceClassification,
         source,
-        context=nullcontext(),
+        context=context,
         dtype="float32",
         revision=revision,
     )

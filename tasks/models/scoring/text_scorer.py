@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from tasks.data.groups import Group
 from tasks.data.selection import keep_responses
 from tasks.models.memory import kept_memory
@@ -53,16 +51,9 @@ class TextClassifierScorer:
         Raises:
             ConfigError: The folder is damaged, or another version wrote it.
         """
-        reading = read_reading(folder)
+        reading, tokenizer = read_reading(folder), load_tokenizer(folder)
         model = load_text_classifier(folder)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(
-            model.to(device),
-            load_tokenizer(folder),
-            reading,
-            batch_tokens=batch_tokens,
-            precision=precision,
-        )
+        return cls(model, tokenizer, reading, batch_tokens=batch_tokens, precision=precision)
 
     def score(self, groups: Sequence[Group]) -> list[list[float]]:
         """Return the log-odds of every response with its prompt, nats.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,10 +122,9 @@ def make_text_classifier(
     else:
         assert labelled is not None, "the configuration was refused without labelled texts"
         metrics = _fine_tune(named, labelled, config, workspace, log)
-    model, tokenizer = load_text_classifier(workspace.output), load_tokenizer(workspace.output)
     reading = reading_of(
-        model,
-        tokenizer,
+        load_text_classifier(workspace.output, nullcontext()),
+        load_tokenizer(workspace.output),
         label=config.label,
         max_tokens=config.max_tokens,
         reads=config.reads,
@@ -194,7 +193,7 @@ def _chosen(labelled: Path, limit: int | None) -> Iterator[Group]:
 
 def _take_over(named: str, output: Path) -> None:
     hub, revision = hub_name(named)
-    model = load_text_classifier(hub or named, revision=revision)
+    model = load_text_classifier(hub or named, nullcontext(), revision=revision)
     tokenizer = load_tokenizer(hub or named, revision=revision)
     if model.config.pad_token_id is None:
         # Rows are padded behind their end, where any id is passed over.
