@@ -94,6 +94,21 @@ def shares_against(
     return Shares(over_seeds(wins), over_seeds(losses))
 
 
+def shares_between(
+    ours: Sequence[ExoEntry], theirs: Sequence[ExoEntry], evaluations: Evaluations, judge: str
+) -> Shares:
+    """Compare the checkpoints of two series, one per seed, as `shares_against` does.
+
+    Seeds meet in their order; those of the series that has fewer meet several.
+    """
+    pairs = max(len(ours), len(theirs))
+    met = [
+        shares_against([ours[row % len(ours)]], theirs[row % len(theirs)], evaluations, judge)
+        for row in range(pairs)
+    ]
+    return Shares(over_seeds([one.win for one in met]), over_seeds([one.lose for one in met]))
+
+
 def _point(
     entry: ExoEntry, series: str, evaluation: Mapping[str, Any], prompts: list[str], judge: str
 ) -> FrontierPoint:

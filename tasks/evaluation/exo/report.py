@@ -21,6 +21,7 @@ from tasks.evaluation.exo.sweeps import sweep_plot, sweeps_of
 from tasks.evaluation.exo.tables import (
     checkpoint_table,
     comparison_table,
+    duel_table,
     level_table,
     reward_model_table,
     settings_table,
@@ -89,6 +90,7 @@ def tables(run: ExoRun) -> list[Table]:
     found = [
         summary_table(ends, judge),
         win_table(run.series, run.opponents, run.evaluations, judges),
+        duel_table(run.series, run.evaluations, run.all_judges),
         checkpoint_table(run.series, run.start, run.by_name, judge),
         comparison_table(run.comparisons, judge) if run.comparisons else None,
         level_table(run.series, run.frontier, judge),

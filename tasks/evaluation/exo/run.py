@@ -47,6 +47,13 @@ class ExoRun:
         return {one.name: series.name for series in self.series for one in series.entries}
 
     @property
+    def all_judges(self) -> list[str]:
+        """Everybody who scored every entry, those of the report first."""
+        scored = [one["scores"].keys() for one in self.evaluations.values()]
+        others = sorted(set.intersection(*map(set, scored)) - set(self.judges))
+        return [*self.judges, *others]
+
+    @property
     def start(self) -> FrontierPoint:
         """The start under the first judge."""
         return self.points[self.config.judge][0]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
-from tasks.evaluation.exo.comparisons import Comparison
+from tasks.evaluation.exo.comparisons import Comparison, main_series
 from tasks.evaluation.exo.config import ExoEntry
 from tasks.evaluation.exo.frontier import Frontier, FrontierPoint, pareto
-from tasks.evaluation.exo.points import Shares, shares_against
+from tasks.evaluation.exo.points import Shares, shares_against, shares_between
 from tasks.evaluation.exo.series import KINDS, Series
 from tasks.evaluation.metrics.estimates import Estimate, over_seeds
 from tasks.evaluation.report.tables import Cell, Column, Table
@@ -47,6 +48,27 @@ def win_table(
         tuple(rows),
         f"{ERROR} What is neither won nor lost is tied.",
     )
+
+
+def duel_table(
+    all_series: Sequence[Series], evaluations: Evaluations, judges: Sequence[str]
+) -> Table | None:
+    """Lay out how often each method wins against each other one, a column per judge.
+
+    None where there is one method alone; the start and the chosen responses have their own table.
+
+    Source:
+        Figure 4, arXiv 2402.00856 (EXO): EXO against DPO, PPO and SFT.
+    """
+    rows: list[tuple[Cell, ...]] = []
+    for ours, theirs in combinations(main_series(all_series), 2):
+        met = (shares_between(ours.last, theirs.last, evaluations, judge) for judge in judges)
+        rows.append((f"{ours.name} vs {theirs.name}", *map(_percent, met)))
+    if not rows:
+        return None
+    columns = (Column("Match"), *(Column(f"{judge}, win/lose (%)") for judge in judges))
+    note = f"Last checkpoints, all combinations of completions, seen from the first. {ERROR}"
+    return Table("duels", "Method against method (Figure 4)", columns, tuple(rows), note)
 
 
 def checkpoint_table(

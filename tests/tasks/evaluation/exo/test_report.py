@@ -15,6 +15,7 @@ from tasks.evaluation.exo.report import assemble_exo_report
 from tasks.evaluation.exo.run import ExoRun
 from tasks.evaluation.exo.series import series_of
 from tasks.evaluation.exo.sweeps import sweeps_of
+from tasks.evaluation.exo.tables import duel_table
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
 from tasks.storage.files import read_json, write_json
@@ -46,7 +47,7 @@ def test_all_files_are_written(report: tuple[Path, dict[str, float]]) -> None:
     names = {path.name for path in report[0].iterdir()}
     figures = {f"figure-{number}.{kind}" for number in "236789" for kind in ("png", "svg", "csv")}
     keys = (
-        "summary win-rates last-checkpoints equal-kl reward-at-kl density-ratio reward-models"
+        "summary win-rates duels last-checkpoints equal-kl reward-at-kl density-ratio reward-models"
         " settings"
     ).split()
     tables = {f"{key}.csv" for key in keys}
@@ -135,6 +136,40 @@ def test_win_rates_of_seeds_by_hand() -> None:
     assert shares.win.value == pytest.approx(7 / 16)
     assert shares.lose.value == pytest.approx((1 / 8 + 1) / 2)
     assert shares.win.count == 2
+
+
+def test_methods_meet_under_every_judge() -> None:
+    """Seed 0 wins 3 of 4, seed 1 none of 4 against the same one: 3/8 won and 5/8 lost.
+
+    Under the second judge the same texts all tie.
+    """
+    made = Made([ExoEntry(name="start", kind="start")])
+    made.entries += [ExoEntry(name=f"d{seed}", method="dpo", seed=seed) for seed in (0, 1)]
+    made.entries += [
+        ExoEntry(name="p0", method="ppo"),
+        ExoEntry(name="b", kind="best_of_n", method="best_of_n", responses=2),
+    ]
+    rows = {"start": [0.0], "d0": [1.0, 3.0], "d1": [-1.0, -1.0], "p0": [0.0, 2.0], "b": [9.0]}
+    for name, row in rows.items():
+        scores = {"oracle": row, "RM": [0.0] * len(row)}
+        made.evaluations[name] = {
+            "scores": dict.fromkeys(scores, {}),
+            "per_prompt": {"p": {"scores": scores}},
+        }
+    table = duel_table(series_of(made.entries, FACTS), made.evaluations, ("oracle", "RM"))
+    assert table is not None
+    cells = {row[0]: row[1:] for row in table.rows}
+    assert list(cells) == ["DPO-pref vs PPO", "DPO-pref vs Best-of-N", "PPO vs Best-of-N"]
+    win, lose = (
+        float(cells["DPO-pref vs PPO"][0].split(mark)[i].split()[0])
+        for mark, i in ((" ±", 0), ("/ ", 1))
+    )
+    assert (win, lose) == (37.5, 62.5)
+    assert (
+        cells["PPO vs Best-of-N"][0].startswith("0.0") and "/ 100.0" in cells["PPO vs Best-of-N"][0]
+    )
+    assert all(row[1].startswith("0.0") and row[1].endswith("/ 0.0") for row in cells.values())
+    assert duel_table(series_of(made.entries[:3], FACTS), made.evaluations, ("RM",)) is None
 
 
 def _small() -> Made:
