@@ -158,6 +158,17 @@ def read_config(entry: FlowEntry, given: Path | None, overrides: Sequence[str]) 
     return _with_whole_start(validate(entry.config_class(), tree, str(path)))
 
 
+def read_any_config(given: Path, overrides: Sequence[str] = ()) -> tuple[FlowEntry, FrozenConfig]:
+    """Read and check a configuration of the flow that has its keys.
+
+    Raises:
+        ConfigError: One line per problem.
+    """
+    tree = load_config(given if given.is_file() else ready_config(str(given)))
+    entry = min(FLOWS.values(), key=lambda one: len(tree.keys() - one.config_class().model_fields))
+    return entry, read_config(entry, given, overrides)
+
+
 def _with_whole_start(config: FrozenConfig) -> FrozenConfig:
     """Return a configuration that names the models to start from by their keys, which stay."""
     from flows.configs.recurring import RecurringConfig, StartConfig

@@ -6,14 +6,16 @@ import os
 import platform
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from flows.configs.recurring import RecurringConfig
+from flows.registry import read_any_config
 from flows.runs.console import print_json
+from flows.runs.findings import Finding, examine_config
 from flows.runs.terminal import table
 from tasks.data.groups import Prompt
 from tasks.data.inspection.advice import advise
@@ -36,21 +38,26 @@ LEAST_FREE_GB = 5
 _LEVEL_STYLES = {"error": "bold red", "warning": "yellow", "note": "bright_black"}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    subject: str
-    """What was checked."""
-    ok: bool
-    """Whether nothing needs to be done."""
-    detail: str
-    """What was found, and what to do if it is not well."""
-
-
 def show_machine_report(console: Console, *, as_json: bool) -> None:
     """Print what was found about the machine, the libraries and the store."""
-    found = examine(current_home())
+    _show(examine(current_home()), console, as_json=as_json)
+
+
+def show_config_report(
+    given: Path, overrides: Sequence[str], console: Console, *, as_json: bool
+) -> bool:
+    """Print of each source, file and model of a configuration whether a run could read it here.
+
+    Returns whether it could read all of them.
+    """
+    _, config = read_any_config(given, overrides)
+    assert isinstance(config, RecurringConfig), "every flow of the list is one"
+    found = examine_config(config)
+    _show(found, console, as_json=as_json)
+    return all(finding.ok for finding in found)
+
+
+def _show(found: Sequence[Finding], console: Console, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return

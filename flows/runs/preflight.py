@@ -22,30 +22,31 @@ def check_files(config: RecurringConfig) -> None:
     Raises:
         ConfigError: One is missing; it is named, with the folder that a relative path counts from.
     """
-    world = config.playground()
-
-    def is_made(path: str) -> bool:
-        return world is not None and Path(path).is_relative_to(world.folder)
-
-    for source in _sources(config):
-        if source.path and not is_made(source.path):
+    for source in named_sources(config):
+        if source.path and not is_made(config, source.path):
             local_files(source)
     models = (model.source for model in config.named_models() if looks_local(model.source))
     for path in (*filter(None, config.own_paths()), *models):
-        if not is_made(path):
+        if not is_made(config, path):
             require_path(path)
 
 
-def _sources(value: Any) -> Iterator[SourceConfig]:
+def is_made(config: RecurringConfig, path: str) -> bool:
+    """Return whether a run makes a file itself: those of its playground."""
+    world = config.playground()
+    return world is not None and Path(path).is_relative_to(world.folder)
+
+
+def named_sources(value: Any) -> Iterator[SourceConfig]:
     """Yield every data source that a configuration names."""
     if isinstance(value, SourceConfig):
         yield value
     elif isinstance(value, FrozenConfig):
         for name in type(value).model_fields:
-            yield from _sources(getattr(value, name))
+            yield from named_sources(getattr(value, name))
     elif isinstance(value, (list, tuple)):
         for one in value:
-            yield from _sources(one)
+            yield from named_sources(one)
 
 
 def check_models(config: RecurringConfig) -> None:
@@ -57,10 +58,15 @@ def check_models(config: RecurringConfig) -> None:
         ConfigError: A model cannot be loaded, has no chat template, or its context is too short.
     """
     for model in config.named_models():
-        _check(model)
+        check_model(model)
 
 
-def _check(model: ModelSource) -> None:
+def check_model(model: ModelSource) -> None:
+    """Read what a model says of itself, and open its weights without reading them.
+
+    Raises:
+        ConfigError: It cannot be loaded, has no chat template, or its context is too short.
+    """
     from safetensors import safe_open
 
     from tasks.models.loading import load_config

@@ -14,9 +14,10 @@ from typing import Any, Literal, TypeVar
 
 from flows.configs.recurring import RecurringConfig
 from tasks.data.sources.config import SourceConfig
+from tasks.data.sources.script_sets import why_script
 from tasks.models.base_policy import PolicyModelConfig, hub_name
 from tasks.settings.base import FrozenConfig
-from tasks.settings.errors import ConfigError
+from tasks.settings.errors import ConfigError, one_line
 
 _Config = TypeVar("_Config", bound=FrozenConfig)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -60,7 +61,7 @@ def hub_commit(kind: Literal["dataset", "model"], name: str, revision: str | Non
     Where the hub does not answer, it is the commit that is stored here, and that is said.
 
     Raises:
-        ConfigError: The hub does not say, and nothing is stored here.
+        ConfigError: The hub does not say, and nothing is stored here; or a set is a script.
     """
     if revision and _COMMIT.fullmatch(revision):
         return revision
@@ -69,7 +70,7 @@ def hub_commit(kind: Literal["dataset", "model"], name: str, revision: str | Non
     try:
         info = HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=_SECONDS)
     except Exception as error:  # the client raises a dozen kinds: offline, gated, no such name
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error, 200)
         if stored := _stored_commit(kind, name, revision or "main"):
             _log.warning("%s is taken as stored here, at %s: %s", name, stored[:12], reason)
             return stored
@@ -78,6 +79,9 @@ def hub_commit(kind: Literal["dataset", "model"], name: str, revision: str | Non
             f"hub does not say at which commit it is ({reason}); check the name and the network, "
             "give a commit as its `revision`, or a local `path`"
         ) from error
+    files = (sibling.rfilename for sibling in getattr(info, "siblings", None) or ())
+    if kind == "dataset" and (reason := why_script(name, revision, files)):
+        raise ConfigError(reason)
     return str(info.sha)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.models.pretrained.gguf_files import check_gguf, is_gguf
-from tasks.settings.errors import ConfigError
+from tasks.settings.errors import ConfigError, one_line
 
 _CODE_KEYS = frozenset(
     {"auto_map", "trust_remote_code", "_attn_implementation_internal", "custom_pipelines"}
@@ -36,9 +36,8 @@ def load_errors(kind: str, path: str | Path) -> Iterator[None]:
     except ConfigError:
         raise
     except Exception as error:  # loaders raise many types; all mean "cannot be loaded"
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ConfigError(
-            f"the {kind} {str(path)!r} cannot be loaded: {reason}. "
+            f"the {kind} {str(path)!r} cannot be loaded: {one_line(error)}. "
             "Give a folder written by save_pretrained, a GGUF file, or a hub name that this "
             "machine can reach"
         ) from error
@@ -131,7 +130,9 @@ def _refuse_code(tree: Any, where: str) -> None:
             if found:
                 raise ConfigError(
                     f"{where} asks for code of its own ({', '.join(sorted(found))}), which is "
-                    "never run: use a model of a built-in architecture, or remove the key"
+                    "never run: take a model whose architecture transformers has itself, often a "
+                    "conversion under another name (of ChatGLM, GLM-4 in its form `-hf`), or "
+                    "remove the key where its own classes are not needed"
                 )
             pending.extend(node.values())
 

@@ -79,6 +79,16 @@ def require_path(path: str | Path) -> None:
         raise ConfigError(f"there is no file or folder '{path}'{seen_from(path)}; check the path")
 
 
+def one_line(error: BaseException, most: int = 300) -> str:
+    r"""Return what a library's error says, as a part of a sentence of ours.
+
+    Example:
+        >>> one_line(OSError("no such\n  host"))
+        'no such host'
+    """
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that `name` is most likely a misspelling of, or None."""
     by_lower = {item.lower(): item for item in known}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.configs.recurring import RecurringConfig
-from flows.registry import FLOWS, PROMOTION, find_flow, read_config
+from flows.registry import CONFIGS, FLOWS, PROMOTION, find_flow, read_any_config, read_config
 from tasks.settings.errors import ConfigError
 
 
@@ -28,6 +28,18 @@ def test_the_default_config_of_every_listed_flow_can_be_read(
     config = read_config(FLOWS[name], None, ["seed=7"])
     assert isinstance(config, RecurringConfig) and config.seed == 7
     assert FLOWS[name].judge_champion is not None, "each of them can have a champion"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_config_is_read_by_the_flow_that_has_its_keys(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So are all of ours, whose hub names are refused where `datasets` would refuse them."""
+    for name in ("BASE_MODEL", "GOLD", "PAIRS", "SPARRING_DATA"):
+        monkeypatch.setenv(name, "/somewhere")
+    entry, config = read_any_config(path)
+    assert entry.name == path.stem.partition("-")[0]
+    assert type(config) is entry.config_class()
 
 
 def test_an_unknown_flow_is_refused_with_the_nearest_name() -> None:

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.commands.app import AsJson, RunName, Thing, app, console
+from flows.cli.commands.app import (
+    AsJson,
+    ConfigFile,
+    Overrides,
+    RunName,
+    Thing,
+    app,
+    console,
+)
+from tasks.settings.errors import ConfigError
 
 
 @app.command()
@@ -60,11 +69,22 @@ def doctor(
     template: Annotated[str | None, typer.Option(help="Chat template by name.")] = None,
     max_prompt_tokens: Annotated[int, typer.Option(help="Limit for the truncation rate.")] = 256,
     max_response_tokens: Annotated[int, typer.Option(help="Limit for the truncation rate.")] = 256,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check this machine and the store, or data before training on them (2: a run refuses them)."""
-    from flows.cli.doctor import show_data_report, show_machine_report
+    """Check this machine and the store, or data or a config before a run (2: a run refuses them).
 
+    With --config each source, file and model is opened: which need the network, which cannot work.
+    """
+    from flows.cli.doctor import show_config_report, show_data_report, show_machine_report
+
+    if config and data:
+        raise ConfigError("give --data or --config, not both")
+    if config:
+        if not show_config_report(config, overrides or [], console, as_json=as_json):
+            raise typer.Exit(2)
+        return
     if not data:
         show_machine_report(console, as_json=as_json)
         return

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from tasks.data.sources.forms.registry import require_format
+from tasks.data.sources.script_sets import why_script
 from tasks.settings.base import FrozenConfig
 
 
@@ -64,6 +65,8 @@ class SourceConfig(FrozenConfig):
                 "the default set of HH-RLHF mixes all of its parts (160,800 rows); choose "
                 "`subsets: [helpful-base, harmless-base]`"
             )
+        if self.hub and (reason := why_script(self.hub, self.revision)):
+            raise ValueError(reason)
         return self
 
     @property

@@ -11,7 +11,8 @@ from tasks.data.files import INDEX
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.row import Caps, Row
 from tasks.data.sources.rows import DATA_SUFFIXES, read_rows
-from tasks.settings.errors import ConfigError, RecordError, seen_from
+from tasks.data.sources.script_sets import why_script
+from tasks.settings.errors import ConfigError, RecordError, one_line, seen_from
 
 Part = tuple[str, Iterator[Row]]
 """What to call a part of a source, and its rows."""
@@ -113,9 +114,11 @@ def _hub_parts(config: SourceConfig) -> Iterator[Part]:
             )
         except Exception as error:
             # `datasets` raises a dozen kinds here (offline, gated, no such set, no such split).
+            if reason := why_script(str(config.hub), files=str(error).split()):
+                raise ConfigError(reason) from error
             raise ConfigError(
-                f"cannot read {label}, split {config.split!r} ({error}); check the name, the split "
-                "and the network, or give a local `path`"
+                f"cannot read {label}, split {config.split!r} ({one_line(error)}); check the name, "
+                "the split and the network, or give a local `path`"
             ) from error
         parts.append((label, _hub_rows(label, rows)))
     return iter(parts)

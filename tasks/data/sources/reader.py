@@ -70,16 +70,13 @@ def read_source(
 
 
 def detect_format(config: SourceConfig) -> str:
-    """Return the format of a source, from its first readable row unless the config names it.
-
-    It is "unknown" if no row can be read.
+    """Return the form in which a source's first readable row is read; "unknown" if there is none.
 
     Raises:
-        ConfigError: The source does not exist, or no format has its columns.
+        ConfigError: The source does not exist, or no form, or not the configured one, has its
+            columns.
     """
-    if config.format != "auto":
-        return config.format
-    recogniser = Recogniser(fields=config.fields)
+    recogniser = Recogniser(config.format, config.fields)
     for label, rows in open_parts(config):
         for row in rows:
             if row.value is None:

@@ -36,6 +36,7 @@ class FakeHub:
 
     def __init__(self) -> None:
         self.commits: dict[str, str] = {}
+        self.files: dict[str, list[str]] = {}
         self.asked: list[str] = []
 
     def repo_info(
@@ -45,7 +46,8 @@ class FakeHub:
         self.asked.append(address)
         if address not in self.commits:
             raise OSError("404: no such\n repository")
-        return SimpleNamespace(sha=self.commits[address])
+        files = [SimpleNamespace(rfilename=file) for file in self.files.get(name, ())]
+        return SimpleNamespace(sha=self.commits[address], siblings=files)
 
 
 @pytest.fixture
@@ -119,6 +121,15 @@ def test_a_hub_that_does_not_know_the_name_is_one_sentence(hub: FakeHub) -> None
         "(404: no such repository); check the name and the network, give a commit as its "
         "`revision`, or a local `path`"
     )
+
+
+def test_a_set_that_is_a_script_is_refused_when_the_run_begins(hub: FakeHub) -> None:
+    """Later `datasets` would refuse it at the first row; its copy as parquet is read."""
+    hub.files["owner/pairs"] = ["README.md", "pairs.py"]
+    with pytest.raises(ConfigError, match="'owner/pairs' is a loading script.*refs/convert/parq"):
+        pinned(config())
+    hub.files["owner/pairs"] = ["README.md", "other.py", "data/train.parquet"]
+    pinned(config())
 
 
 def test_without_a_network_what_is_stored_here_is_taken_and_said(
