@@ -21,7 +21,7 @@ ROOMS = {
     "tasks.tracking": "remote store mlflow_record".split(),
     "tasks.models": "pretrained tokens groups sampling sizes server scoring".split(),
     "tasks.evaluation": "metrics report apo exo".split(),
-    "tasks.training": "methods data distributed updates ppo".split(),
+    "tasks.training": "methods data weights distributed updates ppo".split(),
     "tasks.stages": "remote leases runs lineage retention export".split(),
 }
 """The folders within a folder: each may use those named before it."""

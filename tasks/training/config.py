@@ -11,25 +11,10 @@ from tasks.settings.base import NOT_IN_KEY, FrozenConfig
 from tasks.training.methods.coefficients import GroupCoefficients
 from tasks.training.methods.registry import get_group_method, selecting_like
 from tasks.training.methods.reward_objectives import get_reward_objective
+from tasks.training.scale import TrainingScale
 
 
-class LoraConfig(FrozenConfig):
-    """Low-rank adapters (arXiv 2106.09685): W + (alpha / rank) B A, with W frozen."""
-
-    rank: int = Field(default=16, ge=1)
-    """Rows of A and columns of B. Default 16: peft's examples; 2106.09685 uses 4 to 64."""
-
-    alpha: int = Field(default=32, ge=1)
-    """The adapter is scaled by alpha / rank. Default: twice the default rank."""
-
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout of the adapters' input while training. Default 0, as for the whole model."""
-
-    target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
-    """Which linear layers get an adapter: the ends of their names, or all but the head."""
-
-
-class TrainingConfig(FrozenConfig):
+class TrainingConfig(TrainingScale):
     """One pass of the optimiser over the data of a stage."""
 
     learning_rate: float = Field(default=1e-6, gt=0)
@@ -87,36 +72,8 @@ class TrainingConfig(FrozenConfig):
     """States of the training, at even distances, that are kept as models of their own, the last one
     included: what reward against step and the frontier are drawn from."""
 
-    precision: Literal["fp32", "bf16", "auto"] = "auto"
-    """Arithmetic of the forward pass; weights and optimiser stay fp32. auto: bf16 where the
-    processor has it (CUDA, or AVX-512-BF16 or AMX on a CPU), else fp32."""
-
-    gradient_checkpointing: bool = False
-    """Whether layers are computed again in the backward pass instead of being kept: about a third
-    more time, memory of one layer. The same gradient."""
-
     compile: bool = False
     """Whether the model goes through torch.compile. Nothing was gained on the CPU measured."""
-
-    lora: LoraConfig | None = None
-    """Train low-rank adapters instead of all weights. Default: all weights."""
-
-    processes: int = Field(default=1, ge=1)
-    """Processes that train together on each machine, one per GPU."""
-
-    nodes: int = Field(default=1, ge=1)
-    """Machines that train together, with SPARRING_HOME on a disk they share. Above 1, set
-    SPARRING_RENDEZVOUS=HOST:PORT to an address of the stage's machine; its log has the command to
-    start on the others."""
-
-    deepspeed: str | None = None
-    """zero1, zero2, zero3, zero3-offload (infra/deepspeed/), or the path of a JSON file of
-    DeepSpeed's. Default: none, one process trains inside the stage."""
-
-    @property
-    def world_size(self) -> int:
-        """How many processes train together, on all machines."""
-        return self.processes * self.nodes
 
 
 class PolicyConfig(FrozenConfig):

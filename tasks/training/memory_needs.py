@@ -5,8 +5,9 @@ from __future__ import annotations
 from tasks.models.sizes.footprint import Footprint, frozen, sampled, trained
 from tasks.models.sizes.shape import ModelShape
 from tasks.settings.errors import ConfigError
-from tasks.training.config import LoraConfig, TrainingConfig
+from tasks.training.config import TrainingConfig
 from tasks.training.ppo.config import PpoConfig
+from tasks.training.scale import LoraConfig
 
 
 def training_memory(shape: ModelShape, config: TrainingConfig, *, bf16: bool) -> Footprint:

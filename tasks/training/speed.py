@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from tasks.models.groups.flops import best_matmul_rate, multiply_adds
+from tasks.models.groups.flops import backward_passes, best_matmul_rate, multiply_adds
 from tasks.models.groups.group_model import Batch
 
 
@@ -22,8 +22,8 @@ class Work:
     """Their tokens, each prompt once."""
     computed: int = 0
     """Tokens that went through the model: with pads, repeated prompts and repeated groups."""
-    multiply_adds: int = 0
-    """Multiply-adds of the forward passes on real tokens."""
+    multiply_adds: float = 0.0
+    """Multiply-adds that real tokens need, forward and backward."""
 
     def add(self, model: nn.Module, batch: Batch, tokens: int, *, counts: bool) -> None:
         """Add one forward pass; where it does not count, its groups are counted by another rank."""
@@ -31,7 +31,7 @@ class Work:
         if counts:
             self.groups += batch.mask.shape[0]
             self.tokens += tokens
-            self.multiply_adds += multiply_adds(model, batch)
+            self.multiply_adds += multiply_adds(model, batch) * (1 + backward_passes(model))
 
 
 def padding_share(work: Sequence[Work]) -> float:
@@ -50,8 +50,7 @@ class Clock:
     ) -> dict[str, float]:
         """Return the step's speeds, all ranks together; of their peak memories, GB, the largest."""
         seconds = time.perf_counter() - self._began
-        # A backward pass costs two forward passes.
-        rate = 2 * 3 * sum(w.multiply_adds for w in work) / seconds
+        rate = 2 * sum(w.multiply_adds for w in work) / seconds
         return {
             "speed/tokens_per_second": sum(w.tokens for w in work) / seconds,
             "speed/groups_per_second": sum(w.groups for w in work) / seconds,

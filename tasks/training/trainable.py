@@ -21,26 +21,37 @@ from tasks.training.config import TrainingConfig
 from tasks.training.data.selection import Encoder
 from tasks.training.distributed.opening import loading_context, whole_weights
 from tasks.training.loop import train
-from tasks.training.lora import FOLDER, Adapter
 from tasks.training.random_state import capture_streams, restore_streams
 from tasks.training.task import TrainingTask
+from tasks.training.weights.last_layers import freeze_below, head_is_tied
+from tasks.training.weights.lora import FOLDER, Adapter
 
 Load = Callable[[AbstractContextManager[Any]], PreTrainedModel]
 """Loads a training's start, inside a context that may spread its weights over processes."""
 
 
 class Trainable:
-    """A model that is trained, with adapters where the config wants them."""
+    """A model that is trained: whole, its last layers, or adapters in it."""
 
     def __init__(self, load: Load, config: TrainingConfig, seed: int) -> None:
         """Say what is trained, and the seed of adapters; nothing is loaded yet."""
         self._load, self._config, self._seed = load, config, seed
         self._loaded: tuple[PreTrainedModel, Adapter | None] | None = None
 
-    def load(self) -> PreTrainedModel:
-        """Return the model, with its adapters, to be trained in place."""
+    def load(self, log: Log) -> PreTrainedModel:
+        """Return the model, to be trained in place; the log is told what of it stays frozen.
+
+        Raises:
+            ConfigError: It cannot be loaded, or has not the layers that the config names.
+        """
         self._loaded = self._make(loading_context(self._config))
-        return self._loaded[0]
+        model = self._loaded[0]
+        if self._config.trainable_layers is not None and head_is_tied(model):
+            log.note(
+                "the output head is tied to the input embeddings, which trainable_layers freezes: "
+                "it is not trained"
+            )
+        return model
 
     def train(
         self,
@@ -99,7 +110,9 @@ class Trainable:
 
     def _make(self, context: AbstractContextManager[Any]) -> tuple[PreTrainedModel, Adapter | None]:
         model = self._load(context)
-        lora = self._config.lora
+        lora, layers = self._config.lora, self._config.trainable_layers
+        if layers is not None:
+            freeze_below(model, layers)
         return model, Adapter(model, lora, self._seed) if lora else None
 
     def _filled(self, state: Mapping[str, Tensor]) -> tuple[PreTrainedModel, Adapter | None]:
@@ -132,6 +145,9 @@ def make_ready(model: GroupModel, config: TrainingConfig, log: Log) -> dict[str,
     if config.gradient_checkpointing:
         # The reentrant kind would lose gradients where no input of a layer needs one.
         model.model.activation_checkpointing_enable({"use_reentrant": False})
+        # For the other kind it gives the embeddings' output a gradient: the backward pass would go
+        # through layers that are frozen.
+        model.model.disable_input_require_grads()
     if config.compile:
         # The head is read as a function of its own, which changes with every batch.
         model.backbone.compile(dynamic=True)

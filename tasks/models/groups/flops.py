@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -47,15 +48,20 @@ def multiply_adds(model: PreTrainedModel, batch: PackedGroups | TwoSidedBatch | 
 
 def matrix_numbers(module: nn.Module) -> int:
     """Return how many numbers the matrices of a module hold that every token is multiplied with."""
-    found = 0
-    for part in module.modules():
-        if isinstance(part, nn.Embedding):
-            continue
-        # GPT-2 has its own linear layer; whatever has a 2-D weight is one.
-        weight = getattr(part, "weight", None)
-        if isinstance(weight, torch.Tensor) and weight.ndim == 2:
-            found += _size(weight)
-    return found
+    return sum(map(_size, _matrices(module)))
+
+
+def backward_passes(model: nn.Module) -> float:
+    """Return what a backward pass through a model costs, in forward passes: 2 if all is trained.
+
+    A matrix costs one for its own gradient, if it is trained, and one to hand a gradient on to what
+    lies below it, from the lowest one on that is trained.
+    """
+    found = [(_size(weight), weight.requires_grad) for weight in _matrices(model)]
+    lowest = next((at for at, (_, trained) in enumerate(found) if trained), len(found))
+    own = sum(size for size, trained in found if trained)
+    handed_on = sum(size for size, _ in found[lowest:])
+    return (own + handed_on) / max(1, sum(size for size, _ in found))
 
 
 @lru_cache(maxsize=4)
@@ -73,6 +79,16 @@ def best_matmul_rate(device: str, dtype: torch.dtype = torch.bfloat16) -> float:
                 torch.cuda.synchronize()
             best = max(best, 2 * size**3 / (time.perf_counter() - begun))
     return best
+
+
+def _matrices(module: nn.Module) -> Iterator[torch.Tensor]:
+    for part in module.modules():
+        # GPT-2 has its own linear layer; whatever has a 2-D weight is one.
+        weight = getattr(part, "weight", None)
+        if isinstance(weight, torch.Tensor) and not isinstance(part, nn.Embedding):
+            # A model sharded by DeepSpeed keeps the shape of the whole beside an empty tensor.
+            if len(getattr(weight, "ds_shape", weight.shape)) == 2:
+                yield weight
 
 
 def _two_sided(model: PreTrainedModel, batch: TwoSidedBatch) -> int:

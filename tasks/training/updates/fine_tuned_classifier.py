@@ -159,7 +159,7 @@ def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
         return start_text_classifier(name, encoder.tokenizer, context, revision=revision)
 
     trainable = Trainable(load, config.training, job.seed)
-    model = GroupClassifier(trainable.load(), label=1)
+    model = GroupClassifier(trainable.load(log), label=1)
     metrics = make_ready(model, config.training, log)
     texts = EncodedFolder(job.inputs[TEXTS])
     task = TextTask(texts, lambda groups: model.batch(groups, encoder.pad_id))

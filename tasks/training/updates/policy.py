@@ -146,7 +146,7 @@ def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
         return load_policy(job.model, context, dtype="float32")
 
     trainable = Trainable(load, config.training, job.seed)
-    policy = GroupPolicy(trainable.load(), temperature=config.temperature)
+    policy = GroupPolicy(trainable.load(log), temperature=config.temperature)
     metrics = make_ready(policy, config.training, log)
     task = PolicyTask(
         EncodedFolder(job.inputs[SET]),

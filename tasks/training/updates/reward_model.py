@@ -161,7 +161,7 @@ def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
         return build_reward_model(job.model, encoder.tokenizer, job.seed, context, dtype="float32")
 
     trainable = Trainable(load, training, job.seed)
-    model = GroupReward(trainable.load())
+    model = GroupReward(trainable.load(log))
     metrics = make_ready(model, training, log)
     sets = {name: EncodedFolder(path) for name, path in job.inputs.items()}
     layout = partial(model.batch, pad_id=encoder.pad_id)

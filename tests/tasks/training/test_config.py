@@ -54,6 +54,8 @@ def test_the_key_of_earlier_versions_is_refused():
         {"nodes": 0},
         {"precision": "fp16"},
         {"lora": {"rank": 0}},
+        {"lora": {"rank": 4}, "trainable_layers": 1},
+        {"trainable_layers": 0},
         {"lora": {"target_modules": "linear"}},
     ],
 )

@@ -1,7 +1,7 @@
 """The toy training on several ranks, in each mode: whole, and stopped and resumed.
 
-Run by torchrun with a scratch folder and modes (`none`, `zero1`, `zero3-frozen` …); the main
-process prints a report. One process does all modes: importing takes longer than training.
+Run by torchrun with a scratch folder and modes (`none`, `zero1`, `zero3-last`, `none-lora` …); the
+main process prints a report. One process does all modes: importing takes longer than training.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from tasks.training.config import TrainingConfig
 from tasks.training.distributed.interruption import TrainingInterrupted
 from tasks.training.distributed.opening import loading_context
 from tasks.training.distributed.ranks import gather, is_main, rank, world_size
+from tasks.training.scale import LoraConfig
+from tasks.training.weights.last_layers import freeze_below
+from tasks.training.weights.lora import Adapter
 from tests.tasks.training.toy import ToyTask, digest_of, ready, toy_model, toy_training
 
 DISTURBED_PASS = 3
@@ -59,7 +62,7 @@ class Counting(NullLog):
 
 def report_of(mode: str, folder: Path, base: Path) -> dict:
     """Train whole; train and stop; train into a NaN; resume what was stopped."""
-    zero, _, frozen = mode.partition("-")
+    zero, _, part = mode.partition("-")
     settings = {"deepspeed": None if zero == "none" else zero, "processes": 2}
     config = TrainingConfig(**settings)
 
@@ -72,9 +75,10 @@ def report_of(mode: str, folder: Path, base: Path) -> dict:
                 found = ready(AutoModelForCausalLM.from_pretrained(base))
         else:
             found = toy_model()
-        if frozen:
-            found.requires_grad_(False)
-            found.model.transformer.h.requires_grad_(True)
+        if part == "last":
+            freeze_below(found.model, 1)
+        elif part == "lora":
+            Adapter(found.model, LoraConfig(rank=2), seed=0)
         return found
 
     log = Counting()

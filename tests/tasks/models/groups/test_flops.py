@@ -9,7 +9,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tasks.models.groups.encoder_decoder import arrange
-from tasks.models.groups.flops import best_matmul_rate, matrix_numbers, multiply_adds
+from tasks.models.groups.flops import (
+    backward_passes,
+    best_matmul_rate,
+    matrix_numbers,
+    multiply_adds,
+)
 from tasks.models.groups.packing import pack
 from tasks.models.padded_batches import collate
 from tests.tasks.models import families
@@ -83,6 +88,23 @@ def test_sharded_weights_count_whole() -> None:
     part.weight.data = torch.empty(0, 0)
     part.weight.ds_numel = 12  # type: ignore[assignment]
     assert matrix_numbers(part) == expected == 12
+
+
+def test_a_frozen_part_costs_what_is_handed_through_it() -> None:
+    model = families.build("llama")
+    layer, head = matrix_numbers(model.model.layers[0]), model.lm_head.weight.numel()
+    whole = 2 * layer + head
+    assert backward_passes(model) == 2
+    model.requires_grad_(False)
+    assert backward_passes(model) == 0
+    # The last layer and the head behind it: both costs, and nothing below.
+    model.model.layers[1].requires_grad_(True)
+    assert backward_passes(model) == pytest.approx((layer + layer + head) / whole)
+    # A small matrix at the bottom: gradients go through everything.
+    bottom = model.model.layers[0].self_attn.q_proj.weight
+    bottom.requires_grad_(True)
+    own = layer + bottom.numel()
+    assert backward_passes(model) == pytest.approx((own + whole) / whole)
 
 
 def test_the_best_rate_is_that_of_a_real_product(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ from tasks.models.policy import load_policy
 from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.digests import digest_tree
 from tasks.storage.workspace import Workspace
-from tasks.training.config import LoraConfig, PolicyConfig, TrainingConfig
+from tasks.training.config import PolicyConfig, TrainingConfig
 from tasks.training.data.selection import Encoder
 from tasks.training.methods.registry import GROUP_METHODS
-from tasks.training.trainable import Trainable, make_ready
+from tasks.training.trainable import make_ready
 from tasks.training.updates import policy as policy_updates
 from tasks.training.updates.policy import train_policy
 from tests.tasks.training.small_updates import reference_of, update
@@ -194,47 +194,6 @@ def test_bf16_trains_too(tiny_policy, data_folders, tmp_path, recording_log):
     assert metrics["loss"] < 0.7
     saved = AutoModelForCausalLM.from_pretrained(path / "output")
     assert saved.dtype == torch.float32
-
-
-def test_a_policy_with_adapters(tiny_policy, data_folders, tmp_path, recording_log):
-    """What comes out is a plain model whose unadapted weights did not move."""
-    training = TRAINING.model_copy(update={"lora": LoraConfig(rank=2, alpha=8)})
-    config, path = config_of("dpo", training=training), tmp_path / "dpo"
-    metrics = update(path, tiny_policy, data_folders["scored"], config, recording_log)
-    assert abs(metrics["kl/step_0"]) < 1e-5
-    steps = [values for step, values in recording_log.metrics if step]
-    assert steps[-1]["loss"] < steps[0]["loss"]
-    saved = dict(AutoModelForCausalLM.from_pretrained(path / "output").named_parameters())
-    start = dict(AutoModelForCausalLM.from_pretrained(tiny_policy).named_parameters())
-    moved = {name for name in start if not torch.equal(saved[name], start[name])}
-    assert moved == {name for name in start if "proj" in name}
-    assert (path / "output" / "adapter" / "adapter_model.safetensors").is_file()
-
-
-def test_weights_of_several_processes_are_saved_from_their_state(
-    tiny_policy, data_folders, tmp_path, recording_log
-):
-    """As ZeRO-3 hands them over: by name, to a model whose own weights are not all there."""
-    config = TRAINING.model_copy(update={"lora": LoraConfig(rank=2)})
-    encoder = Encoder.of(tiny_policy, None, config_of("sft").limits)
-
-    def load(context):
-        with context:
-            return load_policy(tiny_policy, dtype="float32")
-
-    trainable = Trainable(load, config, seed=0)
-    model = trainable.load()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.1)
-    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    trainable.save(state, tmp_path / "from_state", encoder)
-    trainable.save(None, tmp_path / "from_model", encoder)
-    for name in ("model.safetensors", "adapter/adapter_model.safetensors"):
-        one, other = (load_file(tmp_path / f / name) for f in ("from_state", "from_model"))
-        assert one.keys() == other.keys()
-        assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_gradient_checkpointing_keeps_the_gradient(tiny_policy, data_folders, recording_log):

@@ -18,9 +18,10 @@ from tasks.models.tokens.encoding import Limits, encode_group
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.workspace import Workspace
-from tasks.training.config import LoraConfig, RewardConfig, TrainingConfig
+from tasks.training.config import RewardConfig, TrainingConfig
 from tasks.training.data import selection
 from tasks.training.methods.reward_objectives import REWARD_OBJECTIVES
+from tasks.training.scale import LoraConfig
 from tasks.training.updates import reward_model as reward_updates
 from tasks.training.updates.reward_model import train_reward_model
 

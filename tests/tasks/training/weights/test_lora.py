@@ -19,8 +19,8 @@ from tasks.models.reward_model import build_reward_model
 from tasks.models.source_checks import check_model_source
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError
-from tasks.training.config import LoraConfig
-from tasks.training.lora import Adapter
+from tasks.training.scale import LoraConfig
+from tasks.training.weights.lora import Adapter
 
 CONFIG = LoraConfig(rank=4, alpha=8)
 IDS = torch.arange(5, 14)[None]

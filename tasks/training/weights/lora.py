@@ -14,7 +14,7 @@ from transformers.pytorch_utils import Conv1D
 from tasks.models.randomness import seeded
 from tasks.settings.errors import ConfigError
 from tasks.storage.files import write_atomic, write_json
-from tasks.training.config import LoraConfig
+from tasks.training.scale import LoraConfig
 
 FOLDER = "adapter"
 """Where a model folder holds the adapter it was merged from."""
