@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=1, resources="cpu")
+@stage_task(version=2, resources="cpu")
 def examine_data(
     counts: Artifact,
     parts: dict[str, Artifact],
@@ -32,6 +32,9 @@ def examine_data(
     Returns:
         `read` and `left_out`, both records; `truncated_prompts` and `responses_without_eos`,
         shares; `longest_prompt` in tokens.
+
+    Raises:
+        ConfigError: The data write what the chat template writes before a response.
     """
     folders = {name: part.path for name, part in parts.items()}
     return examine(counts.path, folders, model.path, config, workspace.output, log)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from tasks.data.groups import Group
+from tasks.data.groups import Group, Message, prompt_hash
 from tasks.settings.errors import RecordError
 from tasks.settings.printable import excerpt
 
@@ -127,6 +128,24 @@ def unwrapped(row: Mapping[str, Any]) -> dict[str, Any]:
         {'prompt': [{'role': 'user', 'content': 'hi'}], 'chosen': 'hello'}
     """
     return {name: _unwrapped(value) for name, value in row.items()}
+
+
+def without_cue(group: Group, cue: str) -> Group:
+    """Return a group whose prompt does not end with a cue, and no response of it begins so.
+
+    Example:
+        >>> asked = (Message("user", "POST: it rains TL;DR:"),)
+        >>> group = without_cue(Group(asked, ("TL;DR: rain", "Wet.")), "TL;DR:")
+        >>> group.prompt[0].content, group.responses
+        ('POST: it rains', ('rain', 'Wet.'))
+    """
+    prompt = group.prompt
+    if prompt and (text := prompt[-1].content.rstrip()).endswith(cue):
+        prompt = (*prompt[:-1], Message(prompt[-1].role, text.removesuffix(cue).rstrip()))
+    # An id that is not the prompt's hash is the user's own, and stays.
+    own = group.id if group.id != prompt_hash(group.prompt) else ""
+    responses = tuple([text.strip().removeprefix(cue).strip() for text in group.responses])
+    return replace(group, prompt=prompt, responses=responses, id=own)
 
 
 def _template_in(text: str) -> str:

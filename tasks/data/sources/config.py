@@ -38,6 +38,10 @@ class SourceConfig(FrozenConfig):
     chat_markup: Literal["refuse", "unwrap", "keep"] = "refuse"
     """Texts that already hold a chat template, such as `<|im_start|>user` or `[INST]`: refuse them
     as unreadable, unwrap them into messages, or keep them as text."""
+    cue: str = ""
+    """What the set writes between prompt and response although the chat template does so too, such
+    as `TL;DR:`; it is cut off the ends of prompts and the beginnings of responses, so that a prompt
+    is the same text in every set. Default: nothing is cut."""
     limit: int | None = Field(default=None, ge=1)
     """Keep only so many groups, a sample drawn over the whole source by a hash of their content,
     in the source's order; they are held in memory until it has been read. None keeps all."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tasks.data.groups import Group
 from tasks.data.selection import sampled
-from tasks.data.sources.chat_markup import refuse_markup, unwrapped
+from tasks.data.sources.chat_markup import refuse_markup, unwrapped, without_cue
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.forms.form import Cell, Form
 from tasks.data.sources.forms.recognition import Reading, Recogniser, UnknownFormError
@@ -142,11 +142,14 @@ class _Reading:
     def _read(self, row: dict[str, Any]) -> tuple[Reading, Group, tuple[str, ...]]:
         markup = self.config.chat_markup
         found = self._recogniser.read(unwrapped(row) if markup == "unwrap" else row)
+        reading, group, ignored = found
+        if self.config.cue:
+            group = without_cue(group, self.config.cue)
         if markup != "keep":
-            refuse_markup(found[1])
+            refuse_markup(group)
         if self.check is not None:
-            self.check(found[1])
-        return found
+            self.check(group)
+        return reading, group, ignored
 
     def _leave_out(self, record: BadRecord, error: RecordError) -> None:
         self.bad += 1

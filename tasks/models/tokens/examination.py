@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,9 @@ from pydantic import Field
 
 from tasks.data.files import GroupFolder
 from tasks.models.tokens.encoding import Limits, encode_group, encode_prompt
+from tasks.models.tokens.templates import find_template
 from tasks.settings.base import FrozenConfig
+from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 from tasks.storage.files import read_json, write_json
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 EXAMINATION = "examination.json"
 _ANY_LENGTH = 1 << 30
+_FEW = 0.01
+_SET_CUE = 'set `cue` of their sources, such as `cue: "TL;DR:"`'
 
 
 class ExaminationConfig(FrozenConfig):
@@ -44,6 +48,10 @@ class _Counts:
     longest: int = 0
     responses: int = 0
     without_eos: int = 0
+    cued: dict[str, list[bool]] = field(default_factory=dict)
+    """Whether each prompt of a part ends with the template's cue."""
+    doubled: dict[str, int] = field(default_factory=dict)
+    """Responses of a part that begin with it."""
 
 
 def examine(
@@ -67,6 +75,9 @@ def examine(
     Returns:
         `read` and `left_out`, both records; `truncated_prompts` and `responses_without_eos`,
         shares; `longest_prompt` in tokens.
+
+    Raises:
+        ConfigError: The data write what the template writes before a response, some or twice.
     """
     from tasks.models.tokens.tokenizer import load_tokenizer
 
@@ -78,6 +89,7 @@ def examine(
         _count(tokenizer, GroupFolder(path), name, config, found)
         done += sizes[name]
         log.progress(done, sum(sizes.values()), "groups")
+    _refuse_cue(found, config.template)
     table = read_json(counts)
     sentence = " ".join([f"data: {_records(table)};", _lengths(found)])
     log.note(sentence)
@@ -103,9 +115,15 @@ def _count(
     limits = config.limits.get(name) or config.prompts[name]
     # Whether a long response is an error is for whoever trains on it to say.
     lenient = limits.model_copy(update={"on_long_response": "truncate_without_eos"})
+    cue = find_template(config.template).cue if config.template else ""
     for group in groups:
         ids, _ = encode_prompt(tokenizer, config.template, group.prompt, _ANY_LENGTH)
         found.prompts += 1
+        if cue:
+            text = group.prompt[-1].content.rstrip() if group.prompt else ""
+            found.cued.setdefault(name, []).append(text.endswith(cue))
+            twice = sum(text.lstrip().startswith(cue) for text in group.responses)
+            found.doubled[name] = found.doubled.get(name, 0) + twice
         found.longest = max(found.longest, len(ids))
         if name not in config.limits:
             found.cut += len(ids) > limits.max_prompt_tokens
@@ -116,6 +134,30 @@ def _count(
             found.without_eos += sum(
                 ids[-1:] != [tokenizer.eos_token_id] for ids in encoded.responses_ids
             )
+
+
+def _refuse_cue(found: _Counts, template: str | None) -> None:
+    """Refuse data in which a template's own words are there already.
+
+    Raises:
+        ConfigError: Responses begin with them, or the prompts of some parts alone end with them:
+            the same prompt would be two.
+    """
+    for name, ends in found.cued.items():
+        if found.doubled[name] > _FEW * len(ends):
+            raise ConfigError(
+                f"{found.doubled[name]:,} responses of {name} begin with what the template "
+                f"{template} writes before them: {_SET_CUE}"
+            )
+    with_cue = {name: sum(ends) > len(ends) / 2 for name, ends in found.cued.items()}
+    if len(set(with_cue.values())) > 1:
+        named = [
+            ", ".join(one for one in with_cue if with_cue[one] is has) for has in (True, False)
+        ]
+        raise ConfigError(
+            f"the prompts of {named[0]} end with what the template {template} writes, and those of "
+            f"{named[1]} do not, so that the same prompt would count as two: {_SET_CUE}"
+        )
 
 
 def _left_out(table: Mapping[str, Any]) -> dict[str, int]:

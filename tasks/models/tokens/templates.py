@@ -30,6 +30,8 @@ class ChatTemplate(NamedTuple):
     """The template's own text around the place where a response begins; None: it has none."""
     stops: tuple[str, ...]
     """Strings at which a sampled response has ended, because a new turn begins."""
+    cue: str = ""
+    """What it writes before a response that data sets are known to write too."""
 
 
 _HH = """\
@@ -80,7 +82,7 @@ TEMPLATES: dict[str, ChatTemplate] = {
     "plain": ChatTemplate(_PLAIN, None, ()),
     "hh": ChatTemplate(_HH, ": ", ("\n\nHuman:", "\n\nAssistant:")),
     "alpaca": ChatTemplate(_ALPACA, "\n", ("\n\n### Instruction:", "\n\n### Response:")),
-    "tldr": ChatTemplate(_TLDR, ": ", ("\n\nTL;DR:",)),
+    "tldr": ChatTemplate(_TLDR, ": ", ("\n\nTL;DR:",), "TL;DR:"),
 }
 """`plain` continues the text; `hh` is HH-RLHF's; `alpaca` is Stanford Alpaca's; `tldr` is that of
 OpenAI's summaries."""

@@ -130,3 +130,17 @@ def test_an_input_belongs_to_its_instruction() -> None:
     turns = [("user", "Hi?\n\n1 2"), ("assistant", "3")]
     messages = [{"role": role, "content": content} for role, content in turns]
     assert unwrapped({"text": text, "n": 1}) == {"text": messages, "n": 1}
+
+
+def test_a_cue_is_cut_so_that_a_post_is_one_prompt_in_both_sets(tmp_path: Path) -> None:
+    """Rows as CarperAI published them; an id of the user's own stays."""
+    post = "SUBREDDIT: r/maths\nTITLE: Sum\nPOST: 2 + 2?"
+    pair = {"prompt": post, "chosen": "TL;DR:  four.", "rejected": "TL;DR: five."}
+    (compared,), _ = read(tmp_path, pair, cue="TL;DR:")
+    assert compared.responses == ("four.", "five.")
+    demonstration = {"prompt": f"{post}\nTL;DR:", "label": "Four."}
+    (shown,), _ = read(tmp_path, demonstration, cue="TL;DR:", fields={"completion": "label"})
+    assert (shown.prompt, shown.id) == (compared.prompt, compared.id)
+    own = {"id": "post 7", "prompt": [{"role": "user", "content": f"{post} TL;DR:"}]}
+    (kept,), _ = read(tmp_path, own | {"responses": ["four."]}, cue="TL;DR:")
+    assert (kept.prompt, kept.id) == (compared.prompt, "post 7")

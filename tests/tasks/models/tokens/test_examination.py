@@ -8,9 +8,11 @@ import pytest
 
 from tasks.data.files import write_groups
 from tasks.data.groups import Group, Message
+from tasks.data.sources.chat_markup import without_cue
 from tasks.models.tokens.encoding import Limits, encode_prompt
 from tasks.models.tokens.examination import ExaminationConfig, examine
 from tasks.models.tokens.tokenizer import load_tokenizer
+from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
 from tasks.storage.files import read_json, write_json
 
@@ -87,3 +89,32 @@ def test_nothing_is_lost_where_all_fits(
     assert metrics["responses_without_eos"] == 0
     sentence = read_json(tmp_path / "out" / "examination.json")["sentence"]
     assert sentence.startswith("data: 1 records read, none left out; 0.0% of prompts lose")
+
+
+POST, CUE = "SUBREDDIT: r/maths\nTITLE: Sum\nPOST: 2 + 2?", "TL;DR:"
+
+
+def examined(tokenizer_folder: Path, folder: Path, template: str, **parts: Group) -> None:
+    for name, one in parts.items():
+        write_groups(folder / name, [one])
+    write_json(folder / "table1.json", {"read": 2, "bad_records": 0, "dropped": {}})
+    config = ExaminationConfig(template=template, limits=dict.fromkeys(parts, Limits()))
+    paths = {name: folder / name for name in parts}
+    examine(folder / "table1.json", paths, tokenizer_folder, config, folder / "out", NullLog())
+
+
+def test_what_the_template_writes_is_refused_in_the_data(
+    tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    """As the two sets of TL;DR are published: one has it before answers, one after prompts."""
+    pairs = group(POST, f"{CUE} four.", f"{CUE} five.")
+    demonstrations = group(f"{POST}\n{CUE}", "four.")
+    with pytest.raises(ConfigError, match="2 responses of pairs begin with what .*set `cue` of"):
+        examined(tokenizer_folder, tmp_path / "a", "tldr", pairs=pairs)
+    cut = without_cue(pairs, CUE)
+    with pytest.raises(ConfigError, match="prompts of sft end with .* and those of pairs do not"):
+        examined(tokenizer_folder, tmp_path / "b", "tldr", pairs=cut, sft=demonstrations)
+    same = without_cue(demonstrations, CUE)
+    assert same.id == cut.id and cut.responses == ("four.", "five.")
+    examined(tokenizer_folder, tmp_path / "c", "tldr", pairs=cut, sft=same)
+    examined(tokenizer_folder, tmp_path / "d", "plain", pairs=pairs, sft=demonstrations)
