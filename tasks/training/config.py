@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -34,8 +35,9 @@ class TrainingConfig(TrainingScale):
     """The training ends after so many optimiser steps, and its schedule with it. Default: after the
     last epoch."""
 
-    warmup_steps: int = Field(default=0, ge=0)
-    """Optimiser steps over which the learning rate climbs linearly to its peak."""
+    warmup_steps: int | float = Field(default=0, ge=0)
+    """Optimiser steps over which the learning rate climbs linearly to its peak; a number below 1 is
+    that share of all steps, rounded up, as in transformers."""
 
     lr_scheduler: Literal["constant", "linear", "cosine"] = "constant"
     """The learning rate after the warm-up: held, or brought down to 0 at the end of the plan."""
@@ -74,6 +76,18 @@ class TrainingConfig(TrainingScale):
 
     compile: bool = False
     """Whether the model goes through torch.compile. Nothing was gained on the CPU measured."""
+
+    def warmup_of(self, total: int) -> int:
+        """Return the steps of the warm-up of a training of so many steps."""
+        given = self.warmup_steps
+        return math.ceil(given * total) if given < 1 else int(given)
+
+    @field_validator("warmup_steps")
+    @classmethod
+    def _whole_steps(cls, given: int | float) -> int | float:
+        if given >= 1 and given != int(given):
+            raise ValueError(f"expected whole steps or a share below 1, got {given}")
+        return given
 
 
 class PolicyConfig(FrozenConfig):
@@ -178,6 +192,11 @@ class RewardConfig(FrozenConfig):
     """Weight of the human preferences against gold-against-samples, where the objective has both.
     Default 10: APO's release gives 0.1 to the latter and 1 to the former."""
 
+    split_samples: bool = False
+    """Whether gold against each sample of a query is a group of its own, so that `batch_size`
+    counts pairs, as APO's release does; or the query with all its samples is one. The two sets keep
+    their weights either way."""
+
     training: TrainingConfig = TrainingConfig()
     """The optimiser's settings."""
 
@@ -193,7 +212,8 @@ class RewardConfig(FrozenConfig):
         return get_reward_objective(name).name
 
     def in_key(self) -> Self:
-        """Return it with the default for a weight that its objective does not read."""
-        if get_reward_objective(self.objective).is_weighted:
-            return self
-        return self.model_copy(update={"beta_2": type(self).model_fields["beta_2"].default})
+        """Return it with the defaults for what its objective does not read."""
+        objective, fields = get_reward_objective(self.objective), type(self).model_fields
+        read = {"beta_2": objective.is_weighted, "split_samples": objective.game is not None}
+        unread = {name: fields[name].default for name, is_read in read.items() if not is_read}
+        return self.model_copy(update=unread) if unread else self

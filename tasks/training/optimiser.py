@@ -49,11 +49,12 @@ def learning_rate(config: TrainingConfig, step: int, total: int) -> float:
         >>> [learning_rate(config, step, 4) for step in range(4)]
         [0.5, 1.0, 1.0, 0.5]
     """
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
+    warmup = config.warmup_of(total)
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
     if config.lr_scheduler == "constant":
         return config.learning_rate
-    done = (step - config.warmup_steps) / max(1, total - config.warmup_steps)
+    done = (step - warmup) / max(1, total - warmup)
     if config.lr_scheduler == "linear":
         return config.learning_rate * (1 - done)
     return config.learning_rate * (1 + math.cos(math.pi * done)) / 2

@@ -134,7 +134,7 @@ def train_reward_model(
     _is_reward_model(base, objective)
     inputs: dict[str, Path] = {}
     metrics: dict[str, float] = {}
-    for name, groups in _sources(objective, preferences, apo).items():
+    for name, groups in _sources(config, preferences, apo).items():
         encoded, counts = keep_groups(workspace, name, groups, encoder)
         refuse_large_groups(encoded, training.micro_batch_tokens)
         inputs[name] = encoded.path
@@ -191,8 +191,9 @@ def _is_reward_model(base: Path, objective: RewardObjective) -> bool:
 
 
 def _sources(
-    objective: RewardObjective, preferences: Sequence[Path], apo: Path | None
+    config: RewardConfig, preferences: Sequence[Path], apo: Path | None
 ) -> dict[str, Iterator[Group]]:
+    objective = get_reward_objective(config.objective)
     sources: dict[str, Iterator[Group]] = {}
     if objective.game is not None:
         if apo is None:
@@ -200,13 +201,21 @@ def _sources(
                 f"{objective.name} ranks gold responses above samples and was given none: "
                 "give D_APO, or use bradley_terry or ab"
             )
-        sources[APO] = (group for group in read_groups(apo) if len(group.responses) > 1)
+        games = (group for group in read_groups(apo) if len(group.responses) > 1)
+        sources[APO] = _against_each(games) if config.split_samples else games
     if objective.uses_preferences:
         if not preferences:
             raise ConfigError(f"{objective.name} needs human preferences and was given none")
         groups = (group for folder in preferences for group in read_groups(folder))
         sources[PREFERENCES] = _ordered(groups, in_pairs=objective.game is not None)
     return sources
+
+
+def _against_each(games: Iterator[Group]) -> Iterator[Group]:
+    """Yield gold, in column 0, against one sample at a time."""
+    for group in games:
+        for place in range(1, len(group.responses)):
+            yield keep_responses(group, [0, place])
 
 
 def _ordered(groups: Iterator[Group], *, in_pairs: bool) -> Iterator[Group]:

@@ -217,6 +217,17 @@ def test_learning_rates_by_hand():
     assert found == pytest.approx([0.5, 1.0, 1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
 
 
+def test_a_warm_up_below_one_is_a_share_of_all_steps():
+    """Alpaca's 0.03 of 100 steps are 3, of 10 steps 1: rounded up, as transformers does."""
+    config = TrainingConfig(learning_rate=1.0, warmup_steps=0.03)
+    assert [learning_rate(config, step, 100) for step in range(4)] == pytest.approx(
+        [1 / 3, 2 / 3, 1, 1]
+    )
+    assert learning_rate(config, 0, 10) == 1
+    with pytest.raises(ValueError, match=r"whole steps or a share below 1, got 1\.5"):
+        TrainingConfig(warmup_steps=1.5)
+
+
 def test_weight_decay_spares_vectors(tiny_policy):
     optimiser = build_optimiser(load_policy(tiny_policy), TrainingConfig(weight_decay=0.1))
     for group in optimiser.param_groups:

@@ -36,10 +36,29 @@ TRAINING = TrainingConfig(
 )
 
 
-def run(objective, base, preferences, apo, path, log, training=TRAINING):
+def run(objective, base, preferences, apo, path, log, training=TRAINING, **more):
     # At beta_2 = 10 so few pairs would drown what gold teaches.
-    config = RewardConfig(objective=objective, beta_2=1.0, limits=LIMITS, training=training)
+    config = RewardConfig(objective=objective, beta_2=1.0, limits=LIMITS, training=training, **more)
     return train_reward_model(base, preferences, apo, config, Workspace(path), log, seed=0)
+
+
+def test_gold_against_each_sample_counts_as_a_pair(tiny_policy, data_folders, tmp_path):
+    """5 queries with 3 samples are 15 pairs: more steps, and in one step the same loss."""
+    from tests.tasks.training.conftest import RecordingLog
+
+    whole = TRAINING.model_copy(update={"batch_size": 64, "num_train_epochs": 1})
+    losses, counts = [], []
+    for split in (False, True):
+        log, path = RecordingLog(), tmp_path / f"{split}"
+        folders = [data_folders["pairs"]], data_folders["gold"]
+        more = {"training": whole, "split_samples": split}
+        metrics = run("apo_rm", tiny_policy, *folders, path, log, **more)
+        losses.append(metrics["loss"])
+        counts.append((metrics["data/apo/groups"], metrics["data/apo/responses"]))
+    assert counts == [(5, 20), (15, 30)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    alone = RewardConfig(objective="ab", split_samples=True)
+    assert alone.in_key() == RewardConfig(objective="ab")
 
 
 @pytest.fixture(scope="module")
