@@ -33,19 +33,20 @@ def apo(config: ApoConfig) -> Artifact:
     inputs = prepare_inputs(config)  # step 1
     evaluation = ApoEvaluation(config, inputs)
     evaluation.evaluate_opponents()
-    for is_adversarial in config.games():
+    for game in config.games():
         policy, reward_model = inputs.start, inputs.reward_base
-        for epoch in epochs_of(config, adversarial=is_adversarial):
-            if is_adversarial:
+        for epoch in epochs_of(config, game):
+            if game.objective:
                 pairs = pair_samples_with_gold(config, inputs, policy, epoch)  # 2 and 3
                 models = update_reward_models(config, inputs, reward_model, pairs, epoch)  # 4
                 before, reward_model = reward_model, models[epoch.reward_model]
                 evaluation.evaluate_reward_models(models)
-                evaluation.evaluate_game(epoch.number, policy, before, reward_model)
+                if game.is_main:
+                    evaluation.evaluate_game(epoch.number, policy, before, reward_model)
             scored = sample_and_score(config, inputs, policy, reward_model, epoch)  # 5 and 6
             policy = train_policy(config, inputs, policy, reward_model, scored, epoch)  # 7
             evaluation.evaluate_policy(epoch.policy, policy, epoch)  # 8
-        if is_adversarial:
+        if game.objective and game.is_main:
             evaluation.evaluate_game(config.apo_epochs + 1, policy, reward_model)
     models = {"policy": policy, "reward_model": reward_model}
     current_run().offer = Offer(models, evaluation.basis_of(epoch), config.model_dump(mode="json"))

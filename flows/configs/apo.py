@@ -6,7 +6,7 @@ Imports no torch: `sparring plan` and a dry run read it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -41,6 +41,10 @@ class RewardUpdates(RewardConfig):
     ablations: tuple[Objective, ...] = ()
     """Further variants trained in epoch 1 for Table 4. They are measured, never used."""
 
+    ablation_games: tuple[Objective, ...] = ()
+    """Variants that play a whole game of their own, in every APO epoch: their reward models v1, v2
+    … are rows of Table 4, their policies a line of Figure 5 (there: sequential)."""
+
     def adapted(self, objective: str | None = None) -> RewardConfig:
         """Return the settings of one reward-model update: of a variant, or the configured one."""
         return self._only(objective or self.objective)
@@ -50,7 +54,7 @@ class RewardUpdates(RewardConfig):
         return self._only("bradley_terry")
 
     def _only(self, objective: str) -> RewardConfig:
-        shared = self.model_dump(exclude={"base", "ablations", "objective"})
+        shared = self.model_dump(exclude={"base", "ablations", "ablation_games", "objective"})
         return RewardConfig(**shared, objective=objective)
 
 
@@ -111,6 +115,15 @@ class PolicyUpdates(PolicyConfig):
         return self
 
 
+class Game(NamedTuple):
+    """One game of a run."""
+
+    objective: str | None
+    """What adapts its reward model; None: that stays RM_Base, which is the baseline."""
+    is_main: bool = False
+    """Whether the run offers its models, and measures how the game stands."""
+
+
 class ApoConfig(FlowConfig):
     """One run of Adversarial Preference Optimization (arXiv 2311.08045)."""
 
@@ -161,11 +174,13 @@ class ApoConfig(FlowConfig):
             temperature=self.policy.temperature,
         )
 
-    def games(self) -> tuple[bool, ...]:
-        """Return, for each game of the run in its order, whether its reward model is adapted."""
+    def games(self) -> tuple[Game, ...]:
+        """Return the games of the run in their order; the main one is the last."""
         if not self.adversarial:
-            return (False,)
-        return (False, True) if self.baseline else (True,)
+            return (Game(None, is_main=True),)
+        baseline = [Game(None)] if self.baseline else []
+        ablations = (Game(objective) for objective in self.reward.ablation_games)
+        return (*baseline, *ablations, Game(self.reward.objective, is_main=True))
 
     @property
     def sampled_limits(self) -> Limits:
@@ -218,8 +233,11 @@ class ApoConfig(FlowConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> ApoConfig:
-        if not self.adversarial and self.reward.ablations:
+        reward = self.reward
+        if not self.adversarial and (reward.ablations or reward.ablation_games):
             raise ValueError("reward.ablations need adversarial: true: no samples without it")
+        if reward.objective in reward.ablation_games:
+            raise ValueError(f"reward.ablation_games has {reward.objective}, the main game's own")
         readers = {"policy.limits": self.policy.limits}
         if self.reward.base is None:  # else the reward model counts tokens of another kind
             readers["reward.limits"] = self.reward.limits

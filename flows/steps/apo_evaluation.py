@@ -79,7 +79,7 @@ class ApoEvaluation:
         Without a policy it is the chosen responses of the test set; without an epoch it was there
         before the game. Its KL to the start means something if it `descends` from that.
         """
-        opponents = self._opponents(name)
+        opponents = self._opponents(name, epoch.rival if epoch else "")
         if policy is None:
             responses = self._inputs.data.part("test")
             evaluation = self._evaluator.evaluate_responses(name, responses, opponents)
@@ -91,10 +91,15 @@ class ApoEvaluation:
                 self._config.test_rollout(for_kl=True) if descends else None,
                 opponents,
             )
-        side, number, scoring = name, 0, "-"
+        entry = Entry(name=name, side=name, epoch=0, scoring="-")
         if epoch is not None:
-            side, number, scoring = epoch.side, epoch.number, epoch.reward_model
-        entry = Entry(name=name, side=side, epoch=number, scoring=scoring)
+            entry = Entry(
+                name=name,
+                side=epoch.side,
+                epoch=epoch.number,
+                scoring=epoch.reward_model,
+                rival=epoch.rival,
+            )
         self.policies[name] = EvaluatedPolicy(entry, evaluation, policy)
 
     def evaluate_reward_models(self, models: Mapping[str, Artifact]) -> None:
@@ -150,10 +155,9 @@ class ApoEvaluation:
             gold_note=OWN_GOLD if config.gold.provider == "chosen" else "",
         )
 
-    def _opponents(self, name: str) -> dict[str, Artifact]:
+    def _opponents(self, name: str, rival: str) -> dict[str, Artifact]:
         # The same method with the fixed reward model at the same epoch is the Protocol's main one.
-        same_epoch = name.removeprefix("APO-")
-        wanted = (START, same_epoch, CHOSEN, _GOLDEN_SFT, *self._config.compare_with)
+        wanted = (START, rival, CHOSEN, _GOLDEN_SFT, *self._config.compare_with)
         return {
             other: self.policies[other].evaluation
             for other in wanted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from flows.configs.apo import ApoConfig
+from flows.configs.apo import ApoConfig, Game
 from flows.steps.apo_inputs import ApoInputs
 from tasks.compute_reference_logps import compute_reference_logps
 from tasks.pair_with_gold import pair_with_gold
@@ -28,6 +28,10 @@ class Epoch(NamedTuple):
     """The line of its policy in Figure 5: APO-DPO, or DPO for the baseline."""
     reward_model: str
     """What scores for its policy: RM_APO-v1, or RM_Base for the baseline."""
+    game: Game
+    """The game that it belongs to."""
+    rival: str = ""
+    """The policy of the baseline after as many epochs; empty for that itself."""
 
     @property
     def policy(self) -> str:
@@ -35,13 +39,20 @@ class Epoch(NamedTuple):
         return f"{self.side}-v{self.number}"
 
 
-def epochs_of(config: ApoConfig, *, adversarial: bool) -> Iterator[Epoch]:
-    """Yield the APO epochs of the game, or of the baseline, whose reward model stays RM_Base."""
-    side = config.policy.method.upper()
+def epochs_of(config: ApoConfig, game: Game) -> Iterator[Epoch]:
+    """Yield the APO epochs of a game."""
+    method = config.policy.method.upper()
+    side, judge = method, "RM_Base"
+    if game.objective:
+        side = f"APO-{method}" if game.is_main else f"APO-{method}-{game.objective}"
+        judge = "RM_APO" if game.is_main else f"RM_{game.objective.upper()}"
     for number in range(1, config.apo_epochs + 1):
-        names = (f"APO-{side}", f"RM_APO-v{number}") if adversarial else (side, "RM_Base")
-        with chapter(f"epoch {number} of {names[0]}"):
-            yield Epoch(number, *names)
+        version = f"-v{number}"
+        with chapter(f"epoch {number} of {side}"):
+            if game.objective is None:
+                yield Epoch(number, side, judge, game)
+            else:
+                yield Epoch(number, side, judge + version, game, rival=method + version)
 
 
 def pair_samples_with_gold(
@@ -62,8 +73,12 @@ def update_reward_models(
 
     It learns from human preferences and `pairs`, D_APO; `before` is that of the epoch before.
     """
-    used, models = config.reward.objective, {}
-    ablations = config.reward.ablations if epoch.number == 1 else ()
+    used, models, wanted = epoch.game.objective, {}, config.reward
+    assert used is not None, "the baseline's reward model is not updated"
+    ablations = []
+    if epoch.game.is_main and epoch.number == 1:
+        # Those that play a game of their own have been trained there.
+        ablations = [one for one in wanted.ablations if one not in wanted.ablation_games]
     for variant in dict.fromkeys((used, *ablations)):
         # Afresh from the base model unless the variant continues from the epoch before (Table 4).
         objective = get_reward_objective(variant)

@@ -71,6 +71,9 @@ class Entry(FrozenConfig):
     scoring: str
     """The reward model that trained it, or `-`."""
 
+    rival: str = ""
+    """The same method with the fixed reward model after as many epochs; empty for none."""
+
 
 class ReportConfig(FrozenConfig):
     """What the report of the flow `apo` must know beside the evaluations."""

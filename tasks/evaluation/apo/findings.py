@@ -66,7 +66,7 @@ def _progress(config: ReportConfig, policies: Evaluations) -> Iterator[str]:
 
 def _against_baseline(config: ReportConfig, policies: Evaluations) -> Iterator[str]:
     for entry in config.entries:
-        rival = entry.name.removeprefix("APO-")
+        rival = entry.rival
         for judge, metrics in policies[entry.name]["against"].get(rival, {}).items():
             difference, error = metrics["difference"], metrics["difference_se"]
             yield (

@@ -94,9 +94,9 @@ def match_rows(entries: tuple[Entry, ...], policies: Evaluations) -> list[MatchR
     """Return each APO policy against the same method with the fixed reward model (Figure 3)."""
     rows = []
     for entry in entries:
-        rival = entry.name.removeprefix("APO-")
-        if rival != entry.name and rival in policies[entry.name]["against"]:
-            rows.append(MatchRow(entry.name, rival, policies[entry.name]["against"][rival]))
+        against = policies[entry.name]["against"]
+        if entry.rival in against:
+            rows.append(MatchRow(entry.name, entry.rival, against[entry.rival]))
     return rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flows.apo import apo
-from flows.configs.apo import ApoConfig
+from flows.configs.apo import ApoConfig, Game
 from flows.steps.apo_inputs import ApoInputs
 from flows.steps.apo_updates import (
     Epoch,
@@ -14,10 +14,11 @@ from flows.steps.apo_updates import (
     train_policy,
     update_reward_models,
 )
+from tasks.settings.errors import ConfigError
 from tasks.settings.loading import apply_overrides, load_config, validate
 from tasks.stages.call import StageCall
 from tests.flows.command import SMALL
-from tests.flows.steps.noted_calls import made, titles
+from tests.flows.steps.noted_calls import made, result_of, titles
 
 INPUTS = ApoInputs(
     made("data"),
@@ -28,7 +29,7 @@ INPUTS = ApoInputs(
     made("base"),
     {"RM_Test": made("t")},
 )
-EPOCH = Epoch(2, "APO-DPO", "RM_APO-v2")
+EPOCH = Epoch(2, "APO-DPO", "RM_APO-v2", Game("apo_rm", is_main=True), "DPO-v2")
 
 
 def config(*overrides: str) -> ApoConfig:
@@ -37,19 +38,46 @@ def config(*overrides: str) -> ApoConfig:
 
 def test_epochs_are_called_as_in_the_report() -> None:
     two = config("apo_epochs=2")
-    assert [epoch.policy for epoch in epochs_of(two, adversarial=True)] == [
-        "APO-DPO-v1",
-        "APO-DPO-v2",
-    ]
-    names = [(one.policy, one.reward_model) for one in epochs_of(two, adversarial=False)]
-    assert names == [("DPO-v1", "RM_Base"), ("DPO-v2", "RM_Base")]
+
+    def names(game: Game) -> list[tuple[str, str, str]]:
+        return [(one.policy, one.reward_model, one.rival) for one in epochs_of(two, game)]
+
+    main, alone = Game("apo_rm", is_main=True), Game("sequential")
+    assert names(main)[1] == ("APO-DPO-v2", "RM_APO-v2", "DPO-v2")
+    assert names(Game(None)) == [("DPO-v1", "RM_Base", ""), ("DPO-v2", "RM_Base", "")]
+    assert names(alone)[1] == ("APO-DPO-sequential-v2", "RM_SEQUENTIAL-v2", "DPO-v2")
 
 
 def test_the_baseline_is_played_first_and_may_be_left_out() -> None:
-    assert config().games() == (False, True)
-    assert config("baseline=false").games() == (True,)
+    main = Game("apo_rm", is_main=True)
+    assert config().games() == (Game(None), main)
+    assert config("baseline=false").games() == (main,)
     alone = config("adversarial=false", "baseline=false", "reward.ablations=[]")
-    assert alone.games() == (False,)
+    assert alone.games() == (Game(None, is_main=True),)
+    more = config("reward.ablation_games=[sequential]")
+    assert more.games() == (Game(None), Game("sequential"), main)
+    for wrong in ("reward.ablation_games=[apo_rm]", "adversarial=false"):
+        with pytest.raises(ConfigError, match="ablation"):
+            config("reward.ablations=[ab]", wrong)
+
+
+def test_an_ablation_that_plays_goes_on_from_its_own_models(calls: list[StageCall]) -> None:
+    """Its v2 continues its v1 on samples of its own policy, and Figure 5 has its line."""
+    apo.fn(config("reward.ablations=[]", "reward.ablation_games=[sequential]", "apo_epochs=2"))
+    by_title = {call.title: call for call in calls}
+    v1, v2 = (by_title[f"update_reward_model · RM_SEQUENTIAL-v{epoch}"] for epoch in (1, 2))
+    assert v2.inputs["base"].digest == result_of(v1).digest
+    drawn = by_title["sample_responses · RM_SEQUENTIAL-v2 queries"]
+    trained = by_title["update_policy · APO-DPO-sequential-v1"]
+    assert drawn.inputs["policy"].digest == result_of(trained).digest
+    report = by_title["write_apo_report"].config["entries"]
+    assert {one["side"] for one in report if one["epoch"]} == {
+        "DPO",
+        "APO-DPO-sequential",
+        "APO-DPO",
+    }
+    games = [title for title in by_title if title.startswith("evaluate_reward_model · game")]
+    assert len(games) == 8, "the state of the game is that of the main one: 2 x 3 and 2 at its end"
 
 
 def test_ablations_belong_to_the_first_epoch(calls: list[StageCall]) -> None:

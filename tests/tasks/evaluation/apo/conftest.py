@@ -16,7 +16,7 @@ ENTRIES = (
     Entry(name="chosen", side="chosen", epoch=0, scoring="-"),
     Entry(name="golden-SFT", side="golden-SFT", epoch=0, scoring="-"),
     Entry(name="RJS-v1", side="RJS", epoch=1, scoring="RM_Base"),
-    Entry(name="APO-RJS-v1", side="APO-RJS", epoch=1, scoring="RM_APO-v1"),
+    Entry(name="APO-RJS-v1", side="APO-RJS", epoch=1, scoring="RM_APO-v1", rival="RJS-v1"),
 )
 REPORT = ReportConfig(
     entries=ENTRIES,
