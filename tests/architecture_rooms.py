@@ -44,6 +44,7 @@ REPEATED = {
     "plots": "the plots that all reports share, and those of one flow",
     "findings": "what the report of a flow says in sentences",
     "apo_evaluation": "the step, and its configuration",
+    "apo_updates": "the steps, and their configuration",
     "exo_evaluation": "the step, and its configuration",
     "promotion": "the flow, and its configuration",
     "recurring": "recurring runs: their commands, and their configuration",

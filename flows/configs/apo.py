@@ -6,11 +6,12 @@ Imports no torch: `sparring plan` and a dry run read it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from flows.configs.apo_evaluation import ApoEvaluation
+from flows.configs.apo_updates import PolicyUpdates, RewardUpdates
 from flows.configs.base import FlowConfig
 from flows.configs.recurring import ModelSource
 from tasks.data.prepare import DataConfig
@@ -18,101 +19,13 @@ from tasks.gold.collection import GoldConfig
 from tasks.models.base_policy import hub_name
 from tasks.models.sample_shards import RolloutConfig
 from tasks.models.tokens.encoding import Limits
-from tasks.training.config import PolicyConfig, RewardConfig
-from tasks.training.methods.coefficients import GroupCoefficients
-from tasks.training.methods.method import Method
-from tasks.training.methods.registry import get_method, get_training_method
+from tasks.models.tokens.templates import find_template
+from tasks.settings.errors import did_you_mean
+from tasks.training.config import PolicyConfig
 from tasks.training.ppo.config import PpoConfig
 
-Objective = Literal["apo_rm", "wgan", "gail", "ab", "sequential"]
-
-
-class RewardUpdates(RewardConfig):
-    """How reward models are trained: RM_Base and testing RMs once, the adapted RM each epoch."""
-
-    objective: Objective = "apo_rm"
-    """What adapts the reward model (arXiv 2311.08045, Table 4): apo_rm (equation 17), wgan, gail,
-    ab (no gold against samples) or sequential (apo_rm started from the previous reward model)."""
-
-    base: str | None = None
-    """Model folder, GGUF file or hub name (`NAME` or `NAME@REVISION`) whose backbone every reward
-    model starts from. Default: the policy after SFT."""
-
-    ablations: tuple[Objective, ...] = ()
-    """Further variants trained in epoch 1 for Table 4. They are measured, never used."""
-
-    ablation_games: tuple[Objective, ...] = ()
-    """Variants that play a whole game of their own, in every APO epoch: their reward models v1, v2
-    … are rows of Table 4, their policies a line of Figure 5 (there: sequential)."""
-
-    def adapted(self, objective: str | None = None) -> RewardConfig:
-        """Return the settings of one reward-model update: of a variant, or the configured one."""
-        return self._only(objective or self.objective)
-
-    def plain(self) -> RewardConfig:
-        """Return the settings of a reward model on human preferences alone (equation 1)."""
-        return self._only("bradley_terry")
-
-    def _only(self, objective: str) -> RewardConfig:
-        shared = self.model_dump(exclude={"base", "ablations", "ablation_games", "objective"})
-        return RewardConfig(**shared, objective=objective)
-
-
-class PolicyCoefficientsByMethod(GroupCoefficients):
-    """Coefficients under the name of their method, ppo's settings too; those in use count."""
-
-    ppo: PpoConfig = PpoConfig()
-    """PPO's settings. Its learning rate, template and temperature are those of `policy`, its draws
-    those of `sampling`."""
-
-
-class PolicyUpdates(PolicyConfig):
-    """How the policy is updated each APO epoch, by a method of `PolicyConfig` or by ppo."""
-
-    coefficients: PolicyCoefficientsByMethod = Field(
-        default=PolicyCoefficientsByMethod(), validate_default=True
-    )
-    """Each method's own coefficients under its name, for example {dpo: {beta: 0.1}}; only those of
-    `method` are used. Default: those of its paper."""
-
-    learning_rates: tuple[float, ...] = (5e-6, 2e-6, 9e-7)
-    """Learning rate of each APO epoch; the last one holds for further epochs. Default: the paper's
-    (section 4.1)."""
-
-    max_queries: int | None = Field(default=None, ge=1)
-    """Only so many policy queries, a sample of them, are answered each epoch; default all."""
-
-    reference: Literal["start", "previous"] = "previous"
-    """π_ref of DPO: the SFT start, or the policy of the epoch before."""
-
-    @property
-    def traits(self) -> Method:
-        """What the method is."""
-        return get_method(self.method)
-
-    def at_epoch(self, epoch: int) -> PolicyConfig:
-        """Return the settings of one APO epoch, counted from 1."""
-        training = self.training.model_copy(update={"learning_rate": self.rate_at(epoch)})
-        own = {"learning_rates", "max_queries", "reference", "training"}
-        shared = self.in_key().model_dump(exclude=own)
-        return PolicyConfig(**shared, training=training)
-
-    def rate_at(self, epoch: int) -> float:
-        """Return the learning rate of one APO epoch, counted from 1."""
-        return self.learning_rates[min(epoch, len(self.learning_rates)) - 1]
-
-    @field_validator("method")
-    @classmethod
-    def _known_method(cls, name: str) -> str:
-        return get_training_method(name).name
-
-    @model_validator(mode="after")
-    def _rates(self) -> PolicyUpdates:
-        if not self.learning_rates or min(self.learning_rates) <= 0:
-            raise ValueError(
-                f"learning_rates must be positive, one per APO epoch; got {self.learning_rates}"
-            )
-        return self
+OWN_TEMPLATE = "own"
+"""Stands for the chat template that a tokenizer has."""
 
 
 class Game(NamedTuple):
@@ -165,6 +78,15 @@ class ApoConfig(FlowConfig):
     """Further models that are only sampled and scored: name → folder, GGUF file or hub name, which
     may have a revision as `NAME@REVISION`."""
 
+    compare_templates: dict[str, str] = {}
+    """The chat template that a model of `compare_with` is asked in, by its name there; `own` is
+    that of its tokenizer, as a chat model wants. Default: `model.template`."""
+
+    def template_of(self, name: str) -> str | None:
+        """Return the chat template of a model to compare with; None for its tokenizer's own."""
+        template = self.compare_templates.get(name, self.model.template)
+        return None if template == OWN_TEMPLATE else template
+
     def ppo_at_epoch(self, epoch: int) -> PpoConfig:
         """Return PPO's settings of one APO epoch, counted from 1, with its learning rate."""
         return self.ppo_settings(
@@ -179,8 +101,9 @@ class ApoConfig(FlowConfig):
         if not self.adversarial:
             return (Game(None, is_main=True),)
         baseline = [Game(None)] if self.baseline else []
-        ablations = (Game(objective) for objective in self.reward.ablation_games)
-        return (*baseline, *ablations, Game(self.reward.objective, is_main=True))
+        main = Game(self.reward.objective, is_main=True)
+        others = (one for one in self.reward.ablation_games if one != main.objective)
+        return (*baseline, *map(Game, others), main)
 
     @property
     def sampled_limits(self) -> Limits:
@@ -208,8 +131,8 @@ class ApoConfig(FlowConfig):
         yield from super().named_models()
         if self.reward.base:
             yield _source(self.reward.base, self.reward.template, self.reward.limits)
-        for source in self.compare_with.values():
-            yield _source(source, self.model.template, self.policy.limits)
+        for name, source in self.compare_with.items():
+            yield _source(source, self.template_of(name), self.policy.limits)
 
     def with_model_names(self, change: Callable[[str], str]) -> Self:
         """Return this configuration with `reward.base` and `compare_with` named anew."""
@@ -231,13 +154,24 @@ class ApoConfig(FlowConfig):
         found = [update.limits for update in updates if update]
         return (*found, self.reward.limits) if self.reward.base is None else tuple(found)
 
+    @field_validator("compare_templates")
+    @classmethod
+    def _known_templates(cls, given: dict[str, str]) -> dict[str, str]:
+        for template in given.values():
+            if template != OWN_TEMPLATE:
+                find_template(template)
+        return given
+
     @model_validator(mode="after")
     def _consistent(self) -> ApoConfig:
         reward = self.reward
         if not self.adversarial and (reward.ablations or reward.ablation_games):
             raise ValueError("reward.ablations need adversarial: true: no samples without it")
-        if reward.objective in reward.ablation_games:
-            raise ValueError(f"reward.ablation_games has {reward.objective}, the main game's own")
+        if strangers := self.compare_templates.keys() - self.compare_with.keys():
+            known = did_you_mean(min(strangers), self.compare_with)
+            raise ValueError(
+                f"compare_templates names {min(strangers)!r}, no model to compare{known}"
+            )
         readers = {"policy.limits": self.policy.limits}
         if self.reward.base is None:  # else the reward model counts tokens of another kind
             readers["reward.limits"] = self.reward.limits

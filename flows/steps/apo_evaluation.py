@@ -20,6 +20,7 @@ from flows.steps.evaluation import (
 from flows.steps.inputs import model_artifact, oracle_artifact
 from tasks.evaluation.config import Entry, ReportConfig
 from tasks.gold.collection import OWN_GOLD
+from tasks.models.sample_shards import RolloutConfig
 from tasks.pair_with_gold import pair_with_gold
 from tasks.sample_responses import sample_responses
 from tasks.stages.artifact import Artifact
@@ -63,8 +64,10 @@ class ApoEvaluation:
             )
             self.evaluate_policy(_GOLDEN_SFT, golden)
         for name, model in config.compare_with.items():
-            policy = model_artifact(model, config.model.template, name)
-            self.evaluate_policy(name, policy, descends=False)
+            template = config.template_of(name)
+            policy = model_artifact(model, template, name)
+            rollout = config.test_rollout().model_copy(update={"template": template})
+            self.evaluate_policy(name, policy, rollout=rollout)
 
     def evaluate_policy(
         self,
@@ -72,12 +75,13 @@ class ApoEvaluation:
         policy: Artifact | None,
         epoch: Epoch | None = None,
         *,
-        descends: bool = True,
+        rollout: RolloutConfig | None = None,
     ) -> None:
         """Sample a policy on the test queries, score it, and compare it with its opponents.
 
         Without a policy it is the chosen responses of the test set; without an epoch it was there
-        before the game. Its KL to the start means something if it `descends` from that.
+        before the game. A `rollout` of its own is that of a model which does not descend from the
+        start, so that a KL to that means nothing.
         """
         opponents = self._opponents(name, epoch.rival if epoch else "")
         if policy is None:
@@ -87,8 +91,8 @@ class ApoEvaluation:
             evaluation = self._evaluator.evaluate_policy(
                 name,
                 policy,
-                self._config.test_rollout(),
-                self._config.test_rollout(for_kl=True) if descends else None,
+                rollout or self._config.test_rollout(),
+                None if rollout else self._config.test_rollout(for_kl=True),
                 opponents,
             )
         entry = Entry(name=name, side=name, epoch=0, scoring="-")

@@ -74,8 +74,8 @@ def _models_beside(config: ApoConfig, judge: Artifact | None) -> Iterator[Artifa
     """Yield the models beside the base policy that read the data by their own chat template."""
     if judge is not None and config.reward.template is None:
         yield judge
-    if config.model.template is None:
-        for name, source in config.compare_with.items():
+    for name, source in config.compare_with.items():
+        if config.template_of(name) is None:
             yield model_artifact(source, None, name)
 
 

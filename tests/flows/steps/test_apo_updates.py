@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from flows.apo import apo
@@ -56,9 +58,29 @@ def test_the_baseline_is_played_first_and_may_be_left_out() -> None:
     assert alone.games() == (Game(None, is_main=True),)
     more = config("reward.ablation_games=[sequential]")
     assert more.games() == (Game(None), Game("sequential"), main)
-    for wrong in ("reward.ablation_games=[apo_rm]", "adversarial=false"):
-        with pytest.raises(ConfigError, match="ablation"):
-            config("reward.ablations=[ab]", wrong)
+    assert config("reward.ablation_games=[apo_rm]").games() == (Game(None), main)
+    for wrong in ("ablations=[ab]", "ablation_games=[ab]"):
+        with pytest.raises(ConfigError, match="need adversarial"):
+            config("reward.ablations=[]", f"reward.{wrong}", "adversarial=false")
+
+
+def test_a_chat_model_to_compare_with_is_asked_in_its_own_template(
+    calls: list[StageCall], tmp_path: Path
+) -> None:
+    """And has no KL to a start that it does not descend from."""
+    (tmp_path / "chat").mkdir()
+    named = (f"compare_with={{chat: {tmp_path}/chat, base: {tmp_path}/chat}}", "apo_epochs=1")
+    apo.fn(config(*named, "compare_templates={chat: own}", "baseline=false"))
+    templates = {
+        call.label: call.config["template"]
+        for call in calls
+        if call.spec.name == "sample_responses" and call.label in ("chat", "base", "start")
+    }
+    assert templates == {"start": "plain", "base": "plain", "chat": None}
+    assert not [call.title for call in calls if call.title.endswith("chat, for KL")]
+    for wrong, problem in (("{other: own}", "no model to compare"), ("{chat: hhh}", "hhh")):
+        with pytest.raises(ConfigError, match=problem):
+            config(*named, f"compare_templates={wrong}")
 
 
 def test_an_ablation_that_plays_goes_on_from_its_own_models(calls: list[StageCall]) -> None:
