@@ -13,7 +13,7 @@ from flows.runs.console import print_json
 from flows.servers.access import MLFLOW_PASSWORD, PREFECT_PASSWORD, without_passwords
 from flows.servers.mlflow_server import is_users_tracking, mlflow_environment
 from flows.servers.persistent import start_servers, stop_servers
-from flows.servers.prefect_server import HEARTBEAT_SECONDS, prefect_environment
+from flows.servers.prefect_server import HEARTBEAT_SECONDS, use_prefect_server
 from flows.servers.service import answers
 from tasks.storage.home import current_home
 
@@ -46,9 +46,9 @@ def start(
     is_remote = is_users_tracking(home) and urls["mlflow"].startswith("http")
     if is_remote and not answers(urls["mlflow"], seconds=5.0):
         notes.append("MLFLOW_TRACKING_URI does not answer; records wait here until it does")
-    os.environ.update(prefect_environment(home, urls["prefect"]) | mlflow_environment())
-    os.environ["MLFLOW_TRACKING_URI"] = urls["mlflow"]
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    use_prefect_server(home, urls["prefect"])
+    os.environ.update(mlflow_environment() | {"MLFLOW_TRACKING_URI": urls["mlflow"]})
     from flows.servers.dead_runs import close_dead_runs
 
     close_dead_runs(home)

@@ -18,7 +18,7 @@ from flows.registry import FlowEntry, find_flow
 from flows.runs.preflight import check_models
 from flows.runs.terminal import TerminalSink
 from flows.servers.mlflow_server import mlflow_environment
-from flows.servers.prefect_server import prefect_environment
+from flows.servers.prefect_server import use_prefect_server
 from flows.servers.shared_server import start_prefect_server, stop
 from flows.servers.supervisor import supervising
 from flows.steps.hub_commits import pinned
@@ -171,14 +171,12 @@ def prefect_server(home: Home, console: Console) -> Iterator[str]:
         handle = start_prefect_server(home)
     is_ours = handle.pid is not None
     try:
-        os.environ.update(prefect_environment(home, handle.url) | mlflow_environment())
-        # Planning has imported Prefect, and it read its settings then.
-        from prefect.context import refresh_global_settings_context
+        os.environ.update(mlflow_environment())
+        use_prefect_server(home, handle.url)
         from prefect.logging.handlers import APILogHandler
 
         from flows.servers.dead_runs import close_dead_runs
 
-        refresh_global_settings_context()
         close_dead_runs(home)
         try:
             with supervising(home) if is_ours else nullcontext():

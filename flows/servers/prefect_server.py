@@ -35,6 +35,16 @@ def prefect_environment(home: Home, url: str) -> dict[str, str]:
     return variables
 
 
+def use_prefect_server(home: Home, url: str) -> None:
+    """Let this process and those it starts use the server at `url`.
+
+    Prefect reads its settings when it is imported; where that has happened, it reads them again.
+    """
+    os.environ.update(prefect_environment(home, url))
+    if context := sys.modules.get("prefect.context"):
+        context.refresh_global_settings_context()
+
+
 def prefect_service(home: Home, host: str, port: int) -> Service:
     """Return how to start the Prefect server of a home.
 

@@ -15,10 +15,19 @@ from tasks.storage.home import Home
 from tests.flows.command import SMALL, Shell
 
 
+def _common(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return the folder that the processes that tests are spread over have in common."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of one Prefect server for all the runs that do not care which they use."""
-    handle = start_prefect_server(Home(tmp_path_factory.mktemp("server")))
+def prefect_server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+    """The address of one Prefect server for all the runs that do not care which they use.
+
+    The processes that tests are spread over share it; it ends with the last of them.
+    """
+    handle = start_prefect_server(Home(_common(tmp_path_factory, worker_id) / "server").ensure())
     yield handle.url
     stop(handle)
 
@@ -29,8 +38,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Shell
 
     The first of the processes that tests are spread over makes it, and the others wait.
     """
-    base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "untouched"
+    folder = _common(tmp_path_factory, worker_id) / "untouched"
     began = folder.with_suffix(".began")
     with FileLock(folder.with_suffix(".lock")):
         if not folder.exists():

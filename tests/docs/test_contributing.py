@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 DIFFS = dict(re.findall(r"^### Add an? ([a-z ]+)\n.*?^```diff\n(.*?)^```$", TEXT, re.M | re.S))
 SMALL = ROOT / "tests/flows/configs"
