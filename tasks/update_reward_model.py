@@ -9,7 +9,7 @@ from tasks.storage.workspace import Workspace
 from tasks.training.config import RewardConfig
 
 
-@stage_task(version=3, resources="gpu", produces="reward_model")
+@stage_task(version=4, resources="gpu", produces="reward_model")
 def update_reward_model(
     base: Artifact,
     preferences: list[Artifact],
@@ -27,7 +27,7 @@ def update_reward_model(
         preferences: D_P: folders of pairs, chosen first.
         apo: D_APO: folder of groups with gold in column 0; None for the plain Bradley–Terry model.
         config: Objective, β₂, optimiser, limits.
-        seed: Of the head and of the order of the data.
+        seed: Of adapters and of the order of the data.
         workspace: `output/` becomes a model folder; training checkpoints are its parts.
         log: Where metrics and progress go.
 

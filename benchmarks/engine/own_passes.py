@@ -14,6 +14,7 @@ from tasks.models.groups.packing import group_tokens, pack
 from tasks.models.memory import kept_memory
 from tasks.models.policy import load_policy
 from tasks.models.precision import arithmetic_of, compute_device
+from tasks.models.prompt_sharing_check import ordinary_tokens
 from tasks.models.reward_model import load_reward_model
 from tasks.models.scoring.group_scores import response_values, score_groups
 from tasks.models.tokens.encoding import EncodedGroup
@@ -25,7 +26,7 @@ def reference(turns: Turns, setting: Setting, folder: Path, *, precision: str, g
     """Compute the log-probabilities of pairs under the reference, as its stage does."""
     found = encoded(folder, setting.limits, 2, groups)
     model = reference_model(folder)
-    model.check()
+    model.check(ordinary_tokens(load_tokenizer(folder / "policy")))
     compute = reference_pass(model, ReferenceConfig(method="dpo", precision=precision))
     done = None
     with kept_memory():

@@ -114,7 +114,7 @@ def _prepare(setting: Setting, folder: Path, device: str) -> None:
         save_model(policy, tokenizer, folder / name, TEMPLATE)
     if not early:
         save_model(build_policy(setting.model, tokenizer, 1), tokenizer, folder / "reference")
-    reward = build_reward_model(folder / "policy", tokenizer, seed=0, dtype="float32")
+    reward = build_reward_model(folder / "policy", tokenizer, dtype="float32")
     save_model(reward, tokenizer, folder / "reward", TEMPLATE)
 
 

@@ -53,9 +53,7 @@ def load_critic(
         model = load_reward_model(scorer, dtype="float32")
         if _reads(model, load_tokenizer(scorer), tokenizer, tokens):
             return model, True
-    model = build_reward_model(policy, load_tokenizer(policy), 0, dtype="float32")
-    torch.nn.init.zeros_(model.score.weight)
-    return model, False
+    return build_reward_model(policy, load_tokenizer(policy), dtype="float32"), False
 
 
 def _reads(

@@ -25,18 +25,20 @@ _HEAD = "score"
 def build_reward_model(
     backbone_path: str | Path,
     tokenizer: PreTrainedTokenizerBase,
-    seed: int,
     context: AbstractContextManager[Any] | None = None,
     *,
     dtype: str = "auto",
 ) -> PreTrainedModel:
-    """Put a fresh scalar head on a language model's backbone.
+    """Put a scalar head on a language model's backbone; at first every reward is 0.
+
+    A pretrained backbone's states are large: a head that is drawn at random starts far from chance
+    (a mean loss of 0.83 to 0.88 for SmolLM2, where not to know is log 2), and the training first
+    has to undo it.
 
     Args:
         backbone_path: A policy's folder or a hub name.
         tokenizer: The reward model's own. It gets a pad distinct from EOS if it has none, and the
             embeddings grow with it.
-        seed: Of the head's weights.
         context: Entered around the loading.
         dtype: `auto` (as stored), `float32`, `bfloat16`…
 
@@ -45,9 +47,6 @@ def build_reward_model(
 
     Raises:
         ConfigError: If the backbone cannot be loaded or takes no scalar head.
-
-    Source:
-        Head weights ~ N(0, 1/(hidden + 1)): Stiennon et al., arXiv 2009.01325.
     """
     from transformers import AutoModelForSequenceClassification
 
@@ -62,11 +61,10 @@ def build_reward_model(
     _check_head(model, backbone_path)
     ensure_pad(tokenizer)
     head = getattr(model, _HEAD)
-    with seeded("reward head", seed), quiet_transformers():
+    with seeded("embedding of a pad"), quiet_transformers():
         if len(tokenizer) > model.get_input_embeddings().num_embeddings:
             model.resize_token_embeddings(len(tokenizer))
-        # Zero bias where an architecture has one: only differences of rewards count.
-        torch.nn.init.normal_(head.weight, std=(head.in_features + 1) ** -0.5)
+        torch.nn.init.zeros_(head.weight)
         if head.bias is not None:
             torch.nn.init.zeros_(head.bias)
     model.config.pad_token_id = tokenizer.pad_token_id

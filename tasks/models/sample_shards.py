@@ -119,7 +119,9 @@ def _engine(
     if config.sampling.server is None:
         with kept_memory():
             yield _Engine(
-                partial(generation.sample, _load(policy, config, log)), tokenizer, vocabulary
+                partial(generation.sample, _load(policy, config, tokenizer, log)),
+                tokenizer,
+                vocabulary,
             )
         return
     from tasks.models.server.process import model_server
@@ -129,15 +131,19 @@ def _engine(
         yield _Engine(partial(sample_from_server, server), tokenizer, vocabulary)
 
 
-def _load(policy: Path, config: RolloutConfig, log: Log) -> PreTrainedModel:
+def _load(
+    policy: Path, config: RolloutConfig, tokenizer: PreTrainedTokenizerBase, log: Log
+) -> PreTrainedModel:
     from tasks.models.policy import load_policy
     from tasks.models.precision import uses_bf16
+    from tasks.models.prompt_sharing_check import ordinary_tokens
     from tasks.models.sampling.decode_rows import why_not_shared
 
     # Held in it rather than autocast to it: nothing is cast at each of many small steps.
     dtype = "bfloat16" if uses_bf16(config.sampling.precision) else "float32"
     model = load_policy(policy, dtype=dtype)
-    if not model.config.is_encoder_decoder and (reason := why_not_shared(model)):
+    tokens = ordinary_tokens(tokenizer)
+    if not model.config.is_encoder_decoder and (reason := why_not_shared(model, tokens)):
         log.note(f"{reason}; each sample keeps the keys and values of its prompt, which is slower")
     return model
 

@@ -21,6 +21,10 @@ class TrainingConfig(TrainingScale):
     learning_rate: float = Field(default=1e-6, gt=0)
     """Peak learning rate of AdamW. Default 1e-6: the reward models of arXiv 2311.08045 (APO)."""
 
+    head_learning_rate: float | None = Field(default=None, gt=0)
+    """Peak learning rate of a reward model's score head, which starts at zero while the backbone
+    was trained before; warm-up and decay are those of the rest. Default: `learning_rate`."""
+
     batch_size: int = Field(default=64, ge=1)
     """Groups (prompts with their responses) per optimiser step. Default 64: APO's reward models."""
 
@@ -117,6 +121,13 @@ class PolicyConfig(FrozenConfig):
     @classmethod
     def _known_method(cls, name: str) -> str:
         return get_group_method(name).name
+
+    @field_validator("training")
+    @classmethod
+    def _headless(cls, training: TrainingConfig) -> TrainingConfig:
+        if training.head_learning_rate is not None:
+            raise ValueError("head_learning_rate is a reward model's: a policy has no score head")
+        return training
 
     @field_validator("coefficients")
     @classmethod

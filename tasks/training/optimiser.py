@@ -12,21 +12,36 @@ from tasks.training.config import TrainingConfig
 
 
 def build_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """Return AdamW over the model's trainable parameters, with decay on matrices only."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in trainable if _is_matrix(parameter)]
-    others = [parameter for parameter in trainable if not _is_matrix(parameter)]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
+    """Return AdamW over the model's trainable parameters, with decay on matrices only.
+
+    A score head has groups of its own, since it may learn at another rate.
+    """
+    head_pace = (config.head_learning_rate or config.learning_rate) / config.learning_rate
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            kind = "score" in name.split("."), _is_matrix(parameter)
+            groups.setdefault(kind, []).append(parameter)
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
+        [
+            {
+                "params": parameters,
+                "weight_decay": config.weight_decay if is_matrix else 0.0,
+                "pace": head_pace if is_head else 1.0,
+            }
+            for (is_head, is_matrix), parameters in groups.items()
+        ],
         lr=config.learning_rate,
         betas=(config.adam_beta1, config.adam_beta2),
         eps=config.adam_epsilon,
         fused=True,
     )
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Give an optimiser of `build_optimiser` the learning rate of a step, the head at its pace."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["pace"]
 
 
 def _is_matrix(parameter: nn.Parameter) -> bool:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.data.batches import BatchPlan
 from tasks.models.groups.group_model import GroupModel
 from tasks.models.loading import save_model
 from tasks.models.precision import arithmetic_of, compute_device
+from tasks.models.prompt_sharing_check import ordinary_tokens
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 from tasks.training.config import TrainingConfig
@@ -127,8 +128,16 @@ class Trainable:
         return model, adapter
 
 
-def make_ready(model: GroupModel, config: TrainingConfig, log: Log) -> dict[str, float]:
+def make_ready(
+    model: GroupModel, config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, log: Log
+) -> dict[str, float]:
     """Put a model onto the training's device, and see which way it takes groups.
+
+    Args:
+        model: On the CPU.
+        config: Says in which arithmetic it will compute, and how.
+        tokenizer: Its own.
+        log: Is told where prompts cannot be shared.
 
     Returns:
         ``shared_prompts``: 1 where a prompt is computed once for its responses, else 0.
@@ -139,7 +148,7 @@ def make_ready(model: GroupModel, config: TrainingConfig, log: Log) -> dict[str,
         model.take_plain_path(f"training.dropout is {config.dropout}: prompts are not shared")
     else:
         with whole_weights(model), arithmetic_of(config.precision):
-            model.check()
+            model.check(ordinary_tokens(tokenizer))
     if model.reason:
         log.note(f"{model.reason}; each is computed with every response, which is slower")
     if config.gradient_checkpointing:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -21,11 +22,10 @@ from tasks.models.groups.packing import PackedGroups, pack
 from tasks.models.padded_batches import GroupBatch, collate
 from tasks.models.policy import forward_arguments, sequence_logps, token_logps_of_rows
 from tasks.models.prompt_sharing_check import (
-    difference,
+    disagreement,
     dropouts,
     longest_sequence,
     probe_groups,
-    tolerance,
 )
 from tasks.models.reward_model import rewards
 from tasks.models.tokens.encoding import EncodedGroup
@@ -80,11 +80,14 @@ class GroupModel(nn.Module):
         self._check_ids(batch)
         return batch
 
-    def check(self) -> None:
+    def check(self, tokens: Sequence[int]) -> None:
         """Compare the shared path with the plain one; use the plain one if they differ.
 
         Sets `shared` and `reason`. Costs a few small forward passes; weights stay as they are. Call
         it once the model is where it will compute.
+
+        Args:
+            tokens: Of a text such as the model knows: `ordinary_tokens` of its tokenizer.
         """
         name, config = type(self.model).__name__, self.model.config
         self._use(None)
@@ -95,22 +98,21 @@ class GroupModel(nn.Module):
             # A prompt's one draw would be the same draw for all its responses.
             self.reason = f"{name} does not share prompts while its {dropped[0]} is above 0"
             return
-        pad_id = getattr(config, "pad_token_id", None)
-        groups = probe_groups(self._vocabulary(), pad_id)
-        expected = self._try(groups, pad_id or 0)
+        groups = probe_groups(tokens)
         failures = []
         for way in self._ways():
-            self._use(way)
             try:
-                found = self._try(groups, pad_id or 0)
+                off = disagreement(
+                    self.model, partial(self._try, None, groups), partial(self._try, way, groups)
+                )
             except Exception as error:  # whatever an unknown architecture raises means "cannot"
                 failures.append(f"{way}: {type(error).__name__}: {error}")
                 continue
-            worst = max(map(difference, found, expected))
-            if worst <= tolerance(self.model.dtype):
+            if off is None:
+                self._use(way)
                 self.reason = None
                 return
-            failures.append(f"{way}: differs by {worst:.2g} of the size")
+            failures.append(f"{way}: differs by {off:.2g} of the size")
         self._use(None)
         self.reason = f"{name} does not share prompts ({'; '.join(failures)})"
 
@@ -193,17 +195,19 @@ class GroupModel(nn.Module):
             )
 
     @torch.no_grad()
-    def _try(self, groups: list[EncodedGroup], pad_id: int) -> tuple[Tensor, Tensor]:
-        """Hidden states and numbers of some groups, in the precision of the weights.
+    def _try(self, way: Attention | None, groups: list[EncodedGroup]) -> tuple[Tensor, Tensor]:
+        """Hidden states and numbers of some groups by one way, in the precision of the weights.
 
         Both: under small weights the states show what the numbers hide, and only the numbers show
         what the model does to its logits.
         """
         training, device = self.training, next(self.model.parameters()).device
+        pad_id = getattr(self.model.config, "pad_token_id", None)
+        self._use(way)
         self.eval()
         try:
             with torch.autocast(device.type, enabled=False):
-                batch = self.batch(groups, pad_id).to(device)
+                batch = self.batch(groups, pad_id or 0).to(device)
                 return self.states(batch), self(batch)
         finally:
             self.train(training)

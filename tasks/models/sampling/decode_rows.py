@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -15,14 +17,11 @@ import torch
 from torch import Tensor
 
 from tasks.models.policy import frozen
+from tasks.models.prompt_sharing_check import Numbers, disagreement
 from tasks.models.sampling.prefill import pad_left, pads_last, pieces, prefill
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-# Relative to the plain path; bfloat16 has 8 bits of mantissa.
-_TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 2e-2}
-_LOOSE = 1e-1
 
 Prompts = Sequence[Sequence[int]]
 """Token ids of each prompt, none empty."""
@@ -40,20 +39,24 @@ class Continuations(Protocol):
         """Drop rows; returns which row stands in each remaining place. (N,) bool to (N',)."""
 
 
-def why_not_shared(model: PreTrainedModel) -> str | None:
+def why_not_shared(model: PreTrainedModel, tokens: Sequence[int]) -> str | None:
     """Say why a model does not share prompts while it decodes; None if it does.
 
-    Costs three small forward passes the first time a model is asked about.
+    Costs a few small forward passes the first time a model is asked about.
+
+    Args:
+        model: A causal language model.
+        tokens: Of a text such as the model knows: `ordinary_tokens` of its tokenizer.
     """
     if model not in _reasons:
         with frozen(model):
-            _reasons[model] = _probe(model)
+            _reasons[model] = _probe(model, tokens)
     return _reasons[model]
 
 
 @contextmanager
 def continue_prompts(
-    model: PreTrainedModel, prompts: Prompts, samples: int, pad_id: int
+    model: PreTrainedModel, prompts: Prompts, samples: int, pad_id: int, *, shared: bool
 ) -> Iterator[tuple[Tensor, Continuations]]:
     """Prefill prompts and have K continuations of each during the block.
 
@@ -62,6 +65,7 @@ def continue_prompts(
         prompts: Neighbours of similar length waste least.
         samples: Continuations per prompt (K).
         pad_id: Written where there is no token; it decides nothing.
+        shared: Whether a decoder's prompts are shared, which `why_not_shared` has to allow.
 
     Yields:
         Logits for the first token of each row, (G·K, V), row g·K + k being continuation k of
@@ -69,10 +73,9 @@ def continue_prompts(
     """
     if model.config.is_encoder_decoder:
         rows: Any = _EncodedRows(model, prompts, samples, pad_id)
-    elif why_not_shared(model) is not None:
-        rows = _PlainRows(model, prompts, samples, pad_id)
     else:
-        rows = _SharedRows(model, prompts, samples, pad_id)
+        kind = _SharedRows if shared else _PlainRows
+        rows = kind(model, prompts, samples, pad_id)
     with rows.attention():
         yield rows.first, rows
 
@@ -195,31 +198,29 @@ class _EncodedRows(_RepeatedRows):
         ).logits[:, -1]
 
 
-def _probe(model: PreTrainedModel) -> str | None:
+def _probe(model: PreTrainedModel, tokens: Sequence[int]) -> str | None:
     """Compare two steps of two prompts, shared, with the plain path, and drop a row between."""
     name = type(model).__name__
-    size = min(model.config.vocab_size, 64)
-    ids = torch.arange(3, 19).remainder(size).tolist()
-    prompts, tokens = [ids[:9], ids[9:14]], torch.tensor(ids[:8]).view(2, 4).to(model.device)
-    found = []
+    ids = list(islice(cycle(tokens), 22))
+    prompts, drawn = [ids[:9], ids[9:14]], torch.tensor(ids[14:]).view(2, 4).to(model.device)
+
+    def logits(kind: Any) -> Numbers:
+        rows = kind(model, prompts, 2, 0)
+        with rows.attention():
+            first = rows.step(drawn[0])
+            kept = rows.keep(torch.tensor([True, False, True, True]))
+            second = rows.step(drawn[1, kept.to(model.device)])
+        if kind is _SharedRows and rows.cache.calls != 2 * len(rows.cache.layers):
+            raise NotImplementedError("its attention is not transformers' interface")
+        found = torch.cat([first, second[kept.argsort()]])
+        # What is the same for every token decides nothing.
+        return (found - found.mean(dim=-1, keepdim=True),)
+
     try:
-        for kind in (_PlainRows, _SharedRows):
-            rows = kind(model, prompts, 2, 0)
-            with rows.attention():
-                first = rows.step(tokens[0])
-                kept = rows.keep(torch.tensor([True, False, True, True]))
-                second = rows.step(tokens[1, kept.to(model.device)])
-            found.append(torch.cat([first, second[kept.argsort()]]).double())
-            calls = getattr(rows.cache, "calls", 0)
-        layers = len(rows.cache.layers)
+        off = disagreement(model, partial(logits, _PlainRows), partial(logits, _SharedRows))
     except Exception as error:  # whatever an unknown architecture raises means "cannot"
         reason = " ".join(str(error).split())[:200]
         return f"{name} does not share prompts ({type(error).__name__}: {reason})"
-    if calls != 2 * layers:
-        return f"{name} does not share prompts (its attention is not transformers' interface)"
-    plain, shared = found
-    limit = _TOLERANCES.get(model.dtype, _LOOSE)
-    apart = float((shared - plain).norm() / (plain - plain.mean(dim=-1, keepdim=True)).norm())
-    if not apart <= limit:
-        return f"{name} does not share prompts (its logits differ by {apart:.2g})"
-    return None
+    if off is None:
+        return None
+    return f"{name} does not share prompts (its logits differ by {off:.2g} of their size)"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tasks.data.groups import prompt_hash
 from tasks.models.policy import frozen
+from tasks.models.prompt_sharing_check import ordinary_tokens
 from tasks.models.randomness import uniforms
 from tasks.models.sampling.decode_rows import continue_prompts, why_not_shared
 from tasks.models.sampling.token_choice import closing_tokens, draw_tokens, end_ids
@@ -78,11 +79,12 @@ def decode(
     noise = uniforms(len(requests) * config.samples, config.max_new_tokens, *stream)
     noise = noise.view(len(requests), config.samples, config.max_new_tokens)
     closing = closing_tokens(tokenizer, model, stops)
-    shared = not model.config.is_encoder_decoder and why_not_shared(model) is None
+    tokens = ordinary_tokens(tokenizer)
+    shared = not model.config.is_encoder_decoder and why_not_shared(model, tokens) is None
     results: list[list[Drawn]] = [[] for _ in requests]
     with frozen(model):
         for batch in token_budget_batches(requests, config, shared=shared):
-            rows = _Rows(model, tokenizer, batch, config, stops, closing)
+            rows = _Rows(model, tokenizer, batch, config, stops, closing, shared)
             drawn = rows.run(
                 noise[[request.place for request in batch]].flatten(0, 1),
                 progress or (lambda tokens: None),
@@ -140,9 +142,10 @@ class _Rows:
         config: SamplingConfig,
         stops: Sequence[str],
         closing: Tensor,
+        shared: bool,
     ) -> None:
         self.model, self.tokenizer, self.batch = model, tokenizer, batch
-        self.config, self.stops, self.closing = config, stops, closing
+        self.config, self.stops, self.closing, self.shared = config, stops, closing, shared
         self.ends = torch.tensor(end_ids(model, tokenizer, stops))
         # A stop string of n bytes lies within the last n tokens: a token has at least one byte.
         self.tail = max((len(stop.encode()) for stop in stops), default=0) + 1
@@ -158,7 +161,9 @@ class _Rows:
         # A policy may have no pad of its own: any id serves, the masks decide.
         pad = self.tokenizer.pad_token_id or 0
         alive = torch.arange(len(self.tokens))  # which row each row of the cache is
-        with continue_prompts(self.model, prompts, self.config.samples, pad) as (logits, rows):
+        with continue_prompts(
+            self.model, prompts, self.config.samples, pad, shared=self.shared
+        ) as (logits, rows):
             for step in range(self.config.max_new_tokens):
                 self._check(logits, alive)
                 drawn = draw_tokens(logits, noise[alive.to(noise.device), step], self.config)

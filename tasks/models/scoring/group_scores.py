@@ -16,6 +16,7 @@ from tasks.models.groups.packing import fill_rows, group_tokens, split_group
 from tasks.models.memory import kept_memory
 from tasks.models.policy import frozen
 from tasks.models.precision import arithmetic_of
+from tasks.models.prompt_sharing_check import ordinary_tokens
 from tasks.models.tokens.encoding import EncodedGroup, Limits, encode_group
 from tasks.settings.errors import StageError
 from tasks.settings.log import Log, NullLog
@@ -77,7 +78,9 @@ def score_groups(
 
     pad_id = tokenizer.pad_token_id
     reward = GroupReward(model)
-    return _map_groups(reward, encode, groups, pad_id, batch_tokens, precision, log or NullLog())
+    tokens = ordinary_tokens(tokenizer)
+    log = log or NullLog()
+    return _map_groups(reward, encode, groups, pad_id, tokens, batch_tokens, precision, log)
 
 
 def logps_groups(
@@ -110,7 +113,8 @@ def logps_groups(
     policy = GroupPolicy(model, temperature=temperature)
     # A policy may have no pad of its own: any id serves, the masks decide.
     pad_id = tokenizer.pad_token_id or 0
-    return _map_groups(policy, encode, groups, pad_id, batch_tokens, precision, NullLog())
+    tokens = ordinary_tokens(tokenizer)
+    return _map_groups(policy, encode, groups, pad_id, tokens, batch_tokens, precision, NullLog())
 
 
 def response_values(
@@ -154,6 +158,7 @@ def _map_groups(
     encode: Callable[[Group], list[EncodedGroup]],
     groups: Iterable[Group],
     pad_id: int,
+    tokens: Sequence[int],
     batch_tokens: int,
     precision: str,
     log: Log,
@@ -163,7 +168,7 @@ def _map_groups(
     own = model.model
     with frozen(own), kept_memory(), arithmetic_of(precision, own.device.type):
         try:
-            model.check()
+            model.check(tokens)
             if model.reason:
                 log.note(f"{model.reason}; each is computed with every response, which is slower")
             while window := list(islice(stream, _WINDOW)):

@@ -26,6 +26,7 @@ from tasks.storage.faults import fault_point
 from tasks.storage.files import read_json
 from tasks.training.config import TrainingConfig
 from tasks.training.distributed.engine import COLLECTIVE_TIMEOUT, Engine
+from tasks.training.optimiser import set_rate
 
 _FOLDER = Path(__file__).parents[3] / "infra" / "deepspeed"
 _TAG = "zero"
@@ -165,8 +166,7 @@ class DeepSpeedEngine(Engine):
 
     def update(self, rate: float) -> float:
         """Clip and step in one; a gradient that is not finite has changed the weights then."""
-        for group in self.model.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.model.optimizer, rate)
         self.model.step()
         return float(self.model.get_global_grad_norm())
 

@@ -20,7 +20,12 @@ from torch import Tensor, nn
 from tasks.models.precision import arithmetic_of, compute_device
 from tasks.training.config import TrainingConfig
 from tasks.training.distributed.ranks import is_main
-from tasks.training.optimiser import build_optimiser, load_optimiser_tensors, optimiser_tensors
+from tasks.training.optimiser import (
+    build_optimiser,
+    load_optimiser_tensors,
+    optimiser_tensors,
+    set_rate,
+)
 from tasks.training.tensor_files import (
     load_trained_tensors,
     read_tensors,
@@ -89,8 +94,7 @@ class Engine:
         Returns:
             The L2 norm that the whole gradient had.
         """
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimiser, rate)
         limit = self.config.max_grad_norm or math.inf
         norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), limit))
         if math.isfinite(norm):

@@ -51,5 +51,5 @@ def load_models(
     frozen = GroupPolicy(load_policy(reference, dtype="float32"), temperature=config.temperature)
     frozen.requires_grad_(False)
     for each in (actor, critic, frozen):
-        make_ready(each, settings, log)
+        make_ready(each, settings, encoder.tokenizer, log)
     return ActorCritic(actor, critic, config), frozen, judge

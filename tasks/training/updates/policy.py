@@ -147,7 +147,7 @@ def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
 
     trainable = Trainable(load, config.training, job.seed)
     policy = GroupPolicy(trainable.load(log), temperature=config.temperature)
-    metrics = make_ready(policy, config.training, log)
+    metrics = make_ready(policy, config.training, encoder.tokenizer, log)
     task = PolicyTask(
         EncodedFolder(job.inputs[SET]),
         get_group_method(config.method),

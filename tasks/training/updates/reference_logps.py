@@ -20,6 +20,7 @@ from tasks.models.groups.group_model import GroupPolicy
 from tasks.models.memory import kept_memory
 from tasks.models.policy import load_policy
 from tasks.models.precision import arithmetic_of, uses_bf16
+from tasks.models.prompt_sharing_check import ordinary_tokens
 from tasks.models.scoring.group_scores import response_values
 from tasks.models.tokens.encoding import vocabulary_of
 from tasks.settings.errors import ConfigError, StageError
@@ -186,7 +187,7 @@ def _compute(
     policy = GroupPolicy(model, temperature=config.temperature).eval()
     began, tokens, sizes = time.perf_counter(), 0, encoded.sizes()
     with kept_memory(), arithmetic_of(config.precision):
-        policy.check()
+        policy.check(ordinary_tokens(encoder.tokenizer))
         if policy.reason:
             log.note(policy.reason)
         for number, name in enumerate(shards):

@@ -118,7 +118,7 @@ def train_reward_model(
         config: Objective, beta_2, optimiser, limits.
         workspace: Of the stage's attempt; its parts make the training resumable.
         log: Receives metrics per step and progress.
-        seed: Of the head and of the order of the data.
+        seed: Of adapters and of the order of the data.
 
     Returns:
         Means over the training's steps, and counts.
@@ -158,11 +158,11 @@ def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
     def load(context: AbstractContextManager[Any]) -> PreTrainedModel:
         if _is_reward_model(job.model, objective):
             return load_reward_model(job.model, context, dtype="float32")
-        return build_reward_model(job.model, encoder.tokenizer, job.seed, context, dtype="float32")
+        return build_reward_model(job.model, encoder.tokenizer, context, dtype="float32")
 
     trainable = Trainable(load, training, job.seed)
     model = GroupReward(trainable.load(log))
-    metrics = make_ready(model, training, log)
+    metrics = make_ready(model, training, encoder.tokenizer, log)
     sets = {name: EncodedFolder(path) for name, path in job.inputs.items()}
     layout = partial(model.batch, pad_id=encoder.pad_id)
     task = RewardTask(sets, objective, config.beta_2, layout, model.shared)
@@ -231,10 +231,13 @@ def _ordered(groups: Iterator[Group], *, in_pairs: bool) -> Iterator[Group]:
 
 
 def _pair_means(values: Tensor, scores: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return, per group, the share of ordered pairs that are right and their mean margin. (B,)."""
+    """Return, per group, the share of ordered pairs that are right and their mean margin. (B,).
+
+    A tie, such as all pairs are for a fresh head, is half right.
+    """
     real = mask.unsqueeze(2) & mask.unsqueeze(1)
     ordered = real & (scores.unsqueeze(2) > scores.unsqueeze(1))
     margins = values.unsqueeze(2) - values.unsqueeze(1)
     pairs = ordered.sum(dim=(1, 2)).clamp(min=1)
-    right = (ordered & (margins > 0)).sum(dim=(1, 2)) / pairs
+    right = ((margins.sign() + 1) / 2 * ordered).sum(dim=(1, 2)) / pairs
     return right, (margins * ordered).sum(dim=(1, 2)) / pairs

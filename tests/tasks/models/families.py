@@ -16,6 +16,8 @@ from tasks.models.tokens.templates import name_of
 
 VOCABULARY = 40
 PAD = 0
+TEXT = range(3, VOCABULARY)
+"""Ids that are no special ones, for who asks whether prompts can be shared."""
 COMMON = {
     "vocab_size": VOCABULARY,
     "pad_token_id": PAD,

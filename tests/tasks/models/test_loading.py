@@ -175,7 +175,7 @@ def test_reward_model_is_no_policy_unless_embeddings_are_tied(
     model = build("llama")
     model.config.tie_word_embeddings = False
     save_model(model, tokenizer, tmp_path / "policy", "hh")
-    reward_model = build_reward_model(tmp_path / "policy", tokenizer, 0)
+    reward_model = build_reward_model(tmp_path / "policy", tokenizer)
     save_model(reward_model, tokenizer, tmp_path / "reward", "hh")
     with pytest.raises(ConfigError, match=r"lacks 1 weights .*lm_head"):
         load_policy(tmp_path / "reward")

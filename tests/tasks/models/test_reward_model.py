@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ from tasks.models.padded_batches import collate
 from tasks.models.reward_model import build_reward_model, load_reward_model, rewards
 from tasks.models.tokens.encoding import EncodedGroup, Limits, encode_group
 from tasks.models.tokens.tokenizer import load_tokenizer
+from tasks.objectives.reward import ranking
 from tasks.settings.errors import ConfigError
+from tests.tasks.models.random_heads import random_reward_model
 
 
 @pytest.fixture
 def folder(policy: Any, tokenizer: Any, tmp_path: Path) -> Path:
     """A saved reward model of each family, on the backbone of a saved policy."""
     save_model(policy, tokenizer, tmp_path / "policy", "hh")
-    model = build_reward_model(tmp_path / "policy", tokenizer, seed=3)
+    model = random_reward_model(tmp_path / "policy", tokenizer, seed=3)
     save_model(model, tokenizer, tmp_path / "reward", "hh")
     return tmp_path / "reward"
 
@@ -74,25 +77,28 @@ def test_padding_side_and_batch_size_do_not_move_scores(folder: Path, groups: li
     assert float(together[~collate(encoded, pad).mask].abs().sum()) == 0
 
 
-def test_head_follows_its_seed_and_its_size(build: Any, tokenizer: Any, tmp_path: Path) -> None:
-    save_model(build("llama", hidden_size=256), tokenizer, tmp_path, "hh")
-    torch.manual_seed(9)
+def test_at_first_it_prefers_nothing(build: Any, tokenizer: Any, tmp_path: Path) -> None:
+    """Every reward is 0, so the loss of a pair is log 2; the head has a gradient all the same."""
+    save_model(build("llama"), tokenizer, tmp_path, "hh")
     before = torch.get_rng_state()
-    one, same, other = (build_reward_model(tmp_path, tokenizer, seed) for seed in (1, 1, 2))
+    model = build_reward_model(tmp_path, tokenizer)
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(one.score.weight, same.score.weight)
-    assert not torch.equal(one.score.weight, other.score.weight)
-    # N(0, 1 / (hidden + 1)): the deviation of 256 draws is within 4 standard errors (4.4 % each).
-    assert one.score.weight.std().item() == pytest.approx(257**-0.5, rel=0.18)
-    policy_weights = build("llama", hidden_size=256).get_input_embeddings().weight
-    assert torch.equal(one.get_input_embeddings().weight, policy_weights)
+    pair = EncodedGroup([3, 4, 5], [[6, 7], [8]], False, [False, False])
+    values = rewards(model, collate([pair], tokenizer.pad_token_id))
+    assert values.tolist() == [[0.0, 0.0]]
+    loss = ranking(values, torch.tensor([[1.0, 0.0]])).mean()
+    assert float(loss) == pytest.approx(math.log(2), abs=1e-6)
+    loss.backward()
+    assert float(model.score.weight.grad.norm()) > 0
+    backbone = build("llama").get_input_embeddings().weight
+    assert torch.equal(model.get_input_embeddings().weight, backbone)
 
 
 def test_pad_is_added_where_it_equals_eos(build: Any, tokenizer: Any, tmp_path: Path) -> None:
     save_model(build("gpt2"), tokenizer, tmp_path / "policy", "hh")
     size = len(tokenizer)
     tokenizer.pad_token = tokenizer.eos_token
-    model = build_reward_model(tmp_path / "policy", tokenizer, seed=0)
+    model = build_reward_model(tmp_path / "policy", tokenizer)
     assert model.config.pad_token_id == tokenizer.pad_token_id == size
     assert model.get_input_embeddings().num_embeddings == size + 1
     save_model(model, tokenizer, tmp_path / "reward", "hh")

@@ -7,11 +7,13 @@ import torch
 from torch import nn
 
 from tasks.models.policy import load_policy
+from tasks.models.reward_model import build_reward_model
+from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import StageError
 from tasks.storage.workspace import Workspace
 from tasks.training import loop
-from tasks.training.config import TrainingConfig
-from tasks.training.optimiser import build_optimiser, learning_rate
+from tasks.training.config import PolicyConfig, TrainingConfig
+from tasks.training.optimiser import build_optimiser, learning_rate, set_rate
 from tests.tasks.training.toy import COUNTS, ToyTask, toy_model, toy_training
 
 
@@ -226,6 +228,24 @@ def test_a_warm_up_below_one_is_a_share_of_all_steps():
     assert learning_rate(config, 0, 10) == 1
     with pytest.raises(ValueError, match=r"whole steps or a share below 1, got 1\.5"):
         TrainingConfig(warmup_steps=1.5)
+
+
+def test_a_head_learns_at_a_rate_of_its_own(tiny_policy):
+    """A head at 1e-3 beside a backbone at 1e-5 is a hundred times as fast at every step."""
+    model = build_reward_model(tiny_policy, load_tokenizer(tiny_policy))
+    config = TrainingConfig(learning_rate=1e-5, head_learning_rate=1e-3)
+    optimiser = build_optimiser(model, config)
+    set_rate(optimiser, 5e-6)
+    rates = {
+        id(parameter): group["lr"]
+        for group in optimiser.param_groups
+        for parameter in group["params"]
+    }
+    assert rates.pop(id(model.score.weight)) == pytest.approx(5e-4)
+    assert set(rates.values()) == {5e-6}
+    assert len(rates) == len(list(model.parameters())) - 1
+    with pytest.raises(ValueError, match="a policy has no score head"):
+        PolicyConfig(training=config)
 
 
 def test_weight_decay_spares_vectors(tiny_policy):

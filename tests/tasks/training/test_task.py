@@ -11,7 +11,6 @@ import torch
 from tasks.data.files import read_groups
 from tasks.models.groups.group_model import GroupModel, GroupPolicy, GroupReward
 from tasks.models.policy import load_policy
-from tasks.models.reward_model import build_reward_model
 from tasks.models.tokens.encoding import Limits
 from tasks.storage.workspace import Workspace
 from tasks.training.data.encoded import EncodedFolder
@@ -20,6 +19,7 @@ from tasks.training.methods.registry import GROUP_METHODS
 from tasks.training.methods.reward_objectives import REWARD_OBJECTIVES
 from tasks.training.updates.policy import PolicyTask
 from tasks.training.updates.reward_model import RewardTask
+from tests.tasks.models.random_heads import random_reward_model
 
 LIMITS = Limits(max_prompt_tokens=40, max_response_tokens=40)
 DATA = {name: "demonstrations" if name == "sft" else "scored" for name in GROUP_METHODS}
@@ -39,7 +39,7 @@ def policy_task(method: str, policy: Path, data: Path, path: Path, dtype: str):
 def reward_task(name: str, policy: Path, folders: dict[str, Path], path: Path):
     """A reward task in float64, and its model."""
     encoder = Encoder.of(policy, None, LIMITS)
-    model = GroupReward(build_reward_model(policy, encoder.tokenizer, 0, dtype="float64"))
+    model = GroupReward(random_reward_model(policy, encoder.tokenizer, 0, dtype="float64"))
     names = {"preferences": "pairs"} | ({"apo": "gold"} if REWARD_OBJECTIVES[name].game else {})
     sets: dict[str, EncodedFolder] = {}
     for key, folder in names.items():

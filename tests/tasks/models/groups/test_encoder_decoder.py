@@ -78,7 +78,7 @@ def test_a_trained_bias_of_the_logits_counts() -> None:
     model = families.build("bart")
     model.final_logits_bias.copy_(torch.randn(1, families.VOCABULARY))
     policy = GroupPolicy(model)
-    policy.check()
+    policy.check(families.TEXT)
     assert policy.shared
 
 
@@ -98,7 +98,7 @@ def test_folders_load_as_policies_without_dropout(family: str, tmp_path: Path) -
     families.build(family, **rates[family]).save_pretrained(tmp_path)
     model = load_policy(tmp_path)
     policy = GroupPolicy(model)
-    policy.check()
+    policy.check(families.TEXT)
     assert policy.shared
     batch = policy.batch([group(6, [4, 1])], PAD)
     assert torch.equal(policy.train()(batch), policy.eval()(batch))
@@ -107,7 +107,7 @@ def test_folders_load_as_policies_without_dropout(family: str, tmp_path: Path) -
 def test_a_reward_model_with_an_encoder_is_refused_by_name(tmp_path: Path, tokenizer: Any) -> None:
     families.build("bart").save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="BartForSequenceClassification needs"):
-        build_reward_model(tmp_path, tokenizer, seed=0)
+        build_reward_model(tmp_path, tokenizer)
     reward = GroupReward(families.build("bart"))
     with pytest.raises(NotImplementedError, match="decoder alone"):
         reward(reward.batch([group(1, [1])], PAD))

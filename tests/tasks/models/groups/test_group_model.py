@@ -151,7 +151,7 @@ def test_bf16_autocast_stays_close(family: str) -> None:
 @pytest.mark.parametrize("family", [*families.CAUSAL, *families.TWO_SIDED])
 def test_the_check_finds_who_can_share(family: str) -> None:
     policy = GroupPolicy(built(family))
-    policy.check()
+    policy.check(families.TEXT)
     assert (policy.shared, policy.reason) == (True, None)
 
 
@@ -159,7 +159,7 @@ def test_the_check_finds_who_can_share(family: str) -> None:
 def test_the_check_finds_who_cannot_share(family: str) -> None:
     model = families.build(family)
     policy = GroupPolicy(model)
-    policy.check()
+    policy.check(families.TEXT)
     assert not policy.shared
     assert policy.reason.startswith(f"{type(model).__name__} does not share prompts (grouped: ")
     batch = policy.batch(RAGGED, PAD)
@@ -173,13 +173,13 @@ def test_the_check_is_not_fooled_by_small_weights(monkeypatch: pytest.MonkeyPatc
 
     torch.manual_seed(0)
     policy = GroupPolicy(LlamaForCausalLM(LlamaConfig(**families.COMMON, **families.SHAPE)))
-    policy.check()
+    policy.check(families.TEXT)
     assert policy.shared
     monkeypatch.setattr(policy, "_ways", lambda: ["grouped"])
     monkeypatch.setattr(
         GroupModel, "hidden", lambda self, row: real(self, row._replace(position_ids=zeros(row)))
     )
-    policy.check()
+    policy.check(families.TEXT)
     assert not policy.shared and "differs by" in str(policy.reason)
 
 
@@ -193,14 +193,14 @@ def zeros(row: PackedGroups) -> torch.Tensor:
 def test_the_check_is_the_same_under_autocast_and_leaves_the_mode_alone() -> None:
     policy = GroupPolicy(built("llama")).train()
     with torch.autocast("cpu", torch.bfloat16):
-        policy.check()
+        policy.check(families.TEXT)
     assert policy.shared and policy.training
     policy.eval()
 
 
 def test_dropout_is_drawn_anew_for_each_response() -> None:
     policy = GroupPolicy(families.build("llama", attention_dropout=0.5))
-    policy.check()
+    policy.check(families.TEXT)
     assert not policy.shared
     assert "while its attention_dropout is above 0" in str(policy.reason)
     policy._use("grouped")

@@ -9,7 +9,7 @@ import torch
 
 from tasks.models.policy import frozen
 from tasks.models.sampling.decode_rows import continue_prompts, why_not_shared
-from tests.tasks.models.families import build, exact
+from tests.tasks.models.families import TEXT, build, exact
 
 PROMPTS = [[5, 9, 4, 30, 7, 8, 12, 11, 3], [6, 3, 22], [7, 8, 9, 10, 11], [4]]
 SAMPLES = 3
@@ -21,12 +21,18 @@ def whole(model: Any, ids: list[int]) -> torch.Tensor:
     return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
 
 
+def opened(model: Any) -> Any:
+    """Continuations of the prompts, shared where the model allows it."""
+    shared = not model.config.is_encoder_decoder and why_not_shared(model, TEXT) is None
+    return continue_prompts(model, PROMPTS, SAMPLES, 0, shared=shared)
+
+
 def errors(model: Any, steps: int = 40) -> list[float]:
     """Relative errors of every row at some steps, while rows leave as they like."""
     generator = torch.Generator().manual_seed(1)
     seen: list[tuple[list[int], torch.Tensor]] = []
     rows = [list(prompt) for prompt in PROMPTS for _ in range(SAMPLES)]
-    with frozen(model), continue_prompts(model, PROMPTS, SAMPLES, 0) as (logits, kept):
+    with frozen(model), opened(model) as (logits, kept):
         for step in range(steps):
             if step in (0, 1, 2, 7, 33, steps - 1):
                 seen += zip(rows, logits, strict=True)
@@ -50,7 +56,7 @@ def errors(model: Any, steps: int = 40) -> list[float]:
 def test_shared_rows_equal_whole_rows(family: str) -> None:
     model = exact(build(family))
     own = model.config._attn_implementation
-    assert why_not_shared(model) is None
+    assert why_not_shared(model, TEXT) is None
     assert max(errors(model)) < 1e-9
     assert model.config._attn_implementation == own
     single = build(family).float()
@@ -60,7 +66,7 @@ def test_shared_rows_equal_whole_rows(family: str) -> None:
 @pytest.mark.parametrize("family", ["mistral", "opt", "bloom", "gemma2"])
 def test_other_architectures_keep_their_own_cache(family: str) -> None:
     model = exact(build(family))
-    reason = why_not_shared(model)
+    reason = why_not_shared(model, TEXT)
     if family == "mistral":
         assert reason and "DynamicSlidingWindowLayer" in reason
     assert max(errors(model)) < 1e-9
@@ -71,7 +77,7 @@ def test_a_model_whose_attention_is_its_own_is_not_trusted(monkeypatch: pytest.M
 
     real = shared_attention._prompt_values
     monkeypatch.setattr(shared_attention, "_prompt_values", lambda *args: real(*args).mul(0.5))
-    reason = why_not_shared(build("llama").double())
+    reason = why_not_shared(build("llama").double(), TEXT)
     assert reason and "logits differ" in reason
 
 
@@ -83,7 +89,7 @@ def test_an_encoder_reads_each_prompt_once(family: str) -> None:
     rows = [(prompt, [start]) for prompt in PROMPTS for _ in range(SAMPLES)]
     seen = []
     with frozen(model):
-        with continue_prompts(model, PROMPTS, SAMPLES, 0) as (logits, kept):
+        with opened(model) as (logits, kept):
             for step in range(6):
                 seen += zip(rows, logits, strict=True)
                 tokens = torch.randint(3, 40, (len(rows),), generator=generator)

@@ -57,7 +57,7 @@ def favour(model: Any, token: int, bonus: float) -> None:
 
 def follow(model: Any, script: list[int]) -> None:
     """Make the model write a script, token by token, and then its last token for ever."""
-    why_not_shared(model)  # asked now, so that its probe does not advance the script
+    why_not_shared(model, range(3, 40))  # asked now, so that its probe does not advance the script
     plain, step = model.forward, [0]
 
     def forward(*args: Any, **kwargs: Any) -> Any:

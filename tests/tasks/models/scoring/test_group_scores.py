@@ -17,11 +17,12 @@ from tasks.models.groups.packing import group_tokens
 from tasks.models.loading import save_model
 from tasks.models.padded_batches import collate
 from tasks.models.policy import sequence_logps
-from tasks.models.reward_model import build_reward_model, load_reward_model, rewards
+from tasks.models.reward_model import load_reward_model, rewards
 from tasks.models.scoring import group_scores
 from tasks.models.scoring.group_scores import logps_groups, response_values, score_groups
 from tasks.models.tokens.encoding import EncodedGroup, Limits, encode_group
 from tasks.models.tokens.tokenizer import load_tokenizer, train_tokenizer
+from tests.tasks.models.random_heads import random_reward_model
 
 LIMITS = Limits()
 
@@ -61,7 +62,7 @@ def test_reward_model_reads_the_text_with_its_own_tokenizer_and_template(
 
     shape = ArchitectureConfig(hidden_size=16, layers=1, heads=2, context=256)
     save_model(build_policy(shape, other, 4), other, tmp_path / "backbone", "alpaca")
-    model = build_reward_model(tmp_path / "backbone", other, 0)
+    model = random_reward_model(tmp_path / "backbone", other, 0)
     save_model(model, other, tmp_path / "reward", "alpaca")
     model, own = load_reward_model(tmp_path / "reward"), load_tokenizer(tmp_path / "reward")
     groups = many()[:8]

@@ -13,7 +13,7 @@ import torch
 from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group
 from tasks.models.loading import save_model
-from tasks.models.reward_model import build_reward_model, load_reward_model
+from tasks.models.reward_model import load_reward_model
 from tasks.models.scoring import score_shards
 from tasks.models.scoring.config import ScoringConfig
 from tasks.models.scoring.score_shards import score_in_shards, scored_groups
@@ -22,6 +22,7 @@ from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import StageError
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
+from tests.tasks.models.random_heads import random_reward_model
 
 CONFIG = ScoringConfig(shard_size=2, precision="fp32")
 
@@ -29,7 +30,7 @@ CONFIG = ScoringConfig(shard_size=2, precision="fp32")
 @pytest.fixture
 def reward_folder(build: Callable[..., Any], tokenizer: Any, tmp_path: Path) -> Path:
     save_model(build(), tokenizer, tmp_path / "policy", "hh")
-    model = build_reward_model(tmp_path / "policy", tokenizer, 0)
+    model = random_reward_model(tmp_path / "policy", tokenizer, 0)
     save_model(model, tokenizer, tmp_path / "reward", "hh")
     return tmp_path / "reward"
 
@@ -154,7 +155,7 @@ def test_what_cannot_share_prompts_is_said(
     model, tokenizer = load_reward_model(reward_folder), load_tokenizer(reward_folder)
     shared = scored_groups(model, tokenizer, groups, CONFIG, log)
     assert not notes
-    monkeypatch.setattr("tasks.models.groups.group_model.tolerance", lambda dtype: -1.0)
+    monkeypatch.setattr("tasks.models.groups.group_model.disagreement", lambda *ways: 1.0)
     plain = scored_groups(model, tokenizer, groups, CONFIG, log)
     assert len(notes) == 1 and "does not share prompts" in notes[0]
     for ours, theirs in zip(shared, plain, strict=True):

@@ -13,7 +13,6 @@ from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group, Message
 from tasks.data.playground.world import World, build_world
 from tasks.models.loading import save_model
-from tasks.models.reward_model import build_reward_model
 from tasks.models.scoring.classifier import Classifier, Hashing, save_classifier
 from tasks.models.scoring.config import ScoringConfig
 from tasks.models.scoring.score_shards import score_in_shards, scored_groups
@@ -28,6 +27,7 @@ from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
 from tasks.storage.files import write_json
 from tasks.storage.workspace import Workspace
+from tests.tasks.models.random_heads import random_reward_model
 from tests.tasks.training.conftest import RecordingLog
 
 CONFIG = ScoringConfig(precision="fp32", shard_size=2)
@@ -36,7 +36,7 @@ CONFIG = ScoringConfig(precision="fp32", shard_size=2)
 @pytest.fixture
 def reward_folder(build: Callable[..., Any], tokenizer: Any, tmp_path: Path) -> Path:
     save_model(build(), tokenizer, tmp_path / "policy", "hh")
-    model = build_reward_model(tmp_path / "policy", tokenizer, 0)
+    model = random_reward_model(tmp_path / "policy", tokenizer, 0)
     save_model(model, tokenizer, tmp_path / "reward", "hh")
     return tmp_path / "reward"
 
@@ -85,7 +85,7 @@ def test_a_reward_model_scores_as_it_does_alone(reward_folder: Path, groups: lis
 def test_what_cannot_be_shared_is_said_once(
     reward_folder: Path, groups: list[Group], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.models.groups.group_model.tolerance", lambda dtype: -1.0)
+    monkeypatch.setattr("tasks.models.groups.group_model.disagreement", lambda *ways: 1.0)
     log = RecordingLog()
     scorer = open_scorer(reward_folder, CONFIG, log)
     scorer.score(groups)

@@ -15,6 +15,7 @@ from tasks.models.tokens.encoding import Limits, encode_group, encode_prompt
 from tasks.models.tokens.templates import TEMPLATES
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError
+from tests.tasks.models.random_heads import random_reward_model
 from tests.tasks.models.tokens.tokenizer_families import FAMILIES, crossing
 
 WIDE = Limits(max_prompt_tokens=4096, max_response_tokens=4096)
@@ -203,11 +204,11 @@ def test_plain_transformers_scores_a_saved_model_as_we_do(
         AutoTokenizer,
     )
 
-    from tasks.models.reward_model import build_reward_model, load_reward_model
+    from tasks.models.reward_model import load_reward_model
     from tasks.models.scoring.group_scores import logps_groups, score_groups
 
     save_model(build(seed=1), tokenizer, tmp_path / "policy", template)
-    reward = build_reward_model(tmp_path / "policy", tokenizer, 2)
+    reward = random_reward_model(tmp_path / "policy", tokenizer, 2)
     save_model(reward, tokenizer, tmp_path / "reward", template)
     groups = [Group(prompt, APART) for prompt in PROMPTS[:2]]
     own = load_tokenizer(tmp_path / "policy")

@@ -10,12 +10,12 @@ from tasks.data.files import write_groups
 from tasks.data.groups import Group, Message
 from tasks.models.architecture import ArchitectureConfig, build_policy
 from tasks.models.loading import save_model
-from tasks.models.reward_model import build_reward_model
 from tasks.models.tokens.tokenizer import load_tokenizer, train_tokenizer
 from tasks.stages.manifest import InputRecord, Manifest, artifact_folder, commit_manifest
 from tasks.storage.digests import digest_tree, directory_md5
 from tasks.storage.files import write_json
 from tasks.storage.home import Home
+from tests.tasks.models.random_heads import random_reward_model
 
 SHAPE = ArchitectureConfig(hidden_size=16, layers=1, heads=2, context=128)
 TEMPLATE = "hh"
@@ -114,7 +114,7 @@ def small_store(home: Home) -> dict[str, Manifest]:
 
     def write_reward_model(folder: Path) -> None:
         tokenizer = load_tokenizer(base.folder(home))
-        model = build_reward_model(base.folder(home), tokenizer, 0)
+        model = random_reward_model(base.folder(home), tokenizer, 0)
         save_model(model, tokenizer, folder, TEMPLATE)
 
     reward = commit(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tasks.models.loading import save_model
-from tasks.models.reward_model import build_reward_model
 from tasks.models.scoring.scorers import RewardModelScorer
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError
 from tasks.training.data.selection import Encoder
 from tasks.training.ppo.config import PpoConfig
 from tasks.training.ppo.models import load_models
+from tests.tasks.models.random_heads import random_reward_model
 from tests.tasks.training.ppo.tiny_ppo import SETTINGS
 
 
@@ -23,7 +23,7 @@ def _load(root, scorer, log):
 
 def test_a_reward_model_scores_and_starts_the_critic(root, recording_log):
     tokenizer = load_tokenizer(root / "policy")
-    model = build_reward_model(root / "policy", tokenizer, 4)
+    model = random_reward_model(root / "policy", tokenizer, 4)
     save_model(model, tokenizer, root / "reward", "plain")
     models, frozen, judge = _load(root, root / "reward", recording_log)
     assert isinstance(judge, RewardModelScorer)

@@ -15,12 +15,12 @@ from transformers import (
 )
 
 from tasks.models.policy import load_policy
-from tasks.models.reward_model import build_reward_model
 from tasks.models.source_checks import check_model_source
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.errors import ConfigError
 from tasks.training.scale import LoraConfig
 from tasks.training.weights.lora import Adapter
+from tests.tasks.models.random_heads import random_reward_model
 
 CONFIG = LoraConfig(rank=4, alpha=8)
 IDS = torch.arange(5, 14)[None]
@@ -31,7 +31,7 @@ def policy_of(folder, _):
 
 
 def reward_of(folder, _):
-    return build_reward_model(folder, load_tokenizer(folder), 0, dtype="float32")
+    return random_reward_model(folder, load_tokenizer(folder), 0, dtype="float32")
 
 
 def gpt2_of(_, folder):
