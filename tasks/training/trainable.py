@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from tasks.data.batches import BatchPlan
 from tasks.models.groups.group_model import GroupModel
 from tasks.models.loading import save_model
 from tasks.models.precision import arithmetic_of, compute_device
-from tasks.models.prompt_sharing_check import ordinary_tokens
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 from tasks.training.config import TrainingConfig
@@ -129,14 +128,14 @@ class Trainable:
 
 
 def make_ready(
-    model: GroupModel, config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, log: Log
+    model: GroupModel, config: TrainingConfig, tokens: Sequence[int], log: Log
 ) -> dict[str, float]:
     """Put a model onto the training's device, and see which way it takes groups.
 
     Args:
         model: On the CPU.
         config: Says in which arithmetic it will compute, and how.
-        tokenizer: Its own.
+        tokens: Of a text such as the model knows: `ordinary_tokens` of its tokenizer.
         log: Is told where prompts cannot be shared.
 
     Returns:
@@ -148,7 +147,7 @@ def make_ready(
         model.take_plain_path(f"training.dropout is {config.dropout}: prompts are not shared")
     else:
         with whole_weights(model), arithmetic_of(config.precision):
-            model.check(ordinary_tokens(tokenizer))
+            model.check(tokens)
     if model.reason:
         log.note(f"{model.reason}; each is computed with every response, which is slower")
     if config.gradient_checkpointing:

@@ -16,7 +16,6 @@ from tasks.evaluation.exo.config import DensityConfig
 from tasks.models import loading, precision, sample_shards
 from tasks.models.architecture import ArchitectureConfig, build_policy
 from tasks.models.loading import save_model
-from tasks.models.reward_model import build_reward_model
 from tasks.models.sample_shards import RolloutConfig
 from tasks.models.scoring.config import ScoringConfig
 from tasks.models.scoring.labelling import LabelConfig
@@ -27,6 +26,7 @@ from tasks.storage.workspace import Workspace
 from tasks.training.config import ReferenceConfig
 from tasks.training.updates.classifier_config import ClassifierConfig
 from tests.tasks.models.fake_device import KIND, FakeDevice
+from tests.tasks.models.random_heads import random_reward_model
 from tests.tasks.stages.every_stage import STAGES
 
 TRAININGS = {"update_policy", "update_policy_by_ppo", "update_reward_model"}
@@ -84,7 +84,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = train_tokenizer(iter(["what is 1? it is, no"] * 9), 280, root / "policy")
     shape = ArchitectureConfig(hidden_size=16, layers=1, heads=2, context=64)
     save_model(build_policy(shape, tokenizer, 0), tokenizer, root / "policy", "plain")
-    model = build_reward_model(root / "policy", tokenizer, 0)
+    model = random_reward_model(root / "policy", tokenizer, 0)
     save_model(model, tokenizer, root / "reward", "plain")
     return root
 

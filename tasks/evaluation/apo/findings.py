@@ -12,20 +12,28 @@ from tasks.evaluation.metrics.estimates import Estimate
 from tasks.evaluation.report.headline import Contender
 
 Evaluations = Mapping[str, Any]
+_Z = 1.96
 
 
 def findings(
     config: ReportConfig,
     policies: Evaluations,
+    reward_models: Evaluations,
     states: Mapping[str, list[GameState]],
 ) -> list[str]:
-    """Say what happened to the policy, and between it and the reward model, a sentence each."""
+    """Say what happened to the policy, and between it and the reward model, a sentence each.
+
+    The last ones say how much the judges know, and what the run therefore does not show.
+    """
     return [
         *([config.gold_note] if config.gold_note else []),
+        *_movement(config, policies),
         *_progress(config, policies),
         *_against_baseline(config, policies),
         *_adaptation(states),
         *_drift(config, policies),
+        *_beside_length(config, reward_models),
+        *_not_shown(config, policies, reward_models),
     ]
 
 
@@ -48,9 +56,22 @@ def decided(difference: float, error: float) -> str:
         >>> decided(1.0, 0.2), decided(-1.0, 0.2), decided(0.1, 0.2)
         ('better', 'worse', 'not decided')
     """
-    if abs(difference) <= 1.96 * error or difference == 0:
+    if abs(difference) <= _Z * error or difference == 0:
         return "not decided"
     return "better" if difference > 0 else "worse"
+
+
+def _movement(config: ReportConfig, policies: Evaluations) -> Iterator[str]:
+    for entry in config.entries:
+        if not entry.epoch:
+            continue
+        kl = Estimate(**policies[entry.name]["kl"])
+        low, high = (kl.value + side * _Z * kl.standard_error for side in (-1, 1))
+        verdict = "has moved" if low > 0 else "is not shown to have moved"
+        yield (
+            f"{entry.name} {verdict}: KL to the start {kl.value:.3f} nats "
+            f"(95 %: {low:.3f} to {high:.3f})"
+        )
 
 
 def _progress(config: ReportConfig, policies: Evaluations) -> Iterator[str]:
@@ -87,6 +108,40 @@ def _adaptation(states: Mapping[str, list[GameState]]) -> Iterator[str]:
     if "before" in states:
         last = states["before"][-1]
         yield f"after the last epoch: {last.verdict}"
+
+
+def _beside_length(config: ReportConfig, reward_models: Evaluations) -> Iterator[str]:
+    scorers = (entry.scoring for entry in config.entries if entry.epoch)
+    for name in dict.fromkeys((*config.seen_by_testers, *scorers)):
+        figures = reward_models[name]["test"]["figures"]
+        verdict = "knows" if _beats_length(figures) else "is not shown to know"
+        yield (
+            f"{name} {verdict} more than length: right on {figures['accuracy']:.1%} ± "
+            f"{figures['accuracy_se']:.1%} of the human test pairs, length alone on "
+            f"{_by_length(figures):.1%}"
+        )
+
+
+def _by_length(figures: Mapping[str, float]) -> float:
+    """Return the accuracy of always preferring the longer answer, or always the shorter one."""
+    return max(figures["longer_wins"], 1 - figures["longer_wins"])
+
+
+def _beats_length(figures: Mapping[str, float]) -> bool:
+    return figures["accuracy"] - _Z * figures["accuracy_se"] > _by_length(figures)
+
+
+def _not_shown(
+    config: ReportConfig, policies: Evaluations, reward_models: Evaluations
+) -> Iterator[str]:
+    if "oracle" in policies["start"]["scores"]:
+        return
+    known = [reward_models[name]["test"]["figures"] for name in config.seen_by_testers]
+    doubt = "" if any(map(_beats_length, known)) else ", and none of them is shown to know them"
+    yield (
+        "not shown: whether people would prefer the answers; every score here is that of a model "
+        f"of their preferences{doubt}"
+    )
 
 
 def _drift(config: ReportConfig, policies: Evaluations) -> Iterator[str]:

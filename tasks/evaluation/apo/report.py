@@ -65,7 +65,7 @@ def assemble_apo_report(
     ]
     if states:
         tables.append(game_table(states))
-    sentences = findings(config, by_policy, states)
+    sentences = findings(config, by_policy, by_model, states)
     report = Report(
         title=f"APO with {config.method.upper()}, {config.apo_epochs} epochs",
         facts={"policy method": config.method, "reward objective": config.objective},

@@ -74,7 +74,7 @@ class GroupClassifier(GroupModel):
         self._check_ids(batch)
         return batch
 
-    def check(self) -> None:
+    def check(self, tokens: Sequence[int]) -> None:
         """Do nothing: an encoder reads a text in both directions, so no part of it is shared."""
 
     def _ways(self) -> list[Attention]:

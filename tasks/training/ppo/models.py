@@ -7,6 +7,7 @@ from pathlib import Path
 from tasks.models.critic import GroupCritic, load_critic
 from tasks.models.groups.group_model import GroupPolicy
 from tasks.models.policy import load_policy
+from tasks.models.prompt_sharing_check import ordinary_tokens
 from tasks.models.scoring.scorers import Scorer, open_scorer
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
@@ -50,6 +51,7 @@ def load_models(
     critic = GroupCritic(start)
     frozen = GroupPolicy(load_policy(reference, dtype="float32"), temperature=config.temperature)
     frozen.requires_grad_(False)
+    text = ordinary_tokens(encoder.tokenizer)
     for each in (actor, critic, frozen):
-        make_ready(each, settings, encoder.tokenizer, log)
+        make_ready(each, settings, text, log)
     return ActorCritic(actor, critic, config), frozen, judge

@@ -18,6 +18,7 @@ from tasks.data.groups import Group
 from tasks.models.base_policy import hub_name
 from tasks.models.groups.group_model import Batch
 from tasks.models.loading import save_model
+from tasks.models.prompt_sharing_check import ordinary_tokens
 from tasks.models.scoring.text_classifier import (
     GroupClassifier,
     load_text_classifier,
@@ -160,7 +161,7 @@ def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
 
     trainable = Trainable(load, config.training, job.seed)
     model = GroupClassifier(trainable.load(log), label=1)
-    metrics = make_ready(model, config.training, log)
+    metrics = make_ready(model, config.training, ordinary_tokens(encoder.tokenizer), log)
     texts = EncodedFolder(job.inputs[TEXTS])
     task = TextTask(texts, lambda groups: model.batch(groups, encoder.pad_id))
     counts = {TEXTS: len(texts)}

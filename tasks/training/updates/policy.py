@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from tasks.models.groups.group_model import Batch, GroupPolicy
 from tasks.models.policy import load_policy
 from tasks.models.precision import uses_bf16
+from tasks.models.prompt_sharing_check import ordinary_tokens
 from tasks.models.tokens.encoding import EncodedGroup
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError, StageError
@@ -147,7 +148,8 @@ def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
 
     trainable = Trainable(load, config.training, job.seed)
     policy = GroupPolicy(trainable.load(log), temperature=config.temperature)
-    metrics = make_ready(policy, config.training, encoder.tokenizer, log)
+    tokens = ordinary_tokens(encoder.tokenizer)
+    metrics = make_ready(policy, config.training, tokens, log)
     task = PolicyTask(
         EncodedFolder(job.inputs[SET]),
         get_group_method(config.method),

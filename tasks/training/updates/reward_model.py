@@ -16,6 +16,7 @@ from tasks.data.files import read_groups
 from tasks.data.groups import Group
 from tasks.data.selection import keep_responses
 from tasks.models.groups.group_model import Batch, GroupReward
+from tasks.models.prompt_sharing_check import ordinary_tokens
 from tasks.models.reward_model import build_reward_model, load_reward_model
 from tasks.models.tokens.encoding import EncodedGroup
 from tasks.models.tokens.tokenizer import ensure_pad
@@ -162,7 +163,7 @@ def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
 
     trainable = Trainable(load, training, job.seed)
     model = GroupReward(trainable.load(log))
-    metrics = make_ready(model, training, encoder.tokenizer, log)
+    metrics = make_ready(model, training, ordinary_tokens(encoder.tokenizer), log)
     sets = {name: EncodedFolder(path) for name, path in job.inputs.items()}
     layout = partial(model.batch, pad_id=encoder.pad_id)
     task = RewardTask(sets, objective, config.beta_2, layout, model.shared)

@@ -10,11 +10,13 @@ from tasks.evaluation.apo.report import game_states
 
 def said(run: Any) -> list[str]:
     states = game_states(run.games, run.reward_models)
-    return findings(run.config, run.policies, states)
+    return findings(run.config, run.policies, run.reward_models, states)
 
 
 def test_every_finding_of_a_run(apo_run: Any) -> None:
     assert said(apo_run) == [
+        "RJS-v1 has moved: KL to the start 0.300 nats (95 %: 0.104 to 0.496)",
+        "APO-RJS-v1 has moved: KL to the start 0.400 nats (95 %: 0.204 to 0.596)",
         "APO-RJS-v1 closes 25% of the gap between the start and the best achievable oracle reward "
         "(95 %: 10% to 40%)",
         "APO-RJS-v1 against RJS-v1 under RM_Test: +0.300 ± 0.100 per prompt, better",
@@ -26,7 +28,33 @@ def test_every_finding_of_a_run(apo_run: Any) -> None:
         "APO-RJS-v1 answers with 16.0 tokens on average, the start with 10.0: look for length "
         "hacking",
         "APO-RJS-v1 ends 85% of its answers by itself, the start 100%: it is forgetting to stop",
+        "RM_Test knows more than length: right on 80.0% ± 2.0% of the human test pairs, length "
+        "alone on 60.0%",
+        "RM_All knows more than length: right on 82.0% ± 2.0% of the human test pairs, length "
+        "alone on 60.0%",
+        "RM_Base knows more than length: right on 70.0% ± 2.0% of the human test pairs, length "
+        "alone on 60.0%",
+        "RM_APO-v1 knows more than length: right on 72.0% ± 2.0% of the human test pairs, length "
+        "alone on 60.0%",
+        "not shown: whether people would prefer the answers; every score here is that of a model "
+        "of their preferences",
     ]
+
+
+def test_what_is_not_shown_is_said(apo_run: Any) -> None:
+    """61 % ± 2 % is within its interval of the 60 % of length, and 0.1 ± 0.1 nats hold 0."""
+    for model in apo_run.reward_models.values():
+        model["test"]["figures"]["accuracy"] = 0.61
+    apo_run.policies["RJS-v1"]["kl"] = {"value": 0.1, "standard_error": 0.1, "count": 2}
+    sentences = said(apo_run)
+    assert "RJS-v1 is not shown to have moved: KL to the start 0.100 nats" in sentences[0]
+    assert "RM_Test is not shown to know more than length: right on 61.0%" in "".join(sentences)
+    assert sentences[-1].endswith("preferences, and none of them is shown to know them")
+    # That the shorter answer wins is a rule of length too.
+    apo_run.reward_models["RM_Test"]["test"]["figures"] |= {"longer_wins": 0.2, "accuracy": 0.8}
+    assert said(apo_run)[-1] == sentences[-1]
+    apo_run.policies["start"]["scores"]["oracle"] = apo_run.policies["start"]["scores"]["RM_Test"]
+    assert not said(apo_run)[-1].startswith("not shown")
 
 
 def test_the_reference_contenders_have_no_drift(apo_run: Any) -> None:
@@ -38,7 +66,8 @@ def test_without_a_game_or_an_oracle_there_is_less_to_say(apo_run: Any) -> None:
     apo_run.games = {}
     apo_run.policies["APO-RJS-v1"].pop("gap_closed")
     apo_run.policies["APO-RJS-v1"]["habits"] = apo_run.policies["start"]["habits"]
-    assert [sentence.split()[1] for sentence in said(apo_run)] == ["against", "against"]
+    sentences = [one for one in said(apo_run) if one.startswith(("RJS", "APO"))]
+    assert [one.split()[1] for one in sentences] == ["has", "has", "against", "against"]
 
 
 def test_a_start_that_leaves_no_gap_claims_nothing(apo_run: Any) -> None:

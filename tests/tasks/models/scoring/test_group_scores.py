@@ -82,7 +82,7 @@ def test_a_response_scores_alike_whatever_stands_beside_it(
 ) -> None:
     """A long sibling does not cost a short response the beginning of its prompt."""
     save_model(build(), tokenizer, tmp_path / "policy", "hh")
-    model = build_reward_model(tmp_path / "policy", tokenizer, 0)
+    model = random_reward_model(tmp_path / "policy", tokenizer, 0)
     prompt = (Message("user", "what is 1 plus 2 plus 3 plus 4 plus 5?"),)
     long = "it is 7, and so"
     together, cut = Group(prompt, ("7", long)), Counter[str]()

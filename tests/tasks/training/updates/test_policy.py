@@ -203,7 +203,7 @@ def test_gradient_checkpointing_keeps_the_gradient(tiny_policy, data_folders, re
     for checkpointing in (False, True):
         config = TRAINING.model_copy(update={"gradient_checkpointing": checkpointing})
         policy = GroupPolicy(load_policy(tiny_policy, dtype="float32"))
-        make_ready(policy, config, encoder.tokenizer, recording_log)
+        make_ready(policy, config, range(9), recording_log)
         policy.train()
         assert policy.model.is_activation_checkpointing is checkpointing
         loss = policy(policy.batch(groups, encoder.pad_id)).sum()

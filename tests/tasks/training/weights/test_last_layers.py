@@ -89,7 +89,7 @@ def test_there_is_no_graph_below_and_its_activations_are_gone(checkpointing: boo
     model = families.build("llama")
     config = TrainingConfig(gradient_checkpointing=checkpointing, precision="fp32")
     wrapped = GroupPolicy(model)
-    make_ready(wrapped, config, NullLog())
+    make_ready(wrapped, config, families.TEXT, NullLog())
     wrapped.train()
     seen: list[tuple[bool, Any]] = []
 
