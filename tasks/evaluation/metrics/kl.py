@@ -71,7 +71,9 @@ def sampled_logps(
     from tasks.models.scoring.group_scores import logps_groups
     from tasks.models.tokens.tokenizer import load_tokenizer
 
-    model, tokenizer = load_policy(folder), load_tokenizer(folder)
+    # As stored, a start in bfloat16 would be off its descendant in float32 by rounding alone.
+    model = load_policy(folder, dtype="float32")
+    tokenizer = load_tokenizer(folder)
     # Decoded and encoded again, a sample may be another one, which no longer is the policy's.
     return logps_groups(
         model, tokenizer, template, groups, limits, temperature=temperature, as_sampled=True

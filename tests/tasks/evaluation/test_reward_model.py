@@ -70,9 +70,11 @@ def test_sets_are_measured_apart_and_kept(tmp_path: Path, monkeypatch: pytest.Mo
     write_groups(tmp_path / "test", [replace(group, scores=None) for group in GROUPS])
     write_groups(tmp_path / "dev", [replace(group, scores=None) for group in GROUPS[:1]])
     for name in ("load_reward_model", "load_tokenizer"):
-        monkeypatch.setattr(reward_model, name, lambda path: path)
+        monkeypatch.setattr(reward_model, name, lambda path, **loading: path)
 
-    def score(model: Any, tokenizer: Any, groups: list[Group], config: Any) -> list[Group]:
+    def score(
+        model: Any, tokenizer: Any, groups: list[Group], config: Any, log: Any
+    ) -> list[Group]:
         assert (model, tokenizer, config.batch_tokens) == (tmp_path / "m", tmp_path / "m", 77)
         return [replace(group, scores=known[group.id]) for group in groups]
 
