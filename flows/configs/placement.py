@@ -19,8 +19,9 @@ class Place(FrozenConfig):
     """Name of a Prefect work pool of any type; `prefect work-pool create NAME --type process`."""
 
     slots: int | None = Field(default=None, ge=1)
-    """Stages that run at once: the number of GPUs. It becomes the limit of the queue. Default: the
-    queue's own limit, which Prefect leaves open."""
+    """GPUs that these stages use at once, however many each of them uses; of `cpu`, stages that run
+    at once. It is the limit of the queue too. Default: the queue's own limit, which Prefect leaves
+    open."""
 
     priority: int | None = Field(default=None, ge=1)
     """Of the queue among those of its pool; 1 is served first. Default: as Prefect has it."""

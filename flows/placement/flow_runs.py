@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID, uuid4
 
@@ -17,6 +18,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 
 from flows.configs.placement import Place
+from flows.placement.slots import HOLD
 from tasks.settings.errors import StageError
 from tasks.stages.call import StageCall
 
@@ -75,18 +77,21 @@ def create(
     """Give a call to a pool's `placed-stage` as a child of the flow run around us.
 
     Its description lies on the remote or in the home; what travels through Prefect is small and
-    holds no secret. `environment` are variables of the worker's process.
+    holds no secret. `environment` are variables of the worker's process. Where slots count GPUs its
+    start is put off until `admit` finds room for it.
     """
+    is_held = place.slots is not None and call.gpus > 0
     created = run_deployment(
         deployment,
         parameters={"stage": call.spec.name, "key": call.key, "run": run_id},
         flow_run_name=call.title,
         timeout=0,
+        scheduled_time=datetime.now(UTC) + HOLD if is_held else None,
         tags=[_key_tag(call.key), call.spec.resources],
         # A request that is sent twice because the answer was lost makes one flow run.
         idempotency_key=str(uuid4()),
         work_queue_name=place.queue,
-        job_variables={"env": environment},
+        job_variables={"env": environment, "gpus": call.gpus},
     )
     assert isinstance(created, FlowRun), "outside an event loop it is no coroutine"
     return created

@@ -98,7 +98,14 @@ def _make(description: Mapping[str, Any], run: str, send: _Channel) -> StageReco
     home, remote = current_home().ensure(), open_remote()
     call = rebuild_call(description, stage_named(str(description["stage"])).spec, home)
     with recorded(home, remote, run) as spool:
-        context = RunContext(home, run, spool=spool, remote=remote, progress=_ChannelSink(send))
+        context = RunContext(
+            home,
+            run,
+            spool=spool,
+            remote=remote,
+            progress=_ChannelSink(send),
+            leases_gpus=False,
+        )
         with entered(context):
             return call_stage(call)[1]
 

@@ -2,7 +2,8 @@
 
 Training sets the random streams and kernels of its whole process, so branches cannot share one. A
 worker lives as long as the block, makes one stage call after the other, and dies with the flow's
-process. What is placed on a pool of Prefect goes there from every branch.
+process. Where the machine has GPUs it has those that its branch's stages use, alone, until the
+branch is done. What is placed on a pool of Prefect goes there from every branch.
 
 Prefect's `ProcessPoolTaskRunner` does not serve here: a process of its pool that is killed fails
 every other branch too (`BrokenProcessPool`), where a worker is started again and its stage goes on
@@ -12,24 +13,20 @@ from its checkpoint; and on SIGTERM it waits for its tasks instead of having the
 from __future__ import annotations
 
 import contextvars
-import json
-import os
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from flows.placement.remote_result import MOST_ATTEMPTS, error_named, made_elsewhere
+from flows.placement.worker_process import LocalWorker
 from tasks.processes.termination import terminate_as_interrupt
 from tasks.settings.errors import StageError
 from tasks.stages.artifact import Artifact
 from tasks.stages.call import StageCall
+from tasks.stages.leases.gpus import held_gpus, machine_gpus
 from tasks.stages.lookup import find_done
 from tasks.stages.remote.call_message import describe_call
 from tasks.stages.runs.context import Dispatch, Listener, RunContext, StageRecord
@@ -37,7 +34,6 @@ from tasks.stages.runs.context import Dispatch, Listener, RunContext, StageRecor
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _THREADS = "local-worker"
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
@@ -80,7 +76,9 @@ class LocalWorkers:
         # A task run finds its flow run in the context; each thread needs a copy of its own.
         work = [(contextvars.copy_context(), item) for item in items]
         with ThreadPoolExecutor(self.count, thread_name_prefix=_THREADS) as threads:
-            futures = [threads.submit(context.run, do, item) for context, item in work]
+            futures = [
+                threads.submit(context.run, self._follow, do, item) for context, item in work
+            ]
             try:
                 with terminate_as_interrupt():
                     _wait_for_all(futures)
@@ -97,6 +95,14 @@ class LocalWorkers:
                     self._stop()
                     raise
         return [future.result() for future in futures]
+
+    def _follow(self, do: Callable[[Item], Result], item: Item) -> Result:
+        """Do one item in this thread, whose worker gives its GPUs back then."""
+        try:
+            return do(item)
+        finally:
+            if (worker := self._worker) is not None and worker.gpus:
+                self._dismiss(worker)
 
     def takes(self, call: StageCall) -> bool:
         """Tell whether a call is made elsewhere: on a pool, or by this branch's worker."""
@@ -118,7 +124,7 @@ class LocalWorkers:
     def _make(self, call: StageCall, listener: Listener) -> int:
         description = describe_call(call, self.run.run_id)
         for _ in range(MOST_ATTEMPTS):
-            worker = self._own_worker()
+            worker = self._worker_for(call)
             answer = worker.make(description, self._events_of(call, listener))
             if answer is not None and answer["state"] in ("completed", "cached"):
                 return int(answer["attempt"])
@@ -142,18 +148,37 @@ class LocalWorkers:
 
         return on_event
 
-    def _own_worker(self) -> LocalWorker:
-        """Return this thread's worker, started if there is none."""
-        if getattr(self._here, "worker", None) is None:
-            self._here.worker = LocalWorker(self.run, self.count)
-            self._all.append(self._here.worker)
-        worker: LocalWorker = self._here.worker
+    @property
+    def _worker(self) -> LocalWorker | None:
+        """This thread's worker."""
+        return getattr(self._here, "worker", None)
+
+    def _worker_for(self, call: StageCall) -> LocalWorker:
+        """Return this thread's worker, with the GPUs that a call uses; started if there is none."""
+        gpus = call.gpus if call.gpus and machine_gpus() else 0
+        if (worker := self._worker) is not None and gpus not in (0, worker.gpus):
+            # Before it waits for others: two that each kept some would wait for each other.
+            self._dismiss(worker)
+        if (worker := self._worker) is None:
+
+            def say(text: str) -> None:
+                self.run.progress.note(call.title, text)
+
+            with held_gpus(gpus, say, stopping=self._is_stopping) as held:
+                worker = self._here.worker = LocalWorker(self.run, self.count, held)
+            self._all.append(worker)
         return worker
+
+    def _dismiss(self, worker: LocalWorker) -> None:
+        """Let this thread's worker end."""
+        worker.close()
+        self._all.remove(worker)
+        self._here.worker = None
 
     def _stop(self) -> None:
         """Ask every process to save its state and end."""
         self._is_stopping.set()
-        for worker in self._all:
+        for worker in list(self._all):
             worker.process.terminate()
 
     def _hang_up(self, threads: ThreadPoolExecutor) -> None:
@@ -162,64 +187,6 @@ class LocalWorkers:
         for worker in self._all:
             worker.close()
         self._all.clear()
-
-
-class LocalWorker:
-    """One worker process, and the socket to it; `count` of them share the machine's cores."""
-
-    def __init__(self, run: RunContext, count: int) -> None:
-        ours, theirs = socket.socketpair()
-        threads = str(max(1, (os.cpu_count() or 1) // count))
-        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-        with ours, theirs:
-            module, socket_number = "flows.placement.local_worker", theirs.fileno()
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", module, str(socket_number), run.run_id],
-                pass_fds=[socket_number],
-                stdin=subprocess.DEVNULL,
-                # Ctrl-C reaches it through us, once: a second signal would not let it save.
-                start_new_session=True,
-                env={
-                    "OMP_NUM_THREADS": threads,
-                    **os.environ,
-                    "SPARRING_HOME": str(run.home.root),
-                    "SPARRING_REMOTE": run.remote.url if run.remote else "",
-                    # Without the current folder, where a `datasets.py` would hide the library.
-                    "PYTHONSAFEPATH": "1",
-                    "PYTHONPATH": path,
-                },
-            )
-            self._lines = ours.makefile("rw", encoding="utf-8")
-
-    def make(
-        self, description: dict[str, Any], on_event: Callable[[str, list[Any]], None]
-    ) -> dict[str, Any] | None:
-        """Have one call made; return `state` and what belongs to it, None when the process died.
-
-        The call is as `describe_call` says; `on_event` is told each event's name and values.
-        """
-        try:
-            self._lines.write(json.dumps(description) + "\n")
-            self._lines.flush()
-            for line in self._lines:
-                event = json.loads(line)
-                if event["event"] == "done":
-                    return dict(event)
-                on_event(event["event"], event["values"])
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-        self.process.wait()
-        return None
-
-    def death(self) -> str:
-        """Say how the process ended."""
-        code = self.process.wait()
-        return f"its process ended by signal {-code}" if code < 0 else f"its process ended ({code})"
-
-    def close(self) -> None:
-        """Hang up, and wait for the process to end."""
-        self._lines.close()
-        self.process.wait()
 
 
 def _wait_for_all(futures: list[Future[Any]]) -> None:

@@ -18,6 +18,7 @@ from prefect.states import Crashed, Running
 from flows.configs.placement import Place
 from flows.placement.flow_runs import may_pass
 from flows.placement.pools import serves, waiting_reason
+from flows.placement.slots import admit, is_held
 from tasks.settings.errors import StageError
 from tasks.stages.call import StageCall
 from tasks.stages.leases.lease import lease_ttl
@@ -95,7 +96,12 @@ class PlacedRun:
             return None
         self._checked = now
         if state.is_scheduled():
-            if reason := waiting_reason(client, self.place, now - self._began):
+            if is_held(flow_run):
+                self._began = now
+                reason = admit(client, flow_run, self.place)
+            else:
+                reason = waiting_reason(client, self.place, now - self._began)
+            if reason:
                 self._say(reason, client)
             return None
         if state.is_running():

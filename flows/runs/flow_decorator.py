@@ -19,6 +19,7 @@ from prefect.context import FlowRunContext
 
 from flows.placement.dispatcher import placed
 from flows.runs.prefect_pages import name_flow_run, show_report
+from flows.runs.preflight import check_gpus
 from flows.runs.stopping import say_why_it_stopped, stoppable
 from flows.schedule.scheduled_run import is_scheduled, run_scheduled
 from flows.servers.dead_runs import close_dead_runs, set_heartbeat
@@ -107,6 +108,7 @@ def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
     if flow_run is not None:
         save_prefect_run(run.home, run.run_id, str(flow_run.id))
         name_flow_run(flow_run, run.run_id)
+    check_gpus(config)
     with stoppable(run, flow_run), placed(run, getattr(config, "placement", None)):
         result = body(config)
     folder = fetch_artifact(result, run.home, run.remote)

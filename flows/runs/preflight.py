@@ -1,4 +1,4 @@
-"""What can be known to be wrong with a run before its first stage: its files and its models."""
+"""What can be known to be wrong with a run before its first stage: files, models, GPUs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from flows.configs.placement import Placement
 from flows.configs.recurring import ModelSource, RecurringConfig
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.places import local_files
 from tasks.models.source_checks import looks_local
-from tasks.settings.base import FrozenConfig
-from tasks.settings.errors import require_path
+from tasks.settings.base import FrozenConfig, gpus_in
+from tasks.settings.errors import ConfigError, require_path
 
 
 def check_files(config: RecurringConfig) -> None:
@@ -59,6 +60,31 @@ def check_models(config: RecurringConfig) -> None:
     """
     for model in config.named_models():
         check_model(model)
+
+
+def check_gpus(config: FrozenConfig) -> None:
+    """Refuse a configuration in which a stage uses more GPUs than it will ever get.
+
+    A machine without any is not refused: it does the same on its processor.
+
+    Raises:
+        ConfigError: This machine, or the share of a pool, has fewer; names the key.
+    """
+    key, most = max(gpus_in(config), key=lambda one: one[1], default=("", 0))
+    if most <= 1:
+        return
+    placement = getattr(config, "placement", Placement())
+    if (place := placement.places().get("gpu")) is not None:
+        there, where = place.slots, f"placement.gpu.slots of pool {place.pool!r} says"
+    else:
+        from tasks.stages.leases.gpus import machine_gpus
+
+        there, where = len(machine_gpus()), "this machine shows"
+    if there and most > there:
+        raise ConfigError(
+            f"{key} is {most}, one GPU each, and {where} {there}: lower it, or name a pool that "
+            "has so many in placement.gpu"
+        )
 
 
 def check_model(model: ModelSource) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from flows.configs.recurring import RecurringConfig
 from flows.registry import FlowEntry, find_flow
-from flows.runs.preflight import check_models
+from flows.runs.preflight import check_gpus, check_models
 from flows.runs.terminal import TerminalSink
 from flows.servers.mlflow_server import mlflow_environment
 from flows.servers.prefect_server import use_prefect_server
@@ -110,6 +110,7 @@ def run_flow(
     is_done = all(stage.state == "done" for stage in planned)
     if is_done and resume is None and not (verify or always):
         return Outcome("", result, len(planned), len(planned))
+    check_gpus(config)
     if isinstance(config, RecurringConfig):
         check_models(config)
     sink = TerminalSink(console, planned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final, Self, get_args
 
 from pydantic import (
@@ -24,6 +25,9 @@ NOT_IN_KEY: Final = "not in the key"
 What is done stays done when such a field changes. A field that can only stop a run belongs to the
 key all the same where a finished result would hide that it was to be stopped.
 """
+
+GPUS: Final = "GPUs"
+"""Marks a field that says how many GPUs of one machine a stage uses at once."""
 
 
 class FrozenConfig(BaseModel):
@@ -80,6 +84,25 @@ def _pruned(value: Any, plain: Any) -> Any:
         items = zip(value.values(), plain.items(), strict=True)
         return {name: _pruned(inner, item) for inner, (name, item) in items}
     return plain
+
+
+def gpus_in(value: Any, key: str = "") -> Iterator[tuple[str, int]]:
+    """Yield the dotted key and the value of every field that counts GPUs.
+
+    Args:
+        value: A config, or what a field of one holds; those inside it are looked at too.
+        key: The dotted key of `value`.
+    """
+    if isinstance(value, BaseModel):
+        for name, field in type(value).model_fields.items():
+            inner = f"{key}.{name}".lstrip(".")
+            if GPUS in field.metadata:
+                yield inner, getattr(value, name)
+            else:
+                yield from gpus_in(getattr(value, name), inner)
+    elif isinstance(value, (list, tuple, dict)):
+        for place, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from gpus_in(item, f"{key}.{place}")
 
 
 def unknown_key_text(key: str, model: type[BaseModel]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from tasks.settings.base import key_settings
+from tasks.settings.base import gpus_in, key_settings
 from tasks.stages.artifact import Artifact
 from tasks.stages.key import stage_key, stage_title
 
@@ -93,6 +93,13 @@ class StageCall:
     def title(self) -> str:
         """A name of this call for people."""
         return stage_title(self.spec.name, self.label)
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs it uses at once on the machine where it runs, if that has any."""
+        if self.spec.resources == "cpu":
+            return 0
+        return max((count for _, count in gpus_in(self.arguments.get("config"))), default=1)
 
     @property
     def is_pending(self) -> bool:

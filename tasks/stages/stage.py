@@ -18,6 +18,7 @@ from tasks.stages.artifact import EXTERNAL, Artifact, ArtifactLostError, committ
 from tasks.stages.call import StageCall
 from tasks.stages.commit import commit, withdraw
 from tasks.stages.inputs import fetch_inputs
+from tasks.stages.leases.gpus import visible_gpus
 from tasks.stages.leases.lease import Lease
 from tasks.stages.leases.remote_lease import acquire_everywhere
 from tasks.stages.lineage.writing import record_lineage
@@ -128,7 +129,8 @@ def _attempt(
         fetch_inputs(run, call, _make_again)
         injected = {"workspace": workspace, "log": log}
         wanted = {name: injected[name] for name in call.spec.injected}
-        metrics = call.spec.body(**call.arguments, **wanted) or {}
+        with visible_gpus(call.gpus if run.leases_gpus else 0, log.note):
+            metrics = call.spec.body(**call.arguments, **wanted) or {}
         draft = _draft(run, call, lease, metrics, time.monotonic() - started)
         manifest = commit(run.home, draft, workspace.output, lease, run.remote, clear_parts)
     except BaseException as error:

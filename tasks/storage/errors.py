@@ -16,6 +16,11 @@ class CorruptError(StorageError):
 class LockTimeoutError(StorageError):
     """Somebody else kept a lock for longer than the caller wanted to wait."""
 
+    def __init__(self, message: str, holder: str) -> None:
+        """Take the whole sentence, and the name of who holds the lock."""
+        super().__init__(message)
+        self.holder = holder
+
 
 class UnsafePathError(StorageError):
     """A name would lead out of the folder it belongs in."""

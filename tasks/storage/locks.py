@@ -52,6 +52,11 @@ class FileLock:
         os.close(self._descriptor)
         self._descriptor = None
 
+    def fileno(self) -> int:
+        """Return the descriptor that holds it: a process that inherits that holds it too."""
+        assert self._descriptor is not None, "only inside the block"
+        return self._descriptor
+
     def _wait(self, descriptor: int) -> None:
         """Try until the kernel grants the lock or the time is over."""
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
@@ -61,9 +66,11 @@ class FileLock:
                 return
             except BlockingIOError:
                 if deadline is not None and time.monotonic() >= deadline:
+                    holder = _holder(descriptor)
                     raise LockTimeoutError(
-                        f"{self._path} is held by {_holder(descriptor)}; waited "
-                        f"{self._timeout:g} s; wait for it or end that process"
+                        f"{self._path} is held by {holder}; waited {self._timeout:g} s; wait for "
+                        "it or end that process",
+                        holder,
                     ) from None
             time.sleep(_PAUSE)
 
@@ -73,6 +80,21 @@ class FileLock:
         text = json.dumps({"pid": os.getpid(), "since": since})
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, text.encode(), 0)
+
+
+def lock_holder(path: Path) -> str:
+    """Return who holds a lock now, for a message; empty for nobody. Nothing is written."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return ""
+    except BlockingIOError:
+        return _holder(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _holder(descriptor: int) -> str:

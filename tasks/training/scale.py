@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from tasks.models.precision import Precision
-from tasks.settings.base import FrozenConfig
+from tasks.settings.base import GPUS, FrozenConfig
 
 
 class LoraConfig(FrozenConfig):
@@ -45,7 +45,7 @@ class TrainingScale(FrozenConfig):
     needs no gradient, no optimiser and no backward pass. A head that is tied to the input
     embeddings is frozen with them. Default: all weights."""
 
-    processes: int = Field(default=1, ge=1)
+    processes: Annotated[int, GPUS] = Field(default=1, ge=1)
     """Processes that train together on each machine, one per GPU."""
 
     nodes: int = Field(default=1, ge=1)

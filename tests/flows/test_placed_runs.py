@@ -173,6 +173,7 @@ def test_a_lost_worker_is_replaced_by_another_with_a_home_of_its_own(
     for run in site.flow_runs(pool):
         assert len(json.dumps(run["parameters"])) < 4096 and run["name"] == "update_policy · SFT"
         assert run["parent_task_run_id"] and run["work_queue_name"] == "gpu"
+        assert run["job_variables"]["gpus"] == 1
 
 
 @pytest.mark.slow
@@ -228,7 +229,7 @@ def test_a_stage_without_a_slot_says_whom_it_waits_for(site: Site, host: Any) ->
     first = site.start(one, sft=endless, placement=placement)
     wait_until(lambda: "RUNNING" in site.states(pool))
     second = site.start(other, seed=1, placement=placement)
-    expected = "waits for a slot of queue 'gpu' (1 of 1 taken: 'update_policy · SFT')"
+    expected = "waits for 1 GPU(s) of queue 'gpu' (1 of 1 taken: 1 by 'update_policy · SFT')"
     wait_until(lambda: expected in said(other))
     first.send_signal(signal.SIGTERM)
     ended(second, other)

@@ -162,3 +162,14 @@ def test_each_pool_has_its_worker() -> None:
         command = pod["containers"][0]["command"]
         assert command[command.index("--pool") + 1] == pool
         assert command[-1] == f"/pools/pool-{pool}.json"
+
+
+def test_a_job_gets_the_gpus_of_its_stage() -> None:
+    from prefect.utilities.templating import apply_values
+
+    for pool, default in (("cpu", 0), ("gpu", 1)):
+        template = read_json(FOLDER / f"pool-{pool}.json")
+        assert template["variables"]["properties"]["gpus"]["default"] == default
+        manifest = apply_values(template["job_configuration"]["job_manifest"], {"gpus": 8})
+        (container,) = manifest["spec"]["template"]["spec"]["containers"]
+        assert container["resources"]["limits"]["nvidia.com/gpu"] == 8

@@ -12,11 +12,11 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tasks.models.precision import Precision
-from tasks.settings.base import NOT_IN_KEY, FrozenConfig
+from tasks.settings.base import GPUS, NOT_IN_KEY, FrozenConfig
 from tasks.settings.errors import did_you_mean
 
 _BLANK = re.compile(r"\{(\w+)\}")
-_BLANKS = ("model", "port")
+_BLANKS = ("model", "port", "gpus")
 
 
 class ServerConfig(FrozenConfig):
@@ -24,11 +24,14 @@ class ServerConfig(FrozenConfig):
 
     command: tuple[str, ...] = Field(min_length=1)
     """The program and its arguments, as a list or as one line in a shell's quoting (no shell runs
-    it). `{model}` becomes the policy's folder, `{port}` a free port; the second must occur.
-    `vllm serve {model} --host 127.0.0.1 --port {port}`, or
+    it). `{model}` becomes the policy's folder, `{port}` a free port, which must occur, and `{gpus}`
+    the number below. `vllm serve {model} --host 127.0.0.1 --port {port}`, or
     `transformers serve {model} --host 127.0.0.1 --port {port} --device cpu`."""
+    gpus: Annotated[int, NOT_IN_KEY, GPUS] = Field(default=1, ge=1)
+    """GPUs that the stage takes for the server where its machine has any, and the only ones that it
+    sees. More than one must be asked for in the command too: `--tensor-parallel-size {gpus}`."""
     environment: dict[str, str] = {}
-    """Variables for the server beside those of this process, such as `CUDA_VISIBLE_DEVICES`.
+    """Variables for the server beside those of this process, such as `VLLM_CPU_KVCACHE_SPACE`.
     Not for secrets: they would be recorded with the run."""
     model_name: str | None = None
     """What requests call the model; default the policy's folder, as both servers above expect."""
@@ -61,7 +64,7 @@ class ServerConfig(FrozenConfig):
 
     def filled_command(self, model: str, port: int) -> list[str]:
         """Return the program and its arguments with the policy's folder and a port filled in."""
-        values = {"model": model, "port": str(port)}
+        values = {"model": model, "port": str(port), "gpus": str(self.gpus)}
         return [_BLANK.sub(lambda blank: values[blank[1]], part) for part in self.command]
 
 

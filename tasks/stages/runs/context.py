@@ -189,6 +189,8 @@ class RunContext:
     """The models that the flow offers as its result."""
     remote: Remote | None = field(default_factory=open_remote)
     """The remote that machines share; by default what `SPARRING_REMOTE` names."""
+    leases_gpus: bool = True
+    """Whether its stages lease the GPUs that they use; False where who started this process did."""
     calls: dict[str, StageCall] = field(default_factory=dict)
     """The calls made so far by key, so that one whose output is lost can be made again."""
 

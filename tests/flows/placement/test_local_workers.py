@@ -6,14 +6,19 @@ import shutil
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from flows.placement.local_workers import side_by_side
+from flows.placement.worker_process import LocalWorker
+from tasks.stages.call import StageCall, StageSpec
+from tasks.stages.leases.gpus import held_gpus
 from tasks.stages.manifest import list_manifests
 from tasks.stages.runs.context import RunContext
 from tasks.storage.home import Home
+from tasks.training.config import PolicyConfig, TrainingConfig
 from tests.flows.command import Shell, sets, wait_until
 
 SMALL = Path(__file__).parents[1] / "configs" / "exo-small.yaml"
@@ -72,6 +77,86 @@ def test_a_plan_takes_branches_one_by_one(run: RunContext) -> None:
             workers.map([1, 2], lambda _: threading.current_thread())
             == [threading.main_thread()] * 2
         )
+
+
+def shown(worker: LocalWorker) -> set[str]:
+    """Return the GPUs that a worker's process sees."""
+    process = psutil.Process(worker.process.pid)
+    # The system tells a program's variables a moment after it has begun.
+    wait_until(lambda: "CUDA_VISIBLE_DEVICES" in process.environ())
+    return set(filter(None, process.environ()["CUDA_VISIBLE_DEVICES"].split(",")))
+
+
+def toy(resources: Any, processes: int = 1) -> StageCall:
+    """Return a call that uses GPUs; nobody makes it."""
+
+    def body(*, config: PolicyConfig) -> None:
+        """Do nothing."""
+
+    config = PolicyConfig(training=TrainingConfig(processes=processes))
+    return StageSpec("toy", 1, resources, body).bind((), {"config": config})
+
+
+@pytest.fixture
+def three_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine with the GPUs 4, 5 and 6."""
+    for module in ("tasks.stages.leases.gpus", "flows.placement.local_workers"):
+        monkeypatch.setattr(f"{module}.machine_gpus", lambda: ("4", "5", "6"))
+    monkeypatch.setattr("tasks.stages.leases.gpus._FOLDER", tmp_path / "gpus")
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_each_branch_has_gpus_of_its_own_until_it_is_done(run: RunContext) -> None:
+    """Four branches on three GPUs; all of them are done, and no two had one at the same time."""
+    held: dict[int, set[str]] = {}
+    three_at_once = threading.Barrier(3)
+
+    def work(item: int) -> None:
+        worker = workers._worker_for(toy("gpu"))
+        assert worker is workers._worker_for(toy("cpu")) and worker.gpus == 1
+        held[item] = shown(worker)
+        assert len(set().union(*held.values())) == len(held)
+        if item < 3:
+            three_at_once.wait(60)
+        del held[item]
+
+    with side_by_side(run, 4) as workers:
+        workers.map(range(4), work)
+        assert not workers._all
+    with held_gpus(3, print, stopping=set_event()) as free:
+        assert len(free.names) == 3
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_a_stage_that_uses_more_gets_another_worker(run: RunContext) -> None:
+    def work(item: int) -> list[set[str]]:
+        calls = (toy("cpu"), toy("gpu"), toy("gpu", 3), toy("gpu"))
+        return [shown(workers._worker_for(call)) for call in calls]
+
+    with side_by_side(run, 2) as workers:
+        for none, one, three, again in workers.map(range(2), work):
+            assert none == set() and len(one) == len(again) == 1
+            assert three == {"4", "5", "6"}
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_a_killed_worker_gives_its_gpus_back(run: RunContext) -> None:
+    def work(item: int) -> None:
+        worker = workers._worker_for(toy("gpu", 3))
+        worker.process.kill()
+        worker.process.wait()
+        with held_gpus(3, print, stopping=set_event()) as free:
+            assert len(free.names) == 3
+
+    with side_by_side(run, 2) as workers:
+        workers.map([0], work)
+
+
+def set_event() -> threading.Event:
+    """Return an event that ends waiting before it begins."""
+    event = threading.Event()
+    event.set()
+    return event
 
 
 @pytest.fixture(scope="module")

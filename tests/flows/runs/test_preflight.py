@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flows.configs.apo import ApoConfig
-from flows.runs.preflight import check_files, check_models
+from flows.runs.preflight import check_files, check_gpus, check_models
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import load_config
 
@@ -68,3 +69,28 @@ def test_the_pairs_answer_no_queries_of_others() -> None:
     data = {"playground": {}, "rm_queries": [{"path": "queries.jsonl"}]}
     with pytest.raises(ValueError, match="the pairs do not answer data.rm_queries"):
         config(data=data, gold={"provider": "chosen"})
+
+
+@pytest.mark.parametrize(
+    ("there", "placement", "refusal"),
+    [
+        (0, {}, ""),  # on the processor
+        (8, {}, ""),
+        (2, {}, "policy.training.processes is 8, .* and this machine shows 2: lower it"),
+        (2, {"gpu": "big"}, ""),
+        (2, {"gpu": {"pool": "big", "slots": 8}}, ""),
+        (8, {"gpu": {"pool": "big", "slots": 4}}, "placement.gpu.slots of pool 'big' says 4"),
+        (2, {"cpu": {"pool": "big", "slots": 8}}, "this machine shows 2"),
+    ],
+)
+def test_too_few_gpus_are_refused_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch, there: int, placement: dict[str, Any], refusal: str
+) -> None:
+    shown = tuple(map(str, range(there)))
+    monkeypatch.setattr("tasks.stages.leases.gpus.machine_gpus", lambda: shown)
+    policy = load_config(SMALL)["policy"]
+    policy["training"] = {**policy["training"], "processes": 8}
+    wanted = config(policy=policy, placement=placement)
+    with pytest.raises(ConfigError, match=refusal) if refusal else nullcontext():
+        check_gpus(wanted)
+    check_gpus(config(placement=placement))

@@ -32,7 +32,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "GoldConfig": {"path": "gold.jsonl"},
     "PolicyModelConfig": {"path": "models/start"},
     "ReferenceConfig": {"method": "dpo"},
-    "DensityConfig": {"beta": 0.1},
+    "DensityConfig": {"betas": {"dpo": 0.1}},
     "ExoReportConfig": {"entries": [{"name": "start", "kind": "start"}]},
     "TextsConfig": {"corpus": [{"path": "a.jsonl"}], "prompts": [{"path": "b.jsonl"}]},
 }

@@ -22,7 +22,7 @@ MARKED = {
     "PolicyModelConfig": {"path"},
     "PpoConfig": {"keep_checkpoints", "logging_steps", "save_every"},
     "SamplingConfig": {"stall_seconds"},
-    "ServerConfig": {"ready_seconds", "request_seconds", "retries"},
+    "ServerConfig": {"gpus", "ready_seconds", "request_seconds", "retries"},
     "TrainingConfig": {"keep_checkpoints", "logging_steps", "save_every"},
 }
 """All of them, by class: who marks another one says here that no result can depend on it."""
