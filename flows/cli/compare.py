@@ -79,7 +79,7 @@ def show_comparison(
 
 
 def _compare_policies(graph: Graph, first: str, second: str, policy: str | None) -> Comparison:
-    one, two = (_side(graph, name, policy) for name in (first, second))
+    one, two = (side_of(graph, name, policy) for name in (first, second))
     _require_same_prompts(graph, one, two)
     both = [judge for judge in one.judges if judge in two.judges]
     same = [judge for judge in both if one.judges[judge] == two.judges[judge]]
@@ -101,8 +101,17 @@ def _compare_policies(graph: Graph, first: str, second: str, policy: str | None)
     )
 
 
-def _side(graph: Graph, name: str, policy: str | None) -> Side:
-    """Return one side by what the user called it."""
+def side_of(graph: Graph, name: str, policy: str | None) -> Side:
+    """Return one side of a comparison by what the user called it.
+
+    Args:
+        graph: Of everything known here.
+        name: A run, an evaluation, or a policy that was evaluated once.
+        policy: Which contender of a run; None for the last one.
+
+    Raises:
+        ConfigError: There is none, or its evaluation is not on this machine.
+    """
     found = find_node(graph, name)
     node = _contender(graph, found, policy) if found.run else _evaluation_of(graph, found)
     if node.manifest is None:

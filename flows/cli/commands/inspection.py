@@ -16,7 +16,21 @@ from flows.cli.commands.app import (
     app,
     console,
 )
+from flows.cli.commands.completion import run_names
 from tasks.settings.errors import ConfigError
+
+RunNames = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="A run: its id, the beginning of one, `latest`, or `champion`; latest by default. "
+        "Several runs of one flow make one report.",
+        autocompletion=run_names,
+    ),
+]
+JoinedOut = Annotated[
+    Path | None,
+    typer.Option(help="Also write the report of several runs to this new folder."),
+]
 
 
 @app.command()
@@ -49,11 +63,18 @@ def show(name: Thing, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def report(name: RunName = "latest", as_json: AsJson = False) -> None:
-    """Show a run's report and where its files are."""
+def report(names: RunNames = None, out: JoinedOut = None, as_json: AsJson = False) -> None:
+    """Show a run's report and where its files are, or one report of several runs."""
+    if names and len(names) > 1:
+        from flows.cli.joined_report import show_joined_report
+
+        show_joined_report(names, console, out=out, as_json=as_json)
+        return
+    if out:
+        raise ConfigError("--out is for the report of several runs; one run's has its own folder")
     from flows.cli.views import show_report
 
-    show_report(name, console, as_json=as_json)
+    show_report(names[0] if names else "latest", console, as_json=as_json)
 
 
 @app.command()

@@ -21,7 +21,8 @@ class RrhfConfig(FrozenConfig):
     """Coefficients of RRHF."""
 
     ranking_weight: float = Field(default=100.0, ge=0)
-    """Weight of the ranking term. Default 100: RRHF's own code; 0 leaves rejection sampling."""
+    """Weight of the ranking term. Default 100: RRHF's own code, with learning rates around 1e-6;
+    small models at larger ones want less. 0 leaves rejection sampling."""
 
     sft_weight: float = Field(default=1.0, ge=0)
     """Weight of the imitation term. Default 1: arXiv 2304.05302; 0 lets the policy degenerate."""

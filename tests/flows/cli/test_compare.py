@@ -28,6 +28,22 @@ def _runs(shell: Shell) -> list[str]:
     return [run["run"] for run in reversed(shell.json("ls"))]
 
 
+def test_several_runs_make_one_report(two_runs: Shell) -> None:
+    """What both share is there once: from the same start, by the same judges."""
+    first, second = _runs(two_runs)
+    joined = two_runs.json("report", first, second)
+    rows = joined["tables"]["table-2"]["rows"]
+    names = [(row[0], row[3]) for row in rows]
+    assert [name for number, name in names if number == "2"] == ["DPO-v1", "APO-DPO-v1"]
+    assert [name for _, name in names].count("start") == 1
+    assert joined["facts"] == {"1": f"{first}, from llama 32x1", "2": f"{second}, from llama 32x1"}
+    shown = two_runs("report", first, second, "--out", "joined").stdout
+    assert (two_runs.folder / "joined" / "report.html").is_file() and "Table 2" in shown
+    assert "is there already" in two_runs.refusal("report", first, second, "--out", "joined")
+    assert "are the same run" in two_runs.refusal("report", first, first)
+    assert "for the report of several" in two_runs.refusal("report", first, "--out", "other")
+
+
 def test_the_last_policies_are_paired_under_each_judge(two_runs: Shell) -> None:
     first, second = _runs(two_runs)
     found = two_runs.json("compare", first, second)
