@@ -65,16 +65,14 @@ def show(name: Thing, as_json: AsJson = False) -> None:
 @app.command()
 def report(names: RunNames = None, out: JoinedOut = None, as_json: AsJson = False) -> None:
     """Show a run's report and where its files are, or one report of several runs."""
+    from flows.cli.views import show_joined_report, show_report
+
     if names and len(names) > 1:
-        from flows.cli.joined_report import show_joined_report
-
         show_joined_report(names, console, out=out, as_json=as_json)
-        return
-    if out:
+    elif out:
         raise ConfigError("--out is for the report of several runs; one run's has its own folder")
-    from flows.cli.views import show_report
-
-    show_report(names[0] if names else "latest", console, as_json=as_json)
+    else:
+        show_report(names[0] if names else "latest", console, as_json=as_json)
 
 
 @app.command()
