@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Self, get_args
+from types import UnionType
+from typing import Any, Final, Self, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     ModelWrapValidatorHandler,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -46,6 +49,15 @@ class FrozenConfig(BaseModel):
         """Return what of it can change a result: itself, but where one field turns others off."""
         return self
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_number_is_true(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse `true` where a number is wanted; pydantic would take it for 1."""
+        kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
+        if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
+            raise PydanticCustomError("boolean_number", "expected a number, not true or false")
+        return value
+
     @model_validator(mode="wrap")
     @classmethod
     def _name_unknown_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -59,6 +71,13 @@ class FrozenConfig(BaseModel):
             raise ValidationError.from_exception_data(
                 cls.__name__, [_rewritten(problem, cls) for problem in problems]
             ) from None
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """Return the types that a field takes: itself, or the members of a union."""
+    if get_origin(annotation) in (Union, UnionType):
+        return {get_origin(one) or one for one in get_args(annotation)}
+    return {get_origin(annotation) or annotation}
 
 
 def key_settings(value: Any) -> Any:

@@ -50,6 +50,20 @@ def test_unknown_key_is_named_with_the_one_meant() -> None:
     )
 
 
+@pytest.mark.parametrize("value", [True, False])
+def test_true_is_no_number(value: bool) -> None:
+    class Mixed(FrozenConfig):
+        share: float | None = None
+        either: int | bool = 0
+        asked: bool = False
+
+    with pytest.raises(ValidationError, match="expected a number, not true or false"):
+        Outer(epochs=value)
+    with pytest.raises(ValidationError, match="share"):
+        Mixed(share=value)
+    assert Mixed(either=value, asked=value).either is value
+
+
 def test_all_problems_are_kept_at_every_level() -> None:
     tree: dict[str, Any] = {
         "policy": {"metod": "dpo", "rate": -1},
