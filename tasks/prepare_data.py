@@ -12,7 +12,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=3, resources="cpu")
+@stage_task(version=4, resources="cpu")
 def prepare_data(
     sources: list[Artifact],
     templates: Sequence[Artifact] = (),
@@ -29,7 +29,7 @@ def prepare_data(
             them refuses counts as unreadable.
         config: Sources, split and limits.
         workspace: `output/` receives `rm_train`, `policy_train`, `dev`, `test`, `demonstrations`,
-            `rm_queries`, `extra` and `table1.json`.
+            `rm_queries`, `policy_prompts`, `extra` and `table1.json`.
         log: Where progress and counts go.
 
     Returns:

@@ -15,7 +15,7 @@ from rich.text import Text
 from flows.configs.recurring import RecurringConfig
 from flows.registry import read_any_config
 from flows.runs.console import print_json
-from flows.runs.findings import Finding, examine_config
+from flows.runs.readiness import Finding, examine_config
 from flows.runs.terminal import table
 from tasks.data.groups import Prompt
 from tasks.data.inspection.advice import advise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from flows.cli.commands import (
     export,
+    gold,
     inspection,
     lineage,
     recurring,
@@ -20,7 +21,9 @@ from flows.cli.commands import (
 from flows.cli.commands.app import app
 
 # Their import registers the verbs.
-_REGISTERED = (starting, runs, inspection, servers, lineage, remote, recurring, retention, export)
+_REGISTERED = (
+    *(starting, runs, gold, inspection, servers, lineage, remote, recurring, retention, export),
+)
 
 
 def main() -> None:

@@ -12,11 +12,10 @@ from pydantic import Field, field_validator, model_validator
 
 from flows.configs.apo_evaluation import ApoEvaluation
 from flows.configs.apo_updates import PolicyUpdates, RewardUpdates
-from flows.configs.base import FlowConfig
+from flows.configs.base import FlowConfig, named_model
 from flows.configs.recurring import ModelSource
 from tasks.data.prepare import DataConfig
 from tasks.gold.collection import GoldConfig
-from tasks.models.base_policy import hub_name
 from tasks.models.sample_shards import RolloutConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.models.tokens.templates import find_template
@@ -124,22 +123,18 @@ class ApoConfig(FlowConfig):
 
     def named_paths(self) -> tuple[str | None, ...]:
         """Return what the configuration names beside the data; a hub name is no path."""
-        return (*super().named_paths(), self.reward.base, *self.compare_with.values())
+        return (*super().named_paths(), *self.compare_with.values())
 
     def named_models(self) -> Iterator[ModelSource]:
         """Yield the models that a stage will load; a built architecture is none of them."""
         yield from super().named_models()
-        if self.reward.base:
-            yield _source(self.reward.base, self.reward.template, self.reward.limits)
         for name, source in self.compare_with.items():
-            yield _source(source, self.template_of(name), self.policy.limits)
+            yield named_model(source, self.template_of(name), self.policy.limits)
 
     def with_model_names(self, change: Callable[[str], str]) -> Self:
         """Return this configuration with `reward.base` and `compare_with` named anew."""
-        base = self.reward.base and change(self.reward.base)
         others = {name: change(source) for name, source in self.compare_with.items()}
-        reward = self.reward.model_copy(update={"base": base})
-        return self.model_copy(update={"reward": reward, "compare_with": others})
+        return super().with_model_names(change).model_copy(update={"compare_with": others})
 
     def test_rollout(self, *, for_kl: bool = False) -> RolloutConfig:
         """Return how test queries are answered; a KL needs the untruncated distribution."""
@@ -185,8 +180,3 @@ class ApoConfig(FlowConfig):
         self.check_context()
         self.check_gate()
         return self
-
-
-def _source(name: str, template: str | None, limits: Limits) -> ModelSource:
-    hub, revision = hub_name(name)
-    return ModelSource(hub or name, template, (limits,), revision)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from flows.configs.reward_start import RewardStart
 from tasks.training.config import PolicyConfig, RewardConfig
 from tasks.training.methods.coefficients import GroupCoefficients
 from tasks.training.methods.method import Method
@@ -15,16 +16,12 @@ from tasks.training.ppo.config import PpoConfig
 Objective = Literal["apo_rm", "wgan", "gail", "ab", "sequential"]
 
 
-class RewardUpdates(RewardConfig):
+class RewardUpdates(RewardStart):
     """How reward models are trained: RM_Base and testing RMs once, the adapted RM each epoch."""
 
     objective: Objective = "apo_rm"
     """What adapts the reward model (arXiv 2311.08045, Table 4): apo_rm (equation 17), wgan, gail,
     ab (no gold against samples) or sequential (apo_rm started from the previous reward model)."""
-
-    base: str | None = None
-    """Model folder, GGUF file or hub name (`NAME` or `NAME@REVISION`) whose backbone every reward
-    model starts from. Default: the policy after SFT."""
 
     ablations: tuple[Objective, ...] = ()
     """Further variants trained in epoch 1 for Table 4. They are measured, never used."""
@@ -35,15 +32,11 @@ class RewardUpdates(RewardConfig):
 
     def adapted(self, objective: str | None = None) -> RewardConfig:
         """Return the settings of one reward-model update: of a variant, or the configured one."""
-        return self._only(objective or self.objective)
+        return self.of_objective(objective or self.objective)
 
     def plain(self) -> RewardConfig:
         """Return the settings of a reward model on human preferences alone (equation 1)."""
-        return self._only("bradley_terry")
-
-    def _only(self, objective: str) -> RewardConfig:
-        shared = self.model_dump(exclude={"base", "ablations", "ablation_games", "objective"})
-        return RewardConfig(**shared, objective=objective)
+        return self.of_objective("bradley_terry")
 
 
 class PolicyCoefficientsByMethod(GroupCoefficients):

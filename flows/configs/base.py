@@ -7,25 +7,32 @@ torch: `sparring plan` and a dry run read it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from flows.configs.placement import Placement
 from flows.configs.recurring import ModelSource, RecurringConfig
+from flows.configs.reward_start import RewardStart
 from tasks.data.config import DataConfig
 from tasks.data.playground.config import PlaygroundConfig
 from tasks.data.text_config import TextsConfig
 from tasks.evaluation.config import EvaluationConfig
-from tasks.models.base_policy import PolicyModelConfig
+from tasks.models.base_policy import PolicyModelConfig, hub_name
 from tasks.models.sample_shards import RolloutConfig
 from tasks.models.sampling.config import SamplingConfig
 from tasks.models.scoring.config import ScoringConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.errors import did_you_mean
-from tasks.training.config import PolicyConfig, RewardConfig
+from tasks.training.config import PolicyConfig
 from tasks.training.ppo.config import PpoConfig
+
+
+def named_model(name: str, template: str | None, limits: Limits) -> ModelSource:
+    """Return a model that is named by one text, a folder or a hub name with its revision."""
+    hub, revision = hub_name(name)
+    return ModelSource(hub or name, template, (limits,), revision)
 
 
 class FlowConfig(RecurringConfig):
@@ -41,7 +48,7 @@ class FlowConfig(RecurringConfig):
     sft: PolicyConfig | None = None
     """Supervised fine-tuning of the base policy; the result is the start. Default: none."""
 
-    reward: RewardConfig = RewardConfig(objective="bradley_terry")
+    reward: RewardStart = RewardStart(objective="bradley_terry")
     """Updates of the reward model."""
 
     sampling: SamplingConfig = SamplingConfig()
@@ -71,13 +78,18 @@ class FlowConfig(RecurringConfig):
         assert self.data is not None, "checked with the configuration"
         return self.data
 
+    def divided_data(self) -> DataConfig:
+        """Return the data of dialogues, with the division that the flow usually makes of them."""
+        assert self.data is not None, "asked where there are dialogues"
+        return self.data
+
     def own_paths(self) -> tuple[str | None, ...]:
         """Return the files and folders that are named beside the data and can be nothing else."""
         return (self.model.path,)
 
     def named_paths(self) -> tuple[str | None, ...]:
         """Return what the configuration names beside the data; a hub name is no path."""
-        return self.own_paths()
+        return (*self.own_paths(), self.reward.base)
 
     def rollout(
         self, sampling: SamplingConfig | None = None, max_queries: int | None = None
@@ -131,6 +143,13 @@ class FlowConfig(RecurringConfig):
         if source := self.model.path or self.model.hub:
             limits = self.policy_limits()
             yield ModelSource(source, self.model.template, limits, self.model.revision)
+        if self.reward.base:
+            yield named_model(self.reward.base, self.reward.template, self.reward.limits)
+
+    def with_model_names(self, change: Callable[[str], str]) -> Self:
+        """Return this configuration with `reward.base` named anew."""
+        base = self.reward.base and change(self.reward.base)
+        return self.model_copy(update={"reward": self.reward.model_copy(update={"base": base})})
 
     def check_gate(self) -> None:
         """Refuse a gate that asks somebody who does not judge in this run."""

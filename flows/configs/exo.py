@@ -65,7 +65,8 @@ class ExoConfig(FlowConfig):
     is π_sft, the start of every branch. Default: none."""
 
     temperature: float = Field(default=0.8, gt=0)
-    """τ of sampling, training, KL and evaluation. Default 0.8: arXiv 2402.00856, section 4."""
+    """τ of sampling, training, KL and, where `evaluation` has none, of the answers that are judged.
+    Default 0.8: arXiv 2402.00856, section 4."""
 
     sampling: SamplingConfig = SamplingConfig(samples=4)
     """Samples of the start that become D_rw: K at most, length, precision. Their temperature is
@@ -134,18 +135,23 @@ class ExoConfig(FlowConfig):
 
     def policy_limits(self) -> tuple[Limits, ...]:
         """Return every pair of lengths that the base policy, or a model made of it, is fed."""
-        return (self.limits, self.reward.limits)
+        return (self.limits,) if self.reward.base else (self.limits, self.reward.limits)
 
     def draws(self, temperature: float, samples: int) -> SamplingConfig:
         """Return how so many responses per prompt are drawn at τ."""
         return self.sampling.model_copy(update={"temperature": temperature, "samples": samples})
 
-    def test_rollout(self, temperature: float, prompts: int | None = None) -> RolloutConfig:
-        """Return how a checkpoint answers at τ the prompts that it is measured on.
+    def test_rollout(
+        self, temperature: float, prompts: int | None = None, *, for_kl: bool = False
+    ) -> RolloutConfig:
+        """Return how a checkpoint of a training at τ answers the prompts that it is measured on.
 
-        Those are a sample of so many, by default `evaluation.prompts`.
+        Those are a sample of so many, by default `evaluation.prompts`. A KL needs the distribution
+        that was trained, whatever the draws that judges read.
         """
         draws = self.draws(temperature, self.evaluation.samples)
+        if not for_kl:
+            draws = self.evaluation.judged(draws)
         return self.rollout(draws, prompts or self.evaluation.prompts)
 
     def ppo_of(
@@ -167,10 +173,21 @@ class ExoConfig(FlowConfig):
         return (*super().named_paths(), self.oracle.source)
 
     def with_model_names(self, change: Callable[[str], str]) -> Self:
-        """Return this configuration with `oracle.base` or `oracle.model` named anew."""
+        """Return this configuration with `reward.base` and the oracle's model named anew."""
         named = {name: getattr(self.oracle, name) for name in ("base", "model")}
         update = {name: change(source) for name, source in named.items() if source}
-        return self.model_copy(update={"oracle": self.oracle.model_copy(update=update)})
+        oracle = self.oracle.model_copy(update=update)
+        return super().with_model_names(change).model_copy(update={"oracle": oracle})
+
+    def divided_data(self) -> DataConfig:
+        """Return the data: one set of pairs for reward model and policies, dev held out of it."""
+        usual = {"rm_share": 0.0, "dev_from_policy": "held_out"}
+        return super().divided_data().with_usual_split(**usual)
+
+    def pair_parts(self) -> tuple[str, ...]:
+        """Return the parts of the data that are D_pref where it is given."""
+        has_own = self.divided_data().split.rm_share
+        return ("rm_train", "policy_train") if has_own else ("policy_train",)
 
     @property
     def has_oracle(self) -> bool:
@@ -240,7 +257,9 @@ class ExoConfig(FlowConfig):
                 f"sampling.temperature is {draws.temperature} and temperature {self.temperature}: "
                 "one τ holds for sampling and training; set `temperature` alone"
             )
-        readers = {"limits": self.limits, "reward.limits": self.reward.limits}
+        readers = {"limits": self.limits}
+        if self.reward.base is None:  # else the reward model counts tokens of another kind
+            readers["reward.limits"] = self.reward.limits
         self.check_samples_fit({"sampling": draws}, readers)
 
     def _check_branches(self) -> None:

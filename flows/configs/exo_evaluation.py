@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from tasks.evaluation.config import EvaluationConfig, GateConfig
+from tasks.models.sampling.config import SamplingConfig
 from tasks.settings.base import FrozenConfig
 from tasks.training.ppo.config import PpoConfig
 
@@ -42,7 +43,10 @@ class DensitySettings(FrozenConfig):
 
 
 class ExoEvaluation(EvaluationConfig):
-    """How every checkpoint is measured: one set of samples serves all metrics."""
+    """How every checkpoint is measured: one set of samples serves all metrics.
+
+    Where the answers that are judged have draws of their own, a second set estimates the KL.
+    """
 
     prompts: int = Field(default=512, ge=1)
     """Test prompts at the last checkpoint of a branch, a sample of so many. Default 512: EXO,
@@ -50,6 +54,13 @@ class ExoEvaluation(EvaluationConfig):
 
     samples: int = Field(default=4, ge=1)
     """Completions per prompt (M). Default 4: EXO, appendix C."""
+
+    temperature: float | None = Field(default=None, gt=0)
+    """τ of the answers that are judged. Default: the τ that a branch is trained at, at which its KL
+    is always estimated."""
+
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus of the answers that are judged. Default: everything is drawn, as in training."""
 
     snapshot_prompts: int | None = Field(default=None, ge=1)
     """Test prompts at earlier checkpoints, some of those at the last; default all of them."""
@@ -60,6 +71,11 @@ class ExoEvaluation(EvaluationConfig):
     max_kl: float | None = Field(default=None, gt=0)
     """The run offers, of its last checkpoints with at most this KL (nats), the one with the highest
     reward. Default: no limit."""
+
+    def judged(self, draws: SamplingConfig) -> SamplingConfig:
+        """Return how the answers are drawn that are judged, given how a branch draws."""
+        own = {"temperature": self.temperature or draws.temperature, "top_p": self.top_p}
+        return draws.model_copy(update=own)
 
 
 class PpoSearch(FrozenConfig):

@@ -83,7 +83,9 @@ def _put_data(tree: Any, answers: Answers, found: Fit) -> None:
     if answers.test:
         data.insert(1, "test", [{"path": _text(answers.test)}])
         data.insert(2, "overlap", "drop")  # a prompt that both have would stop the run
-    shares = ["rm_share", "dev_share", *([] if answers.test else ["test_share"])]
+    shares = ["dev_share", *([] if answers.test else ["test_share"])]
+    if "rm_share" in data["split"]:  # else reward model and policies learn from the same pairs
+        shares.insert(0, "rm_share")
     data["split"].clear()
     data["split"].update({name: getattr(found.split, name) for name in shares})
     if found.split.seed:

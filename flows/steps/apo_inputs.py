@@ -13,6 +13,7 @@ from flows.steps.inputs import (
     file_artifact,
     model_artifact,
     prepared_data,
+    reward_base,
     start_artifact,
 )
 from tasks.collect_gold import collect_gold
@@ -47,9 +48,7 @@ def prepare_inputs(config: ApoConfig) -> ApoInputs:
         ConfigError: A file is missing, or a model that the configuration names.
     """
     check_inputs(config)
-    judge = None
-    if config.reward.base:
-        judge = model_artifact(config.reward.base, config.reward.template, "reward base")
+    judge = reward_base(config)
     data = prepared_data(config, _models_beside(config, judge))
     base = base_policy(config, [data.part("demonstrations"), data.part("rm_train")])
     examination = _examined(config, data, base)
@@ -59,7 +58,7 @@ def prepare_inputs(config: ApoConfig) -> ApoInputs:
     if config.start.reward_model:
         reward_init = start_artifact(config.start.reward_model, "reward_model")
     preferences = [data.part("rm_train")]
-    reward_base = _plain_reward_model(config, reward_init, preferences, "RM_Base")
+    baseline = _plain_reward_model(config, reward_init, preferences, "RM_Base")
     answers = file_artifact(config.gold.path) or data.part("rm_train")
     gold = collect_gold(data.part("rm_queries"), answers, config=config.gold)
     preferences.append(data.part("policy_train"))
@@ -67,7 +66,7 @@ def prepare_inputs(config: ApoConfig) -> ApoInputs:
     if "RM_All" in config.testers():
         preferences.append(data.part("extra"))
         testers["RM_All"] = _plain_reward_model(config, judge, preferences, "RM_All")
-    return ApoInputs(data, examination, gold, start, reward_init, reward_base, testers)
+    return ApoInputs(data, examination, gold, start, reward_init, baseline, testers)
 
 
 def _models_beside(config: ApoConfig, judge: Artifact | None) -> Iterator[Artifact]:
@@ -83,7 +82,7 @@ def _examined(config: ApoConfig, data: Artifact, base: Artifact) -> Artifact:
     sft = config.sft.limits if config.sft and not config.start.policy else None
     # Another reward model's tokenizer counts otherwise, and in its own training.
     reward = config.reward.limits if config.reward.base is None else None
-    prompts = {name: config.policy.limits for name in ("policy_train", "test")}
+    prompts = {name: config.policy.limits for name in (config.data.policy_part, "test")}
     trained_on = {"demonstrations": sft, "rm_train": reward}
     return examined(data, base, config.model.template, trained_on=trained_on, prompts=prompts)
 

@@ -111,7 +111,7 @@ def sample_and_score(
         return inputs.gold.part("train")
     responses = sample_responses(
         policy,
-        inputs.data.part("policy_train"),
+        inputs.data.part(config.data.policy_part),
         config=config.rollout(max_queries=config.policy.max_queries),
         seed=config.seed,
         label=f"{epoch.policy} queries",
@@ -137,7 +137,7 @@ def train_policy(
         return update_policy_by_ppo(
             policy,
             reward_model,
-            inputs.data.part("policy_train"),
+            inputs.data.part(config.data.policy_part),
             reference,
             config=config.ppo_at_epoch(epoch.number),
             seed=config.seed,

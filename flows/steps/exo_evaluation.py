@@ -15,6 +15,7 @@ from flows.steps.exo_inputs import SharedInputs
 from flows.steps.inputs import oracle_artifact
 from tasks.evaluation.config import BestOfN
 from tasks.evaluation.exo.config import ExoEntry
+from tasks.models.sample_shards import RolloutConfig
 from tasks.pick_best_of_n import pick_best_of_n
 from tasks.stages.artifact import Artifact
 from tasks.stages.runs.aliases import CHAMPION
@@ -49,9 +50,8 @@ class SweepEvaluation:
             self.references.append(EvaluatedPolicy(entry, chosen[CHOSEN], None))
         for tau in config.temperatures():
             is_own = tau == config.temperature
-            rollout = config.test_rollout(tau)
             evaluation = self._evaluator.evaluate_policy(
-                START if is_own else f"{START} τ{tau:g}", inputs.start, rollout, rollout, {}
+                START if is_own else f"{START} τ{tau:g}", inputs.start, *_rollouts(config, tau), {}
             )
             self.opponents[tau] = {START: evaluation, **chosen}
             if is_own:
@@ -68,9 +68,9 @@ class SweepEvaluation:
             model = policy if is_last else policy.part(f"snapshots/{number}")
             name = label if is_last else f"{label} {number}/{count}"
             most = None if is_last else self._config.evaluation.snapshot_prompts
-            rollout = self._config.test_rollout(branch.temperature, most)
+            rollouts = _rollouts(self._config, branch.temperature, most)
             evaluation = self._evaluator.evaluate_policy(
-                name, model, rollout, rollout, self.opponents[branch.temperature]
+                name, model, *rollouts, self.opponents[branch.temperature]
             )
             step = round(policy.metrics.get("steps", 0) * number / count)
             entry = self._entry(branch, name, step, is_last=is_last)
@@ -113,5 +113,15 @@ def judge_champion(policy: Artifact, config: ExoConfig, basis: Mapping[str, Arti
     known = {ORACLE: basis.get(ORACLE, world), RM: basis.get(RM)}
     judges = {name: judge for name, judge in known.items() if judge is not None}
     evaluator = PolicyEvaluator(config, basis["start"], basis["test"], judges, world)
-    rollout = config.test_rollout(config.temperature)
-    return evaluator.evaluate_policy(CHAMPION, policy, rollout, rollout, {})
+    rollouts = _rollouts(config, config.temperature)
+    return evaluator.evaluate_policy(CHAMPION, policy, *rollouts, {})
+
+
+def _rollouts(
+    config: ExoConfig, temperature: float, prompts: int | None = None
+) -> tuple[RolloutConfig, RolloutConfig]:
+    """Return how the answers are drawn that judges score, and those that estimate the KL."""
+    return (
+        config.test_rollout(temperature, prompts),
+        config.test_rollout(temperature, prompts, for_kl=True),
+    )

@@ -13,6 +13,7 @@ from flows.steps.inputs import (
     file_artifact,
     oracle_artifact,
     prepared_data,
+    reward_base,
     source_artifacts,
 )
 from tasks.extract_prompts import extract_prompts
@@ -40,6 +41,8 @@ class SharedInputs(NamedTuple):
     """Pairs that measure the reward model, where they are given."""
     oracle: Artifact | None
     """Who knows the true reward: a classifier, or the playground's world."""
+    reward_base: Artifact | None = None
+    """What the reward model starts from; None: from the start."""
     examination: Artifact | None = None
     """What of dialogues the models will not see."""
 
@@ -55,25 +58,28 @@ def prepare_inputs(config: ExoConfig) -> SharedInputs:
 
 
 def _from_dialogues(config: ExoConfig) -> SharedInputs:
-    data = prepared_data(config)
-    demonstrations, rm_train = data.part("demonstrations"), data.part("rm_train")
-    base = base_policy(config, [demonstrations, rm_train])
+    assert config.data is not None, "asked where there are dialogues"
+    judge = reward_base(config)
+    data = prepared_data(config, [judge] if judge and config.reward.template is None else [])
+    demonstrations = data.part("demonstrations")
+    pairs = [data.part(name) for name in config.pair_parts()]
+    base = base_policy(config, [demonstrations, pairs[0]])
     examination = _examined(config, data, base)
     start = _start(config, base, demonstrations)
-    train, dev, test = (data.part(name) for name in ("policy_train", "dev", "test"))
-    pairs = {"test": test, "dev": dev}
+    train, dev, test = (data.part(name) for name in (config.data.policy_part, "dev", "test"))
+    measured = {"test": test, "dev": dev}
     oracle = _classifier(config, None) if config.oracle.model else oracle_artifact(config.data)
-    return SharedInputs(start, train, dev, test, [rm_train, train], pairs, oracle, examination)
+    return SharedInputs(start, train, dev, test, pairs, measured, oracle, judge, examination)
 
 
 def _examined(config: ExoConfig, data: Artifact, base: Artifact) -> Artifact:
     sft = config.sft.limits if config.sft and not config.start.policy else None
-    trained_on = {
-        "demonstrations": sft,
-        "rm_train": config.reward.limits,
-        "policy_train": config.limits,
-    }
-    prompts = {"test": config.limits}
+    # Another reward model's tokenizer counts otherwise, and in its own training.
+    reward = config.reward.limits if config.reward.base is None else None
+    trained_on = {"rm_train": reward, "policy_train": config.limits}
+    trained_on = {"demonstrations": sft} | {one: trained_on[one] for one in config.pair_parts()}
+    asked = {config.data.policy_part, "test"} if config.data else {"test"}
+    prompts = {name: config.limits for name in sorted(asked - trained_on.keys())}
     return examined(data, base, config.model.template, trained_on=trained_on, prompts=prompts)
 
 
@@ -88,7 +94,7 @@ def _from_texts(config: ExoConfig) -> SharedInputs:
     train, dev, test = (prompts.part(name) for name in ("train", "dev", "test"))
     # Without a corpus the start learns prefix → continuation, as in the paper.
     start = _start(config, base, corpus if config.texts.corpus else train)
-    return SharedInputs(start, train, dev, test, [], {}, oracle)
+    return SharedInputs(start, train, dev, test, [], {}, oracle, reward_base(config))
 
 
 def _classifier(config: ExoConfig, texts: Artifact | None) -> Artifact:

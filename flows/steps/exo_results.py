@@ -108,16 +108,34 @@ def report_config(config: ExoConfig, evaluated: Sequence[Evaluated]) -> ExoRepor
         },
         judge=judges[0],
         reward_model=RM if RM in judges else None,
+        seen=() if config.texts or _holds_dev_out(config) else ("dev",),
         facts={
             "supervision": config.supervision.replace("_", " "),
             "preferences": "labelled by the oracle" if config.is_labelled else "given",
             "temperature τ": f"{config.temperature:g}",
+            **_own_facts(config),
             "test prompts": f"{evaluation.prompts}, {evaluation.samples} completions each",
             "seed": str(config.seed),
         },
         examples=evaluation.examples,
         bootstrap_samples=evaluation.bootstrap_samples,
     )
+
+
+def _holds_dev_out(config: ExoConfig) -> bool:
+    return config.divided_data().split.dev_from_policy == "held_out"
+
+
+def _own_facts(config: ExoConfig) -> dict[str, str]:
+    """Return what only some runs have: which prompts are trained on, and draws of their own."""
+    facts = {}
+    if config.data is not None:
+        whole = "all of D_pref's" if len(config.pair_parts()) == 1 else "the policy's of D_pref"
+        facts["training prompts"] = "a source's own" if config.data.policy_prompts else whole
+    own, draws = config.evaluation, config.test_rollout(config.temperature).sampling
+    if own.temperature or own.top_p < 1:
+        facts["judged answers"] = f"drawn at τ {draws.temperature:g}, top-p {draws.top_p:g}"
+    return facts
 
 
 def _one_of_each(config: ExoConfig, evaluated: Sequence[Evaluated]) -> list[Evaluated]:

@@ -40,11 +40,15 @@ def estimate_reward(config: ExoConfig, inputs: SharedInputs) -> Supervision:
         return Supervision(preferences, None, {}, inputs.oracle, _judges(config, known))
     if config.is_labelled:
         pairs = {"test": _label_samples(config, inputs, inputs.dev, "held-out pairs")}
-    reward_init = inputs.start
+    reward_init = inputs.reward_base or inputs.start
     if config.start.reward_model:
         reward_init = start_artifact(config.start.reward_model, "reward_model")
     model = update_reward_model(
-        reward_init, preferences, config=config.reward, seed=config.seed, label=RM
+        reward_init,
+        preferences,
+        config=config.reward.of_objective(config.reward.objective),
+        seed=config.seed,
+        label=RM,
     )
     evaluations = {RM: evaluate_on_pairs(config, RM, model, pairs)}
     source = None if config.supervision == "preferences" else model

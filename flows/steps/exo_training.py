@@ -50,10 +50,13 @@ def sample_and_score(
             same = [branch for branch in wanted if branch.temperature == tau]
             count = max(branch.responses or config.sampling.samples for branch in same)
             label = f"{part} τ{tau:g} K{count}"
+            draws = config.draws(tau, count)
+            if part == "test":
+                draws = config.evaluation.judged(draws)
             samples = sample_responses(
                 inputs.start,
                 prompts,
-                config=config.rollout(config.draws(tau, count), most),
+                config=config.rollout(draws, most),
                 seed=config.seed,
                 label=label,
             )

@@ -51,6 +51,16 @@ def model_artifact(name: str, template: str | None, label: str) -> Artifact:
     return initialise_policy([], found, config=settings, seed=0, label=label)
 
 
+def reward_base(config: FlowConfig) -> Artifact | None:
+    """Return the model that `reward.base` names; None where reward models start from the policy.
+
+    Raises:
+        ConfigError: There is no such folder, and it can be no hub name.
+    """
+    base, template = config.reward.base, config.reward.template
+    return model_artifact(base, template, "reward base") if base else None
+
+
 def start_artifact(reference: str, role: str) -> Artifact:
     """Return the finished model, `STAGE/KEY`, that a run starts from as `start.ROLE` says.
 
@@ -94,10 +104,10 @@ def prepared_data(config: FlowConfig, others: Iterable[Artifact] = ()) -> Artifa
     Raises:
         ConfigError: A file or a model is missing.
     """
-    assert config.data is not None, "a configuration has data or texts"
+    data = config.divided_data()
     own = [*others] if config.model.template else [base_policy(config), *others]
     templates = [part for model in own for part in _template_parts(model)]
-    return prepare_data(source_artifacts(config.data), templates, config=config.data)
+    return prepare_data(source_artifacts(data), templates, config=data)
 
 
 def input_digests(config: RecurringConfig) -> dict[str, str]:

@@ -38,7 +38,7 @@ def tune_ppo(
     assert reward_source is not None, "the configuration was refused without one"
     judges, world = {_JUDGE: reward_source}, oracle_artifact(config.data)
     evaluator = PolicyEvaluator(config, inputs.start, inputs.dev, judges, world)
-    rollout = config.test_rollout(config.temperature, search.prompts)
+    rollout = config.test_rollout(config.temperature, search.prompts, for_kl=True)
     found = search.settings(config.ppo, config.seed)
     trials = [_Trial(f"ppo trial {i}/{len(found)}", one) for i, one in enumerate(found, 1)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -24,13 +24,18 @@ class DataConfig(FrozenConfig):
     demonstrations: list[SourceConfig] | Literal["chosen"] = "chosen"
     """Data of supervised fine-tuning; "chosen" takes the chosen responses outside dev and test."""
     rm_queries: list[SourceConfig] = Field(default_factory=list)
-    """Prompts of D_APO, with golden responses if there are any; empty: the prompts of rm_train."""
+    """Prompts of D_APO, with golden responses if there are any; pairs of these prompts are in the
+    reward model's part, whatever the shares. Empty: the prompts of that part."""
+    policy_prompts: list[SourceConfig] = Field(default_factory=list)
+    """Prompts that the policy answers in training, from a source of their own. Empty: those of its
+    pairs."""
     extra_preferences: list[SourceConfig] = Field(default_factory=list)
     """More preferences, for the testing reward model RM_All only."""
     split: SplitConfig = SplitConfig()
     """Shares, seed, and whether dev's queries stay with the policy."""
     overlap: Literal["stop", "drop"] = "stop"
-    """Rows whose first turn is also in test or rm_queries: stop the run, or drop them, counted."""
+    """Rows whose first turn is also in a part that may not share it, such as test: stop the run,
+    or drop them, counted."""
     max_bad_share: float = Field(default=0.01, ge=0, le=1)
     """Largest share of unreadable records per source; one alone is let pass, unless this is 0."""
     shard_size: int = Field(default=10_000, ge=1)
@@ -43,6 +48,16 @@ class DataConfig(FrozenConfig):
         if not self.preferences and self.playground is None:
             raise ValueError("name at least one source in `preferences`, or use the `playground`")
         return self
+
+    @property
+    def policy_part(self) -> str:
+        """The part of the prepared data whose prompts the policy answers in training."""
+        return "policy_prompts" if self.policy_prompts else "policy_train"
+
+    def with_usual_split(self, **usual: Any) -> DataConfig:
+        """Return this config with values of `split` where it has none of its own."""
+        own = {name: one for name, one in usual.items() if getattr(self.split, name) is None}
+        return self.model_copy(update={"split": self.split.model_copy(update=own)})
 
     def resolved(self) -> DataConfig:
         """Return this config with the playground's files where no sources are named."""
@@ -75,6 +90,7 @@ class DataConfig(FrozenConfig):
             *config.test,
             *demonstrations,
             *config.rm_queries,
+            *config.policy_prompts,
             *config.extra_preferences,
         ]
         return [file for source in sources for file in local_files(source)]

@@ -15,18 +15,21 @@ from typing import IO, Any
 from tasks.data.bad_records import BadRecords
 from tasks.data.cleaning import Cleaner
 from tasks.data.config import DataConfig
-from tasks.data.files import INDEX, GroupWriter
+from tasks.data.files import GroupWriter
 from tasks.data.groups import Group, first_turn_hash, text_hash
+from tasks.data.part_checks import disjoint_pairs, require_content, require_parts
 from tasks.data.playground.generator import ensure_playground
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.reader import BadRecord, read_source
 from tasks.data.sources.tally import Tally
-from tasks.data.splits import PROTOCOL_PAIRS, check_disjoint, place
-from tasks.settings.errors import ConfigError
+from tasks.data.splits import check_disjoint, place
 from tasks.settings.log import Log
 from tasks.storage.files import open_output, write_json
 
-PARTS = ("rm_train", "policy_train", "dev", "test", "demonstrations", "rm_queries", "extra")
+PARTS = (
+    *("rm_train", "policy_train", "dev", "test"),
+    *("demonstrations", "rm_queries", "policy_prompts", "extra"),
+)
 """The folders that `prepare` writes; each is a group folder and may be empty."""
 
 
@@ -55,7 +58,7 @@ def prepare(
         ensure_playground(config.playground)
     config = config.resolved()
     # A missing or an empty file is found before the first byte is written.
-    _require_content(config.local_files())
+    require_content(config.local_files())
     with ExitStack() as stack:
         bad_file = stack.enter_context(open_output(output / "bad_records.jsonl"))
         writers = {
@@ -68,22 +71,16 @@ def prepare(
             run.write_queries()
             run.write_test()
             run.write_preferences()
+            run.write_policy_prompts()
             run.write_demonstrations()
             run.write_extra()
         finally:
             run.bad.say(log)
             _say_ignored(run.tally, log)
-    _require_parts(writers)
-    prompts = check_disjoint({part: output / part for part in PARTS}, _pairs(config))
+    require_parts(writers, config)
+    prompts = check_disjoint({part: output / part for part in PARTS}, disjoint_pairs(config))
     write_json(output / "table1.json", run.table(prompts))
     return run.metrics()
-
-
-def _require_content(files: list[Path]) -> None:
-    for file in files:
-        # A part that a stage wrote may be empty.
-        if not file.stat().st_size and not (file.parent / INDEX).is_file():
-            raise ConfigError(f"{file} is empty (0 bytes): fetch it again, or name another file")
 
 
 class _Preparation:
@@ -105,6 +102,7 @@ class _Preparation:
         self._query_turns: set[bytes] = set()
         self._test_turns: set[bytes] = set()
         self._query_ids: set[str] = set()
+        self._dev_turns: set[bytes] = set()
         self._dev_answers: set[str] = set()
 
     def write_queries(self) -> None:
@@ -121,19 +119,28 @@ class _Preparation:
     def write_preferences(self) -> None:
         cut_test = not self.config.test
         for group in self._read("preferences", self.config.preferences, needs=2):
-            if self._leaves("preferences", group, ("in_rm_queries", "in_test")):
+            if self._leaves("preferences", group, ("in_test",)):
                 continue
-            parts = place(group.prompt, self.config.split, cut_test=cut_test)
+            parts: tuple[str, ...] = ("rm_train",)
+            # The reward model learns from pairs and gold of the same prompts, as in APO's paper.
+            if _turn(group) not in self._query_turns:
+                parts = place(group.prompt, self.config.split, cut_test=cut_test)
             for part in parts:
                 self._put(part, group)
             if "test" in parts:
                 self._test_turns.add(_turn(group))
             if "dev" in parts:
+                self._dev_turns.add(_turn(group))
                 self._dev_answers.update(text_hash(group.id, text) for text in group.responses)
             elif "test" not in parts and self.config.demonstrations == "chosen":
                 self._put("demonstrations", Group(group.prompt, group.responses[:1]))
             if "rm_train" in parts and not self.config.rm_queries:
                 self._put_query(group)
+
+    def write_policy_prompts(self) -> None:
+        for group in self._read("policy_prompts", self.config.policy_prompts, needs=0):
+            if not self._leaves("policy_prompts", group, ("in_test", "in_dev", "in_rm_queries")):
+                self._put("policy_prompts", Group(group.prompt, id=group.id))
 
     def write_demonstrations(self) -> None:
         if self.config.demonstrations != "chosen":
@@ -196,7 +203,11 @@ class _Preparation:
         """Whether a row makes way for test or rm_queries; with `stop` the proof will find it."""
         if self.config.overlap == "stop":
             return False
-        turns = {"in_rm_queries": self._query_turns, "in_test": self._test_turns}
+        turns = {
+            "in_rm_queries": self._query_turns,
+            "in_test": self._test_turns,
+            "in_dev": self._dev_turns,
+        }
         turn = _turn(group)
         for reason in reasons:
             if turn in turns[reason]:
@@ -211,6 +222,7 @@ class _Preparation:
     def _put_query(self, group: Group) -> None:
         if group.id not in self._query_ids:
             self._query_ids.add(group.id)
+            self._query_turns.add(_turn(group))
             self._put("rm_queries", Group(group.prompt, id=group.id))
 
     def _on_bad(self, record: BadRecord) -> None:
@@ -228,21 +240,3 @@ def _say_ignored(tally: Tally, log: Log) -> None:
 
 def _turn(group: Group) -> bytes:
     return bytes.fromhex(first_turn_hash(group.prompt))
-
-
-def _pairs(config: DataConfig) -> list[tuple[str, str]]:
-    pairs = list(PROTOCOL_PAIRS)
-    if config.rm_queries:
-        pairs.append(("rm_queries", "rm_train"))
-    if config.split.dev_from_policy == "held_out":
-        pairs.append(("policy_train", "dev"))
-    return pairs
-
-
-def _require_parts(writers: dict[str, GroupWriter]) -> None:
-    empty = [part for part in PARTS if part != "extra" and not writers[part].count]
-    if empty:
-        raise ConfigError(
-            f"nothing is left for {', '.join(empty)} after reading, cleaning and splitting; give "
-            "more data or change the shares in `split`"
-        )

@@ -30,21 +30,31 @@ PROTOCOL_PAIRS = (
     ("rm_queries", "test"),
     ("demonstrations", "test"),
     ("extra", "test"),
+    ("policy_prompts", "test"),
+    ("policy_prompts", "dev"),
+    ("policy_prompts", "rm_queries"),
 )
 """Parts that may share no prompt (demonstrations, extra: they train models measured on test)."""
+
+
+_RM_SHARE = 20 / 86
+"""That of APO's paper, section 4.1: 20K of HH-RLHF's 86K pairs."""
 
 
 class SplitConfig(FrozenConfig):
     """How the preferences are divided; shares are of first user turns, so counts vary a little."""
 
-    rm_share: float = Field(default=20 / 86, gt=0, lt=1)
-    """Share of the training preferences for the reward model; the rest is the policy's."""
+    rm_share: float | None = Field(default=None, ge=0, lt=1)
+    """Share of the training preferences for the reward model alone; the rest is the policy's.
+    Default: 20/86 in `apo`, as in its paper; 0 in `exo`, whose reward model and policies learn from
+    all pairs."""
     dev_share: float = Field(default=10 / 66, gt=0, lt=1)
     """Share of the policy's part that is the dev set."""
     test_share: float = Field(default=0.05, gt=0, lt=1)
     """Share cut off for the test set; only where no test source is given."""
-    dev_from_policy: Literal["shared", "held_out"] = "shared"
-    """Whether dev's queries stay in policy_train, as in the APO paper, or leave it."""
+    dev_from_policy: Literal["shared", "held_out"] | None = None
+    """Whether dev's queries stay in policy_train or leave it. Default: shared in `apo`, as in its
+    paper; held_out in `exo`, where settings are chosen by dev."""
     seed: int = 0
     """Another seed is another division."""
 
@@ -63,11 +73,11 @@ def place(prompt: Prompt, config: SplitConfig, *, cut_test: bool) -> tuple[str, 
     test, reward, dev = (int.from_bytes(digest[i : i + 8]) / 2**64 for i in (0, 8, 16))
     if cut_test and test < config.test_share:
         return ("test",)
-    if reward < config.rm_share:
+    if reward < (_RM_SHARE if config.rm_share is None else config.rm_share):
         return ("rm_train",)
     if dev >= config.dev_share:
         return ("policy_train",)
-    return ("policy_train", "dev") if config.dev_from_policy == "shared" else ("dev",)
+    return ("dev",) if config.dev_from_policy == "held_out" else ("policy_train", "dev")
 
 
 def check_disjoint(

@@ -122,6 +122,9 @@ class ExoReportConfig(FrozenConfig):
     reward_model: str | None = None
     """The judge whose win rates make Tables 1 and 2, the training reward; None for `judge`."""
 
+    seen: tuple[str, ...] = ()
+    """Sets of pairs that the reward model was trained on, so that its metrics there say little."""
+
     title: str = "EXO and its baselines"
     """Title of the report."""
 

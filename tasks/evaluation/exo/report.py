@@ -95,7 +95,7 @@ def tables(run: ExoRun) -> list[Table]:
         comparison_table(run.comparisons, judge) if run.comparisons else None,
         level_table(run.series, run.frontier, judge),
         density_table(run.density) if run.density else None,
-        reward_model_table(run.reward_models) if run.reward_models else None,
+        reward_model_table(run.reward_models, run.config.seen) if run.reward_models else None,
         settings_table(run.series),
     ]
     return [table for table in found if table]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -158,8 +158,8 @@ def comparison_table(comparisons: Sequence[Comparison], judge: str) -> Table:
     return Table("equal-kl", "Comparisons at equal KL", columns, tuple(rows), note)
 
 
-def reward_model_table(models: Evaluations) -> Table:
-    """Lay out how the reward models rank held-out pairs, one row per model and set."""
+def reward_model_table(models: Evaluations, seen: Collection[str] = ()) -> Table:
+    """Lay out how the reward models rank pairs, a row per model and set; `seen` sets are marked."""
     columns = (
         Column("Reward model"),
         Column("Pairs"),
@@ -167,7 +167,12 @@ def reward_model_table(models: Evaluations) -> Table:
         Column("ECE", ".3f"),
     )
     rows = tuple(
-        (name, pairs, 100 * one["figures"]["accuracy"], one["figures"]["ece"])
+        (
+            name,
+            f"{pairs} (seen)" if pairs in seen else pairs,
+            100 * one["figures"]["accuracy"],
+            one["figures"]["ece"],
+        )
         for name, sets in models.items()
         for pairs, one in sets.items()
     )

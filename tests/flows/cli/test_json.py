@@ -41,6 +41,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "unpin": ("champion",),
     "gc": ("--dry-run",),
     "doctor": (),
+    "gold": ("prompts", "-c", str(SMALL)),
 }
 """Every verb by words that it takes in the folder of a finished run, in an order that works."""
 ELSEWHERE = {"up": "test_servers.py", "deploy": "test_deploy.py"}

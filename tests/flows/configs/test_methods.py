@@ -12,7 +12,7 @@ from tasks.settings.errors import ConfigError
 from tasks.training.methods.registry import METHODS
 from tasks.training.methods.reward_objectives import REWARD_OBJECTIVES
 
-VARIABLES = ("SPARRING_DATA", "BASE_MODEL", "GOLD", "GPT4LLM", "PAIRS")
+VARIABLES = ("SPARRING_DATA", "BASE_MODEL", "GOLD", "GPT4LLM", "PAIRS", "PROMPTS")
 
 
 @pytest.fixture(autouse=True)

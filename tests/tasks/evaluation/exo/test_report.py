@@ -15,7 +15,7 @@ from tasks.evaluation.exo.report import assemble_exo_report
 from tasks.evaluation.exo.run import ExoRun
 from tasks.evaluation.exo.series import series_of
 from tasks.evaluation.exo.sweeps import sweeps_of
-from tasks.evaluation.exo.tables import duel_table
+from tasks.evaluation.exo.tables import duel_table, reward_model_table
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
 from tasks.storage.files import read_json, write_json
@@ -227,3 +227,9 @@ def test_points_cover_the_prompts_that_anybody_was_asked() -> None:
     assert len(start.rewards) == 40
     few = next(point for point in points if point.name == "few")
     assert (few.rewards == few.rewards).sum() == (few.log_ratios == few.log_ratios).sum() == 10
+
+
+def test_pairs_that_the_reward_model_has_seen_are_marked() -> None:
+    measured = {name: {"figures": {"accuracy": 0.75, "ece": 0.1}} for name in ("dev", "test")}
+    table = reward_model_table({"RM": measured}, ["dev"])
+    assert [row[1] for row in table.rows] == ["dev (seen)", "test"]

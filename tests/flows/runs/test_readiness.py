@@ -11,7 +11,7 @@ from rich.console import Console
 
 from flows.cli.doctor import show_config_report
 from flows.configs.apo import ApoConfig
-from flows.runs.findings import examine_config
+from flows.runs.readiness import examine_config
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import load_config
 

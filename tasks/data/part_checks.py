@@ -1,0 +1,51 @@
+"""What must hold of sources and parts: something in each file, no part empty, none that leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tasks.data.config import DataConfig
+from tasks.data.files import INDEX, GroupWriter
+from tasks.data.splits import PROTOCOL_PAIRS
+from tasks.settings.errors import ConfigError
+
+_MAY_BE_EMPTY = ("extra", "policy_prompts")
+
+
+def require_content(files: list[Path]) -> None:
+    """Refuse a file of zero bytes; a part that a stage wrote may be empty.
+
+    Raises:
+        ConfigError: One is empty.
+    """
+    for file in files:
+        if not file.stat().st_size and not (file.parent / INDEX).is_file():
+            raise ConfigError(f"{file} is empty (0 bytes): fetch it again, or name another file")
+
+
+def require_parts(writers: Mapping[str, GroupWriter], config: DataConfig) -> None:
+    """Refuse a division in which a part that the run needs stayed empty.
+
+    Raises:
+        ConfigError: Some parts did; they are named.
+    """
+    optional = set(_MAY_BE_EMPTY)
+    if config.policy_prompts:
+        optional.discard("policy_prompts")
+    if config.split.rm_share == 0 and not config.rm_queries:
+        optional |= {"rm_train", "rm_queries"}
+    empty = [part for part, writer in writers.items() if part not in optional and not writer.count]
+    if empty:
+        raise ConfigError(
+            f"nothing is left for {', '.join(empty)} after reading, cleaning and splitting; give "
+            "more data or change the shares in `split`"
+        )
+
+
+def disjoint_pairs(config: DataConfig) -> list[tuple[str, str]]:
+    """Return the pairs of parts that may share no prompt."""
+    pairs = list(PROTOCOL_PAIRS)
+    if config.split.dev_from_policy == "held_out":
+        pairs.append(("policy_train", "dev"))
+    return pairs

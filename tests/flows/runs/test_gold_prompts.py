@@ -1,0 +1,73 @@
+"""Queries go out to be answered, and the answers come back by prompt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.configs.apo import ApoConfig
+from flows.configs.exo import ExoConfig
+from flows.runs.gold_prompts import write_gold_prompts
+from tasks.data.files import read_groups
+from tasks.data.prepare import prepare
+from tasks.data.sources.config import SourceConfig
+from tasks.gold.collection import collect
+from tasks.settings.errors import ConfigError
+from tasks.settings.loading import load_config
+from tasks.settings.log import NullLog
+from tasks.storage.workspace import Workspace
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def config(folder: Path, gold: dict[str, Any] | None = None) -> ApoConfig:
+    """Pairs of one to three turns: two for some prompts, and texts with line breaks."""
+    talk = "\n\nHuman: it is  {i}\n\nAssistant: so?\n\nHuman: then\nwhat?"
+    prompts = [f"sum {i}\nof two" if i % 3 else talk.format(i=i) for i in range(90)]
+    rows = [{"prompt": one, "chosen": "yes", "rejected": "no"} for one in [*prompts, *prompts[:9]]]
+    path = folder / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = {"preferences": [{"path": str(path)}], "split": {"rm_share": 0.5}}
+    gold = gold or {"path": str(folder / "gold.jsonl")}
+    return ApoConfig(**load_config(CONFIGS / "small.yaml") | {"data": data, "gold": gold})
+
+
+def test_every_query_is_written_once_and_its_answer_found_in_any_order(tmp_path: Path) -> None:
+    settings, output = config(tmp_path), tmp_path / "queries.jsonl"
+    count = write_gold_prompts(settings, output)
+    prepare(settings.data, tmp_path / "parts", NullLog())
+    queries = list(read_groups(tmp_path / "parts/rm_queries"))
+    lines = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+    assert [line["id"] for line in lines] == [query.id for query in queries] and count > 20
+    answers = tmp_path / "gold.jsonl"
+    written = [{**line, "response": f"gold of {line['id']}"} for line in reversed(lines)]
+    answers.write_text("".join(json.dumps(line) + "\n" for line in written))
+    found, metrics = collect(
+        settings.gold, queries, answers, Workspace(tmp_path / "work"), NullLog()
+    )
+    assert metrics == {"answered": count, "unanswered": 0}
+    assert [one.responses for one in found] == [(f"gold of {one.id}",) for one in queries]
+
+
+def test_the_written_file_names_queries_that_keep_their_pairs(tmp_path: Path) -> None:
+    """As `data.rm_queries` it changes nothing: D_P is what it was."""
+    settings, output = config(tmp_path), tmp_path / "queries.jsonl"
+    write_gold_prompts(settings, output)
+    named = settings.data.model_copy(update={"rm_queries": [SourceConfig(path=str(output))]})
+    for name, data in (("own", settings.data), ("named", named)):
+        prepare(data, tmp_path / name, NullLog())
+    for part in ("rm_train", "policy_train", "dev", "test"):
+        own, again = (list(read_groups(tmp_path / name / part)) for name in ("own", "named"))
+        assert own == again
+
+
+def test_nobody_is_asked_where_the_pairs_answer_or_there_is_no_gold(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nobody is asked"):
+        write_gold_prompts(config(tmp_path, {"provider": "chosen"}), tmp_path / "q.jsonl")
+    exo = ExoConfig(**load_config(CONFIGS / "exo-small.yaml"))
+    with pytest.raises(ConfigError, match="asks for no gold"):
+        write_gold_prompts(exo, tmp_path / "q.jsonl")
+    assert not (tmp_path / "q.jsonl").exists()
