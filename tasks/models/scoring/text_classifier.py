@@ -112,6 +112,10 @@ def start_text_classifier(
         id2label=_LABELS,
         label2id={name: place for place, name in _LABELS.items()},
     )
+    # The last linear layer of whatever the head is starts at zero: training begins at even odds.
+    heads = [part for name, part in model.named_children() if name in _HEADS]
+    layers = [one for head in heads for one in head.modules() if isinstance(one, torch.nn.Linear)]
+    torch.nn.init.zeros_(layers[-1].weight)
     ensure_pad(tokenizer)
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         with quiet_transformers():

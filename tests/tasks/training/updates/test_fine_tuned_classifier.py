@@ -11,8 +11,9 @@ from tasks.models.architecture import ArchitectureConfig, build_policy
 from tasks.models.loading import save_model
 from tasks.models.scoring.config import ScoringConfig
 from tasks.models.scoring.scorers import open_scorer
+from tasks.models.scoring.text_classifier import start_text_classifier
 from tasks.models.scoring.text_scorer import TextClassifierScorer
-from tasks.models.tokens.tokenizer import train_tokenizer
+from tasks.models.tokens.tokenizer import load_tokenizer, train_tokenizer
 from tasks.settings.errors import StageError
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
@@ -73,6 +74,22 @@ def test_it_learns_and_plain_transformers_says_the_same(
     told = pipeline("text-classification", model=str(folder), device="cpu")([good, bad])
     assert [one["label"] for one in told] == ["positive", "negative"]
     assert [value > 0 for value in scorer.log_odds([good, bad])] == [True, False]
+
+
+def test_an_encoder_starts_at_even_odds(base: Path, tmp_path: Path) -> None:
+    """Its head is fresh: its own pooler and a last layer of zeros."""
+    import torch
+    from transformers import BertConfig, BertForMaskedLM
+
+    tokenizer = load_tokenizer(base)
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    settings = BertConfig(vocab_size=len(tokenizer), num_attention_heads=2, **shape)
+    encoder = BertForMaskedLM(settings)
+    encoder.save_pretrained(tmp_path)
+    model = start_text_classifier(tmp_path, tokenizer)
+    with torch.no_grad():
+        logits = model(**tokenizer("the film", return_tensors="pt")).logits
+    assert logits.tolist() == [[0, 0]]
 
 
 def test_equal_texts_give_equal_weights_in_any_order(
