@@ -57,6 +57,7 @@ CAUSAL: dict[str, tuple[str, dict[str, Any]]] = {
     "mistral": ("MistralConfig", {**SHAPE, "num_key_value_heads": 2, "sliding_window": 5}),
     "opt": ("OPTConfig", {**SHAPE, "ffn_dim": 24, "dropout": 0.0, "word_embed_proj_dim": 16}),
     "phi": ("PhiConfig", {**SHAPE}),
+    "neox": ("GPTNeoXConfig", {**SHAPE, "attention_dropout": 0.0, "hidden_dropout": 0.0}),
     "granite": ("GraniteConfig", {**SHAPE, "logits_scaling": 4.0}),
     "gemma2": (
         "Gemma2Config",

@@ -31,7 +31,7 @@ def counted(call: Any) -> int:
     return counter.get_total_flops() // 2
 
 
-@pytest.mark.parametrize("family", ["llama", "llama-tied", "gpt2", "qwen3", "opt"])
+@pytest.mark.parametrize("family", ["llama", "llama-tied", "gpt2", "neox", "qwen3", "opt"])
 def test_a_plain_pass_of_one_response(family: str) -> None:
     """Attention aside, whose kernels also compute what the causal mask throws away."""
     model = families.build(family, attn_implementation="eager")

@@ -21,7 +21,7 @@ from tests.tasks.models.families import PAD, distance, group, ragged_groups, val
 # Their plain paths keep parts in float32 that cannot be replaced: Gemma's softmax, Cohere's rotary.
 FLOAT64 = [name for name in families.CAUSAL if name not in ("gemma2", "cohere")]
 ALL = [*families.CAUSAL, *families.TWO_SIDED]
-REWARDS = ["gpt2", "llama", "qwen3", "mistral", "gemma2"]
+REWARDS = ["gpt2", "llama", "neox", "qwen3", "mistral", "gemma2"]
 RAGGED = [
     group(7, [3, 1, 12], 1),
     group(1, [5], 2),

@@ -13,7 +13,7 @@ from tests.tasks.models.families import TEXT, build, exact
 
 PROMPTS = [[5, 9, 4, 30, 7, 8, 12, 11, 3], [6, 3, 22], [7, 8, 9, 10, 11], [4]]
 SAMPLES = 3
-SHARING = ["gpt2", "llama", "llama-tied", "qwen2", "qwen3", "phi", "granite", "cohere"]
+SHARING = ["gpt2", "llama", "llama-tied", "neox", "qwen2", "qwen3", "phi", "granite", "cohere"]
 
 
 def whole(model: Any, ids: list[int]) -> torch.Tensor:
