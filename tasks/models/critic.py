@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -29,7 +30,11 @@ class GroupCritic(GroupModel):
 
 
 def load_critic(
-    policy: Path, scorer: Path, tokenizer: PreTrainedTokenizerBase, tokens: int
+    policy: Path,
+    scorer: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: int,
+    context: AbstractContextManager[Any] | None = None,
 ) -> tuple[PreTrainedModel, bool]:
     """Load the model that a critic starts from, with fp32 weights.
 
@@ -41,6 +46,7 @@ def load_critic(
         scorer: What scores the responses; not necessarily a model.
         tokenizer: The policy's own.
         tokens: The longest sequence it will read.
+        context: As `load_weights` takes it.
 
     Returns:
         The model, and whether it comes from the scorer.
@@ -50,10 +56,10 @@ def load_critic(
     """
     # A classifier and an oracle have no transformers config.
     if (scorer / "config.json").is_file():
-        model = load_reward_model(scorer, dtype="float32")
+        model = load_reward_model(scorer, context, dtype="float32")
         if _reads(model, load_tokenizer(scorer), tokenizer, tokens):
             return model, True
-    return build_reward_model(policy, load_tokenizer(policy), dtype="float32"), False
+    return build_reward_model(policy, load_tokenizer(policy), context, dtype="float32"), False
 
 
 def _reads(

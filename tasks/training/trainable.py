@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from tasks.data.batches import BatchPlan
 from tasks.models.groups.group_model import GroupModel
 from tasks.models.loading import save_model
-from tasks.models.precision import arithmetic_of, compute_device
+from tasks.models.precision import arithmetic_of, compute_device, keep_as_computed
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 from tasks.training.config import TrainingConfig
@@ -23,6 +23,7 @@ from tasks.training.distributed.opening import loading_context, whole_weights
 from tasks.training.loop import train
 from tasks.training.random_state import capture_streams, restore_streams
 from tasks.training.task import TrainingTask
+from tasks.training.tensor_files import trained_tensors
 from tasks.training.weights.last_layers import freeze_below, head_is_tied
 from tasks.training.weights.lora import FOLDER, Adapter
 
@@ -52,6 +53,11 @@ class Trainable:
                 "it is not trained"
             )
         return model
+
+    @property
+    def adapter(self) -> Adapter | None:
+        """The adapters in the loaded model, if it has any."""
+        return self._loaded[1] if self._loaded else None
 
     def train(
         self,
@@ -90,16 +96,16 @@ class Trainable:
         """Save what was trained as a folder that transformers loads, an adapter merged in.
 
         Args:
-            state: The trained weights by name; None where the loaded model holds them. With a
-                state the model is made anew, because its weights lie on several processes.
+            state: The weights by name, at least the trained ones; None where the loaded model
+                holds them. Where they lie on several processes or are few, the model is made anew.
             folder: Receives the model, and the adapter in `adapter/`.
             encoder: Of the model: its tokenizer and chat template are saved too.
         """
         assert self._loaded is not None, "a model is loaded before it is saved"
         model, adapter = self._loaded
-        if state is None and adapter is not None:
-            # Merging would end the training of the loaded one.
-            state = model.state_dict()
+        if state is None and not all(p.requires_grad for p in model.parameters()):
+            # What is frozen may be held in bfloat16, and merging would end the training.
+            state = trained_tensors(model)
         if state is not None:
             model, adapter = self._filled(state)
         if adapter is not None:
@@ -120,9 +126,11 @@ class Trainable:
         model, adapter = self._make(nullcontext())
         restore_streams(streams)
         left = model.load_state_dict(state, strict=False)
-        tied = set(model.all_tied_weights_keys)
+        known = {name for name, p in model.named_parameters() if not p.requires_grad}
         assert not left.unexpected_keys, "the state is of this very model"
-        assert set(left.missing_keys) <= tied, "only tied weights may have one name"
+        assert set(left.missing_keys) <= known | set(model.all_tied_weights_keys), (
+            "only what is frozen or tied may be missing"
+        )
         model.tie_weights()
         return model, adapter
 
@@ -150,6 +158,7 @@ def make_ready(
             model.check(tokens)
     if model.reason:
         log.note(f"{model.reason}; each is computed with every response, which is slower")
+    keep_as_computed(model.model, config.precision)
     if config.gradient_checkpointing:
         # The reentrant kind would lose gradients where no input of a layer needs one.
         model.model.activation_checkpointing_enable({"use_reentrant": False})

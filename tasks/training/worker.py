@@ -77,6 +77,8 @@ def _fit_of(kind: str) -> Fit:
     """Return the function that does a job of this kind in one process."""
     if kind == "policy":
         from tasks.training.updates.policy import fit
+    elif kind == "ppo":
+        from tasks.training.ppo.trainer import fit
     elif kind == "classifier":
         from tasks.training.updates.fine_tuned_classifier import fit
     else:

@@ -67,7 +67,7 @@ def decode(
     Args:
         model: A causal language model, or an encoder–decoder.
         tokenizer: Its own.
-        requests: A shard's prompts.
+        requests: A shard's prompts, or some of them.
         config: How to draw.
         stops: Strings that end a response.
         stream: Names the shard's random numbers.
@@ -76,12 +76,14 @@ def decode(
     Raises:
         StageError: If logits are not finite; names the prompts.
     """
-    noise = uniforms(len(requests) * config.samples, config.max_new_tokens, *stream)
-    noise = noise.view(len(requests), config.samples, config.max_new_tokens)
+    # Of a shard's prompts there may be some: what is drawn for one is the same without the others.
+    places = 1 + max((request.place for request in requests), default=-1)
+    noise = uniforms(places * config.samples, config.max_new_tokens, *stream)
+    noise = noise.view(places, config.samples, config.max_new_tokens)
     closing = closing_tokens(tokenizer, model, stops)
     tokens = ordinary_tokens(tokenizer)
     shared = not model.config.is_encoder_decoder and why_not_shared(model, tokens) is None
-    results: list[list[Drawn]] = [[] for _ in requests]
+    results: dict[int, list[Drawn]] = {}
     with frozen(model):
         for batch in token_budget_batches(requests, config, shared=shared):
             rows = _Rows(model, tokenizer, batch, config, stops, closing, shared)
@@ -92,7 +94,7 @@ def decode(
             for nth, request in enumerate(batch):
                 first = nth * config.samples
                 results[request.place] = drawn[first : first + config.samples]
-    return results
+    return [results[request.place] for request in requests]
 
 
 def token_budget_batches(

@@ -44,6 +44,7 @@ def sample(
     seed: int,
     *,
     shard: int = 0,
+    places: Sequence[int] | None = None,
     max_prompt_tokens: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[list[Completion]]:
@@ -60,6 +61,7 @@ def sample(
         config: How to draw.
         seed: Of the run.
         shard: Number of the shard.
+        places: Of the prompts in the shard, where they are only some of it.
         max_prompt_tokens: A longer prompt loses its beginning; None is what the context leaves.
         progress: Called after each step with the tokens it drew.
 
@@ -77,8 +79,8 @@ def sample(
     name = resolve_template(tokenizer, template)
     room = prompt_room(model.config, config, max_prompt_tokens)
     requests = [
-        Request(index, encode_prompt(tokenizer, name, prompt, room)[0], tuple(prompt))
-        for index, prompt in enumerate(prompts)
+        Request(place, encode_prompt(tokenizer, name, prompt, room)[0], tuple(prompt))
+        for place, prompt in zip(places or range(len(prompts)), prompts, strict=True)
     ]
     _check_vocabulary(model, tokenizer, (request.ids for request in requests))
     stops = tuple(dict.fromkeys([*config.stop, *stop_strings(name)]))

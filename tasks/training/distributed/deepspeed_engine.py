@@ -129,6 +129,7 @@ class DeepSpeedEngine(Engine):
 
     def _start(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
         from accelerate.utils import DeepSpeedPlugin, InitProcessGroupKwargs
         from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
@@ -136,6 +137,8 @@ class DeepSpeedEngine(Engine):
         settings = deepspeed_settings(self.config)
         self.zero_stage = settings["zero_optimization"]["stage"]
         set_bucket_sizes(settings, _hidden_size(model))
+        # An engine that was made before would leave its settings to this one.
+        AcceleratorState._reset_state()
         self.accelerator = Accelerator(
             mixed_precision="no",
             deepspeed_plugin=DeepSpeedPlugin(hf_ds_config=settings, zero3_init_flag=False),
@@ -159,6 +162,15 @@ class DeepSpeedEngine(Engine):
         """Say whether this pass is the last of a step; see ``Engine``."""
         self.model.set_gradient_accumulation_boundary(last)
         return nullcontext()
+
+    def whole(self) -> AbstractContextManager[Any]:
+        """Gather all weights, and have no layer ask the other ranks; see ``Engine``."""
+        if self.zero_stage < 3:
+            return nullcontext()
+        from deepspeed.runtime.zero.stage3 import unwrap_model_for_generation
+
+        context: AbstractContextManager[Any] = unwrap_model_for_generation(self.model)
+        return context
 
     def backward(self, share: Tensor) -> None:
         """Add a share's gradient; see ``Engine``."""

@@ -83,6 +83,13 @@ class Engine:
         """Return the context of one forward and backward pass; ranks meet in the last of a step."""
         return nullcontext() if last else self.accelerator.no_sync(self.model)
 
+    def whole(self) -> AbstractContextManager[Any]:
+        """Return a context in which each rank may call the model's parts by itself, unlike others.
+
+        All ranks enter and leave it together; nothing is trained in it.
+        """
+        return nullcontext()
+
     def backward(self, share: Tensor) -> None:
         """Add the gradient of a share of the step's loss; shares of all passes and ranks sum."""
         # DDP takes the mean over ranks.

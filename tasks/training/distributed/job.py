@@ -7,19 +7,20 @@ from typing import Any, Literal
 
 from tasks.settings.base import FrozenConfig
 from tasks.training.config import TrainingConfig
+from tasks.training.scale import TrainingScale
 
 
 class TrainingJob(FrozenConfig):
     """What is trained on what. The data lie in parts of the workspace already."""
 
-    kind: Literal["policy", "reward", "classifier"]
-    """What is updated, and so which `fit` of `tasks/training/updates/` does it."""
+    kind: Literal["policy", "ppo", "reward", "classifier"]
+    """What is updated, and so which `fit` does it: `tasks.training.worker` knows."""
 
     model: Path
     """The model folder to start from."""
 
     config: dict[str, Any]
-    """The stage's config: JSON of a ``PolicyConfig``, ``RewardConfig`` or ``ClassifierConfig``."""
+    """The stage's config as JSON, such as a ``PolicyConfig``."""
 
     inputs: dict[str, Path] = {}
     """Folders with the data, by name."""
@@ -29,8 +30,10 @@ class TrainingJob(FrozenConfig):
 
     @property
     def training(self) -> TrainingConfig:
-        """The optimiser's settings."""
-        return TrainingConfig.model_validate(self.config.get("training", {}))
+        """How many processes train, with which of DeepSpeed's settings, and the optimiser's."""
+        # PPO has two optimisers, and the rest beside them.
+        beside = {key: self.config[key] for key in TrainingScale.model_fields if key in self.config}
+        return TrainingConfig.model_validate(self.config.get("training", beside))
 
 
 class WorkOrder(FrozenConfig):

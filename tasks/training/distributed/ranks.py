@@ -6,7 +6,7 @@ case of one rank, without any communication.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,6 +44,15 @@ def gather(value: Value) -> list[Value]:
     values: list[Any] = [None] * world_size()
     distributed.all_gather_object(values, value)
     return values
+
+
+def summed(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the sum of all ranks' values by name, in the order in which the names appear."""
+    sums: dict[str, float] = {}
+    for share in gather(dict(values)):
+        for name, value in share.items():
+            sums[name] = sums.get(name, 0.0) + value
+    return sums
 
 
 def from_main(value: Value) -> Value:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tasks.models.precision import Precision
 from tasks.models.sampling.config import SamplingConfig
 from tasks.models.scoring.config import ScoringConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import NOT_IN_KEY, FrozenConfig
 from tasks.training.config import TrainingConfig
-
-_OF_SEVERAL_PROCESSES = ("processes", "nodes", "deepspeed")
+from tasks.training.scale import TrainingScale
 
 
 class AdaptiveKl(FrozenConfig):
@@ -26,8 +24,14 @@ class AdaptiveKl(FrozenConfig):
     """Responses over which the coefficient can change by a factor of about 1.2. Default: TRL."""
 
 
-class PpoConfig(FrozenConfig):
-    """How a policy is reinforced: one PPO step draws responses and learns from them."""
+class PpoConfig(TrainingScale):
+    """How a policy is reinforced: one PPO step draws responses and learns from them.
+
+    Each process holds, of actor and critic, what `deepspeed` leaves it; a reference of its own,
+    unless the reference is the start and adapters are trained: then it is the actor with them
+    switched off; and what scores. Linear layers that are not trained are held in bf16 where it is
+    computed in. The prompts of a step are shared out.
+    """
 
     template: str | None = None
     """Chat template by name (plain, hh, alpaca, tldr). None: the tokenizer's own."""
@@ -109,10 +113,6 @@ class PpoConfig(FrozenConfig):
     max_grad_norm: float = Field(default=1.0, ge=0)
     """L2 norm that each of the two gradients is scaled down to; 0 leaves them as they are."""
 
-    precision: Precision = "auto"
-    """Arithmetic of the forward passes; weights and optimisers stay fp32. auto: bf16 where the
-    processor has it (CUDA, or AVX-512-BF16 or AMX on a CPU), else fp32."""
-
     micro_batch_tokens: int = Field(default=8192, ge=2)
     """Tokens of one forward pass, each prompt once. Memory and speed only."""
 
@@ -129,24 +129,17 @@ class PpoConfig(FrozenConfig):
     """States of the policy, at even distances, that are kept as models of their own, the last one
     included."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_process(cls, given: Any) -> Any:
-        asked = [
-            name for name in _OF_SEVERAL_PROCESSES if isinstance(given, dict) and name in given
-        ]
-        if asked:
-            raise ValueError(
-                f"PPO trains in one process and without DeepSpeed: remove {', '.join(asked)}"
-            )
-        return given
-
     @model_validator(mode="after")
     def _parts_of_a_step(self) -> PpoConfig:
         if self.minibatches > self.prompts_per_step:
             raise ValueError(
                 f"minibatches is {self.minibatches} and prompts_per_step {self.prompts_per_step}: "
                 "each minibatch needs a prompt"
+            )
+        if self.world_size > self.prompts_per_step:
+            raise ValueError(
+                f"{self.world_size} processes share the {self.prompts_per_step} prompts_per_step: "
+                "each needs one"
             )
         if self.critic_warmup_steps >= self.total_steps:
             raise ValueError(
@@ -178,5 +171,5 @@ class PpoConfig(FrozenConfig):
             learning_rate=learning_rate,
             lr_scheduler=self.lr_scheduler,
             max_grad_norm=self.max_grad_norm,
-            precision=self.precision,
+            **{name: getattr(self, name) for name in TrainingScale.model_fields},
         )

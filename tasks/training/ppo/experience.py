@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tasks.models.groups.group_model import Batch
 from tasks.objectives.ppo import generalized_advantages, token_rewards, whiten
+from tasks.training.distributed import ranks
 from tasks.training.ppo.config import PpoConfig
 
 
@@ -41,6 +42,8 @@ class Experience:
     """How much better it went. Shape (S,); empty until credit was assigned."""
     returns: Tensor
     """What the critic should have expected. Shape (S,); empty until credit was assigned."""
+    counts: bool = True
+    """False: another rank has these responses; they only keep the number of passes equal."""
 
     @property
     def tokens(self) -> int:
@@ -73,7 +76,7 @@ def assign_credit(
     """Fill in advantages and returns of all responses of a step.
 
     Args:
-        experiences: All of the step; changed in place.
+        experiences: All of this rank's of the step; changed in place.
         config: Penalties, discount, whitening.
         kl_coef: Weight of the KL now, reward units per nat.
 
@@ -81,6 +84,9 @@ def assign_credit(
         What was aimed at, under the names that the field has for it (TRL's). `non_score_reward` is
         the KL penalty with what missing ends cost.
     """
+    for e in experiences:
+        e.advantages = e.returns = torch.zeros_like(e.logps)
+    experiences = [e for e in experiences if e.counts]
     rewards = []
     for e in experiences:
         logps, mask = in_rows(e.logps, e.lengths)
@@ -103,28 +109,38 @@ def assign_credit(
 
 
 def _objective(experiences: Sequence[Experience], rewards: Sequence[Tensor]) -> dict[str, float]:
-    responses = sum(len(e.lengths) for e in experiences)
+    def summed(parts: Sequence[Tensor]) -> float:
+        return sum(float(part.double().sum()) for part in parts)
 
-    def per_response(parts: Sequence[Tensor]) -> float:
-        return sum(float(part.double().sum()) for part in parts) / responses
-
-    scores = per_response([e.scores for e in experiences])
-    total = per_response(rewards)
-    ended = sum(int(e.ended.sum()) for e in experiences)
+    own = {
+        "kl": summed([e.logps - e.reference_logps for e in experiences]),
+        "entropy": summed([-e.logps for e in experiences]),
+        "scores": summed([e.scores for e in experiences]),
+        "rewards": summed(rewards),
+        "ended": summed([e.ended for e in experiences]),
+        "tokens": float(sum(e.tokens for e in experiences)),
+        "responses": float(sum(len(e.lengths) for e in experiences)),
+    }
+    sums = ranks.summed(own)
+    ended, count = sums["ended"], sums.pop("responses")
+    mean = {name: value / count for name, value in sums.items()}
     return {
-        "objective/kl": per_response([e.logps - e.reference_logps for e in experiences]),
-        "objective/entropy": per_response([-e.logps for e in experiences]),
-        "objective/scores": scores,
-        "objective/non_score_reward": total - scores,
-        "objective/rlhf_reward": total,
-        "val/num_eos_tokens": float(ended),
-        "val/ended_share": ended / responses,
-        "val/mean_tokens": sum(e.tokens for e in experiences) / responses,
+        "objective/kl": mean["kl"],
+        "objective/entropy": mean["entropy"],
+        "objective/scores": mean["scores"],
+        "objective/non_score_reward": mean["rewards"] - mean["scores"],
+        "objective/rlhf_reward": mean["rewards"],
+        "val/num_eos_tokens": ended,
+        "val/ended_share": mean["ended"],
+        "val/mean_tokens": mean["tokens"],
     }
 
 
 def _whitened(parts: Sequence[Tensor], *, shift_mean: bool) -> list[Tensor]:
-    """Whiten values of a whole step, which lie in several parts."""
-    whole = torch.cat(list(parts))
+    """Whiten values of a whole step, which lie in several parts and with several ranks."""
+    own = torch.cat(list(parts)) if parts else torch.zeros(0)
+    others = ranks.gather(own.cpu())
+    whole = torch.cat(others).to(own.device)
     white = whiten(whole, torch.ones_like(whole, dtype=torch.bool), shift_mean=shift_mean)
-    return list(white.split([len(part) for part in parts]))
+    ours = white.split([len(other) for other in others])[ranks.rank()]
+    return list(ours.split([len(part) for part in parts]))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tasks.objectives.ppo import ppo_policy_loss, ppo_value_loss, probability_ratio
 from tasks.settings.errors import StageError
+from tasks.training.distributed import ranks
 from tasks.training.distributed.engine import Engine
 from tasks.training.optimiser import learning_rate
 from tasks.training.ppo.actor_critic import ActorCritic
@@ -30,7 +31,8 @@ class Learner:
         """Go over a step's minibatches, in each pass all of them.
 
         Args:
-            minibatches: With credit assigned.
+            minibatches: With credit assigned; of each this rank's forward passes, as many as every
+                other rank has.
             step: PPO steps done before.
 
         Returns:
@@ -43,15 +45,16 @@ class Learner:
         """
         models, config = self._models, self._config
         sums: Sums = {}
-        seen = 0
+        # Layers are computed again, where they are to be, in train mode alone.
+        models.module.train()
         for _ in range(config.ppo_epochs):
             for minibatch in minibatches:
-                counts = sum(e.tokens for e in minibatch)
-                seen += counts
+                _add(sums, "tokens", _tokens(minibatch))
                 if step >= config.critic_warmup_steps:
                     self._update("policy", models.of_actor, self._policy, minibatch, step, sums)
                 self._update("value", models.of_critic, self._value, minibatch, step, sums)
-        return _named(sums, seen)
+        models.module.eval()
+        return _named(ranks.summed(sums))
 
     def _update(
         self,
@@ -63,24 +66,26 @@ class Learner:
         sums: Sums,
     ) -> None:
         """Do one optimiser step of one of the two models."""
-        config, loss = self._config, 0.0
-        counts = sum(e.tokens for e in minibatch)
+        config, own = self._config, 0.0
+        counts = sum(ranks.gather(_tokens(minibatch)))
         with engine.one_step():
-            for experience in minibatch:
-                share = share_of(experience, counts, sums)
-                engine.backward(share)
-                loss += float(share.detach())
+            for number, experience in enumerate(minibatch):
+                with engine.one_pass(last=number == len(minibatch) - 1):
+                    share = share_of(experience, counts, sums if experience.counts else {})
+                    engine.backward(share if experience.counts else share * 0)
+                own += float(share.detach()) if experience.counts else 0.0
+        loss = sum(ranks.gather(own))
         if not math.isfinite(loss):
             raise _not_finite(f"{what} loss", loss, step, config)
         norm = engine.update(learning_rate(engine.config, step, config.total_steps))
         if not math.isfinite(norm):
             raise _not_finite(f"gradient norm of the {what} loss", norm, step, config)
-        _add(sums, f"loss/{what}_avg", loss * counts)
-        _add(sums, f"grad_norm/{what}", norm * counts)
+        _add(sums, f"loss/{what}_avg", own * counts)
+        _add(sums, f"grad_norm/{what}", norm * _tokens(minibatch))
 
     def _policy(self, e: Experience, counts: int, sums: Sums) -> Tensor:
         with self._models.of_actor.arithmetic():
-            logps = self._models.policy.token_logps(e.of_actor)
+            logps = self._models.of_actor.model(e.of_actor)
         mask, clip = torch.ones_like(logps, dtype=torch.bool), self._config.clip
         share = ppo_policy_loss(logps, e.logps, e.advantages, mask, clip=clip, counts=counts)
         with torch.no_grad():
@@ -95,7 +100,7 @@ class Learner:
 
     def _value(self, e: Experience, counts: int, sums: Sums) -> Tensor:
         with self._models.of_critic.arithmetic():
-            values = self._models.critic(e.of_critic)
+            values = self._models.of_critic.model(e.of_critic)
         mask, clip = torch.ones_like(values, dtype=torch.bool), self._config.value_clip
         share = ppo_value_loss(values, e.values, e.returns, mask, clip=clip, counts=counts)
         with torch.no_grad():
@@ -109,7 +114,12 @@ def _add(sums: Sums, name: str, value: Tensor | float) -> None:
     sums[name] = sums.get(name, 0.0) + float(value)
 
 
-def _named(sums: Sums, seen: int) -> dict[str, float]:
+def _tokens(minibatch: Sequence[Experience]) -> int:
+    return sum(e.tokens for e in minibatch if e.counts)
+
+
+def _named(sums: Sums) -> dict[str, float]:
+    seen = sums.pop("tokens")
     metrics = {name: value / seen for name, value in sums.items()}
     squared = metrics.pop("squared ratio", None)
     if squared is not None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import torch
 
 from tasks.data.groups import Group, finished
-from tasks.models.groups.group_model import GroupPolicy
 from tasks.models.groups.packing import group_tokens, split_group
 from tasks.models.sample_shards import answered
 from tasks.models.sampling import generation
@@ -19,6 +19,7 @@ from tasks.models.tokens.encoding import EncodedGroup, vocabulary_of
 from tasks.settings.errors import StageError
 from tasks.training.data.micro_batches import share_out
 from tasks.training.data.selection import Encoder
+from tasks.training.distributed import ranks
 from tasks.training.ppo.actor_critic import ActorCritic
 from tasks.training.ppo.config import PpoConfig
 from tasks.training.ppo.experience import Experience
@@ -41,19 +42,21 @@ class Rollouts:
     def __init__(
         self,
         models: ActorCritic,
-        reference: GroupPolicy,
         scorer: Scorer,
         encoder: Encoder,
         config: PpoConfig,
         seed: int,
     ) -> None:
-        """Say who draws and who judges; the reference is frozen, on the actor's device."""
-        self._models, self._reference, self._scorer = models, reference, scorer
+        """Say who draws and who judges."""
+        self._models, self._scorer = models, scorer
         self._encoder, self._config, self._seed = encoder, config, seed
         self._vocabulary = vocabulary_of(encoder.tokenizer, encoder.template)
 
     def draw(self, prompts: Sequence[Group], step: int) -> list[list[Experience]]:
         """Let the policy answer a step's prompts, and note what is known of every token.
+
+        Each rank draws and judges its share of the responses, and takes its share of the passes
+        over all of them.
 
         Returns:
             The experience of each minibatch, each in as few forward passes as its tokens need;
@@ -62,9 +65,14 @@ class Rollouts:
         Raises:
             StageError: A score is not finite, or the policy's logits are not.
         """
-        groups = self._answer(prompts, step)
-        scores = self._scorer.score(groups)
-        _refuse_broken(groups, scores, step)
+        found: list[tuple[Group, list[float]]] = []
+        with self._models.of_actor.whole():
+            error = ranks.error_of(lambda: found.extend(self._own_share(prompts, step)))
+        ranks.agree(error)
+        answers: list[Any] = [None] * len(prompts)
+        for rank, share in enumerate(ranks.gather(found)):
+            answers[rank :: ranks.world_size()] = share
+        groups, scores = map(list, zip(*answers, strict=True))
         pieces = [list(self._pieces(group, row)) for group, row in zip(groups, scores, strict=True)]
         order = list(range(len(groups)))
         # A text seed goes through sha512: the same order in every process and Python version.
@@ -75,11 +83,23 @@ class Rollouts:
         ]
         return [self._noted([piece for index in part for piece in pieces[index]]) for part in parts]
 
-    def _answer(self, prompts: Sequence[Group], step: int) -> list[Group]:
+    def _own_share(
+        self, prompts: Sequence[Group], step: int
+    ) -> Iterator[tuple[Group, list[float]]]:
+        """Answer this rank's share of the prompts and score what it answered."""
+        places = range(len(prompts))[ranks.rank() :: ranks.world_size()]
+        groups = self._answer([prompts[place] for place in places], places, step)
+        scores = self._scorer.score(groups)
+        _refuse_broken(groups, scores, step)
+        return zip(groups, scores, strict=True)
+
+    def _answer(self, prompts: Sequence[Group], places: range, step: int) -> list[Group]:
         policy, encoder, config = self._models.policy, self._encoder, self._config
-        # In fp32, as the weights are: casting them at each of many small steps costs more than it
-        # saves.
-        with policy.with_own_attention() as model:
+        # Trained weights are fp32, and casting them at each of many small steps costs more than it
+        # saves. Where few are trained, the others are kept in bf16 already.
+        partly = config.lora is not None or config.trainable_layers is not None
+        arithmetic = self._models.of_actor.arithmetic() if partly else nullcontext()
+        with arithmetic, policy.with_own_attention() as model:
             drawn = generation.sample(
                 model,
                 encoder.tokenizer,
@@ -88,6 +108,7 @@ class Rollouts:
                 config.sampling(),
                 self._seed,
                 shard=step,
+                places=places,
                 max_prompt_tokens=config.limits.max_prompt_tokens,
             )
         return [
@@ -109,20 +130,23 @@ class Rollouts:
         """
         shared = self._models.policy.shared and self._models.critic.shared
         sizes = [group_tokens(piece.group, shared=shared) for piece in pieces]
-        passes = share_out(sizes, self._config.micro_batch_tokens, 1)[0]
-        return [self._experience([pieces[item] for item in items]) for items in passes if items]
+        shares = share_out(sizes, self._config.micro_batch_tokens, ranks.world_size())
+        smallest = pieces[sizes.index(min(sizes))]
+        return [
+            self._experience([pieces[item] for item in items] or [smallest], counts=bool(items))
+            for items in shares[ranks.rank()]
+        ]
 
-    def _experience(self, pieces: Sequence[_Piece]) -> Experience:
+    def _experience(self, pieces: Sequence[_Piece], *, counts: bool) -> Experience:
         models, pad_id = self._models, self._encoder.pad_id
         device = models.of_actor.device
         groups = [piece.group for piece in pieces]
         of_actor = models.policy.batch(groups, pad_id).to(device)
         of_critic = models.critic.batch(groups, pad_id).to(device)
-        of_reference = self._reference.batch(groups, pad_id).to(device)
         with torch.no_grad(), models.of_actor.arithmetic():
-            logps = models.policy.token_logps(of_actor)
-            reference_logps = self._reference.token_logps(of_reference)
-            values = models.critic(of_critic)
+            logps = models.of_actor.model(of_actor)
+            reference_logps = models.reference_logps(groups, pad_id)
+            values = models.of_critic.model(of_critic)
         lengths = [len(ids) for group in groups for ids in group.responses_ids]
         scores = [score for piece in pieces for score in piece.scores]
         ended = [flag for piece in pieces for flag in piece.ended]
@@ -137,6 +161,7 @@ class Rollouts:
             values,
             advantages=logps.new_zeros(0),
             returns=logps.new_zeros(0),
+            counts=counts,
         )
 
 

@@ -8,26 +8,31 @@ each checkpoint.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from torch import Tensor
 
 from tasks.data.files import GroupFolder
 from tasks.data.groups import Group
-from tasks.models.loading import save_model
 from tasks.models.memory import kept_memory
 from tasks.models.sample_shards import unique_prompts
 from tasks.models.tokens.encoding import vocabulary_of
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.base import key_settings
 from tasks.settings.errors import ConfigError
-from tasks.settings.log import Log
+from tasks.settings.log import Log, NullLog
 from tasks.storage.digests import sha256_json
 from tasks.storage.workspace import Workspace
 from tasks.training.checkpoint import Checkpoints, Progress
 from tasks.training.data.selection import Encoder
+from tasks.training.distributed import ranks
 from tasks.training.distributed.interruption import StopSignal, TrainingInterrupted
+from tasks.training.distributed.job import TrainingJob
+from tasks.training.distributed.launch import launch
 from tasks.training.ppo.actor_critic import ActorCritic
 from tasks.training.ppo.config import PpoConfig
 from tasks.training.ppo.experience import assign_credit
@@ -71,32 +76,49 @@ def train_by_ppo(
     """
     encoder = Encoder.of(policy, config.template, config.limits, as_sampled=True)
     _refuse_other_vocabulary(encoder, reference)
-    queries = unique_prompts(GroupFolder(prompts), None)
-    if not queries:
+    if not unique_prompts(GroupFolder(prompts), 1):
         raise ConfigError(f"{prompts} holds no prompts to draw responses to")
+    job = TrainingJob(
+        kind="ppo",
+        model=policy,
+        config=config.model_dump(mode="json"),
+        inputs={"scorer": scorer, "prompts": prompts, "reference": reference},
+        seed=seed,
+    )
+    return launch(job, fit, workspace, log)
 
-    def save(state: dict[str, Tensor] | None, folder: Path) -> None:
-        longest = encoder.limits.max_response_tokens
-        own, tokenizer = models.policy.model, encoder.tokenizer
-        save_model(own, tokenizer, folder, encoder.template, max_new_tokens=longest)
 
-    snapshots = Snapshots(workspace, config.total_steps, config.snapshots, save)
+def fit(job: TrainingJob, workspace: Workspace, log: Log) -> dict[str, float]:
+    """Reinforce the policy of a job in this process, alone or with others, and save it.
+
+    Raises:
+        ConfigError, StageError, TrainingInterrupted: As `train_by_ppo`.
+    """
+    config, seed, inputs = PpoConfig.model_validate(job.config), job.seed, job.inputs
+    encoder = Encoder.of(job.model, config.template, config.limits, as_sampled=True)
+    queries = unique_prompts(GroupFolder(inputs["prompts"]), None)
     with deterministic(), kept_memory():
-        models, frozen, judge = load_models(policy, scorer, reference, encoder, config, log)
-        seed_everything(seed)
+        loaded = load_models(
+            job.model, inputs["scorer"], inputs["reference"], encoder, config, log, seed
+        )
+        save = partial(loaded.trained.save, encoder=encoder)
+        snapshots = Snapshots(workspace, config.total_steps, config.snapshots, save)
+        models = ActorCritic(loaded, config)
+        # Ranks draw apart where a model drops at random.
+        seed_everything(seed + 1_000_003 * ranks.rank())
         checkpoints = Checkpoints(
             workspace,
             models,
             keep=config.keep_checkpoints,
             config_digest=_identity(models, config, len(queries), seed),
         )
-        rollouts = Rollouts(models, frozen, judge, encoder, config, seed)
-        run = _Run(models, rollouts, queries, config, log, seed)
+        rollouts = Rollouts(models, loaded.scorer, encoder, config, seed)
+        run = _Run(models, rollouts, queries, config, log if ranks.is_main() else NullLog(), seed)
         progress = checkpoints.restore()
         if progress is not None:
-            log.note(f"resuming after step {progress.step} of {config.total_steps}")
+            run.log.note(f"resuming after step {progress.step} of {config.total_steps}")
         progress = _steps(run, checkpoints, snapshots, progress or Progress())
-        snapshots.finish(None)
+        _save(models, snapshots.finish)
     return _summary(progress)
 
 
@@ -108,18 +130,26 @@ def _steps(
     with StopSignal() as stop:
         while progress.step < total:
             run.step(progress)
-            if snapshots.is_due(progress.step):
-                snapshots.keep(progress.step, None)
+            if ranks.from_main(snapshots.is_due(progress.step)):
+                _save(run.models, partial(snapshots.keep, progress.step))
             due = progress.step == 1 or progress.step % config.save_every == 0
+            # A signal reaches one rank or some; all of them stop at the same step.
+            asked = next(filter(None, ranks.gather(stop.requested)), None)
             # After the last step the model itself is saved.
-            if stop.requested or (due and progress.step < total):
+            if asked or (due and progress.step < total):
                 checkpoints.save(progress)
-            if stop.requested:
+            if asked:
                 raise TrainingInterrupted(
-                    f"training stopped by {stop.requested} after step {progress.step} of {total}; "
+                    f"training stopped by {asked} after step {progress.step} of {total}; "
                     "its state is saved: resume goes on from there"
                 )
     return progress
+
+
+def _save(models: ActorCritic, keep: Callable[[dict[str, Tensor] | None], Any]) -> None:
+    """Save the policy as it is, on the main process, or on none."""
+    state = models.of_actor.whole_state()
+    ranks.agree(ranks.error_of(lambda: keep(state)) if ranks.is_main() else None)
 
 
 class _Run:
@@ -134,15 +164,15 @@ class _Run:
         log: Log,
         seed: int,
     ) -> None:
-        self.config = config
-        self._models, self._rollouts, self._queries = models, rollouts, queries
+        self.config, self.models, self.log = config, models, log
+        self._rollouts, self._queries = rollouts, queries
         self._learner = Learner(models, config)
-        self._order, self._log = PromptOrder(len(queries), seed), log
+        self._order = PromptOrder(len(queries), seed)
         self._curve: dict[str, list[float]] = {}
 
     def step(self, progress: Progress) -> None:
         """Draw, learn, count the step in ``progress`` and log it."""
-        models, config, began = self._models, self.config, time.perf_counter()
+        models, config, began = self.models, self.config, time.perf_counter()
         numbers = self._order.take(progress.samples_seen, config.prompts_per_step)
         minibatches = self._rollouts.draw([self._queries[n] for n in numbers], progress.step)
         drawn = time.perf_counter() - began
@@ -150,10 +180,11 @@ class _Run:
         metrics = assign_credit(experiences, config, models.kl_coef)
         metrics["objective/kl_coef"] = models.kl_coef
         metrics |= self._learner.learn(minibatches, progress.step)
-        models.adapt(metrics["objective/kl"], sum(len(e.lengths) for e in experiences))
+        models.adapt(metrics["objective/kl"], len(numbers) * config.samples)
         progress.step += 1
         progress.samples_seen += len(numbers)
-        progress.tokens += (tokens := sum(e.tokens for e in experiences))
+        own = sum(e.tokens for e in experiences if e.counts)
+        progress.tokens += (tokens := sum(ranks.gather(own)))
         for name, value in metrics.items():
             progress.totals[name] = progress.totals.get(name, 0.0) + value
             progress.appearances[name] = progress.appearances.get(name, 0) + 1
@@ -164,14 +195,14 @@ class _Run:
             "speed/tokens_per_second": tokens / seconds,
         }
         self._draw(metrics | speeds, progress.step)
-        self._log.progress(progress.step, config.total_steps, "steps")
+        self.log.progress(progress.step, config.total_steps, "steps")
 
     def _draw(self, metrics: dict[str, float], step: int) -> None:
         """Add a step to the training curves: one point for every few steps, their mean."""
         for name, value in metrics.items():
             self._curve.setdefault(name, []).append(value)
         if step in (1, self.config.total_steps) or step % self.config.logging_steps == 0:
-            self._log({name: fmean(values) for name, values in self._curve.items()}, step)
+            self.log({name: fmean(values) for name, values in self._curve.items()}, step)
             self._curve = {}
 
 
@@ -186,7 +217,10 @@ def _refuse_other_vocabulary(encoder: Encoder, reference: Path) -> None:
 
 def _identity(models: ActorCritic, config: PpoConfig, prompts: int, seed: int) -> str:
     """Digest of what must be equal for a checkpoint to be this training's."""
-    parameters = [[name, list(p.shape)] for name, p in models.module.named_parameters()]
+    parameters = [
+        [name, list(getattr(p, "ds_shape", p.shape)), p.requires_grad]
+        for name, p in models.module.named_parameters()
+    ]
     return sha256_json(
         {
             "config": key_settings(config),

@@ -19,7 +19,7 @@ from torch import Tensor
 from tasks.models.groups.group_model import GroupPolicy
 from tasks.models.memory import kept_memory
 from tasks.models.policy import load_policy
-from tasks.models.precision import arithmetic_of, uses_bf16
+from tasks.models.precision import arithmetic_of, keep_as_computed, uses_bf16
 from tasks.models.prompt_sharing_check import ordinary_tokens
 from tasks.models.scoring.group_scores import response_values
 from tasks.models.tokens.encoding import vocabulary_of
@@ -190,6 +190,7 @@ def _compute(
         policy.check(ordinary_tokens(encoder.tokenizer))
         if policy.reason:
             log.note(policy.reason)
+        keep_as_computed(model, config.precision)
         for number, name in enumerate(shards):
             rows = range(number * _SHARD, min((number + 1) * _SHARD, len(encoded)))
             if workspace.part(name) is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors.torch import save
@@ -57,6 +59,15 @@ class Adapter:
             self._tuner = LoraModel(model, self._peft, _NAME)
         if self._head is not None:
             self._head.requires_grad_(True)
+
+    @contextmanager
+    def switched_off(self) -> Iterator[None]:
+        """Let the model compute what it did before it was trained, while the block runs."""
+        self._tuner.disable_adapter_layers()
+        try:
+            yield
+        finally:
+            self._tuner.enable_adapter_layers()
 
     def merge(self) -> PreTrainedModel:
         """Add the adapters to the weights they adapt and return the model, plain again."""

@@ -10,10 +10,11 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from tasks.models.sizes.shape import ModelShape, shape_of
 from tasks.settings.errors import ConfigError
-from tasks.training.config import LoraConfig, TrainingConfig
+from tasks.training.config import TrainingConfig
 from tasks.training.memory_needs import ppo_memory, training_memory
 from tasks.training.optimiser import build_optimiser
 from tasks.training.ppo.config import PpoConfig
+from tasks.training.scale import LoraConfig
 from tasks.training.weights.lora import Adapter
 
 SIX = ModelShape(

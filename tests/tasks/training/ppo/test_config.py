@@ -11,8 +11,8 @@ from tasks.training.ppo.config import PpoConfig
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"processes": 2}, "one process and without DeepSpeed: remove processes"),
-        ({"deepspeed": "zero2", "nodes": 1}, "remove nodes, deepspeed"),
+        ({"processes": 3, "prompts_per_step": 2}, "3 processes share the 2 prompts_per_step"),
+        ({"lora": {}, "trainable_layers": 1}, "give one of them"),
         ({"minibatches": 5, "prompts_per_step": 4}, "minibatches is 5 and prompts_per_step 4"),
         ({"critic_warmup_steps": 9, "total_steps": 9}, "the policy would never learn"),
         (
@@ -39,10 +39,20 @@ def test_responses_are_drawn_from_the_tempered_policy_itself():
 
 
 def test_both_optimisers_share_all_but_the_rate():
-    config = PpoConfig(max_grad_norm=0.5, lr_scheduler="linear", precision="fp32")
+    config = PpoConfig(
+        max_grad_norm=0.5,
+        lr_scheduler="linear",
+        precision="fp32",
+        processes=2,
+        deepspeed="zero2",
+        gradient_checkpointing=True,
+        lora={"rank": 2},
+    )
     one, two = config.optimiser(1e-3), config.optimiser(1e-2)
     assert one.model_copy(update={"learning_rate": 1e-2}) == two
     assert (one.max_grad_norm, one.lr_scheduler, one.precision) == (0.5, "linear", "fp32")
+    assert (one.processes, one.deepspeed, one.gradient_checkpointing) == (2, "zero2", True)
+    assert one.lora == config.lora and one.lora.rank == 2
 
 
 def test_the_papers_numbers_are_the_defaults():

@@ -18,19 +18,19 @@ from tests.tasks.training.ppo.tiny_ppo import SETTINGS
 def _load(root, scorer, log):
     config, policy = PpoConfig(**SETTINGS), root / "policy"
     encoder = Encoder.of(policy, config.template, config.limits, as_sampled=True)
-    return load_models(policy, scorer, policy, encoder, config, log)
+    return load_models(policy, scorer, policy, encoder, config, log, 0)
 
 
 def test_a_reward_model_scores_and_starts_the_critic(root, recording_log):
     tokenizer = load_tokenizer(root / "policy")
     model = random_reward_model(root / "policy", tokenizer, 4)
     save_model(model, tokenizer, root / "reward", "plain")
-    models, frozen, judge = _load(root, root / "reward", recording_log)
-    assert isinstance(judge, RewardModelScorer)
+    loaded = _load(root, root / "reward", recording_log)
+    assert isinstance(loaded.scorer, RewardModelScorer)
     assert "the critic starts from the reward model" in recording_log.notes
-    assert models.critic.model.score.weight.equal(model.score.weight)
-    assert not any(parameter.requires_grad for parameter in frozen.parameters())
-    assert all(parameter.requires_grad for parameter in models.policy.parameters())
+    assert loaded.critic.model.score.weight.equal(model.score.weight)
+    assert not any(parameter.requires_grad for parameter in loaded.reference.parameters())
+    assert all(parameter.requires_grad for parameter in loaded.actor.parameters())
 
 
 def test_what_cannot_score_is_named(root, recording_log):

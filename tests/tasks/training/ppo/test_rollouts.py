@@ -13,6 +13,7 @@ from tasks.models.sample_shards import unique_prompts
 from tasks.settings.log import NullLog
 from tasks.training.data.selection import Encoder
 from tasks.training.ppo import models as ppo_models
+from tasks.training.ppo.actor_critic import ActorCritic
 from tasks.training.ppo.config import PpoConfig
 from tasks.training.ppo.models import load_models
 from tasks.training.ppo.rollouts import PromptOrder, Rollouts
@@ -34,9 +35,10 @@ def _rollouts(root: Path, monkeypatch: pytest.MonkeyPatch, **settings):
     monkeypatch.setattr(ppo_models, "open_scorer", lambda *args: scorer)
     policy = root / "policy"
     encoder = Encoder.of(policy, config.template, config.limits, as_sampled=True)
-    models, frozen, judge = load_models(policy, root / "x", policy, encoder, config, NullLog())
+    loaded = load_models(policy, root / "x", policy, encoder, config, NullLog(), 0)
+    models = ActorCritic(loaded, config)
     queries = unique_prompts(GroupFolder(root / "prompts"), None)
-    return Rollouts(models, frozen, judge, encoder, config, seed=5), scorer, models, queries
+    return Rollouts(models, loaded.scorer, encoder, config, seed=5), scorer, models, queries
 
 
 def test_metrics_are_those_of_the_tokens_as_drawn(root, monkeypatch):
