@@ -18,7 +18,12 @@ from tasks.storage.files import write_atomic
 
 _RATES: dict[str, Any] = {
     "sft.training": {"learning_rate": 1e-5, "num_train_epochs": 1},
-    "reward.training": {"learning_rate": 1e-5, "num_train_epochs": 1},
+    "reward.training": {
+        "learning_rate": 1e-5,
+        # At the backbone's rate a head that starts at zero stands still for hundreds of pairs.
+        "head_learning_rate": 1e-4,
+        "num_train_epochs": 1,
+    },
     "policy": {"learning_rates": [5e-6, 2e-6]},
     "training": {"learning_rate": 1e-6},
 }

@@ -69,6 +69,7 @@ def test_a_model_of_the_users_own(
     templates = {config.model.template, config.sft.template, config.reward.template}
     assert templates == {template}
     assert config.sft.training.learning_rate == config.reward.training.learning_rate == 1e-5
+    assert config.reward.training.head_learning_rate == 1e-4
     config, _ = written(tmp_path, report, flow, template, model="someone/something")
     assert (config.model.path, config.model.hub) == (None, "someone/something")
 
