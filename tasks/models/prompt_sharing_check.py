@@ -82,7 +82,9 @@ def disagreement(
     """
     own = model.dtype
     if own not in _NARROW:
-        return _beyond(_TOLERANCES[own], shared(), plain())
+        # What `keep_as_computed` holds in less can be called under autocast alone.
+        with _in_float32(model):
+            return _beyond(_TOLERANCES[own], shared(), plain())
     if not _has_room(model):
         return _beyond(_UNSEEN, shared(), plain())
     with _in_float32(model):

@@ -64,9 +64,9 @@ def build_reward_model(
     with seeded("embedding of a pad"), quiet_transformers():
         if len(tokenizer) > model.get_input_embeddings().num_embeddings:
             model.resize_token_embeddings(len(tokenizer))
-        torch.nn.init.zeros_(head.weight)
-        if head.bias is not None:
-            torch.nn.init.zeros_(head.bias)
+        for part in head.parameters():
+            # What DeepSpeed has sharded keeps this rank's share beside an empty tensor.
+            torch.nn.init.zeros_(getattr(part, "ds_tensor", part))
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.eos_token_id = tokenizer.eos_token_id
     return model.eval()

@@ -38,7 +38,9 @@ def training_memory(shape: ModelShape, config: TrainingConfig, *, bf16: bool) ->
 def ppo_memory(
     policy: ModelShape, scorer: ModelShape | None, config: PpoConfig, *, bf16: bool
 ) -> dict[str, Footprint]:
-    """Return what PPO holds in its process, by model.
+    """Return what PPO holds in one of its processes, by model.
+
+    With adapters there is no reference: it is taken to be the start, as in each first training.
 
     Args:
         policy: Shape of the policy, of its reference and, where nothing scores that could be one,
@@ -63,8 +65,9 @@ def ppo_memory(
             weights=False,
         ),
         "critic": training_memory(critic, settings, bf16=bf16),
-        "reference": frozen(policy, tokens=tokens, bf16=bf16),
     }
+    if config.lora is None:
+        found["reference"] = frozen(policy, tokens=tokens, bf16=bf16, lowered=True)
     if scorer is not None:
         found["scorer"] = frozen(scorer, tokens=config.scoring.batch_tokens, bf16=bf16)
     return found

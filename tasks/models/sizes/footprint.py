@@ -93,7 +93,9 @@ def trained(
     )
 
 
-def frozen(shape: ModelShape, *, tokens: int, bf16: bool, itemsize: int = FP32) -> Footprint:
+def frozen(
+    shape: ModelShape, *, tokens: int, bf16: bool, itemsize: int = FP32, lowered: bool = False
+) -> Footprint:
     """Return what a model takes that only computes: a reference, or what scores.
 
     Args:
@@ -101,10 +103,14 @@ def frozen(shape: ModelShape, *, tokens: int, bf16: bool, itemsize: int = FP32) 
         tokens: Of one forward pass.
         bf16: Whether it computes in bf16.
         itemsize: Bytes of a number of its weights.
+        lowered: Whether `keep_as_computed` holds its linear layers, which has them in bf16.
     """
+    weights = shape.parameters * itemsize
+    lowered = lowered and bf16
     return Footprint(
-        weights=shape.parameters * itemsize,
-        casts=_casts(shape) if bf16 and itemsize == FP32 else 0.0,
+        # Heads, embeddings and norms stay as they were.
+        weights=weights - (shape.matrices * (FP32 - BF16) if lowered else 0),
+        casts=BF16 * shape.head if lowered else _casts(shape) if bf16 and itemsize == FP32 else 0.0,
         activations=tokens * shape.kept(bf16=bf16),
     )
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from tasks.models.policy import load_policy
 from tasks.models.precision import keep_as_computed
+from tasks.models.sampling.decode_rows import why_not_shared
 from tasks.training import trainable
 from tests.tasks.training.ppo.test_rollouts import _rollouts
 from tests.tasks.training.ppo.tiny_ppo import digest_of_files, train_tiny
@@ -48,6 +49,8 @@ def test_the_reference_in_bf16_computes_what_it_did(root, monkeypatch):
         expected = policy(ids).logits
         keep_as_computed(policy, "bf16")
         assert torch.equal(policy(ids).logits, expected)
+    policy.config._attn_implementation = "sdpa"
+    assert why_not_shared(policy, range(5, 40)) is None
     kinds = {name: p.dtype for name, p in policy.named_parameters()}
     assert kinds["model.layers.0.mlp.up_proj.weight"] == torch.bfloat16
     assert kinds["model.embed_tokens.weight"] == torch.float32
