@@ -114,6 +114,7 @@ def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
     folder = fetch_artifact(result, run.home, run.remote)
     if run.spool is not None:
         run.spool.files(None, sorted(folder.glob("report.*")))
-    show_report(folder, body.__name__, run.run_id)
+    if flow_run is not None:
+        show_report(folder, body.__name__, run.run_id)
     offer_candidate(run, body.__name__, result.metrics)
     return result

@@ -37,7 +37,7 @@ PROTOCOL_PAIRS = (
 """Parts that may share no prompt (demonstrations, extra: they train models measured on test)."""
 
 
-_RM_SHARE = 20 / 86
+RM_SHARE = 20 / 86
 """That of APO's paper, section 4.1: 20K of HH-RLHF's 86K pairs."""
 
 
@@ -73,7 +73,7 @@ def place(prompt: Prompt, config: SplitConfig, *, cut_test: bool) -> tuple[str, 
     test, reward, dev = (int.from_bytes(digest[i : i + 8]) / 2**64 for i in (0, 8, 16))
     if cut_test and test < config.test_share:
         return ("test",)
-    if reward < (_RM_SHARE if config.rm_share is None else config.rm_share):
+    if reward < (RM_SHARE if config.rm_share is None else config.rm_share):
         return ("rm_train",)
     if dev >= config.dev_share:
         return ("policy_train",)

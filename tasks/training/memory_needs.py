@@ -28,7 +28,7 @@ def training_memory(shape: ModelShape, config: TrainingConfig, *, bf16: bool) ->
         tokens=config.micro_batch_tokens,
         bf16=bf16,
         checkpointing=config.gradient_checkpointing,
-        numbers=_adapter_numbers(shape, config.lora) if config.lora else None,
+        numbers=_trained_numbers(shape, config),
         processes=config.world_size,
         zero=zero,
         offload=offload,
@@ -61,12 +61,12 @@ def ppo_memory(
             config.sampling(),
             limits.max_prompt_tokens,
             bf16=False,
-            prompts=config.prompts_per_step,
+            prompts=-(-config.prompts_per_step // config.world_size),
             weights=False,
         ),
         "critic": training_memory(critic, settings, bf16=bf16),
     }
-    if config.lora is None:
+    if settings.lora is None:
         found["reference"] = frozen(policy, tokens=tokens, bf16=bf16, lowered=True)
     if scorer is not None:
         found["scorer"] = frozen(scorer, tokens=config.scoring.batch_tokens, bf16=bf16)
@@ -81,6 +81,20 @@ def _zero(config: TrainingConfig) -> tuple[int, bool]:
 
     settings = deepspeed_settings(config)["zero_optimization"]
     return settings["stage"], "offload_optimizer" in settings
+
+
+def _trained_numbers(shape: ModelShape, config: TrainingConfig) -> float | None:
+    """Return how many numbers are trained; None is all."""
+    if config.lora is not None:
+        return _adapter_numbers(shape, config.lora)
+    if config.trainable_layers is None:
+        return None
+    if config.trainable_layers > shape.layers:
+        raise ConfigError(
+            f"training.trainable_layers is {config.trainable_layers} and the model has "
+            f"{shape.layers} layers: give fewer"
+        )
+    return config.trainable_layers * shape.block + shape.head
 
 
 def _adapter_numbers(shape: ModelShape, lora: LoraConfig) -> int:

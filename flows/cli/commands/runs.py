@@ -1,7 +1,8 @@
-"""The verbs that do the work: run, plan, resume."""
+"""The verbs that do the work: rehearse, run, plan, resume."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -64,6 +65,59 @@ def run(
         print_json(outcome.to_json())
     else:
         show_outcome(outcome, console, full=full)
+
+
+@app.command()
+def rehearse(
+    flow: FlowName,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    rows: Annotated[
+        int, typer.Option(min=16, help="First rows to read of each file or subset.")
+    ] = 128,
+    layers: Annotated[int, typer.Option(min=1, help="Layers that models are left with.")] = 2,
+    full_width: Annotated[
+        bool, typer.Option("--full-width", help="Leave the layers as wide as they are.")
+    ] = False,
+    placed: Annotated[
+        bool,
+        typer.Option("--placed", help="Also use the worker pools and the remote, in a corner."),
+    ] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(help="GPU of the real run, such as h100 or h100:64 (GB free). Default: here."),
+    ] = None,
+    dollars_per_hour: Annotated[
+        float | None, typer.Option(min=0, help="Price of one device and hour.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Keep what the rehearsal made here. Default: nothing.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a config whole but small, in minutes, and say what the real run would fail at and need.
+
+    First rows of every source, random models of few layers, two steps of each training; every stage
+    and every branch. Nothing is kept and nothing paid is called. Exits with 1 where it would fail.
+    """
+    from flows.registry import find_flow, read_config
+    from flows.rehearsal.answer import rehearsal_json, show_rehearsal
+    from flows.rehearsal.rehearsal import Options, rehearse
+    from flows.shrinking.config import Smallness
+    from flows.shrinking.models import SmallModel
+
+    entry = find_flow(flow)
+    settings = read_config(entry, config, overrides or [])
+    heads = None if full_width else SmallModel().heads
+    model = SmallModel(layers=layers, heads=heads)
+    options = Options(Smallness(rows=rows), model, device, folder, placed=placed)
+    found = rehearse(entry, settings, options, console)
+    if as_json:
+        print_json(rehearsal_json(found, dollars_per_hour))
+    else:
+        show_rehearsal(found, console, dollars_per_hour)
+    if found.failures:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -76,6 +76,8 @@ def trained(
         offload: Whether what is shared lies in the machine's memory instead of the GPU's.
     """
     learnt = shape.parameters if numbers is None else numbers
+    # Linear layers that are not trained are kept in bf16 where they are computed in it.
+    halved = max(shape.matrices - learnt, 0) if bf16 and numbers is not None and zero < 3 else 0
 
     def share(size: float, from_stage: int) -> float:
         if zero < from_stage:
@@ -84,33 +86,28 @@ def trained(
 
     optimiser = learnt * (_ADAMW + (FP32 if zero else 0))
     return Footprint(
-        weights=share(shape.parameters * FP32, 3),
+        weights=share(shape.parameters * FP32, 3) - halved * (FP32 - BF16),
         gradients=share(learnt * FP32, 2),
         optimiser=share(optimiser, 1),
         # Under ZeRO-3 a layer's weights are gathered, cast and let go.
-        casts=_casts(shape) if bf16 and zero < 3 else 0.0,
+        casts=_casts(shape) - BF16 * halved if bf16 and zero < 3 else 0.0,
         activations=_kept(shape, tokens, bf16=bf16, checkpointing=checkpointing),
     )
 
 
-def frozen(
-    shape: ModelShape, *, tokens: int, bf16: bool, itemsize: int = FP32, lowered: bool = False
-) -> Footprint:
+def frozen(shape: ModelShape, *, tokens: int, bf16: bool, lowered: bool = False) -> Footprint:
     """Return what a model takes that only computes: a reference, or what scores.
 
     Args:
         shape: Of the model.
         tokens: Of one forward pass.
         bf16: Whether it computes in bf16.
-        itemsize: Bytes of a number of its weights.
-        lowered: Whether `keep_as_computed` holds its linear layers, which has them in bf16.
+        lowered: Whether `keep_as_computed` holds its linear layers, which has them in bf16 then.
     """
-    weights = shape.parameters * itemsize
-    lowered = lowered and bf16
+    kept = shape.matrices if bf16 and lowered else 0
     return Footprint(
-        # Heads, embeddings and norms stay as they were.
-        weights=weights - (shape.matrices * (FP32 - BF16) if lowered else 0),
-        casts=BF16 * shape.head if lowered else _casts(shape) if bf16 and itemsize == FP32 else 0.0,
+        weights=shape.parameters * FP32 - kept * (FP32 - BF16),
+        casts=_casts(shape) - BF16 * kept if bf16 else 0.0,
         activations=tokens * shape.kept(bf16=bf16),
     )
 

@@ -44,8 +44,12 @@ WORDS: dict[str, tuple[str, ...]] = {
     "gold": ("prompts", "-c", str(SMALL)),
 }
 """Every verb by words that it takes in the folder of a finished run, in an order that works."""
-ELSEWHERE = {"up": "test_servers.py", "deploy": "test_deploy.py"}
-"""Those that need servers, and who looks at their JSON."""
+ELSEWHERE = {
+    "up": "test_servers.py",
+    "deploy": "test_deploy.py",
+    "rehearse": "test_planted_faults.py",
+}
+"""Those that need servers or time, and who looks at their JSON."""
 
 
 @pytest.fixture(scope="module")

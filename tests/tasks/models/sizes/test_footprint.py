@@ -62,11 +62,16 @@ def test_what_is_offloaded_is_in_no_gpu() -> None:
 def test_few_trained_numbers_have_few_moments() -> None:
     found = trained(SHAPE, tokens=1, bf16=False, numbers=50)
     assert (found.weights, found.gradients, found.optimiser) == (4000, 200, 400)
+    # In bf16 what is frozen of the 600 numbers of linear layers takes 2 bytes and no cast.
+    halved = trained(SHAPE, tokens=1, bf16=True, numbers=50)
+    assert (halved.weights, halved.casts) == (4000 - 2 * 550, 2 * (50 + 300))
 
 
 def test_a_frozen_model_has_weights_and_one_layer_at_work() -> None:
     assert frozen(SHAPE, tokens=3, bf16=True) == Footprint(4000, 0, 0, 1800, 900)
-    assert frozen(SHAPE, tokens=3, bf16=True, itemsize=2) == Footprint(2000, 0, 0, 0, 900)
+    # 600 of its 1,000 numbers are in linear layers; only the head's 300 are cast then.
+    assert frozen(SHAPE, tokens=3, bf16=True, lowered=True) == Footprint(2800, 0, 0, 600, 900)
+    assert frozen(SHAPE, tokens=3, bf16=False, lowered=True).weights == 4000
 
 
 def test_a_sampled_policy_has_keys_and_values_of_a_batch() -> None:

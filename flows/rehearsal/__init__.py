@@ -1,0 +1,1 @@
+"""The rehearsal of a run: the user's configuration whole and small, and what the real one needs."""

@@ -1,0 +1,1 @@
+"""A configuration made small: the same stages and branches, on few rows and a small model."""
