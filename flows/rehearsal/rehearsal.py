@@ -27,6 +27,7 @@ from flows.shrinking.models import SmallModel, with_small_models
 from flows.steps.hub_commits import pinned
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
+from tasks.storage.durable import make_folder
 from tasks.storage.home import current_home
 from tasks.tracking.remote.opening import open_remote
 
@@ -162,6 +163,9 @@ def _corner(options: Options) -> Iterator[Path]:
         "SPARRING_REMOTE": url,
         "MLFLOW_TRACKING_URI": f"sqlite:///{place}/mlflow.db",
     }
+    # A shared folder is made by its first run, where its disk is mounted; a bucket has no folders.
+    if whole and url and Path(whole.url).is_absolute() and Path(whole.url).parent.is_dir():
+        make_folder(Path(url))
     try:
         with environment(changes):
             yield place
@@ -169,6 +173,7 @@ def _corner(options: Options) -> Iterator[Path]:
         if url and (remote := open_remote(url)):
             for name in remote.names(""):
                 remote.delete(name)
+            shutil.rmtree(url, ignore_errors=True)
         if folder is None:
             shutil.rmtree(place, ignore_errors=True)
 

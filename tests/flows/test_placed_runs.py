@@ -235,3 +235,18 @@ def test_a_stage_without_a_slot_says_whom_it_waits_for(site: Site, host: Any) ->
     ended(second, other)
     first.wait(timeout=60)
     assert sorted(site.states(pool)) == ["CANCELLED", "COMPLETED"]
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_a_rehearsal_uses_the_pool_and_leaves_nothing_on_the_remote(site: Site, host: Any) -> None:
+    pool = site.pool("rehearsed")
+    flow, worker = host("flow", "r"), host("worker", "r")
+    worker.serve(pool)
+    words = ("-c", str(SMALL), "--set", f"placement.cpu={pool}", "--placed", "--json")
+    told = json.loads(flow("rehearse", "apo", *words))
+    assert told["failures"] == [] and told["missed"] == []
+    assert set(site.states(pool)) == {"COMPLETED"} and len(site.states(pool)) > 3
+    remote = Path(flow.variables["SPARRING_REMOTE"])
+    assert not [path for path in remote.rglob("*") if path.is_file()]
+    assert not list_manifests(flow.home, "prepare_data"), "the real home has nothing of it"

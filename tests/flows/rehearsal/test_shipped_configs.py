@@ -55,7 +55,6 @@ def test_every_shipped_configuration_is_rehearsed() -> None:
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == MODEL_OF.keys() | ON_REAL_FILES
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MODEL_OF))
 def test_it_runs_through(name: str, workplace: Callable[[str], Path]) -> None:
     before = sorted(workplace(MODEL_OF[name]).iterdir())
