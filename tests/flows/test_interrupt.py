@@ -22,6 +22,8 @@ def test_ctrl_c_in_a_training(fresh: Shell) -> None:
         )
         wait_until(lambda: (run_folder_of(fresh) / "progress.json").exists(), 60)
         during = fresh.json("status")
+        while during["progress"]["running"][0]["rate"] is None:  # of a step that began just now
+            during = fresh.json("status")
         terminal.press(CTRL_C)
         pressed = time.monotonic()
         code = terminal.wait()

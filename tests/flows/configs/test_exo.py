@@ -135,7 +135,6 @@ def test_ppo_reads_and_draws_as_the_run_does() -> None:
         ("sampling.max_new_tokens=300", "max_response_tokens is 128"),
         ("data=null", "either `data` .* or `texts`"),
         ("gate={tester: RM_Test}", "gate.tester is .RM_Test., no judge of this run.* oracle, RM"),
-        ("ppo.processes=2", "PPO trains in one process"),
         ("ppo_search={trials: 3}", "name the values of at least one knob"),
         ("placement.side_by_side=0", "side_by_side"),
         ("evaluation.density.beta=0", "density.beta"),

@@ -48,7 +48,8 @@ def talk(relay: Relay, say) -> list[BaseException]:
     thread.start()
     while thread.is_alive():
         relay.serve(0.01)
-    relay.serve(0)
+    for _ in range(3):  # the connection, its words, its end
+        relay.serve(0.05)
     return raised
 
 

@@ -34,6 +34,9 @@ DATA = {name: "demonstrations" if name == "sft" else "scored" for name in GROUP_
 
 def config_of(method: str, **given) -> PolicyConfig:
     limits = {"max_prompt_tokens": 40, "max_response_tokens": 40}
+    if method == "rrhf":
+        # Its default weight of the ranking is for learning rates ten thousand times smaller.
+        given = {"coefficients": {"rrhf": {"ranking_weight": 1.0}}} | given
     return PolicyConfig(method=method, limits=limits, **({"training": TRAINING} | given))
 
 
