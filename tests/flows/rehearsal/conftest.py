@@ -22,6 +22,10 @@ from tests.flows.rehearsal.hub_sets import (
 )
 
 MODELS = Path(__file__).parent / "models"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<{{ message['role'] }}> {{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +39,11 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_gpt4llm(folder / "comparison_data_v2.json")
     for model in MODELS.iterdir():
         write_model(model, folder / model.name)
+    # Named by its path, and with a chat template of its own.
+    named = folder / "models" / "smollm2-135m-instruct"
+    named.parent.mkdir()
+    (folder / named.name).rename(named)
+    (named / "chat_template.jinja").write_text(CHAT_TEMPLATE)
     return folder
 
 

@@ -45,7 +45,11 @@ def gigabytes(name: str, shape: ModelShape) -> list[int]:
     return [round(size / 1e9) for size in sizes]
 
 
-@pytest.mark.parametrize("name", sorted(name for name, model in MODEL_OF.items() if model))
+NAMED = sorted(name for name, model in MODEL_OF.items() if model and name != "apo-smollm2")
+"""Those for GPUs; the header of the pretrained model's counts all of a small machine's memory."""
+
+
+@pytest.mark.parametrize("name", NAMED)
 def test_the_header_says_what_a_process_holds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("BASE_MODEL", "GOLD", "PAIRS", "PROMPTS", "GPT4LLM"):
         monkeypatch.setenv(variable, variable)

@@ -17,6 +17,7 @@ from flows.shrinking.config import Smallness
 
 MODEL_OF = {
     "apo-hh": "llama-2-7b",
+    "apo-smollm2": "models/smollm2-135m-instruct",
     "exo-hh": "pythia-2.8b",
     "exo-tldr": "pythia-2.8b",
     "exo-imdb": "gpt2-large",
