@@ -30,8 +30,6 @@ MODEL_OF = {
 """The model in whose architecture each configuration is rehearsed; none where it builds its own."""
 ON_REAL_FILES = {"apo-hh-cpu", "exo-imdb-cpu"}
 """Their data are the real ones of SPARRING_DATA."""
-RUN_ITSELF = {"apo-smollm2"}
-"""Made for two cores, and run whole by `tests/flows/test_real_demo.py`."""
 SMALL = Smallness(rows=60, prompts=4, samples=4, new_tokens=8)
 LARGE = "h200"
 """A GPU that one process of each configuration fits on."""
@@ -55,9 +53,7 @@ def rehearsed(name: str, *overrides: str) -> Rehearsal:
 
 
 def test_every_shipped_configuration_is_rehearsed() -> None:
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == (
-        MODEL_OF.keys() | ON_REAL_FILES | RUN_ITSELF
-    )
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == MODEL_OF.keys() | ON_REAL_FILES
 
 
 @pytest.mark.parametrize("name", sorted(MODEL_OF))
