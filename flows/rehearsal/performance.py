@@ -11,7 +11,7 @@ from flows.configs.base import FlowConfig
 from flows.registry import FlowEntry
 from flows.rehearsal.branches import without_branch
 from flows.runs.runner import quiet_libraries
-from tasks.settings.errors import SparringError
+from tasks.settings.errors import SparringError, one_line
 from tasks.settings.loading import dump_config
 from tasks.stages.artifact import Artifact
 from tasks.stages.call import StageCall
@@ -158,6 +158,5 @@ def _run_in_prefect(
 
 
 def _sentence(error: Exception) -> str:
-    text = " ".join(str(error).split()) or repr(error)
-    known = isinstance(error, SparringError | StorageError)
-    return text if known else f"{type(error).__name__}: {text}"
+    text, is_ours = one_line(error, 10_000), isinstance(error, SparringError | StorageError)
+    return text if is_ours else f"{type(error).__name__}: {text}"

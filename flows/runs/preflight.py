@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from flows.configs.placement import Placement
 from flows.configs.recurring import ModelSource, RecurringConfig
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.places import local_files
 from tasks.models.source_checks import looks_local
-from tasks.settings.base import FrozenConfig, gpus_in
+from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError, require_path
+from tasks.settings.parts import configs_in, gpus_in
 
 
 def check_files(config: RecurringConfig) -> None:
@@ -38,16 +38,9 @@ def is_made(config: RecurringConfig, path: str) -> bool:
     return world is not None and Path(path).is_relative_to(world.folder)
 
 
-def named_sources(value: Any) -> Iterator[SourceConfig]:
+def named_sources(config: FrozenConfig) -> Iterator[SourceConfig]:
     """Yield every data source that a configuration names."""
-    if isinstance(value, SourceConfig):
-        yield value
-    elif isinstance(value, FrozenConfig):
-        for name in type(value).model_fields:
-            yield from named_sources(getattr(value, name))
-    elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from named_sources(one)
+    return (one for _, one in configs_in(config) if isinstance(one, SourceConfig))
 
 
 def check_models(config: RecurringConfig) -> None:

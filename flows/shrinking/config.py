@@ -27,6 +27,7 @@ from tasks.models.architecture import ArchitectureConfig
 from tasks.models.sampling.config import SamplingConfig
 from tasks.models.tokens.text_prompts import BeginningsConfig
 from tasks.settings.base import FrozenConfig
+from tasks.settings.parts import with_parts
 from tasks.training.config import TrainingConfig
 from tasks.training.methods.method import RESPONSES
 from tasks.training.ppo.config import PpoConfig
@@ -85,19 +86,10 @@ def shrink_work(config: Config, small: Smallness, *, placed: bool = False) -> Co
 
 def _changed(value: Any, update: Callable[[FrozenConfig], Update]) -> Any:
     """Return a part of a configuration with every part of it changed, the inner ones first."""
-    if isinstance(value, FrozenConfig):
-        fields = {name: getattr(value, name) for name in type(value).model_fields}
-        fields |= value.__pydantic_extra__ or {}
-        inner = {name: _changed(field, update) for name, field in fields.items()}
-        changed = value.model_copy(
-            update={name: new for name, new in inner.items() if new is not fields[name]}
-        )
+    changed = with_parts(value, partial(_changed, update=update))
+    if isinstance(changed, FrozenConfig):
         return changed.model_copy(update=update(changed))
-    if isinstance(value, list | tuple):
-        return type(value)(_changed(item, update) for item in value)
-    if isinstance(value, dict):
-        return {name: _changed(item, update) for name, item in value.items()}
-    return value
+    return changed
 
 
 def _data_update(config: FrozenConfig, small: Smallness) -> Update:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -12,8 +13,8 @@ import psutil
 from flows.configs.base import FlowConfig
 from flows.configs.recurring import ModelSource
 from tasks.models.base_policy import PolicyModelConfig, hub_name
-from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
+from tasks.settings.parts import with_parts
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -76,19 +77,21 @@ def write_small_model(model: ModelSource, folder: Path, size: SmallModel) -> Non
     from transformers import AutoConfig, AutoTokenizer
 
     from tasks.models.loading import quiet_transformers
+    from tasks.models.pretrained.gguf_files import source_arguments
     from tasks.models.randomness import seeded
     from tasks.models.source_checks import load_errors
 
-    source, asked = model.source, {"revision": model.revision, "trust_remote_code": False}
+    source = model.source
+    asked = {**source_arguments(source, model.revision), "trust_remote_code": False}
     with load_errors("model", source), quiet_transformers():
-        whole = AutoConfig.from_pretrained(source, **asked)
+        whole = AutoConfig.from_pretrained(**asked)
         kind = _kind(whole)
         config = small_config(whole, size)
         _require_room(source, kind, config, folder)
         with seeded("rehearsal"):
             built = kind.from_config(config)
-        tokenizer = AutoTokenizer.from_pretrained(source, **asked)
-        built.generation_config = _generation_config(source, asked) or built.generation_config
+        tokenizer = AutoTokenizer.from_pretrained(**asked)
+        built.generation_config = _generation_config(model) or built.generation_config
         built.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
@@ -155,12 +158,12 @@ def _require_room(source: str, kind: Any, config: PretrainedConfig, folder: Path
             )
 
 
-def _generation_config(source: str, asked: Mapping[str, Any]) -> Any:
+def _generation_config(model: ModelSource) -> Any:
     """Return how the model says that it is sampled, None where it says nothing."""
     from transformers import GenerationConfig
 
     try:
-        return GenerationConfig.from_pretrained(source, revision=asked["revision"])
+        return GenerationConfig.from_pretrained(model.source, revision=model.revision)
     except OSError:
         return None
 
@@ -171,17 +174,7 @@ def _renamed(value: Any, made: Mapping[tuple[str, str | None], str]) -> Any:
         folder = made.get((str(value.path or value.hub), value.revision))
         own = {"path": folder, "hub": None, "revision": None}
         return value.model_copy(update=own) if folder else value
-    if isinstance(value, FrozenConfig):
-        fields = {name: getattr(value, name) for name in type(value).model_fields}
-        inner = {name: _renamed(field, made) for name, field in fields.items()}
-        return value.model_copy(
-            update={name: new for name, new in inner.items() if new is not fields[name]}
-        )
-    if isinstance(value, dict):
-        return {name: _renamed(item, made) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_renamed(item, made) for item in value)
     if isinstance(value, str):
         hub, revision = hub_name(value)
         return made.get((hub or value, revision), value)
-    return value
+    return with_parts(value, partial(_renamed, made=made))

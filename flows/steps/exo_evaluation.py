@@ -112,7 +112,9 @@ def judge_champion(policy: Artifact, config: ExoConfig, basis: Mapping[str, Arti
     world = oracle_artifact(config.data)
     known = {ORACLE: basis.get(ORACLE, world), RM: basis.get(RM)}
     judges = {name: judge for name, judge in known.items() if judge is not None}
-    evaluator = PolicyEvaluator(config, basis["start"], basis["test"], judges, world)
+    # A record names whole outputs of stages.
+    test = basis["test"].part("test")
+    evaluator = PolicyEvaluator(config, basis["start"], test, judges, world)
     rollouts = _rollouts(config, config.temperature)
     return evaluator.evaluate_policy(CHAMPION, policy, *rollouts, {})
 

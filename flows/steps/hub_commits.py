@@ -18,6 +18,7 @@ from tasks.data.sources.script_sets import why_script
 from tasks.models.base_policy import PolicyModelConfig, hub_name
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError, one_line
+from tasks.settings.parts import configs_in, with_parts
 
 _Config = TypeVar("_Config", bound=FrozenConfig)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -87,29 +88,19 @@ def hub_commit(kind: Literal["dataset", "model"], name: str, revision: str | Non
 
 def _pinned(value: Any) -> Any:
     """Return a part of a configuration with its hub names pinned; itself where it has none."""
-    if isinstance(value, FrozenConfig):
-        update = {name: _pinned(getattr(value, name)) for name in type(value).model_fields}
-        if isinstance(value, SourceConfig | PolicyModelConfig) and _is_on_hub(value):
-            update["revision"] = hub_commit(_kind(value), str(value.hub), value.revision)
-        changed = {name: new for name, new in update.items() if new is not getattr(value, name)}
-        return value.model_copy(update=changed) if changed else value
-    if isinstance(value, list | tuple):
-        items = [_pinned(item) for item in value]
-        same = all(new is old for new, old in zip(items, value, strict=True))
-        return value if same else type(value)(items)
+    value = with_parts(value, _pinned)
+    if isinstance(value, SourceConfig | PolicyModelConfig) and _is_on_hub(value):
+        commit = hub_commit(_kind(value), str(value.hub), value.revision)
+        if commit != value.revision:
+            return value.model_copy(update={"revision": commit})
     return value
 
 
-def _hub_places(value: Any) -> Iterator[tuple[str, str, str | None]]:
-    """Yield kind, name and revision of every hub name in a part of a configuration."""
-    if isinstance(value, SourceConfig | PolicyModelConfig) and _is_on_hub(value):
-        yield _kind(value), str(value.hub), value.revision
-    if isinstance(value, FrozenConfig):
-        for name in type(value).model_fields:
-            yield from _hub_places(getattr(value, name))
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _hub_places(item)
+def _hub_places(config: FrozenConfig) -> Iterator[tuple[str, str, str | None]]:
+    """Yield kind, name and revision of every hub name in a configuration."""
+    for _, one in configs_in(config):
+        if isinstance(one, SourceConfig | PolicyModelConfig) and _is_on_hub(one):
+            yield _kind(one), str(one.hub), one.revision
 
 
 def _is_on_hub(value: SourceConfig | PolicyModelConfig) -> bool:

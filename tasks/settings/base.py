@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import UnionType
 from typing import Any, Final, Self, Union, get_args, get_origin
 
@@ -103,25 +102,6 @@ def _pruned(value: Any, plain: Any) -> Any:
         items = zip(value.values(), plain.items(), strict=True)
         return {name: _pruned(inner, item) for inner, (name, item) in items}
     return plain
-
-
-def gpus_in(value: Any, key: str = "") -> Iterator[tuple[str, int]]:
-    """Yield the dotted key and the value of every field that counts GPUs.
-
-    Args:
-        value: A config, or what a field of one holds; those inside it are looked at too.
-        key: The dotted key of `value`.
-    """
-    if isinstance(value, BaseModel):
-        for name, field in type(value).model_fields.items():
-            inner = f"{key}.{name}".lstrip(".")
-            if GPUS in field.metadata:
-                yield inner, getattr(value, name)
-            else:
-                yield from gpus_in(getattr(value, name), inner)
-    elif isinstance(value, (list, tuple, dict)):
-        for place, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from gpus_in(item, f"{key}.{place}")
 
 
 def unknown_key_text(key: str, model: type[BaseModel]) -> str:

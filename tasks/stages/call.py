@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from tasks.settings.base import gpus_in, key_settings
+from tasks.settings.base import key_settings
+from tasks.settings.parts import gpus_in
 from tasks.stages.artifact import Artifact
 from tasks.stages.key import stage_key, stage_title
 

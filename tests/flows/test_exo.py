@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tasks.data.files import read_groups
 from tasks.evaluation.metrics.best_of_n import best_of_n_kl
 from tasks.stages.manifest import Manifest, list_manifests
-from tasks.stages.runs.aliases import CANDIDATE, current_alias
+from tasks.stages.runs.aliases import CANDIDATE, CHAMPION, current_alias, move_alias
 from tests.flows.command import Shell, sets
 
 SMALL = Path(__file__).parent / "configs" / "exo-small.yaml"
@@ -167,3 +168,14 @@ def test_a_run_offers_its_best_checkpoint_and_the_gate_judges_it(done: Shell) ->
     assert scores[best] == max(scores.values())
     refused = done("promote", "--flow", "exo", "--set", "gate.min_win_rate=0.99", code=3)
     assert "win rate" in refused.stdout + refused.stderr
+
+
+def test_the_next_candidate_is_held_against_the_champion(done: Shell) -> None:
+    record = current_alias(done.home, "exo", CANDIDATE)
+    assert record is not None
+    (other,) = (one for label, one in made(done, "update_policy").items() if label == "sft s0")
+    models = record.models | {"policy": f"{other.stage}/{other.key}"}
+    move_alias(done.home, replace(record, alias=CHAMPION, number=0, models=models))
+    words = ("--flow", "exo", *sets("gate.min_win_rate=0.01", "gate.max_ece=1.0"))
+    done("promote", *words, "--dry-run")
+    assert CHAMPION in made(done, "evaluate_policy")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tasks.models.groups.flops import matrix_numbers
 from tasks.models.loading import quiet_transformers
+from tasks.models.pretrained.gguf_files import source_arguments
 from tasks.models.source_checks import load_errors
 
 if TYPE_CHECKING:
@@ -65,9 +66,9 @@ def read_shape(source: str | Path, revision: str | None = None) -> ModelShape:
     """
     from transformers import AutoConfig
 
+    asked = source_arguments(source, revision)
     with load_errors("model", source), quiet_transformers():
-        config = AutoConfig.from_pretrained(str(source), trust_remote_code=False, revision=revision)
-        return shape_of(config)
+        return shape_of(AutoConfig.from_pretrained(**asked, trust_remote_code=False))
 
 
 def shape_of(config: PretrainedConfig) -> ModelShape:

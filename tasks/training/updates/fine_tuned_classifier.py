@@ -123,17 +123,16 @@ def make_text_classifier(
     else:
         assert labelled is not None, "the configuration was refused without labelled texts"
         metrics = _fine_tune(named, labelled, config, workspace, log)
+    model, tokenizer = load_text_classifier(workspace.output), load_tokenizer(workspace.output)
     reading = reading_of(
-        load_text_classifier(workspace.output, nullcontext()),
-        load_tokenizer(workspace.output),
-        label=config.label,
-        max_tokens=config.max_tokens,
-        reads=config.reads,
+        model, tokenizer, label=config.label, max_tokens=config.max_tokens, reads=config.reads
     )
     save_text_classifier(reading, workspace.output)
     if held_out is not None:
-        scorer = TextClassifierScorer.load(
-            workspace.output,
+        scorer = TextClassifierScorer(
+            model,
+            tokenizer,
+            reading,
             batch_tokens=config.training.micro_batch_tokens,
             precision=config.training.precision,
         )

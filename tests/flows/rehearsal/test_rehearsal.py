@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from flows.configs.exo_sweep import SweepConfig
 from flows.registry import PROMOTION, find_flow, read_config
 from flows.rehearsal.answer import rehearsal_json, show_rehearsal
 from flows.rehearsal.branches import without_branch
@@ -93,7 +94,7 @@ def test_one_branch_is_left_out_and_the_others_stay() -> None:
         others = labels[:place] + labels[place + 1 :]
         assert [one.label(whole.temperature) for one in left.all_branches()] == others
     assert without_branch(whole, "train τ1 K4") is None, "all branches share it"
-    one = whole.model_copy(update={"branches": [{"method": "sft"}]})
+    one = whole.model_copy(update={"branches": [SweepConfig(method="sft")]})
     assert without_branch(type(whole).model_validate(one.model_dump()), "sft s0") is None
 
 

@@ -1,11 +1,11 @@
 """The base of configs: frozen, strict, documented, and at home in Prefect."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import pytest
 from pydantic import ValidationError, field_validator
 
-from tasks.settings.base import GPUS, FrozenConfig, gpus_in
+from tasks.settings.base import FrozenConfig
 
 
 class Inner(FrozenConfig):
@@ -87,33 +87,6 @@ def test_all_problems_are_kept_at_every_level() -> None:
     assert found[("sources", 1, "x{0}")]["msg"].startswith("unknown key 'x{0}' in Inner; known")
     assert found[("epoch",)]["input"] == 1
     assert tree["policy"] == {"metod": "dpo", "rate": -1}
-
-
-class Parallel(FrozenConfig):
-    """What takes GPUs."""
-
-    processes: Annotated[int, GPUS] = 1
-    """One per GPU."""
-
-
-class Sweep(FrozenConfig):
-    """What takes GPUs at several places."""
-
-    training: Parallel = Parallel()
-    branches: tuple[Parallel, ...] = ()
-    named: dict[str, Parallel | None] = {}
-    epochs: int = 16
-
-
-def test_fields_that_count_gpus_are_found_at_every_depth() -> None:
-    config = Sweep(branches=(Parallel(), Parallel(processes=4)), named={"a": Parallel(), "b": None})
-    assert dict(gpus_in(config)) == {
-        "training.processes": 1,
-        "branches.0.processes": 1,
-        "branches.1.processes": 4,
-        "named.a.processes": 1,
-    }
-    assert list(gpus_in(Outer())) == list(gpus_in(None)) == []
 
 
 @pytest.mark.parametrize("rate", [float("nan"), float("inf")])
