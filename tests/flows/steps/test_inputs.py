@@ -42,8 +42,11 @@ def test_the_template_of_a_named_model_is_tried_on_the_data(model: Path, tmp_pat
     assert stages == [("initialise_policy", "to run"), ("prepare_data", "waiting")]
 
 
-def test_a_gguf_file_is_unpacked_by_a_stage_wherever_a_model_is_named(tmp_path: Path) -> None:
+def test_a_gguf_file_is_unpacked_by_a_stage_wherever_a_model_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Planned by the file's bytes alone: what it holds is read when the stage runs."""
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "model.gguf"
     file.write_bytes(b"GGUF and so on")
     named = ("model.architecture=null", f"model.path={file}", "model.template=null")

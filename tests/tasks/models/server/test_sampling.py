@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,8 +26,10 @@ def prompts(count: int) -> list[tuple[Message, ...]]:
 
 
 def test_results_stand_in_the_order_of_prompts_and_samples(
-    fake: FakeServer, server: ModelServer, tokenizer: Any
+    fake: FakeServer, served: Callable[..., ModelServer], tokenizer: Any
 ) -> None:
+    server = served(retries=60)  # all faults may meet one request
+
     def reply(body: Body) -> Any:
         time.sleep(random.Random(body["seed"]).random() / 50)
         return answer_of(body, f"{tokenizer.decode(body['prompt'])} {body['seed']}")
