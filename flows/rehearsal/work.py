@@ -148,7 +148,7 @@ class Work:
         shape = self._shapes.of(call.inputs.get("policy") or call.inputs.get("base"))
         if shape is None:
             return Need(call.title, call.spec.resources, {})
-        memory = training_memory(shape, config, bf16=self._bf16(config.precision))
+        memory = training_memory(shape, config, bf16=self._machine.bf16)
         groups = self._amounts.made_by(call) * config.num_train_epochs
         if config.max_steps is not None:
             groups = min(groups, config.max_steps * config.batch_size)
@@ -221,8 +221,7 @@ class Work:
         if shape is None:
             return Need(call.title, call.spec.resources, {})
         scorer = self._shapes.of(call.inputs["reward_model"])
-        bf16 = self._bf16(config.precision)
-        models = ppo_memory(shape, scorer, config, bf16=bf16)
+        models = ppo_memory(shape, scorer, config, bf16=self._machine.bf16)
         draws, longest = config.sampling(), config.limits.max_prompt_tokens
         tokens = config.prompts_per_step * (longest + config.samples * draws.max_new_tokens)
         passes = 3 * _FORWARD + (_FORWARD if scorer else 0) + 2 * _TRAINING * config.ppo_epochs

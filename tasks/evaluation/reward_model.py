@@ -15,9 +15,8 @@ from tasks.evaluation.metrics.estimates import Estimate, clustered_mean
 from tasks.evaluation.metrics.length_drift import pearson
 from tasks.evaluation.metrics.preference_accuracy import preference_report
 from tasks.evaluation.report.reliability_diagram import reliability_diagram
-from tasks.models.reward_model import load_reward_model
 from tasks.models.scoring.score_shards import scored_groups
-from tasks.models.tokens.tokenizer import load_tokenizer
+from tasks.models.scoring.scorers import RewardModelScorer
 from tasks.settings.log import Log
 from tasks.storage.files import write_json
 
@@ -51,12 +50,11 @@ def measure_reward_model(
 
     `evaluation.json` and the reliability diagram are written; metrics are named `SET/NAME`.
     """
-    model = load_reward_model(reward_model, dtype="float32")
-    tokenizer = load_tokenizer(reward_model)
+    scorer = RewardModelScorer.load(reward_model, config.scoring, log)
     metrics: dict[str, Any] = {}
     reports = {}
     for done, (name, folder) in enumerate(sorted(pairs.items()), start=1):
-        groups = scored_groups(model, tokenizer, list(read_groups(folder)), config.scoring, log)
+        groups = scored_groups(scorer, list(read_groups(folder)), log)
         reports[name], metrics[name] = metrics_of(take_apart(groups), config.bins)
         log.progress(done, len(pairs), "sets")
     reliability_diagram(reports, output)

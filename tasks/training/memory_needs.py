@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.models.sizes.footprint import Footprint, frozen, sampled, trained
+from tasks.models.sizes.footprint import Footprint, Part, frozen, sampled, trained
 from tasks.models.sizes.shape import ModelShape
 from tasks.settings.errors import ConfigError
 from tasks.training.config import TrainingConfig
@@ -16,8 +16,7 @@ def training_memory(shape: ModelShape, config: TrainingConfig, *, bf16: bool) ->
     Args:
         shape: Of the model that is trained.
         config: The training's settings.
-        bf16: Whether forward passes compute in bf16, which `precision: auto` decides on the
-            machine where it trains.
+        bf16: Whether `precision: auto` is bf16 on the machine where it trains.
 
     Raises:
         ConfigError: `deepspeed` names no settings.
@@ -26,9 +25,9 @@ def training_memory(shape: ModelShape, config: TrainingConfig, *, bf16: bool) ->
     return trained(
         shape,
         tokens=config.micro_batch_tokens,
-        bf16=bf16,
+        bf16=_is_bf16(config.precision, auto=bf16),
         checkpointing=config.gradient_checkpointing,
-        numbers=_trained_numbers(shape, config),
+        part=_trained_part(shape, config),
         processes=config.world_size,
         zero=zero,
         offload=offload,
@@ -47,7 +46,7 @@ def ppo_memory(
             of the critic.
         scorer: Shape of the reward model, which the critic starts from; None for an oracle.
         config: PPO's settings.
-        bf16: Whether forward passes compute in bf16.
+        bf16: Whether `precision: auto` is bf16 on the machine where it trains.
     """
     tokens, limits = config.micro_batch_tokens, config.limits
     settings = config.optimiser(config.actor_learning_rate)
@@ -67,10 +66,17 @@ def ppo_memory(
         "critic": training_memory(critic, settings, bf16=bf16),
     }
     if settings.lora is None:
-        found["reference"] = frozen(policy, tokens=tokens, bf16=bf16, lowered=True)
+        own = _is_bf16(config.precision, auto=bf16)
+        found["reference"] = frozen(policy, tokens=tokens, bf16=own)
     if scorer is not None:
-        found["scorer"] = frozen(scorer, tokens=config.scoring.batch_tokens, bf16=bf16)
+        scoring = config.scoring
+        theirs = _is_bf16(scoring.precision, auto=bf16)
+        found["scorer"] = frozen(scorer, tokens=scoring.batch_tokens, bf16=theirs)
     return found
+
+
+def _is_bf16(precision: str, *, auto: bool) -> bool:
+    return auto if precision == "auto" else precision == "bf16"
 
 
 def _zero(config: TrainingConfig) -> tuple[int, bool]:
@@ -83,10 +89,11 @@ def _zero(config: TrainingConfig) -> tuple[int, bool]:
     return settings["stage"], "offload_optimizer" in settings
 
 
-def _trained_numbers(shape: ModelShape, config: TrainingConfig) -> float | None:
-    """Return how many numbers are trained; None is all."""
+def _trained_part(shape: ModelShape, config: TrainingConfig) -> Part | None:
+    """Return what is trained; None is all."""
     if config.lora is not None:
-        return _adapter_numbers(shape, config.lora)
+        # The model's own matrices are all frozen; gradients go through every layer.
+        return Part(_adapter_numbers(shape, config.lora), shape.matrices, shape.layers)
     if config.trainable_layers is None:
         return None
     if config.trainable_layers > shape.layers:
@@ -94,7 +101,9 @@ def _trained_numbers(shape: ModelShape, config: TrainingConfig) -> float | None:
             f"training.trainable_layers is {config.trainable_layers} and the model has "
             f"{shape.layers} layers: give fewer"
         )
-    return config.trainable_layers * shape.block + shape.head
+    head = 0 if shape.tied else shape.head
+    matrices = config.trainable_layers * shape.block
+    return Part(matrices + head, shape.matrices - matrices, config.trainable_layers)
 
 
 def _adapter_numbers(shape: ModelShape, lora: LoraConfig) -> int:

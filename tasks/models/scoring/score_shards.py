@@ -6,17 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.data.files import GroupFolder, read_groups, write_groups
 from tasks.data.groups import Group, scores_of
 from tasks.models.scoring.config import ScoringConfig
-from tasks.models.scoring.scorers import RewardModelScorer, open_scorer
+from tasks.models.scoring.scorers import Scorer, open_scorer
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def score_in_shards(
@@ -83,22 +79,15 @@ def scored_shards(
     return (group for part in parts for group in read_groups(part))
 
 
-def scored_groups(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    groups: list[Group],
-    config: ScoringConfig,
-    log: Log | None = None,
-) -> list[Group]:
-    """Return the groups with a loaded reward model's scores; the given ones stay as they are.
+def scored_groups(scorer: Scorer, groups: list[Group], log: Log) -> list[Group]:
+    """Return the groups with an open scorer's scores; the given ones stay as they are.
 
     Raises:
+        ConfigError: The scorer cannot judge one of the prompts.
         StageError: A score is not a finite number.
     """
-    scorer = RewardModelScorer(model, tokenizer, config, log)
     found = _with_scores(groups, scorer.score(groups))
-    if log:
-        scorer.note_cut(log)
+    scorer.note_cut(log)
     return found
 
 

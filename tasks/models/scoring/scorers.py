@@ -85,15 +85,17 @@ class RewardModelScorer:
 
     @classmethod
     def load(cls, path: Path, config: ScoringConfig, log: Log | None = None) -> RewardModelScorer:
-        """Load model and tokenizer onto the device that there is.
+        """Load model and tokenizer onto the device that there is, kept as it computes.
 
         Raises:
             ConfigError: The folder holds no reward model.
         """
+        from tasks.models.precision import keep_as_computed
         from tasks.models.reward_model import load_reward_model
         from tasks.models.tokens.tokenizer import load_tokenizer
 
-        model = load_reward_model(path, dtype="float32")
+        model = load_reward_model(path, dtype="float32").requires_grad_(False)
+        keep_as_computed(model, config.precision)
         return cls(model, load_tokenizer(path), config, log)
 
     def score(self, groups: Sequence[Group]) -> list[list[float]]:

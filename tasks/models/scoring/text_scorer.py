@@ -11,7 +11,7 @@ from tasks.data.groups import Group
 from tasks.data.selection import keep_responses
 from tasks.models.memory import kept_memory
 from tasks.models.policy import frozen
-from tasks.models.precision import arithmetic_of
+from tasks.models.precision import arithmetic_of, keep_as_computed
 from tasks.models.scoring.group_scores import refuse_broken, response_values
 from tasks.models.scoring.text_classifier import (
     GroupClassifier,
@@ -46,13 +46,14 @@ class TextClassifierScorer:
 
     @classmethod
     def load(cls, folder: Path, *, batch_tokens: int, precision: str) -> TextClassifierScorer:
-        """Load what `save_text_classifier` wrote, onto the device that there is.
+        """Load what `save_text_classifier` wrote, onto the device there is, kept as it computes.
 
         Raises:
             ConfigError: The folder is damaged, or another version wrote it.
         """
         reading, tokenizer = read_reading(folder), load_tokenizer(folder)
-        model = load_text_classifier(folder)
+        model = load_text_classifier(folder).requires_grad_(False)
+        keep_as_computed(model, precision)
         return cls(model, tokenizer, reading, batch_tokens=batch_tokens, precision=precision)
 
     def score(self, groups: Sequence[Group]) -> list[list[float]]:

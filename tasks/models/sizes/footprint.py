@@ -52,13 +52,25 @@ class Footprint:
         return {name: size for name, size in found.items() if size}
 
 
+@dataclass(frozen=True)
+class Part:
+    """What of a model is trained, where that is not all of it."""
+
+    trained: float
+    """How many numbers."""
+    frozen_matrices: float
+    """How many numbers of its linear layers are not, and are kept in bf16 where it computes so."""
+    layers: int
+    """How many layers the backward pass goes through."""
+
+
 def trained(
     shape: ModelShape,
     *,
     tokens: int,
     bf16: bool,
     checkpointing: bool = False,
-    numbers: float | None = None,
+    part: Part | None = None,
     processes: int = 1,
     zero: int = 0,
     offload: bool = False,
@@ -70,14 +82,15 @@ def trained(
         tokens: Of one micro-batch.
         bf16: Whether forward passes compute in bf16; weights are fp32 either way.
         checkpointing: Whether layers are computed again in the backward pass.
-        numbers: How many of its numbers are trained; None is all.
+        part: What of it is trained; None is all.
         processes: How many share what `zero` shares.
         zero: DeepSpeed's stage; 0 is without it, each process holds everything.
         offload: Whether what is shared lies in the machine's memory instead of the GPU's.
     """
-    learnt = shape.parameters if numbers is None else numbers
-    # Linear layers that are not trained are kept in bf16 where they are computed in it.
-    halved = max(shape.matrices - learnt, 0) if bf16 and numbers is not None and zero < 3 else 0
+    part = part or Part(shape.parameters, 0, shape.layers)
+    learnt = part.trained
+    # `keep_as_computed` leaves alone what ZeRO-3 shares.
+    halved = part.frozen_matrices if bf16 and zero < 3 else 0
 
     def share(size: float, from_stage: int) -> float:
         if zero < from_stage:
@@ -91,23 +104,22 @@ def trained(
         optimiser=share(optimiser, 1),
         # Under ZeRO-3 a layer's weights are gathered, cast and let go.
         casts=_casts(shape) - BF16 * halved if bf16 and zero < 3 else 0.0,
-        activations=_kept(shape, tokens, bf16=bf16, checkpointing=checkpointing),
+        activations=_kept(shape, part.layers, tokens, bf16=bf16, checkpointing=checkpointing),
     )
 
 
-def frozen(shape: ModelShape, *, tokens: int, bf16: bool, lowered: bool = False) -> Footprint:
+def frozen(shape: ModelShape, *, tokens: int, bf16: bool) -> Footprint:
     """Return what a model takes that only computes: a reference, or what scores.
 
     Args:
         shape: Of the model.
         tokens: Of one forward pass.
-        bf16: Whether it computes in bf16.
-        lowered: Whether `keep_as_computed` holds its linear layers, which has them in bf16 then.
+        bf16: Whether it computes in bf16, and `keep_as_computed` holds its linear layers so.
     """
-    kept = shape.matrices if bf16 and lowered else 0
+    kept = shape.matrices if bf16 else 0
     return Footprint(
         weights=shape.parameters * FP32 - kept * (FP32 - BF16),
-        casts=_casts(shape) - BF16 * kept if bf16 else 0.0,
+        casts=BF16 * shape.head if bf16 else 0.0,
         activations=tokens * shape.kept(bf16=bf16),
     )
 
@@ -146,9 +158,9 @@ def _casts(shape: ModelShape) -> float:
     return BF16 * (shape.matrices + shape.head)
 
 
-def _kept(shape: ModelShape, tokens: int, *, bf16: bool, checkpointing: bool) -> float:
+def _kept(shape: ModelShape, layers: int, tokens: int, *, bf16: bool, checkpointing: bool) -> float:
     layer = shape.kept(bf16=bf16)
     if not checkpointing:
-        return tokens * shape.layers * layer
+        return tokens * layers * layer
     # Of every layer its input, which autocast leaves in fp32, and one layer whole.
-    return tokens * (shape.layers * shape.width * FP32 + layer)
+    return tokens * (layers * shape.width * FP32 + layer)

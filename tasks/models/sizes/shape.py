@@ -35,6 +35,8 @@ class ModelShape:
     """Numbers of the backbone's matrices, each of which every token is multiplied with."""
     head: int
     """Numbers of the output embedding, which may be the input embedding too."""
+    tied: bool
+    """Whether it is."""
     layers: int
     """Transformer blocks."""
     width: int
@@ -91,6 +93,7 @@ def shape_of(config: PretrainedConfig) -> ModelShape:
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         matrices=matrix_numbers(backbone),
         head=head.weight.numel() if head is not None else 0,
+        tied=head is not None and head.weight is model.get_input_embeddings().weight,
         layers=config.num_hidden_layers,
         width=config.hidden_size,
         kv_width=(getattr(config, "num_key_value_heads", None) or heads) * size,

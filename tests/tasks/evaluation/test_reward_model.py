@@ -11,10 +11,10 @@ import pytest
 
 from tasks.data.files import write_groups
 from tasks.data.groups import Group
-from tasks.evaluation import reward_model
 from tasks.evaluation.config import RewardModelEvaluation
 from tasks.evaluation.reward_model import measure_reward_model, metrics_of, take_apart
 from tasks.models.scoring.config import ScoringConfig
+from tasks.models.scoring.scorers import RewardModelScorer
 from tasks.settings.errors import RecordError
 from tasks.settings.log import NullLog
 from tasks.storage.files import read_json
@@ -69,16 +69,19 @@ def test_sets_are_measured_apart_and_kept(tmp_path: Path, monkeypatch: pytest.Mo
     known = {group.id: group.scores for group in GROUPS}
     write_groups(tmp_path / "test", [replace(group, scores=None) for group in GROUPS])
     write_groups(tmp_path / "dev", [replace(group, scores=None) for group in GROUPS[:1]])
-    for name in ("load_reward_model", "load_tokenizer"):
-        monkeypatch.setattr(reward_model, name, lambda path, **loading: path)
 
-    def score(
-        model: Any, tokenizer: Any, groups: list[Group], config: Any, log: Any
-    ) -> list[Group]:
-        assert (model, tokenizer, config.batch_tokens) == (tmp_path / "m", tmp_path / "m", 77)
-        return [replace(group, scores=known[group.id]) for group in groups]
+    def load(path: Path, config: ScoringConfig, log: Any) -> Known:
+        assert (path, config.batch_tokens) == (tmp_path / "m", 77)
+        return Known()
 
-    monkeypatch.setattr(reward_model, "scored_groups", score)
+    class Known:
+        def score(self, groups: list[Group]) -> list[list[float]]:
+            return [list(known[group.id]) for group in groups]
+
+        def note_cut(self, log: Any) -> None:
+            pass
+
+    monkeypatch.setattr(RewardModelScorer, "load", load)
     output = tmp_path / "output"
     output.mkdir()
     sets = {"test": tmp_path / "test", "dev": tmp_path / "dev"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from tasks.models.scoring.config import ScoringConfig
 from tasks.models.sizes.shape import ModelShape, shape_of
 from tasks.settings.errors import ConfigError
 from tasks.training.config import TrainingConfig
@@ -16,12 +18,14 @@ from tasks.training.memory_needs import ppo_memory, training_memory
 from tasks.training.optimiser import build_optimiser
 from tasks.training.ppo.config import PpoConfig
 from tasks.training.scale import LoraConfig
+from tasks.training.weights.last_layers import freeze_below
 from tasks.training.weights.lora import Adapter
 
 SIX = ModelShape(
     parameters=6_000_000_000,
     matrices=5_500_000_000,
     head=250_000_000,
+    tied=False,
     layers=32,
     width=4096,
     kv_width=4096,
@@ -37,7 +41,33 @@ SMALL = LlamaConfig(
     vocab_size=50,
     tie_word_embeddings=True,
 )
+QUERIES = replace(SIX, linears=(("layers.0.q_proj", 4096, 4096),))
+LORA = LoraConfig(rank=16, target_modules=("q_proj",))
 GB = 1e9
+
+
+def test_adapters_leave_six_billion_numbers_in_bf16() -> None:
+    """5.5B numbers at 2 bytes and 0.5B at 4 are 13 GB; 16 × 8,192 trained ones take 12 bytes."""
+    found = training_memory(QUERIES, TrainingConfig(lora=LORA), bf16=True)
+    assert found.weights == 13 * GB and found.casts == 0.5 * GB
+    assert found.gradients + found.optimiser == 12 * 16 * 8192
+    whole = training_memory(SIX, TrainingConfig(), bf16=True)
+    assert found.activations == whole.activations, "gradients go through every layer"
+    exact = TrainingConfig(lora=LORA, precision="fp32")
+    assert training_memory(QUERIES, exact, bf16=True).weights == 24 * GB
+
+
+def test_the_last_four_of_thirty_two_layers_by_hand() -> None:
+    """An eighth of 5.5B numbers and the head's 0.25B are trained: 0.9375B; 4.8125B are frozen."""
+    found = training_memory(SIX, TrainingConfig(trainable_layers=4), bf16=True)
+    assert found.gradients == 4 * 0.9375 * GB and found.optimiser == 8 * 0.9375 * GB
+    assert found.weights == (24 - 2 * 4.8125) * GB
+    assert found.casts == pytest.approx(2 * 0.9375 * GB)
+    whole = training_memory(SIX, TrainingConfig(), bf16=True)
+    assert found.activations == whole.activations / 8
+    # A tied head is the input embedding, which stays frozen.
+    tied = training_memory(replace(SIX, tied=True), TrainingConfig(trainable_layers=4), bf16=True)
+    assert tied.gradients == 4 * 0.6875 * GB
 
 
 def states(**settings: Any) -> float:
@@ -62,11 +92,11 @@ def test_ppo_holds_two_trainings_and_two_frozen_models() -> None:
     plain = ppo_memory(SIX, SIX, PpoConfig(), bf16=False)
     assert sum(one.states for one in plain.values()) / GB == pytest.approx(240)
     found = ppo_memory(SIX, SIX, PpoConfig(), bf16=True)
-    # In bf16 the 5.5B numbers of the reference's linear layers take half.
-    assert sum(one.states for one in found.values()) / GB == pytest.approx(240 - 11)
-    adapted = PpoConfig(lora=LoraConfig(target_modules=("q_proj",)))
-    shape = replace(SIX, linears=(("layers.0.q_proj", 4096, 4096),))
-    assert "reference" not in ppo_memory(shape, shape, adapted, bf16=True)
+    # In bf16 the 5.5B numbers of each frozen one's linear layers take half.
+    assert sum(one.states for one in found.values()) / GB == pytest.approx(240 - 11 - 11)
+    exact = PpoConfig(scoring=ScoringConfig(precision="fp32"))
+    assert ppo_memory(SIX, SIX, exact, bf16=True)["scorer"].states / GB == pytest.approx(24)
+    assert "reference" not in ppo_memory(QUERIES, QUERIES, PpoConfig(lora=LORA), bf16=True)
     assert set(found) == {"actor", "critic", "reference", "scorer"}
     assert "scorer" not in ppo_memory(SIX, None, PpoConfig(), bf16=True)
     drawn = found["actor"].cache
@@ -109,8 +139,14 @@ def test_adapters_for_no_layer_are_refused() -> None:
 
 
 def test_the_last_layers_are_counted_with_the_head_and_no_more_than_there_are() -> None:
-    shape = shape_of(SMALL)
-    found = training_memory(shape, TrainingConfig(trainable_layers=1), bf16=False)
-    assert found.gradients == 4 * (shape.matrices / 2 + shape.head)
+    for tied in (True, False):
+        config = deepcopy(SMALL)
+        config.tie_word_embeddings = tied
+        shape, model = shape_of(config), AutoModelForCausalLM.from_config(config)
+        freeze_below(model, 1)
+        real = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        norms = 3 * 32
+        found = training_memory(shape, TrainingConfig(trainable_layers=1), bf16=False)
+        assert found.gradients == 4 * (real - norms)
     with pytest.raises(ConfigError, match="trainable_layers is 3 and the model has 2"):
         training_memory(shape, TrainingConfig(trainable_layers=3), bf16=False)

@@ -27,6 +27,12 @@ from tests.tasks.models.random_heads import random_reward_model
 CONFIG = ScoringConfig(shard_size=2, precision="fp32")
 
 
+def scored(
+    model: Any, tokenizer: Any, groups: list[Group], config: ScoringConfig = CONFIG
+) -> list[Group]:
+    return scored_groups(RewardModelScorer(model, tokenizer, config), groups, NullLog())
+
+
 @pytest.fixture
 def reward_folder(build: Callable[..., Any], tokenizer: Any, tmp_path: Path) -> Path:
     save_model(build(), tokenizer, tmp_path / "policy", "hh")
@@ -54,7 +60,7 @@ def test_scores_are_those_of_the_model_and_nothing_else_changes(
     given, found = list(read_groups(responses)), list(read_groups(space.output))
     model, tokenizer = load_reward_model(reward_folder), load_tokenizer(reward_folder)
     for before, after in zip(given, found, strict=True):
-        (alone,) = scored_groups(model, tokenizer, [before], CONFIG)
+        (alone,) = scored(model, tokenizer, [before])
         assert after.scores == pytest.approx(alone.scores, abs=1e-5)
         assert replace(after, scores=None) == before
         assert before.scores is None
@@ -66,9 +72,7 @@ def test_scores_are_those_of_the_model_and_nothing_else_changes(
 def test_an_unended_sample_scores_without_its_end(reward_folder: Path, groups: list[Group]) -> None:
     model, tokenizer = load_reward_model(reward_folder), load_tokenizer(reward_folder)
     cut = replace(groups[0], extra={"ended": [True, False]})
-    (whole,), (open_end,) = (
-        scored_groups(model, tokenizer, [group], CONFIG) for group in (groups[0], cut)
-    )
+    (whole,), (open_end,) = (scored(model, tokenizer, [group]) for group in (groups[0], cut))
     assert open_end.scores[0] == pytest.approx(whole.scores[0], abs=1e-5)
     assert open_end.scores[1] != pytest.approx(whole.scores[1], abs=1e-5)
 
@@ -79,8 +83,8 @@ def test_scores_in_bf16_are_close_and_not_rounded(reward_folder: Path, groups: l
     found = {}
     for precision in ("fp32", "bf16"):
         config = CONFIG.model_copy(update={"precision": precision})
-        scored = scored_groups(model, tokenizer, groups, config)
-        found[precision] = torch.tensor([s for group in scored for s in group.scores])
+        rows = scored(model, tokenizer, groups, config)
+        found[precision] = torch.tensor([s for group in rows for s in group.scores])
     distance = (found["bf16"] - found["fp32"]).norm() / found["fp32"].norm()
     assert 0 < distance < 0.05
     assert not torch.equal(found["bf16"], found["bf16"].bfloat16().float())
@@ -129,8 +133,8 @@ def test_ties_are_counted_by_group(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_bf16_scores_stay_close_and_are_float32(reward_folder: Path, groups: list[Group]) -> None:
     model, tokenizer = load_reward_model(reward_folder), load_tokenizer(reward_folder)
-    exact = scored_groups(model, tokenizer, groups, CONFIG)
-    rough = scored_groups(model, tokenizer, groups, replaced(precision="bf16"))
+    exact = scored(model, tokenizer, groups)
+    rough = scored(model, tokenizer, groups, replaced(precision="bf16"))
     flat = [[score for group in found for score in group.scores] for found in (exact, rough)]
     assert flat[0] != flat[1]
     assert flat[1] == pytest.approx(flat[0], abs=0.05)
@@ -143,7 +147,7 @@ def test_a_score_that_is_no_number_stops_by_name(reward_folder: Path, groups: li
     with pytest.raises(
         StageError, match=f"response 0 of the group {groups[0].id} “.*” the value nan"
     ):
-        scored_groups(model, tokenizer, groups, CONFIG)
+        scored(model, tokenizer, groups)
 
 
 def test_what_cannot_share_prompts_is_said(
@@ -153,10 +157,10 @@ def test_what_cannot_share_prompts_is_said(
     log = NullLog()
     monkeypatch.setattr(log, "note", notes.append, raising=False)
     model, tokenizer = load_reward_model(reward_folder), load_tokenizer(reward_folder)
-    shared = scored_groups(model, tokenizer, groups, CONFIG, log)
+    shared = scored_groups(RewardModelScorer(model, tokenizer, CONFIG, log), groups, log)
     assert not notes
     monkeypatch.setattr("tasks.models.groups.group_model.disagreement", lambda *ways: 1.0)
-    plain = scored_groups(model, tokenizer, groups, CONFIG, log)
+    plain = scored_groups(RewardModelScorer(model, tokenizer, CONFIG, log), groups, log)
     assert len(notes) == 1 and "does not share prompts" in notes[0]
     for ours, theirs in zip(shared, plain, strict=True):
         assert ours.scores == pytest.approx(theirs.scores, abs=1e-5)

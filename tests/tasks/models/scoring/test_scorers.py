@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group, Message
 from tasks.data.playground.world import World, build_world
 from tasks.models.loading import save_model
+from tasks.models.reward_model import load_reward_model
 from tasks.models.scoring.classifier import Classifier, Hashing, save_classifier
 from tasks.models.scoring.config import ScoringConfig
 from tasks.models.scoring.score_shards import score_in_shards, scored_groups
@@ -78,8 +81,28 @@ def asked(world: World, count: int = 3) -> list[Group]:
 def test_a_reward_model_scores_as_it_does_alone(reward_folder: Path, groups: list[Group]) -> None:
     scorer = open_scorer(reward_folder, CONFIG)
     assert isinstance(scorer, RewardModelScorer)
-    expected = scored_groups(scorer.model, scorer.tokenizer, groups, CONFIG)
+    alone = RewardModelScorer(scorer.model, scorer.tokenizer, CONFIG)
+    expected = scored_groups(alone, groups, RecordingLog())
     assert scorer.score(groups) == [list(group.scores or ()) for group in expected]
+
+
+def test_a_reward_model_is_kept_as_it_computes(reward_folder: Path, groups: list[Group]) -> None:
+    """Half the memory, and not a bit of a reward changes."""
+    scorer = open_scorer(reward_folder, CONFIG.model_copy(update={"precision": "bf16"}))
+    assert isinstance(scorer, RewardModelScorer)
+    kinds = {name: parameter.dtype for name, parameter in scorer.model.named_parameters()}
+    linear = [name for name, part in scorer.model.named_modules() if isinstance(part, nn.Linear)]
+    assert {kinds.pop(f"{name}.weight") for name in linear if name != "score"} == {torch.bfloat16}
+    assert {kind for name, kind in kinds.items() if "proj" not in name} == {torch.float32}
+    whole = RewardModelScorer(
+        load_reward_model(reward_folder, dtype="float32"),
+        scorer.tokenizer,
+        CONFIG.model_copy(update={"precision": "bf16"}),
+    )
+    assert scorer.score(groups) == whole.score(groups)
+    assert {p.dtype for p in open_scorer(reward_folder, CONFIG).model.parameters()} == {
+        torch.float32
+    }
 
 
 def test_what_cannot_be_shared_is_said_once(

@@ -132,6 +132,23 @@ def test_a_dialogue_is_read_in_the_classifiers_own_template(save: Any, tokenizer
     assert scorer.score([Group(asked.prompt, ("7",))])[0] == pytest.approx([second], abs=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_a_classifier_is_kept_as_it_computes(save: Any, tokenizer: Any, kind: str) -> None:
+    folder, groups = save(kind, 2), [Group((), ("it is", "no"))]
+    _open(folder, tokenizer)
+    scorer = open_scorer(folder, ScoringConfig(batch_tokens=48, precision="bf16"))
+    whole = TextClassifierScorer(
+        load_text_classifier(folder),
+        scorer.tokenizer,
+        scorer.reading,
+        batch_tokens=48,
+        precision="bf16",
+    )
+    kinds = [parameter.dtype for parameter in scorer.model.parameters()]
+    assert kinds.count(torch.bfloat16) >= 7
+    assert scorer.score(groups) == whole.score(groups)
+
+
 @pytest.mark.parametrize(("labels", "label"), [(3, None), (2, "good"), (2, 5)])
 def test_a_label_that_is_not_there_is_told_which_are(
     save: Any, tokenizer: Any, labels: int, label: Any

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tasks.models.sampling.config import SamplingConfig
-from tasks.models.sizes.footprint import Footprint, frozen, sampled, trained
+from tasks.models.sizes.footprint import Footprint, Part, frozen, sampled, trained
 from tasks.models.sizes.shape import ModelShape
 
 SHAPE = ModelShape(
     parameters=1000,
     matrices=600,
     head=300,
+    tied=True,
     layers=2,
     width=10,
     kv_width=5,
@@ -59,19 +60,23 @@ def test_what_is_offloaded_is_in_no_gpu() -> None:
     assert found.states == 0 and found.casts == 0 and found.activations > 0
 
 
-def test_few_trained_numbers_have_few_moments() -> None:
-    found = trained(SHAPE, tokens=1, bf16=False, numbers=50)
-    assert (found.weights, found.gradients, found.optimiser) == (4000, 200, 400)
-    # In bf16 what is frozen of the 600 numbers of linear layers takes 2 bytes and no cast.
-    halved = trained(SHAPE, tokens=1, bf16=True, numbers=50)
-    assert (halved.weights, halved.casts) == (4000 - 2 * 550, 2 * (50 + 300))
+def test_few_trained_numbers_have_few_moments_and_the_rest_is_kept_in_bf16() -> None:
+    """50 numbers beside 550 frozen ones in linear layers; one of 2 layers has a backward pass."""
+    part = Part(50, 550, 1)
+    found = trained(SHAPE, tokens=7, bf16=False, part=part)
+    assert found == Footprint(4000, 200, 400, 0, 7 * 500)
+    # In bf16 what is frozen takes 2 bytes and no cast.
+    halved = trained(SHAPE, tokens=7, bf16=True, part=part)
+    assert halved == Footprint(4000 - 2 * 550, 200, 400, 2 * (50 + 300), 7 * 300)
+    again = trained(SHAPE, tokens=7, bf16=True, part=part, checkpointing=True)
+    assert again.activations == 7 * (1 * 10 * 4 + 300)
+    assert trained(SHAPE, tokens=7, bf16=True, part=part, processes=2, zero=3).weights == 2000
 
 
 def test_a_frozen_model_has_weights_and_one_layer_at_work() -> None:
-    assert frozen(SHAPE, tokens=3, bf16=True) == Footprint(4000, 0, 0, 1800, 900)
-    # 600 of its 1,000 numbers are in linear layers; only the head's 300 are cast then.
-    assert frozen(SHAPE, tokens=3, bf16=True, lowered=True) == Footprint(2800, 0, 0, 600, 900)
-    assert frozen(SHAPE, tokens=3, bf16=False, lowered=True).weights == 4000
+    assert frozen(SHAPE, tokens=3, bf16=False) == Footprint(4000, 0, 0, 0, 1500)
+    # 600 of its 1,000 numbers are in linear layers; only the head's 300 are cast.
+    assert frozen(SHAPE, tokens=3, bf16=True) == Footprint(2800, 0, 0, 600, 900)
 
 
 def test_a_sampled_policy_has_keys_and_values_of_a_batch() -> None:

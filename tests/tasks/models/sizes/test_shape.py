@@ -67,7 +67,7 @@ def test_the_numbers_are_those_of_the_model(family: str) -> None:
     config = FAMILIES[family]()
     model, shape = AutoModelForCausalLM.from_config(config), shape_of(config)
     assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
-    assert shape.head == 64 * 48
+    assert (shape.head, shape.tied) == (64 * 48, config.tie_word_embeddings)
     assert (shape.layers, shape.width) == (3, 48)
     # Only norms and biases are neither matrices nor embeddings.
     table = model.get_input_embeddings().weight.numel()
