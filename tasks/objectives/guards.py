@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -61,6 +63,28 @@ def require_not_negative(**numbers: float) -> None:
     for name, number in numbers.items():
         if not 0 <= number < float("inf"):
             raise ValueError(f"{name} must be finite and not negative, got {number}")
+
+
+def require_share(**numbers: float) -> None:
+    """Refuse coefficients that are not between 0 and 1, both included.
+
+    Raises:
+        ValueError: naming the coefficient and its value.
+    """
+    for name, number in numbers.items():
+        if not 0 <= number <= 1:
+            raise ValueError(f"{name} must be from 0 to 1, got {number}")
+
+
+def require_choice(known: Sequence[str], **choices: str) -> None:
+    """Refuse a name that is none of the known ones.
+
+    Raises:
+        ValueError: naming the parameter, what was got and what can be chosen.
+    """
+    for name, choice in choices.items():
+        if choice not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {choice!r}")
 
 
 def full_mask(mask: Tensor | None, like: Tensor) -> Tensor:

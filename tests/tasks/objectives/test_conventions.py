@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tasks.objectives.apo import apo_rm, apo_rm_gail, apo_rm_wgan
+from tasks.objectives.ava import AvaTerms, ava_d, ava_p, cer
 from tasks.objectives.dpo import dpo, dpo_rw
 from tasks.objectives.exo import exo_pref, exo_rw
 from tasks.objectives.ppo import ppo_policy_loss, ppo_value_loss
@@ -43,7 +44,12 @@ class Loss:
         }
         if "lengths" in values:
             values["lengths"] = values["lengths"].abs().floor() + 1
-        return {name: value.to(dtype) for name, value in values.items()}
+        return {name: _possible(name, value).to(dtype) for name, value in values.items()}
+
+
+def _possible(name: str, value: Tensor) -> Tensor:
+    """The value, where no model could give it one that it can: AVA's clamps the log of std."""
+    return value.clamp(-3, 3) if name.endswith("log_std") else value
 
 
 def _group(*names: str) -> dict[str, tuple[int, ...]]:
@@ -56,6 +62,26 @@ def _with_mask(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {"mask": torch.ones_like(first, dtype=torch.bool)} | tensors
 
 
+def _terms(tensors: dict[str, Tensor], mask: Tensor | None) -> AvaTerms:
+    """AVA's terms: without a mask every position is real."""
+    real = torch.ones_like(tensors["q"], dtype=torch.bool) if mask is None else mask
+    return AvaTerms(**tensors, action_mask=real, irl_mask=real)
+
+
+def _ava_d(mask: Tensor | None = None, **tensors: Tensor) -> Tensor:
+    return ava_d(*_terms(tensors, mask), gamma=0.9, lam=0.5)
+
+
+def _ava_p(mask: Tensor | None = None, **tensors: Tensor) -> Tensor:
+    chosen = {name.removeprefix("chosen_"): tensors[name] for name in AVA_CHOSEN}
+    rejected = {name.removeprefix("rejected_"): tensors[name] for name in AVA_REJECTED}
+    sides = (_terms(side, mask) for side in (chosen, rejected))
+    return ava_p(*sides, gamma=0.9, lam=0.5, vocab_size=50)
+
+
+AVA = _group("q", "q_next", "log_lik", "mean", "log_std")
+AVA_CHOSEN = _group(*(f"chosen_{name}" for name in AVA))
+AVA_REJECTED = _group(*(f"rejected_{name}" for name in AVA))
 APO = {"gold": (B,), "samples": (B, K), "chosen": (5,), "rejected": (5,)}
 PAIR = {"policy_logps": (B, 2), "reference_logps": (B, 2)}
 CHOICE = _group("policy_logps", "reference_logps", "rewards")
@@ -67,6 +93,9 @@ LOSSES = [
     Loss("apo_rm", APO, apo_rm, (), "sample_mask", ("samples",)),
     Loss("apo_rm_wgan", APO, apo_rm_wgan, (), "sample_mask", ("samples",)),
     Loss("apo_rm_gail", APO, apo_rm_gail, (), "sample_mask", ("samples",)),
+    Loss("ava_d", AVA, _ava_d, (), "mask", tuple(AVA)),
+    Loss("ava_p", AVA_CHOSEN | AVA_REJECTED, _ava_p, (), "mask", (*AVA_CHOSEN, *AVA_REJECTED)),
+    Loss("cer", {"chosen_last": (B,), "rejected_last": (B,)}, cer),
     Loss("dpo", PAIR, lambda **t: dpo(**t, beta=0.1)),
     Loss("dpo smoothed", PAIR, lambda **t: dpo(**t, beta=0.1, label_smoothing=0.1)),
     Loss("exo_pref", PAIR, lambda **t: exo_pref(**t, beta_pi=0.5)),
@@ -156,7 +185,7 @@ def test_gradient_agrees_with_finite_differences(loss: Loss) -> None:
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e2, 1e4])
 def test_finite_in_float32(loss: Loss, scale: float) -> None:
     inputs = {n: v.sign() * scale if n != "lengths" else v for n, v in loss.inputs().items()}
-    value, gradients = _run(loss, {n: v.float() for n, v in inputs.items()})
+    value, gradients = _run(loss, {n: _possible(n, v).float() for n, v in inputs.items()})
     assert value.isfinite().all() and value.dtype == torch.float32
     assert gradients and all(gradient.isfinite().all() for gradient in gradients.values())
 
@@ -260,7 +289,9 @@ def test_a_single_number_works(loss: Callable[..., Tensor]) -> None:
     assert loss(*numbers).shape == ()
 
 
-@pytest.mark.parametrize("name", ["reward", "apo", "dpo", "exo", "ppo", "rrhf", "sft"])
+@pytest.mark.parametrize(
+    "name", ["reward", "apo", "ava", "ava_terms", "dpo", "exo", "ppo", "rrhf", "sft"]
+)
 def test_the_examples_in_the_docstrings_hold(name: str) -> None:
     module = importlib.import_module(f"tasks.objectives.{name}")
     outcome = doctest.testmod(module)

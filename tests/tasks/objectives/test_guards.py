@@ -9,11 +9,13 @@ from tasks.objectives.guards import (
     full_mask,
     log_shares,
     raised,
+    require_choice,
     require_ndim,
     require_not_negative,
     require_pairs,
     require_positive,
     require_same_shape,
+    require_share,
     zero_outside,
 )
 
@@ -70,3 +72,16 @@ def test_shares_are_of_the_real_slots_and_an_empty_row_has_none() -> None:
     shares.sum().backward()
     # d/dv (v1 + v2 - 2 log(e^v1 + e^v2)) = 1 - 2 * share.
     assert values.grad.flatten().tolist() == pytest.approx([-0.5, 0.5, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("number", [-0.1, 1.1, float("nan")])
+def test_a_share_is_from_0_to_1(number: float) -> None:
+    require_share(low=0.0, high=1.0)
+    with pytest.raises(ValueError, match="gamma must be from 0 to 1"):
+        require_share(gamma=number)
+
+
+def test_an_unknown_choice_is_told_the_known_ones() -> None:
+    require_choice(("log", "sigmoid"), link="log")
+    with pytest.raises(ValueError, match="link must be one of log, sigmoid, got 'probit'"):
+        require_choice(("log", "sigmoid"), link="probit")
