@@ -7,13 +7,17 @@ import shutil
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from flows.cli.main import app
-from flows.registry import CONFIGS
+from flows.registry import CONFIGS, find_flow, read_config
 from flows.rehearsal.rehearsal import Rehearsal
+from flows.runs.gold_prompts import write_gold_prompts
+from tasks.data import prepare
+from tasks.data.groups import Group
 from tasks.data.sources import reader
 from tasks.settings.errors import ConfigError
 from tests.flows.rehearsal.hub_sets import write_gold, write_webgpt
@@ -53,6 +57,25 @@ def test_gold_that_does_not_know_the_prompts_of_the_run(workplace: Workplace) ->
     gold = ("gold.provider=file", f"gold.path={folder / 'other.jsonl'}")
     where, why = only_failure(rehearsed("apo-pairs", *gold))
     assert where == "collect_gold" and "no gold response for" in why
+
+
+def test_pairs_that_make_way_for_golds_prompts(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every query of the reward model is named, as `sparring gold prompts` writes them."""
+    folder, gold = workplace("llama-2-7b"), "gold={path: queries.jsonl}"
+    asked = read_config(find_flow("apo"), CONFIGS / "apo-pairs.yaml", [gold])
+    write_gold_prompts(asked, folder / "queries.jsonl")
+    leaves = prepare._Preparation._leaves
+
+    def drops(run: Any, name: str, group: Group, reasons: tuple[str, ...]) -> bool:
+        is_named = name == "preferences" and prepare._turn(group) in run._query_turns
+        return is_named or leaves(run, name, group, reasons)
+
+    monkeypatch.setattr(prepare._Preparation, "_leaves", drops)
+    found = rehearsed("apo-pairs", gold, "data.rm_queries=[{path: queries.jsonl}]")
+    where, why = only_failure(found)
+    assert where == "prepare_data" and "nothing is left for rm_train" in why
 
 
 def test_a_cue_that_stands_twice(workplace: Workplace, tmp_path: Path) -> None:
