@@ -290,7 +290,20 @@ def test_a_single_number_works(loss: Callable[..., Tensor]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["reward", "apo", "ava", "ava_terms", "dpo", "exo", "ppo", "rrhf", "sft"]
+    "name",
+    [
+        "reward",
+        "response_scores",
+        "apo",
+        "ava",
+        "ava_diagnostics",
+        "ava_terms",
+        "dpo",
+        "exo",
+        "ppo",
+        "rrhf",
+        "sft",
+    ],
 )
 def test_the_examples_in_the_docstrings_hold(name: str) -> None:
     module = importlib.import_module(f"tasks.objectives.{name}")
