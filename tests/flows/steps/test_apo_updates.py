@@ -8,6 +8,7 @@ import pytest
 
 from flows.apo import apo
 from flows.configs.apo import ApoConfig, Game
+from flows.registry import CONFIGS
 from flows.steps.apo_inputs import ApoInputs
 from flows.steps.apo_updates import (
     Epoch,
@@ -81,6 +82,27 @@ def test_a_chat_model_to_compare_with_is_asked_in_its_own_template(
     for wrong, problem in (("{other: own}", "no model to compare"), ("{chat: hhh}", "hhh")):
         with pytest.raises(ConfigError, match=problem):
             config(*named, f"compare_templates={wrong}")
+
+
+def test_the_chat_row_of_table_2_is_what_the_papers_configuration_says(
+    calls: list[StageCall], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lines stand there as a comment, for whoever has the model."""
+    for name in ("base", "chat"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(f"{name.upper()}_MODEL", str(tmp_path / name))
+    lines = (CONFIGS / "apo-hh.yaml").read_text().splitlines()
+    (tmp_path / "rows.yaml").write_text(
+        "\n".join(line[1:].strip() for line in lines if line.startswith("#   compare_"))
+    )
+    rows = load_config(tmp_path / "rows.yaml")
+    assert rows.keys() == {"compare_with", "compare_templates"}
+    apo.fn(validate(ApoConfig, load_config(SMALL) | rows | {"apo_epochs": 1}, "small.yaml"))
+    sampled = {call.label: call for call in calls if call.spec.name == "sample_responses"}
+    assert sampled["LLaMA2-Chat"].config["template"] is None
+    assert sampled["LLaMA2"].config["template"] == "plain"
+    (report,) = [call for call in calls if call.spec.name == "write_apo_report"]
+    assert {"LLaMA2", "LLaMA2-Chat"} <= {one.label for one in report.inputs.values()}
 
 
 def test_an_ablation_that_plays_goes_on_from_its_own_models(calls: list[StageCall]) -> None:

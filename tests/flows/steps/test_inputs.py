@@ -53,6 +53,8 @@ def test_a_gguf_file_is_unpacked_by_a_stage_wherever_a_model_is_named(
     assert planned(tmp_path / "home", *named)[0] == ("initialise_policy", "to run")
     named = (f"reward.base={file}", "reward.template=null")
     assert ("initialise_policy", "to run") in planned(tmp_path / "home", *named)
+    named = (f"compare_with.other={file}", "compare_templates.other=own")
+    assert planned(tmp_path / "home", *named)[0] == ("initialise_policy", "to run")
     named = (f"compare_with.other={file}", "model.template=null", "sft.template=null")
     named += ("model.architecture=null", f"model.path={file}")
     assert len(planned(tmp_path / "home", *named)) == 3

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tasks.data.batches import BatchPlan
-from tasks.models.groups.group_model import GroupPolicy
+from tasks.models.groups.group_model import GroupModel, GroupPolicy, GroupReward
 from tasks.models.groups.packing import group_tokens, pack
 from tasks.models.tokens.encoding import EncodedGroup
 from tasks.settings.log import Log, NullLog
@@ -66,33 +66,34 @@ class ToyTask:
         return value, {f"{batch.data_set}/logp": logps.sum().item() / counts[batch.data_set]}
 
 
-def toy_model(seed: int = 0) -> GroupPolicy:
-    """A GPT-2 with tied embeddings; every rank makes the same one."""
-    from transformers import GPT2Config, GPT2LMHeadModel
+def toy_model(seed: int = 0, *, scores: bool = False) -> GroupModel:
+    """A GPT-2 with tied embeddings, or with a score head; every rank makes the same one."""
+    from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel
 
     config = GPT2Config(
         vocab_size=VOCABULARY, n_embd=16, n_layer=1, n_head=2, n_positions=32,
         bos_token_id=0, eos_token_id=0, pad_token_id=0, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
+        num_labels=1,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ready(GPT2LMHeadModel(config))
+        return ready((GPT2ForSequenceClassification if scores else GPT2LMHeadModel)(config))
 
 
-def ready(model: nn.Module) -> GroupPolicy:
+def ready(model: nn.Module) -> GroupModel:
     """Wrap a model as a training does."""
-    policy = GroupPolicy(model)
-    with whole_weights(policy):
-        policy.check(range(1, VOCABULARY))
-    assert policy.shared, policy.reason
-    return policy
+    found = GroupReward(model) if hasattr(model, "score") else GroupPolicy(model)
+    with whole_weights(found):
+        found.check(range(1, VOCABULARY))
+    assert found.shared, found.reason
+    return found
 
 
 def toy_training(
     path: Path,
     log: Log | None = None,
     earlier: Sequence[Path] = (),
-    model: GroupPolicy | None = None,
+    model: GroupModel | None = None,
     task: ToyTask | None = None,
     adopt: bool = True,
     **settings,

@@ -28,6 +28,7 @@ from tasks.training.weights.lora import Adapter
 from tests.tasks.training.toy import ToyTask, digest_of, ready, toy_model, toy_training
 
 DISTURBED_PASS = 3
+KINDS = {False: "policy", True: "reward"}
 
 
 class Disturbed(ToyTask):
@@ -64,17 +65,20 @@ def report_of(mode: str, folder: Path, base: Path) -> dict:
     """Train whole; train and stop; train into a NaN; resume what was stopped."""
     zero, _, part = mode.partition("-")
     settings = {"deepspeed": None if zero == "none" else zero, "processes": 2}
+    if scores := part == "head":
+        settings["head_learning_rate"] = 1e-1
     config = TrainingConfig(**settings)
 
     def model():
         AcceleratorState._reset_state(reset_partial_state=True)
         if zero == "zero3":
-            from transformers import AutoModelForCausalLM
+            from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+            kind = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
             with loading_context(config):
-                found = ready(AutoModelForCausalLM.from_pretrained(base))
+                found = ready(kind.from_pretrained(base / KINDS[scores]))
         else:
-            found = toy_model()
+            found = toy_model(scores=scores)
         if part == "last":
             freeze_below(found.model, 1)
         elif part == "lora":
@@ -96,6 +100,8 @@ def report_of(mode: str, folder: Path, base: Path) -> dict:
         toy_training(folder / "spoiled", model=model(), task=task, **settings)
     except StageError as error:
         spoiled = gather(str(error))
+    start = toy_model(scores=scores).model.state_dict()
+    moved = {n: (v - start[n]).abs().mean().item() for n, v in weights.items() if n in start}
     resumed = toy_training(folder / "attempt-2", model=model(), adopt=False, **settings)
     return {
         "metrics": metrics,
@@ -108,12 +114,14 @@ def report_of(mode: str, folder: Path, base: Path) -> dict:
         "kept": checkpoint_names(Workspace(folder / "attempt-2")),
         "points": log.points,
         "values": {name: value.double().sum().item() for name, value in weights.items()},
+        "moved": moved,
     }
 
 
 def main(scratch: Path, modes: list[str]) -> None:
     base = scratch / f"base-{os.environ['RANK']}"
-    toy_model().model.save_pretrained(base)
+    for scores, kind in KINDS.items():
+        toy_model(scores=scores).model.save_pretrained(base / kind)
     reports = {mode: report_of(mode, scratch / mode, base) for mode in modes}
     if is_main():
         (scratch / "report.json").write_text(json.dumps(reports))

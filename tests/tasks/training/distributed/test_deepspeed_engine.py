@@ -17,10 +17,12 @@ from tasks.training.distributed.deepspeed_engine import deepspeed_settings
 from tasks.training.distributed.opening import zero_stage
 
 PARTS = ("none-last", "zero3-last", "none-lora", "zero3-lora")
-MODES = ("none", "zero1", "zero2", "zero3", *PARTS)
+HEADS = ("none-head", "zero2-head", "zero3-head")
+MODES = ("none", "zero1", "zero2", "zero3", *PARTS, *HEADS)
 SAME = {
     **dict.fromkeys(("zero1", "zero2", "zero3"), "none"),
     **{"zero3-last": "none-last", "zero3-lora": "none-lora"},
+    **dict.fromkeys(HEADS[1:], "none-head"),
 }
 
 
@@ -64,6 +66,15 @@ def test_every_mode_is_the_same_training(mode, reports):
     for step, point in plain["points"].items():
         for name in ("loss", "grad_norm", "learning_rate", "padding_share"):
             assert report["points"][step][name] == pytest.approx(point[name], rel=1e-4)
+
+
+@pytest.mark.parametrize("mode", HEADS)
+def test_a_head_learns_at_its_own_rate(mode, reports):
+    """At 1e-1 beside 1e-2 it goes ten times as far as any other weight that moves at every step."""
+    own, plain = (reports[name]["moved"]["score.weight"] for name in (mode, "none-head"))
+    others = [by for name, by in reports[mode]["moved"].items() if name != "score.weight"]
+    assert own > 5 * max(others) > 0
+    assert own == pytest.approx(plain, rel=1e-2)
 
 
 def test_a_step_of_fewer_rows_than_ranks_counts_each_once(reports):
