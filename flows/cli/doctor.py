@@ -19,8 +19,10 @@ from flows.runs.readiness import Finding, examine_config
 from flows.runs.terminal import table
 from tasks.data.groups import Prompt
 from tasks.data.inspection.advice import advise
-from tasks.data.inspection.doctor import inspect_data
+from tasks.data.inspection.doctor import Inspection
 from tasks.data.inspection.doctor_report import DoctorReport
+from tasks.data.sources.config import SourceConfig
+from tasks.data.sources.tally import MAX_BAD_SHARE
 from tasks.processes.identity import ProcessIdentity
 from tasks.settings.errors import ConfigError, RecordError
 from tasks.stages.leases.gpus import gpu_holders
@@ -98,13 +100,17 @@ def show_data_report(
     limits: tuple[int, int],
     console: Console,
     *,
+    fields: tuple[tuple[str, str], ...] = (),
+    max_bad_share: float = MAX_BAD_SHARE,
     as_json: bool,
 ) -> bool:
     """Print what a training on these files would meet, and how far they overlap.
 
     The tokenizer of `model`, a folder or hub name, counts tokens; None skips those metrics.
     `template` is a chat template by name, by default the tokenizer's own; `limits` are the longest
-    prompt and the longest response, in tokens. Returns whether a run would take every file.
+    prompt and the longest response, in tokens; `fields` are our names of columns with theirs, and
+    `max_bad_share` the share of unreadable records that is let pass. Returns whether a run would
+    take every file.
     """
     tokenizer = render = sizes = None
     if model:
@@ -120,9 +126,11 @@ def show_data_report(
             return render_prompt(tokenizer, name, prompt)
 
     try:
-        report = inspect_data(list(paths), sizes, tokenizer, render=render)
+        sources = [SourceConfig(path=str(path), fields=dict(fields)) for path in paths]
+        found = Inspection(sources, tokenizer, render=render)
     except RecordError as error:
         raise ConfigError(str(error)) from error  # nothing has started; a run would refuse it
+    report = found.report(sizes, max_bad_share)
     if as_json:
         print_json(report.to_json())
         return report.is_usable
@@ -137,9 +145,9 @@ def show_data_report(
 
 def show_advice(report: DoctorReport, console: Console) -> None:
     """Print why records cannot be read, with an example each, and what to know, by level."""
-    reasons = [(f"{one.count:,}", one.example) for file in report.files for one in file.bad_reasons]
+    reasons = [(f"{one.count:,}", one.text) for file in report.files for one in file.bad_reasons]
     if reasons:
-        console.print(table(("unreadable", "the first"), reasons))
+        console.print(table(("unreadable", "where and why"), reasons))
     for file in report.files:
         for one in advise(file):
             line = Text(f"{one.level}: ", _LEVEL_STYLES[one.level])

@@ -12,6 +12,7 @@ from flows.registry import CONFIGS, FLOWS, FlowEntry, find_flow, ready_config
 from flows.starting.fitting import VOCABULARY, Fit
 from flows.starting.questions import CHOSEN, SMALL, Answers, takes_gold
 from tasks.data.inspection.spread import lengths_cell
+from tasks.data.sources.tally import MAX_BAD_SHARE
 from tasks.settings.errors import ConfigError
 from tasks.settings.yaml_text import read_yaml
 from tasks.storage.files import write_atomic
@@ -30,8 +31,6 @@ _RATES: dict[str, Any] = {
 """What a pretrained model is trained with instead: small steps, as in the papers."""
 _PLAIN = re.compile(r"[A-Za-z_./][\w./-]*")
 """Names that need no quotes, unless they mean something else."""
-_MOST_NEW_TOKENS = 64
-"""A small model rambles: longer samples cost time and show nothing."""
 
 
 def require_free(output: Path, *, force: bool) -> None:
@@ -84,9 +83,9 @@ def _round_trip() -> Any:
 
 def _put_data(tree: Any, answers: Answers, found: Fit) -> None:
     data = tree["data"]
-    data["preferences"] = [{"path": _text(path)} for path in answers.data]
+    data["preferences"] = [_source(path, answers) for path in answers.data]
     if answers.test:
-        data.insert(1, "test", [{"path": _text(answers.test)}])
+        data.insert(1, "test", [_source(answers.test, answers)])
         data.insert(2, "overlap", "drop")  # a prompt that both have would stop the run
     shares = ["dev_share", *([] if answers.test else ["test_share"])]
     if "rm_share" in data["split"]:  # else reward model and policies learn from the same pairs
@@ -95,19 +94,24 @@ def _put_data(tree: Any, answers: Answers, found: Fit) -> None:
     data["split"].update({name: getattr(found.split, name) for name in shares})
     if found.split.seed:
         data["split"]["seed"] = found.split.seed
+    if answers.max_bad_share != MAX_BAD_SHARE:
+        data["max_bad_share"] = answers.max_bad_share
     if "gold" in tree and answers.gold != CHOSEN:
         tree["gold"] = {"path": _text(answers.gold)}
+
+
+def _source(path: Path, answers: Answers) -> dict[str, Any]:
+    named = {ours: _text(theirs) for ours, theirs in answers.fields}
+    return {"path": _text(path), **({"fields": named} if named else {})}
 
 
 def _put_model(tree: Any, answers: Answers, found: Fit) -> None:
     prompt, response = found.max_prompt_tokens, found.max_response_tokens
     tree["sft"]["limits"]["max_prompt_tokens"] = prompt  # the other limits are the same by anchor
     tree["sft"]["limits"]["max_response_tokens"] = response
-    new_tokens = response
     if answers.model == SMALL:
         tree["model"]["architecture"]["context"] = prompt + response
         tree["model"]["vocabulary"] = VOCABULARY
-        new_tokens = min(response, _MOST_NEW_TOKENS)
     else:
         kind = "path" if Path(answers.model).exists() else "hub"
         tree["model"].clear()
@@ -120,7 +124,7 @@ def _put_model(tree: Any, answers: Answers, found: Fit) -> None:
                     node[key] = value
     for place in ("sampling", "evaluation.sampling"):
         if node := _at(tree, place):
-            node["max_new_tokens"] = new_tokens
+            node["max_new_tokens"] = found.max_new_tokens
     for node in (_at(tree, place) for place in ("model", "sft", "reward", "policy")):
         if node and found.template:
             node["template"] = found.template
@@ -158,6 +162,7 @@ def _header(entry: FlowEntry, answers: Answers, found: Fit, output: Path) -> str
         *([f"Gold:  {gold}"] if takes_gold(entry.name) else []),
         f"Found: prompts {lengths_cell(lengths.prompt)} tokens;",
         f"       responses {lengths_cell(lengths.response)} tokens; template: {template}",
+        *(line[:1].upper() + line[1:] for line in found.about_limits()),
         f"Check: sparring run {words} --dry-run",
         f"Plan:  sparring plan {words}",
         f"Run:   sparring run {words}",

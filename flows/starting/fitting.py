@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from flows.starting.questions import CHOSEN, SMALL, Answers
+from tasks.data.cleaning import Cleaner
 from tasks.data.groups import Group, Prompt, first_turn_hash
-from tasks.data.inspection.doctor import inspect_data, refusing
+from tasks.data.inspection.doctor import Inspection, refusing
 from tasks.data.inspection.doctor_report import DoctorReport
 from tasks.data.inspection.spread import Spread
+from tasks.data.inspection.tokens import TokenStatistics
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.reader import read_source
 from tasks.data.splits import SplitConfig, place
 from tasks.gold.collection import GoldConfig, hold_out
+from tasks.models.tokens.encoding import Limits
 from tasks.settings.errors import ConfigError, require_path
 
 LOOKED_AT = 20_000
@@ -23,7 +26,11 @@ LOOKED_AT = 20_000
 VOCABULARY = 1024
 _TEMPLATES = ("hh", "alpaca", "plain")
 """For models without a template of their own, the first that the tokenizer can write."""
-_SMALL_CONTEXT, _LONGEST_CONTEXT = 512, 2048
+_SMALL_CONTEXT, _LONGEST_CONTEXT = 1024, 2048
+"""Longer sequences take hours on a laptop, and much memory anywhere: whoever wants them says so."""
+_LONGEST_SAMPLE = {True: 256, False: _LONGEST_CONTEXT}
+"""Of a small model, and of another one."""
+_MAY_BE_CUT = 0.05
 _STEP = 16
 _FEW_PROMPTS = 200
 _SEEDS = 1000
@@ -37,47 +44,99 @@ class Fit(NamedTuple):
     template: str | None
     """Chat template by name; None for the model's own."""
     max_prompt_tokens: int
-    """Holds the longest prompt, or all but the longest twentieth."""
+    """Holds the longest prompt, or all but the longest twentieth, unless the context is less."""
     max_response_tokens: int
     """The same for responses, EOS included."""
+    max_new_tokens: int
+    """Longest sample: a response, but for a small model, which rambles, no very long one."""
+    context: int
+    """The most tokens that were planned for, prompt and response together."""
     split: SplitConfig
     """A division in which no part is empty."""
+
+    def about_limits(self) -> Iterator[str]:
+        """Say what the limits are, whom they cut, and what bound them, a line each."""
+        seen = [file.tokens for file in self.report.files if file.tokens]
+        prompts, responses = (
+            max(share or 0.0 for share in shares)
+            for shares in zip(
+                *((one.truncated_prompts, one.truncated_responses) for one in seen), strict=True
+            )
+        )
+        ends = [
+            f"{share:.1%} are longer and lose their {end}" if share else "none is longer"
+            for share, end in ((prompts, "beginning"), (responses, "end"))
+        ]
+        yield f"limits: prompts {self.max_prompt_tokens} tokens, {ends[0]};"
+        yield f"        responses {self.max_response_tokens} tokens, {ends[1]}"
+        if max(prompts, responses) > _MAY_BE_CUT:
+            yield f"        so many are cut because both together may have {self.context:,} tokens"
+        yield f"samples: up to {self.max_new_tokens} tokens"
 
 
 def fit(answers: Answers) -> Fit:
     """Look at the files and the model.
 
     Raises:
-        ConfigError: A file or the model cannot be read, or there are too few prompts to divide.
+        ConfigError: A file or the model cannot be read, there are too few prompts to divide, or
+            what is tested on is what is trained on.
     """
     for path in (answers.gold, answers.test):
         if path is not None and path != CHOSEN:
             require_path(path)
-    sources = [SourceConfig(path=str(path), limit=LOOKED_AT) for path in answers.data]
-    tests = [SourceConfig(path=str(answers.test), limit=LOOKED_AT)] if answers.test else []
-    groups = list(_comparisons(sources, None))
-    if not groups:
-        named = ", ".join(map(str, answers.data))
-        raise ConfigError(f"{named}: no pairs can be read; `sparring doctor --data` says why")
+    fields = dict(answers.fields)
+    sources, tests = (
+        [SourceConfig(path=str(path), limit=LOOKED_AT, fields=fields) for path in paths]
+        for paths in (answers.data, [answers.test] if answers.test else [])
+    )
+    tested = {first_turn_hash(group.prompt) for group in _comparisons(tests, None)}
+    groups = _trained_on(answers, list(_comparisons(sources, None)), tested)
     learnt = _learnt(groups, _split(groups, bool(tests)), bool(tests))
     tokenizer, context = _tokenizer(answers.model, learnt)
     template, render = _template(answers, tokenizer)
-    report = inspect_data([*sources, *tests], None, tokenizer, render=render)
-    spreads = [file.tokens for file in report.files if file.tokens]
-    most = context // 3 // _STEP * _STEP
-    response = max(_limit(one.response, most) for one in spreads)
-    prompt = max(_limit(one.prompt, context - response) for one in spreads)
-    split = _split(list(_comparisons(sources, refusing(render))), bool(tests))
-    return Fit(report, template, prompt, response, split)
+    found = Inspection([*sources, *tests], tokenizer, render=render)
+    limits = _limits([file.tokens for file in found.report().files if file.tokens], context)
+    readable = list(_comparisons(sources, refusing(render)))
+    return Fit(
+        found.report(limits, answers.max_bad_share),
+        template,
+        limits.max_prompt_tokens,
+        limits.max_response_tokens,
+        min(limits.max_response_tokens, _LONGEST_SAMPLE[answers.model == SMALL]),
+        context,
+        _split(_trained_on(answers, readable, tested), bool(tests)),
+    )
 
 
 def _comparisons(
     sources: list[SourceConfig], check: Callable[[Group], None] | None
 ) -> Iterator[Group]:
+    """Yield the pairs that a run would learn from."""
+    cleaner = Cleaner(needs=2)
     for source in sources:
-        for group in read_source(source, lambda bad: None, max_bad_share=1.0, check=check):
-            if len(group.responses) > 1:
-                yield group
+        yield from cleaner.clean(
+            read_source(source, lambda bad: None, max_bad_share=1, check=check)
+        )
+
+
+def _trained_on(answers: Answers, groups: list[Group], tested: set[str]) -> list[Group]:
+    """Return the pairs whose prompt is not among those that are tested on.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    named = ", ".join(map(str, answers.data))
+    if not groups:
+        raise ConfigError(
+            f"{named}: a run has no pairs to learn from; `sparring doctor --data` says why"
+        )
+    left = [group for group in groups if first_turn_hash(group.prompt) not in tested]
+    if not left:
+        raise ConfigError(
+            f"every prompt of {named} is in {answers.test} too, so nothing is left to learn from: "
+            "give other test pairs, or leave --test out and a share is cut off"
+        )
+    return left
 
 
 def _learnt(groups: list[Group], split: SplitConfig, has_test: bool) -> Iterator[Group]:
@@ -128,16 +187,27 @@ def _offered(tokenizer: Any) -> str:
     return _TEMPLATES[-1]
 
 
-def _limit(lengths: Spread, most: int) -> int:
+def _limits(found: list[TokenStatistics], context: int) -> Limits:
+    """Return limits that hold nearly everything, prompts giving way where the context is short."""
+    prompt, response = (
+        max(_limit(spread) for spread in spreads)
+        for spreads in zip(*((one.prompt, one.response) for one in found), strict=True)
+    )
+    half = context // 2 // _STEP * _STEP
+    response = min(response, max(context - prompt, half))
+    return Limits(max_prompt_tokens=min(prompt, context - response), max_response_tokens=response)
+
+
+def _limit(lengths: Spread) -> int:
     """Return a limit that holds the longest, or 19 of 20 where the longest is far off.
 
     Example:
-        >>> _limit(Spread(10.0, 9, 20, 30), 512), _limit(Spread(90.0, 80, 200, 9000), 512)
+        >>> _limit(Spread(10.0, 9, 20, 30)), _limit(Spread(90.0, 80, 200, 9000))
         (48, 224)
     """
     wanted = lengths.longest if lengths.longest <= 2 * lengths.p95 else lengths.p95
     # A tenth more, for what lies beyond the records that were looked at.
-    return min(_STEP * math.ceil(max(1.1 * wanted, 1) / _STEP), most)
+    return _STEP * math.ceil(max(1.1 * wanted, 1) / _STEP)
 
 
 def _split(groups: list[Group], has_test: bool) -> SplitConfig:

@@ -11,6 +11,7 @@ from rich.prompt import Prompt
 
 from flows.registry import FLOWS, find_flow
 from tasks.data.sources.rows import DATA_SUFFIXES
+from tasks.data.sources.tally import MAX_BAD_SHARE
 from tasks.settings.errors import ConfigError
 
 SMALL = "small"
@@ -34,6 +35,10 @@ class Answers(NamedTuple):
     """File of gold answers, or `CHOSEN`; without meaning for a flow without gold."""
     template: str | None
     """Chat template by name; None is the model's own, where it has one."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """Our name of each column that the files call otherwise, and theirs."""
+    max_bad_share: float = MAX_BAD_SHARE
+    """Largest share of unreadable records that the run lets pass."""
 
 
 def ask(

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from tasks.data.playground.config import PlaygroundConfig
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.places import local_files
+from tasks.data.sources.tally import MAX_BAD_SHARE
 from tasks.data.splits import SplitConfig
 from tasks.settings.base import FrozenConfig
 
@@ -36,7 +37,7 @@ class DataConfig(FrozenConfig):
     overlap: Literal["stop", "drop"] = "stop"
     """Rows whose first turn is also in a part that may not share it, such as test: stop the run,
     or drop them, counted."""
-    max_bad_share: float = Field(default=0.01, ge=0, le=1)
+    max_bad_share: float = Field(default=MAX_BAD_SHARE, ge=0, le=1)
     """Largest share of unreadable records per source; one alone is let pass, unless this is 0."""
     shard_size: int = Field(default=10_000, ge=1)
     """Groups per shard file."""
@@ -47,6 +48,16 @@ class DataConfig(FrozenConfig):
     def _has_preferences(self) -> DataConfig:
         if not self.preferences and self.playground is None:
             raise ValueError("name at least one source in `preferences`, or use the `playground`")
+        return self
+
+    @model_validator(mode="after")
+    def _tests_on_other_rows(self) -> DataConfig:
+        learnt = [_rows_of(source) for source in self.preferences]
+        if twice := next((one for one in self.test if _rows_of(one) in learnt), None):
+            raise ValueError(
+                f"`test` names the rows of `preferences` ({twice.label}), and nobody is tested on "
+                "what it was trained on: leave `test` out, and `split.test_share` is cut off"
+            )
         return self
 
     @property
@@ -94,3 +105,9 @@ class DataConfig(FrozenConfig):
             *config.extra_preferences,
         ]
         return [file for source in sources for file in local_files(source)]
+
+
+def _rows_of(source: SourceConfig) -> tuple[Any, ...]:
+    """Return what decides which rows a source holds."""
+    place = source.hub or Path(str(source.path)).expanduser().absolute()
+    return place, source.subsets, source.split, source.revision, sorted(source.where.items())

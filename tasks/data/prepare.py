@@ -20,8 +20,8 @@ from tasks.data.groups import Group, first_turn_hash, text_hash
 from tasks.data.part_checks import disjoint_pairs, require_content, require_parts
 from tasks.data.playground.generator import ensure_playground
 from tasks.data.sources.config import SourceConfig
-from tasks.data.sources.reader import BadRecord, read_source
-from tasks.data.sources.tally import Tally
+from tasks.data.sources.reader import read_source
+from tasks.data.sources.tally import BadRecord, Tally
 from tasks.data.splits import check_disjoint, place
 from tasks.settings.log import Log
 from tasks.storage.files import open_output, write_json

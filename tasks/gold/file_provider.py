@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tasks.data.groups import Group, prompt_hash
-from tasks.data.sources.reader import BadRecord, SourceConfig, read_source
+from tasks.data.sources.reader import SourceConfig, read_source
+from tasks.data.sources.tally import BadRecord
 from tasks.gold.provider import GoldAnswer
 from tasks.settings.errors import ConfigError
 from tasks.storage.workspace import Workspace

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from flows.cli.commands.completion import config_names, flow_names, run_names, thing_names
 from flows.runs.console import open_console
-from tasks.settings.errors import SparringError
+from tasks.settings.errors import ConfigError, SparringError
 from tasks.storage.errors import StorageError
 
 _PIPE_WIDTH = 1000
@@ -86,6 +86,16 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-S", help="Replace one value: a.b=c. May be given more than once."),
 ]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fields", help="Read a column of another name: chosen=good. May be given more than once."
+    ),
+]
+MaxBadShare = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="Largest share of unreadable records that a run lets pass."),
+]
 AsJson = Annotated[
     bool,
     typer.Option(
@@ -134,3 +144,16 @@ def _options(
 def say_error(text: str) -> None:
     """Print one sentence to stderr, as it is."""
     errors.print(f"sparring: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def named_fields(given: list[str] | None) -> tuple[tuple[str, str], ...]:
+    """Return what `--fields` says: our name of each column and theirs.
+
+    Raises:
+        ConfigError: One is not of the form `chosen=good`.
+    """
+    named = [(ours, theirs) for ours, _, theirs in (one.partition("=") for one in given or ())]
+    for one, (ours, theirs) in zip(given or (), named, strict=True):
+        if not (ours and theirs):
+            raise ConfigError(f"--fields {one!r}: expected OURS=THEIRS, such as chosen=good")
+    return tuple(named)

@@ -10,13 +10,17 @@ import typer
 from flows.cli.commands.app import (
     AsJson,
     ConfigFile,
+    Fields,
+    MaxBadShare,
     Overrides,
     RunName,
     Thing,
     app,
     console,
+    named_fields,
 )
 from flows.cli.commands.completion import run_names
+from tasks.data.sources.tally import MAX_BAD_SHARE
 from tasks.settings.errors import ConfigError
 
 RunNames = Annotated[
@@ -88,6 +92,8 @@ def doctor(
     template: Annotated[str | None, typer.Option(help="Chat template by name.")] = None,
     max_prompt_tokens: Annotated[int, typer.Option(help="Limit for the truncation rate.")] = 256,
     max_response_tokens: Annotated[int, typer.Option(help="Limit for the truncation rate.")] = 256,
+    fields: Fields = None,
+    max_bad_share: MaxBadShare = MAX_BAD_SHARE,
     config: ConfigFile = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -107,6 +113,15 @@ def doctor(
     if not data:
         show_machine_report(console, as_json=as_json)
         return
-    limits = (max_prompt_tokens, max_response_tokens)
-    if not show_data_report(data, tokenizer, template, limits, console, as_json=as_json):
+    usable = show_data_report(
+        data,
+        tokenizer,
+        template,
+        (max_prompt_tokens, max_response_tokens),
+        console,
+        fields=named_fields(fields),
+        max_bad_share=max_bad_share,
+        as_json=as_json,
+    )
+    if not usable:
         raise typer.Exit(2)

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.commands.app import AsJson, app, console
+from flows.cli.commands.app import AsJson, Fields, MaxBadShare, app, console, named_fields
 from flows.runs.console import print_json
+from tasks.data.sources.tally import MAX_BAD_SHARE
 
 
 @app.command()
@@ -37,6 +38,8 @@ def init(
     template: Annotated[
         str | None, typer.Option(help="Chat template by name. Default: the model's own, else hh.")
     ] = None,
+    fields: Fields = None,
+    max_bad_share: MaxBadShare = MAX_BAD_SHARE,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write. Default: my-run.yaml.")
     ] = None,
@@ -52,7 +55,7 @@ def init(
         from flows.starting.config_file import copy_example
         from tasks.settings.errors import ConfigError
 
-        if flow or data or test or model or gold or template:
+        if flow or data or test or model or gold or template or fields:
             raise ConfigError("--example copies a configuration as it is: give --output alone")
         copied = copy_example(example, output, force=force)
         console.print(f"wrote {copied}", highlight=False)
@@ -60,8 +63,11 @@ def init(
             print_json({"config": str(copied)})
         return
     from flows.cli.init import show_new_config
+    from flows.starting.config_file import require_free
     from flows.starting.questions import ask
 
+    output = output or Path("my-run.yaml")
+    require_free(output, force=force)  # before anybody answers questions for nothing
     answers = ask(
         console,
         flow=flow,
@@ -71,4 +77,5 @@ def init(
         gold=gold,
         template=template,
     )
-    show_new_config(answers, output or Path("my-run.yaml"), console, force=force, as_json=as_json)
+    answers = answers._replace(fields=named_fields(fields), max_bad_share=max_bad_share)
+    show_new_config(answers, output, console, as_json=as_json)

@@ -6,10 +6,17 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from tasks.data.inspection.file_report import FileReport
+from tasks.data.sources.tally import share_that_allows, too_many_bad
 from tasks.settings.printable import printable
 
-MAX_BAD_SHARE = 0.01
-"""What a run allows by default, `data.max_bad_share`."""
+_DROPPED = {
+    "duplicate": "repeat an earlier one",
+    "identical": "have responses that are all equal",
+    "tied": "have scores that are all equal",
+    "empty": "have an empty prompt or response",
+    "no_comparison": "have no second response, or no scores, and compare nothing",
+}
+"""What the reasons of the cleaning mean, which decides for a run and for this report."""
 _FEW_PROMPTS = 100
 _TOLD_BY_LENGTH = 0.65
 _MUCH_CUT = 0.05
@@ -36,16 +43,19 @@ def _about_reading(file: FileReport) -> Iterator[Advice]:
     total = file.groups + file.bad_records
     if not file.groups:
         yield Advice("error", f"none of {total:,} records can be read" if total else "it is empty")
-    elif file.bad_records > max(1, MAX_BAD_SHARE * total):
+    elif too_many_bad(file.bad_records, total, file.max_bad_share):
+        least = share_that_allows(file.bad_records, total)
         yield Advice(
             "error",
             f"{file.bad_records:,} of {total:,} records cannot be read, more than the "
-            f"{MAX_BAD_SHARE:.0%} that a run allows: mend them, or raise data.max_bad_share",
+            f"{100 * file.max_bad_share:g}% that a run allows: mend them, or let them be left out "
+            f"by `data.max_bad_share: {least}`",
         )
     elif file.bad_records:
         yield Advice("warning", f"{file.bad_records:,} of {total:,} records are left out unread")
     for reason, count in file.left_out.items():
-        yield Advice("warning", f"{count:,} records give nothing to learn from: {reason}")
+        if reason != "not_sampled":  # whoever asked for a sample knows
+            yield Advice("warning", f"{count:,} records give nothing to learn from: {reason}")
     if len(file.forms) > 1:
         counts = ", ".join(f"{count:,} as {form}" for form, count in file.forms.items())
         yield Advice("note", f"records of several forms: {counts}")
@@ -61,17 +71,11 @@ def _about_reading(file: FileReport) -> Iterator[Advice]:
 
 
 def _about_cleaning(file: FileReport) -> Iterator[Advice]:
-    counts = {
-        "repeat an earlier one": file.duplicates,
-        "have two equal responses": file.identical,
-        "are tied": file.tied,
-        "have an empty response": file.empty_responses,
-    }
-    for what, count in counts.items():
-        if count:
-            yield Advice(
-                "warning", f"{count:,} of {file.groups:,} records {what}; a run drops them"
-            )
+    if file.groups and sum(file.dropped.values()) == file.groups:
+        yield Advice("error", "a run drops all of its records, so nothing is left to learn from")
+    for reason, count in file.dropped.items():
+        text = f"{count:,} of {file.groups:,} records {_DROPPED[reason]}; a run drops them"
+        yield Advice("warning", text)
 
 
 def _about_learning(file: FileReport) -> Iterator[Advice]:

@@ -16,6 +16,8 @@ class Reason:
     """How many could not for this reason."""
     example: str
     """The first of them: file, line, reason."""
+    text: str
+    """Where the first few are, how many more there are, and the reason of the first."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class FileReport:
     """Distinct prompts among them."""
     bad_records: int
     """Unreadable records, left out of everything below."""
+    max_bad_share: float
+    """Largest share of unreadable records that a run lets pass."""
     bad_examples: tuple[str, ...]
     """One of each reason: file, line, reason."""
     bad_reasons: tuple[Reason, ...]
@@ -42,14 +46,8 @@ class FileReport:
     """Records that were read and give nothing to learn from, by reason."""
     ignored_columns: dict[str, int]
     """In how many records each column that nobody reads was filled."""
-    duplicates: int
-    """Records that repeat an earlier one."""
-    identical: int
-    """Comparisons in which two responses are equal."""
-    tied: int
-    """Comparisons whose scores are all equal."""
-    empty_responses: int
-    """Records with an empty response."""
+    dropped: dict[str, int]
+    """Readable records that a run leaves out, by the reason that its cleaning gives."""
     responses_per_prompt: dict[int, int]
     """How many records have K responses, by K."""
     chosen_longer: float | None

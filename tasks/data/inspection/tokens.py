@@ -65,19 +65,17 @@ class TokenCheck:
     def __init__(
         self,
         tokenizer: Any,
-        limits: HasLimits | None = None,
         render: Callable[[Prompt], str] | None = None,
     ) -> None:
-        """Fix the tokenizer, the limits and the template.
+        """Fix the tokenizer and the template.
 
         Args:
             tokenizer: Something with `encode(text)` (transformers, tokenizers), or a function from
                 text to token ids.
-            limits: In tokens; a response's includes its EOS.
             render: Puts a prompt into its template; None writes "role: content" and blank lines.
         """
         self._encode = _encoder(tokenizer)
-        self._limits, self._render = limits, render or _plain
+        self._render = render or _plain
         self._eos = getattr(tokenizer, "eos_token_id", None)
         self._pad = getattr(tokenizer, "pad_token_id", None)
         self._prompt_tokens, self._response_tokens = array("q"), array("q")
@@ -94,10 +92,14 @@ class TokenCheck:
             self._counts["merged"] += self._encode(text + response) != ids + answer
             self._counts["eos_inside"] += self._eos is not None and self._eos in answer
 
-    def statistics(self) -> TokenStatistics:
-        """Return what was counted so far."""
-        prompt_limit = self._limits.max_prompt_tokens if self._limits else None
-        response_limit = self._limits.max_response_tokens if self._limits else None
+    def statistics(self, limits: HasLimits | None = None) -> TokenStatistics:
+        """Return what was counted so far.
+
+        Args:
+            limits: In tokens, for the shares that are over them; a response's includes its EOS.
+        """
+        prompt_limit = limits.max_prompt_tokens if limits else None
+        response_limit = limits.max_response_tokens if limits else None
         responses = len(self._response_tokens)
         cut = _share_over(self._response_tokens, response_limit)
         known = self._eos is not None

@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.data.groups import Message, Prompt
 from tasks.settings.errors import RecordError
+from tasks.settings.printable import excerpt, printable
 
 ASSISTANT = "\n\nAssistant:"
 _WRITTEN_MESSAGES = re.compile(r"""\[\s*\{\s*["'](?:role|content|from|value)["']\s*:""")
@@ -41,7 +42,7 @@ def require_text(value: Any, name: str) -> str:
         RecordError: It is not a text, or holds half a surrogate pair.
     """
     if not isinstance(value, str):
-        raise RecordError(f"{name!r} should be a text, is {type(value).__name__}")
+        raise RecordError(f"{name!r} should be a text, is {told(value)}")
     if not value.isascii():
         try:
             value.encode("utf-8")
@@ -50,6 +51,25 @@ def require_text(value: Any, name: str) -> str:
     if value[:1] == "[" and _WRITTEN_MESSAGES.match(value):
         raise RecordError(f"{name!r} holds messages written as a text; store them as JSON")
     return value
+
+
+def told(value: Any) -> str:
+    """Return what a value of JSON is, in the words of a sentence.
+
+    Example:
+        >>> told(17), told([]), told({"a": 1}), told(None)
+        ('the number 17', 'an empty list', 'an object with a', 'null')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float):
+        return f"the number {value!r:.40}"
+    if isinstance(value, str):
+        return f"the text {excerpt(value)}"
+    if isinstance(value, dict) and value:
+        return f"an object with {', '.join(f'{printable(name):.40}' for name in list(value)[:5])}"
+    kind = "object" if isinstance(value, dict) else "list"
+    return f"{'a' if value else 'an empty'} {kind}"
 
 
 def read_prompt(value: Any, name: str = "prompt") -> Prompt:
@@ -104,13 +124,13 @@ def read_messages(value: Any, name: str) -> Prompt:
     if isinstance(value, dict):
         return (_message(value, name),)
     if not isinstance(value, list) or not value:
-        raise RecordError(f"{name!r} should be a list of messages")
+        raise RecordError(f"{name!r} should be a list of messages, is {told(value)}")
     return tuple([_message(entry, name) for entry in value])
 
 
 def _message(entry: Any, name: str) -> Message:
     if not isinstance(entry, dict):
-        raise RecordError(f"{name!r} should hold messages, holds {type(entry).__name__}")
+        raise RecordError(f"{name!r} should hold messages, holds {told(entry)}")
     # Arrow writes both keys where one file mixes them, one of them null.
     role = entry.get("role")
     role = entry.get("from") if role is None else role
@@ -124,6 +144,8 @@ def _message(entry: Any, name: str) -> Message:
     if known is None:
         if role in _TOOL_ROLES:
             raise RecordError(f"{name!r} holds tool calls (role {role!r}), which are not read")
+        if role is None:
+            raise RecordError(f"a message in {name!r} has no `role`, it is {told(entry)}")
         raise RecordError(f"unknown role {role!r:.40} in {name!r}; known: {', '.join(_ROLES)}")
     if isinstance(content, list):
         content = "".join([_text_part(part, name) for part in content])
@@ -156,9 +178,9 @@ def read_dialogue(value: Any, name: str) -> tuple[Prompt, str]:
         if not before or "\n\nHuman:" in reply:
             raise RecordError(f"the dialogue in {name!r} should end with the assistant's turn")
         return split_transcript(before), reply.strip()
-    messages = read_messages(value, name) if value is not None else ()
-    if not messages:
-        raise RecordError(f"{name!r} should be a text or messages, is {type(value).__name__}")
+    if not isinstance(value, list | dict):
+        raise RecordError(f"{name!r} should be a text or messages, is {told(value)}")
+    messages = read_messages(value, name)
     if messages[-1].role != "assistant":
         raise RecordError(f"the last message in {name!r} should be the assistant's")
     return messages[:-1], messages[-1].content.strip()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.data.sources.brackets import cut_array, cut_lines, cut_objects, is_whole
+from tasks.data.sources.dialogue import told
 from tasks.data.sources.row import Caps, Row
 from tasks.settings.errors import RecordError
 
@@ -64,13 +65,27 @@ def decode_record(data: bytes) -> dict[str, Any]:
     except RecursionError as error:
         raise RecordError("nested too deep") from error
     except json.JSONDecodeError as error:
-        raise RecordError(f"not JSON: {error.msg} at character {error.pos}") from error
+        raise RecordError(f"not JSON: {_told(error)} at character {error.pos}") from error
     except ValueError as error:
         # Covers our own RecordError from the hooks and integers of more digits than Python reads.
         raise RecordError(str(error)) from error
     if not isinstance(value, dict):
-        raise RecordError(f"expected a JSON object, got {type(value).__name__}")
+        raise RecordError(f"expected an object with named columns, got {told(value)}")
     return value
+
+
+def _told(error: json.JSONDecodeError) -> str:
+    """Say in common words what is wrong where the parser stopped."""
+    before, after = error.doc[: error.pos].rstrip(), error.doc[error.pos :].lstrip()
+    if after[:1] in ("}", "]") and before[-1:] == ",":
+        return "a comma before the closing bracket,"
+    if error.msg == "Illegal trailing comma before end of object":
+        return "a comma before the closing bracket,"
+    if after.rstrip() == ",":
+        return "a comma behind the object,"
+    if after[:1] == "'":
+        return "single quotes, where JSON has double ones,"
+    return error.msg.removesuffix(" at")
 
 
 def _peek(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:

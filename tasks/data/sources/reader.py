@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from tasks.data.groups import Group
 from tasks.data.selection import sampled
@@ -13,27 +13,11 @@ from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.forms.form import Cell, Form
 from tasks.data.sources.forms.recognition import Reading, Recogniser, UnknownFormError
 from tasks.data.sources.places import Part, open_parts
-from tasks.data.sources.tally import Tally
+from tasks.data.sources.tally import BadRecord, Tally, share_that_allows, too_many_bad
 from tasks.settings.errors import ConfigError, RecordError
-from tasks.settings.printable import printable
 
 _MOST_UNKNOWN = 10
 """Records of no known form before the first readable one that stop the source."""
-
-
-class BadRecord(NamedTuple):
-    """A record that could not be read and is left out."""
-
-    source: str
-    """File or hub set."""
-    line: int
-    """Line of a jsonl file, otherwise number of the record, from 1."""
-    reason: str
-    """What is wrong with it."""
-
-    def __str__(self) -> str:
-        """Return `file:line: reason` as it may be shown."""
-        return printable(f"{self.source}:{self.line}: {self.reason}")
 
 
 def read_source(
@@ -194,9 +178,9 @@ class _Reading:
                 f"{label}: no record has what `where` asks for, {self.config.where}; the first one "
                 f"has {found!r:.200}. Numbers, texts, true and null are told apart"
             )
-        # One alone stops nothing: of a short file it would be more than any share.
-        if self.bad > self.max_bad_share * total and (self.bad > 1 or not self.max_bad_share):
+        if too_many_bad(self.bad, total, self.max_bad_share):
             raise RecordError(
                 f"{label}: {self.bad} of {total} records cannot be read, more than the allowed "
-                f"{self.max_bad_share:.1%}; mend the file or raise max_bad_share"
+                f"{self.max_bad_share:.1%}; mend the file or raise data.max_bad_share to "
+                f"{share_that_allows(self.bad, total)}"
             )

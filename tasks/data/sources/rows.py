@@ -31,7 +31,7 @@ _OTHERS = {
     b"%PDF": "a PDF document",
     b"\x80\x04": "a Python pickle, which could run code; save it as JSON lines",
     b"\x80\x05": "a Python pickle, which could run code; save it as JSON lines",
-    b"<!DOCTYPE html": "a web page; download the file itself",
+    b"<!doctype html": "a web page; download the file itself",
     b"<html": "a web page; download the file itself",
     b"version https://git-lfs": "a pointer of Git LFS; fetch the file itself with `git lfs pull`",
 }
@@ -54,9 +54,9 @@ def read_rows(path: Path, caps: Caps | None = None) -> Iterator[Row]:
     """
     caps = caps or Caps()
     with open(path, "rb") as file:
-        magic = file.read(32)
+        magic = file.read(64)
     for start, what in _OTHERS.items():
-        if magic.startswith(start):
+        if start in (magic[: len(start)], magic.lstrip().lower()[: len(start)]):
             raise RecordError(f"{path} is {what}")
     if magic.startswith(b"PAR1"):
         yield from parquet_rows(path)

@@ -2,7 +2,52 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from typing import NamedTuple
+
+from tasks.settings.printable import printable
+
+MAX_BAD_SHARE = 0.01
+"""Largest share of unreadable records that a run lets pass unless it is told otherwise."""
+
+
+class BadRecord(NamedTuple):
+    """A record that could not be read and is left out."""
+
+    source: str
+    """File or hub set."""
+    line: int
+    """Line of a jsonl file, otherwise number of the record, from 1."""
+    reason: str
+    """What is wrong with it."""
+
+    def __str__(self) -> str:
+        """Return `file:line: reason` as it may be shown."""
+        return printable(f"{self.source}:{self.line}: {self.reason}")
+
+
+def too_many_bad(bad: int, total: int, most: float) -> bool:
+    """Say whether a source has more unreadable records than it may.
+
+    One alone stops nothing: of a short file it would be more than any share.
+
+    Args:
+        bad: Unreadable records.
+        total: All records.
+        most: The share that is let pass, `max_bad_share`; 0 lets not even one pass.
+    """
+    return bad > most * total and (bad > 1 or not most)
+
+
+def share_that_allows(bad: int, total: int) -> float:
+    """Return the smallest share in whole percent that lets so many unreadable records pass.
+
+    Example:
+        >>> share_that_allows(9, 612), share_that_allows(1, 1)
+        (0.02, 1.0)
+    """
+    return math.ceil(100 * bad / total) / 100
 
 
 class Tally:

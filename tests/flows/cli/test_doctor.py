@@ -184,7 +184,7 @@ def test_reasons_have_counts_and_an_example_and_what_to_know_has_levels(
     path = data_file(tmp_path, *rows, '{"prompt": NaN}', "{", "{", {**PAIR, "chosen": 7})
     usable, shown = said_of(path, capsys, as_json=False)
     assert not usable
-    assert f"2          │ {path}:8: not JSON" in shown and f"{path}:7: NaN" in shown
+    assert f"2          │ {path}:8, 9: not JSON" in shown and f"{path}:7: NaN" in shown
     assert f"error: {path}: 4 of 10 records cannot be read" in shown
     assert f"warning: {path}: columns that nobody reads: 'system' (in 6)" in shown
     usable, shown = said_of(path, capsys, as_json=True)
@@ -197,7 +197,7 @@ def test_reasons_have_counts_and_an_example_and_what_to_know_has_levels(
 
 def test_a_good_file_is_fit(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     usable, shown = said_of(data_file(tmp_path, PAIR), capsys, as_json=False)
-    assert usable and "error" not in shown and "unreadable │ the first" not in shown
+    assert usable and "error" not in shown and "unreadable │ where" not in shown
 
 
 def test_a_file_that_breaks_off_is_one_that_a_run_refuses(

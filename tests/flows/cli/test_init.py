@@ -51,19 +51,13 @@ def test_what_is_written_passes_a_dry_run(fresh: Shell) -> None:
 
 
 @pytest.mark.parametrize("flow", FLOWS)
-def test_as_json_and_never_over_a_file(
-    flow: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_as_json(flow: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answers = Answers(flow, (own_pairs(tmp_path),), None, "small", "chosen", None)
     output = tmp_path / "run.yaml"
-    show_new_config(answers, output, Console(), force=False, as_json=True)
+    show_new_config(answers, output, Console(), as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert (found["config"], found["flow"], found["template"]) == (str(output), flow, "hh")
     assert found["max_prompt_tokens"] == 32 and found["data"]["files"][0]["groups"] == 30
-    output.write_text("mine")
-    with pytest.raises(ValueError, match="is there already"):
-        show_new_config(answers, output, Console(), force=False, as_json=True)
-    assert output.read_text() == "mine"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +79,7 @@ def test_nothing_is_written_over_the_data_or_with_names_that_cannot_be_read_back
     gold = gold if gold == "chosen" else str(tmp_path / gold)
     answers = Answers(flow, (tmp_path / data,), None, "small", gold, None)
     with pytest.raises(ConfigError, match=words):
-        show_new_config(answers, tmp_path / output, Console(), force=True, as_json=True)
+        show_new_config(answers, tmp_path / output, Console(), as_json=True)
     assert (tmp_path / "my-pairs.jsonl").read_text() == pairs
     assert (tmp_path / "best.jsonl").read_text() == pairs
     assert not (tmp_path / "run.yaml").exists()
@@ -98,9 +92,44 @@ def test_data_that_a_run_would_refuse_give_no_configuration(
     path.write_text(path.read_text() + "{\n" * 10)
     answers = Answers("apo", (path,), None, "small", "chosen", None)
     output = tmp_path / "run.yaml"
-    with pytest.raises(ValueError, match="a run would refuse these data, so nothing was written"):
-        show_new_config(answers, output, Console(width=200), force=False, as_json=False)
+    with pytest.raises(
+        ValueError, match="nothing was written; --max-bad-share 0.25 lets a run leave"
+    ):
+        show_new_config(answers, output, Console(width=200), as_json=False)
     assert "10 of 40 records cannot be read" in capsys.readouterr().out and not output.exists()
+    show_new_config(answers._replace(max_bad_share=0.25), output, Console(), as_json=True)
+    assert "max_bad_share: 0.25" in output.read_text()
+
+
+def test_words_of_the_users_own_are_read_by_fields_in_doctor_init_and_run(fresh: Shell) -> None:
+    path = own_pairs(fresh.folder)
+    path.write_text(path.read_text().replace('"chosen"', '"good"').replace('"rejected"', '"Bad"'))
+    fields = "`fields: {chosen: good, rejected: Bad}` of the source reads them as the form 'pairs'"
+    assert fields in fresh.refusal("doctor", "--data", "my-pairs.jsonl")
+    assert fields in fresh.refusal("init", "--data", "my-pairs.jsonl")
+    given = ("--data", "my-pairs.jsonl", "--fields", "chosen=good", "--fields", "rejected=Bad")
+    assert "pairs" in fresh("doctor", *given).stdout
+    fresh("init", *given)
+    assert "rejected: Bad" in fresh("run", "apo", "-c", "my-run.yaml", "--dry-run").stdout
+    assert "is there already" in fresh.refusal("init", *given), "before anything is asked or read"
+    assert "expected OURS=THEIRS" in fresh.refusal("doctor", *given, "--fields", "good")
+
+
+def test_nobody_is_tested_on_what_is_learnt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs, output = own_pairs(tmp_path), tmp_path / "run.yaml"
+    answers = Answers("exo", (pairs,), pairs, "small", "chosen", None)
+    with pytest.raises(ConfigError, match="is what --data names.*leave --test out"):
+        show_new_config(answers, output, Console(), as_json=False)
+    copied = tmp_path / "copy.jsonl"
+    copied.write_text(pairs.read_text())
+    with pytest.raises(ConfigError, match=r"every prompt of .* is in .*copy\.jsonl too"):
+        show_new_config(answers._replace(test=copied), output, Console(), as_json=False)
+    copied.write_text("".join(pairs.read_text().splitlines(keepends=True)[:3]))
+    show_new_config(answers._replace(test=copied), output, Console(width=300), as_json=False)
+    said = capsys.readouterr().out
+    assert f"3 prompts of {copied} are in {pairs} too: a run leaves their pairs out" in said
 
 
 def test_at_a_terminal_return_is_enough(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def written(
 ) -> tuple[Any, str]:
     """The checked configuration and its text."""
     split = SplitConfig(rm_share=0.4, dev_share=0.3, test_share=0.2, seed=7)
-    found = Fit(report, template, 48, 32, split)
+    found = Fit(report, template, 48, 32, 32, 1024, split)
     asked = Answers(flow, (Path("pairs.jsonl"),), None, "small", "chosen", template)
     path = folder / "my run.yaml"
     write_config(asked._replace(**own), found, path)
@@ -86,6 +86,16 @@ def test_gold_and_test_of_the_users_own(tmp_path: Path, report: DoctorReport) ->
 def test_a_name_reads_back_as_it_is(name: str, tmp_path: Path, report: DoctorReport) -> None:
     config, _ = written(tmp_path, report, data=(Path(name), Path("b")))
     assert [one.path for one in config.data.preferences] == [name, "b"]
+
+
+def test_own_columns_and_unreadable_records_are_written_down(
+    tmp_path: Path, report: DoctorReport
+) -> None:
+    own = {"fields": (("chosen", "no"), ("prompt", "Frage")), "max_bad_share": 0.05}
+    config, _ = written(tmp_path, report, test=Path("test.jsonl"), **own)
+    for source in (*config.data.preferences, *config.data.test):
+        assert source.fields == {"chosen": "no", "prompt": "Frage"}
+    assert config.data.max_bad_share == 0.05
 
 
 def test_nothing_is_overwritten_unless_forced(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from transformers import LlamaConfig
@@ -18,14 +20,20 @@ from tasks.models.tokens.tokenizer import train_tokenizer
 from tasks.settings.errors import ConfigError
 
 
-def pairs_file(folder: Path, count: int, *, words: int = 3) -> Path:
+def pairs_file(folder: Path, count: int, *, words: int = 3, first: int = 0) -> Path:
     path = folder / f"pairs-{count}.jsonl"
     rows = (
         {"prompt": f"Question {n}? " + "word " * words, "chosen": f"Yes {n}.", "rejected": "No."}
-        for n in range(count)
+        for n in range(first, first + count)
     )
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return path
+
+
+def unlike(number: int, characters: int) -> str:
+    """Return a text of which no two pieces are alike, so that few of its letters are one token."""
+    draws = random.Random(number)
+    return "".join(chr(draws.randrange(0x3400, 0x9000)) for _ in range(characters))
 
 
 def answers(path: Path, **changes: object) -> Answers:
@@ -42,11 +50,39 @@ def test_limits_hold_the_longest_in_tokens_of_the_model(tmp_path: Path) -> None:
     assert found.template == "hh"
 
 
-def test_what_is_too_long_is_cut_at_the_models_context(tmp_path: Path) -> None:
-    with (pairs_file(tmp_path, 20)).open("a") as more:
-        more.write(json.dumps({"prompt": "é" * 9000, "chosen": "ü" * 9000, "rejected": "no"}))
-    found = fit(answers(tmp_path / "pairs-20.jsonl"))
-    assert found.max_prompt_tokens + found.max_response_tokens <= 512
+def test_what_is_too_long_is_cut_at_what_a_small_model_is_given(tmp_path: Path) -> None:
+    with (pairs_file(tmp_path, 4)).open("a") as more:
+        for n in range(4):
+            row = {"prompt": unlike(n, 600), "chosen": unlike(n + 9, 600), "rejected": "no"}
+            more.write(json.dumps(row) + "\n")
+    found = fit(answers(tmp_path / "pairs-4.jsonl"))
+    assert found.max_prompt_tokens + found.max_response_tokens == found.context == 1024
+    assert found.max_new_tokens == 256
+    assert list(found.about_limits()) == [
+        "limits: prompts 512 tokens, 50.0% are longer and lose their beginning;",
+        "        responses 512 tokens, 25.0% are longer and lose their end",
+        "        so many are cut because both together may have 1,024 tokens",
+        "samples: up to 256 tokens",
+    ]
+
+
+@pytest.mark.parametrize("characters", [60, 150])
+def test_limits_hold_all_but_a_twentieth_where_the_context_lets_them(
+    tmp_path: Path, characters: int
+) -> None:
+    """Answers longer than a third of the context used to lose their end in silence."""
+    path = tmp_path / "pairs.jsonl"
+    rows = (
+        {"prompt": f"Q{n}?", "chosen": unlike(n, characters), "rejected": f"N{n}."}
+        for n in range(40)
+    )
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    found = fit(answers(path))
+    (tokens,) = (file.tokens for file in found.report.files)
+    assert tokens.truncated_responses <= 0.05 and tokens.truncated_prompts <= 0.05
+    assert found.max_response_tokens > 512 // 3 or characters == 60
+    assert found.max_new_tokens == min(found.max_response_tokens, 256)
+    assert len(list(found.about_limits())) == 3, "no limit is bound"
 
 
 @pytest.mark.parametrize("count", [4, 7, 40])
@@ -55,7 +91,7 @@ def test_however_few_prompts_there_are_no_part_is_empty(
     tmp_path: Path, count: int, has_test: bool
 ) -> None:
     path = pairs_file(tmp_path, count)
-    test = pairs_file(tmp_path, 3) if has_test else None
+    test = pairs_file(tmp_path, 3, first=100) if has_test else None
     split = fit(answers(path, test=test)).split
     prompts = [json.loads(line)["prompt"].strip() for line in path.read_text().splitlines()]
     groups = [Group((Message("user", text),)) for text in prompts]
@@ -73,7 +109,7 @@ def test_too_few_prompts_are_refused_with_their_number(tmp_path: Path) -> None:
 def test_a_file_without_pairs_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_text('{"prompt": "a"}\n', "utf-8")
-    with pytest.raises(ConfigError, match="no pairs can be read; `sparring doctor --data` says"):
+    with pytest.raises(ConfigError, match="no pairs to learn from; `sparring doctor --data` says"):
         fit(answers(path))
 
 
@@ -117,9 +153,13 @@ def test_a_small_models_tokenizer_has_not_seen_dev_and_test(tmp_path: Path) -> N
     assert spread.longest > 2 * longest and found.max_prompt_tokens >= spread.longest
 
 
-def test_a_spread_with_a_far_tail_is_cut_at_its_twentieth() -> None:
-    from flows.starting.fitting import _limit
+def test_prompts_give_way_where_the_context_is_short() -> None:
+    from flows.starting.fitting import _limit, _limits
 
-    assert _limit(Spread(10.0, 9, 20, 30), 512) == 48
-    assert _limit(Spread(90.0, 80, 200, 9000), 512) == 224
-    assert _limit(Spread(90.0, 80, 200, 9000), 112) == 112
+    short, long = Spread(10.0, 9, 20, 30), Spread(90.0, 80, 200, 9000)
+    assert (_limit(short), _limit(long)) == (48, 224)
+    for context, prompt, response in ((512, 224, 224), (300, 156, 144), (96, 48, 48)):
+        limits = _limits([SimpleNamespace(prompt=long, response=long)], context)
+        assert (limits.max_prompt_tokens, limits.max_response_tokens) == (prompt, response)
+    limits = _limits([SimpleNamespace(prompt=short, response=long)], 256)
+    assert (limits.max_prompt_tokens, limits.max_response_tokens) == (48, 208)

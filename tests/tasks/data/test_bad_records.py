@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.data.bad_records import BadRecords
-from tasks.data.sources.reader import BadRecord
+from tasks.data.sources.tally import BadRecord
 
 
 def test_each_reason_is_said_once_with_its_count_and_first_place() -> None:
@@ -13,9 +13,17 @@ def test_each_reason_is_said_once_with_its_count_and_first_place() -> None:
     bad.add(BadRecord("b.jsonl", 7, "column 'x' is missing"))
     assert bad.count == 21
     assert list(bad.sentences()) == [
-        "left out 20 records, the first a.jsonl:1: the prompt “words 1” has 1 turns",
+        "left out 20 records, a.jsonl:1, 2, 3 and 17 more: the prompt “words 1” has 1 turns",
         "left out b.jsonl:7: column 'x' is missing",
     ]
+
+
+def test_places_in_several_files_are_told_apart() -> None:
+    bad = BadRecords()
+    for source, line in (("a.jsonl", 1), ("a.jsonl", 4), ("b.jsonl", 2)):
+        bad.add(BadRecord(source, line, "not JSON"))
+    assert list(bad.sentences()) == ["left out 3 records, a.jsonl:1, 4, b.jsonl:2: not JSON"]
+    assert [(one.count, len(one.first)) for one in bad.reasons()] == [(3, 3)]
 
 
 def test_many_reasons_are_summed_up() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tasks.data.groups import Group, Prompt
-from tasks.data.sources.dialogue import require_text
+from tasks.data.sources.dialogue import require_text, told
 from tasks.settings.errors import RecordError
 
 Row = Mapping[str, Any]
@@ -76,7 +76,7 @@ def list_of(row: Row, name: str) -> list[Any]:
     """
     value = row[name]
     if not isinstance(value, list) or not value:
-        raise RecordError(f"{name!r} should be a list with entries")
+        raise RecordError(f"{name!r} should be a list with entries, is {told(value)}")
     return value
 
 
@@ -88,7 +88,9 @@ def objects_of(row: Row, name: str) -> list[dict[str, Any]]:
     """
     entries = list_of(row, name)
     if not all(isinstance(entry, dict) for entry in entries):
-        raise RecordError(f"{name!r} should hold objects")
+        raise RecordError(
+            f"{name!r} should hold objects with named values, holds {told(entries[0])}"
+        )
     return entries
 
 
@@ -102,7 +104,7 @@ def number_of(value: Any, name: str = "a score") -> float:
         value = value.plain()
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value):
-        raise RecordError(f"{name} should be a finite number, is {value!r:.80}")
+        raise RecordError(f"{name} should be a finite number, is {told(value)}")
     return float(value)
 
 

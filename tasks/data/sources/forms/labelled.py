@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.data.groups import Group, Prompt, scores_of
-from tasks.data.sources.dialogue import read_dialogue, read_prompt, read_response
+from tasks.data.sources.dialogue import read_dialogue, read_prompt, read_response, told
 from tasks.data.sources.forms.form import Cell, Form, Row, Types, extra, number_of
 from tasks.settings.errors import RecordError
 
@@ -55,12 +55,13 @@ def _labelled(prompt: Prompt, reply: str, row: Row) -> Group:
     label = row["label"]
     label = label.plain() if isinstance(label, Cell) else label
     if label not in (0, 1):
-        raise RecordError(f"'label' should be true or false, is {label!r:.40}")
+        raise RecordError(f"'label' should be true or false, is {told(label)}")
     return Group(prompt, (reply,), (float(label),), extra=extra(row))
 
 
 def _is_label(types: Types) -> bool:
-    return types["label"] in (bool, int, Cell)
+    # A text is no label, but nothing else either: the parser says what it should be.
+    return types["label"] in (bool, int, Cell) or (types["label"] is str and "score" not in types)
 
 
 LABELLED_FORMS = {

@@ -109,8 +109,8 @@ RANKED_FORMS = {
     "gpt4llm": Form(parse_gpt4llm, ("user_input", "responses_and_scores")),
     "answers": Form(
         parse_answers,
-        ("prompt|question|instruction|query", "answers|completions"),
-        fits=is_list("answers"),
+        ("prompt|question|instruction|query", "answers|completions|responses"),
+        fits=lambda types: types["answers"] is list and not {"responses", "chosen"} <= types.keys(),
     ),
 }
 """Forms of K answers in one row."""

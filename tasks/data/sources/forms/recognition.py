@@ -9,12 +9,11 @@ from tasks.data.groups import Group
 from tasks.data.sources.forms.around_prompt import in_context
 from tasks.data.sources.forms.form import CONTEXT, Form, Row, Types
 from tasks.data.sources.forms.refused import NOT_READ, REFUSED
-from tasks.data.sources.forms.registry import FORMS, nearest_forms, require_format
+from tasks.data.sources.forms.registry import FORMS, require_format
+from tasks.data.sources.forms.unknown_columns import columns_seen, more_beside, why_unknown
 from tasks.settings.errors import RecordError
-from tasks.settings.printable import printable
 
 _MOST_KINDS = 1000
-_MOST_COLUMNS = 30
 
 
 class UnknownFormError(RecordError):
@@ -104,7 +103,7 @@ class Recogniser:
     def _recognised(self, row: Row) -> Reading:
         present = self._present(row)
         types = {ours: type(row[theirs]) for ours, theirs in present.items()}
-        name, found = self._form(types)
+        name, found = self._form(types, {name for name in row if row[name] is None})
         form = FORMS[name]
         context = tuple(
             column
@@ -133,7 +132,7 @@ class Recogniser:
         mapped = {ours: theirs for ours, theirs in self._fields.items() if theirs in row}
         return {ours: theirs for ours, theirs in (own | mapped).items() if row[theirs] is not None}
 
-    def _form(self, types: Types) -> tuple[str, dict[str, str]]:
+    def _form(self, types: Types, nulls: set[str]) -> tuple[str, dict[str, str]]:
         """Return the form's name, and the column for each that it reads."""
         if self._name != "auto":
             form = require_format(self._name)
@@ -156,19 +155,12 @@ class Recogniser:
                 {**types, **{ours: types[own] for ours, own in found.items()}}
             ):
                 continue
-            more = [] if form.beside is None else _more(form, types, found)
+            more = more_beside(form, types, found)
             if not more:
                 return name, found
             beside[name] = more
-        raise UnknownFormError(_unknown(types, beside))
-
-
-def columns_seen(columns: Types) -> str:
-    """Return the names of columns as a list in a sentence, without control characters."""
-    more = len(columns) - _MOST_COLUMNS
-    shown = ", ".join(f"{printable(name):.80}" for name in sorted(columns)[:_MOST_COLUMNS])
-    shown = shown or "none"
-    return f"{shown} and {more} more" if more > 0 else shown
+        read = {reading.name for reading in self._kinds.values()}
+        raise UnknownFormError(why_unknown(types, beside, nulls, read))
 
 
 def _where_from(reading: Reading) -> str:
@@ -180,20 +172,3 @@ def _where_from(reading: Reading) -> str:
 
 def _filled(value: Any) -> bool:
     return value is not None and value != "" and value != [] and value != {}
-
-
-def _more(form: Form, types: Types, found: dict[str, str]) -> list[str]:
-    unread = set(types) - set(found.values())
-    return sorted(name for name in unread if form.beside and form.beside.fullmatch(name))
-
-
-def _unknown(types: Types, beside: dict[str, list[str]]) -> str:
-    start = f"cannot tell the format from the columns {columns_seen(types)}"
-    nearest = nearest_forms(types)
-    for name, columns in beside.items():
-        told = columns_seen(dict.fromkeys(columns, str))
-        return (
-            f"{start}: {told} says more than the form {name!r} reads; rename columns with "
-            f"`fields`, or leave them out with `format: {name}`; {nearest}"
-        )
-    return f"{start}; rename columns with `fields`, or choose a `format`; {nearest}"

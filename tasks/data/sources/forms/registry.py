@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tasks.data.sources.forms.compared import COMPARED_FORMS
 from tasks.data.sources.forms.form import Form
 from tasks.data.sources.forms.labelled import LABELLED_FORMS
@@ -32,19 +29,3 @@ def require_format(name: str) -> Form:
     if name not in FORMS:
         raise ConfigError(f"unknown data format {name!r}{did_you_mean(name, ['auto', *FORMS])}")
     return FORMS[name]
-
-
-def nearest_forms(present: Mapping[str, Any]) -> str:
-    """Say in a clause which forms a row comes nearest to, and what it lacks for them."""
-    close = []
-    for name, form in FORMS.items():
-        found, missing = form.columns(present)
-        if 0 < len(missing) < len(form.needs):
-            close.append((-len(found), len(missing), name, missing))
-    if not close:
-        return f"known forms: {', '.join(FORMS)}"
-    told = [
-        f"{name}, which needs {' and '.join(missing).replace('|', '/')} too"
-        for _, _, name, missing in sorted(close)[:3]
-    ]
-    return f"nearest forms: {'; '.join(told)}"

@@ -8,6 +8,7 @@ from functools import partial
 from tasks.data.groups import Group, Message, normalise, text_hash
 from tasks.data.sources.dialogue import read_messages, read_prompt, read_response, require_text
 from tasks.data.sources.forms.form import CONTEXT, Cell, Form, Row, extra
+from tasks.data.sources.forms.verdict_words import NAMED_SIDE, SIDE_WORDS
 from tasks.settings.errors import RecordError
 
 _beside = partial(re.compile, flags=re.IGNORECASE)
@@ -15,11 +16,11 @@ _beside = partial(re.compile, flags=re.IGNORECASE)
 _LINE_BREAKS = re.compile(r"\s*<br\s*/?>(?:\s|<br\s*/?>)*", re.IGNORECASE)
 _NUMBER = r"(?:[_ ]?(?:[a-d]|[0-9]|response|messages|model|text))?"
 _JUDGED = (
-    "better|better_response_id|coherence|complexity|correctness|dispreferred|feedback|helpfulness|"
-    "is_(?:accepted|chosen|correct|good|preferred|safe)|kto_tag|labels?|loser|"
-    "(?:human_|overall_)?(?:rating|score)|(?:non_)?preferred(?:_output)?|preference|ranks?|"
-    "ratings?|rewards?|scores?|thumbs_(?:down|up)|verbosity|winner|worse|"
-    f"(?:chosen|rejected){_NUMBER}"
+    "better_response_id|coherence|complexity|correctness|feedback|helpfulness|"
+    "is_(?:accepted|chosen|correct|good|preferred|safe)|kto_tag|labels?|"
+    "(?:human_|overall_)?(?:rating|score)|preference|ranks?|"
+    "ratings?|rewards?|scores?|thumbs_(?:down|up)|verbosity|"
+    f"{NAMED_SIDE}|(?:{SIDE_WORDS}){_NUMBER}"
 )
 _ANSWERED = (
     "(?:answers?|best_answer|chosen|completions?|ground_truth|outputs?|rejected|responses?|"
@@ -102,6 +103,8 @@ UNCOMPARED_FORMS = {
         parse_messages, ("messages|conversations",), ("system",), beside=_beside(_TOLD)
     ),
     "prompts": Form(parse_prompts, ("prompt",), beside=_beside(_TOLD)),
-    "texts": Form(parse_text, ("text",), ("label",), beside=_beside(f"role|{_ANSWERED}")),
+    "texts": Form(
+        parse_text, ("text",), ("label",), beside=_beside(f"role|{_ANSWERED}|{NAMED_SIDE}")
+    ),
 }
 """Forms without a comparison."""

@@ -8,8 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from tasks.data.inspection.doctor import inspect_data
+from tasks.data.cleaning import Cleaner
+from tasks.data.inspection.doctor import Inspection, inspect_data
 from tasks.data.sources.config import SourceConfig
+from tasks.data.sources.reader import read_source
 from tasks.settings.errors import ConfigError
 
 
@@ -40,14 +42,46 @@ def test_statistics_of_one_file(tmp_path: Path) -> None:
     assert report.format == "kwise"
     assert (report.groups, report.prompts, report.bad_records) == (6, 4, 1)
     assert report.bad_examples == (f"{path}:7: NaN is not a JSON number",)
-    assert (report.duplicates, report.identical, report.tied) == (1, 1, 1)
-    assert report.empty_responses == 1
+    assert report.dropped == {"duplicate": 1, "identical": 1, "tied": 1, "empty": 1}
     assert report.responses_per_prompt == {2: 5, 3: 1}
     # Of the five with an order the best is longer in the first two; two are equally long.
     assert report.chosen_longer == 0.6
     assert (report.prompt_chars.mean, report.prompt_chars.longest) == (1.0, 1)
     assert report.response_chars.longest == 8
     assert report.tokens is None
+
+
+def test_a_report_and_a_run_agree_on_what_is_dropped(tmp_path: Path) -> None:
+    """Blank prompts and answers too; what has one answer compares nothing among pairs."""
+    rows = [
+        kwise("p", "a", "b"), kwise("   ", "a", "b"), kwise("q", " \n", "b"), kwise("r", "a", "a "),
+        kwise("p", " a ", "b"), kwise("s", "a", "b", scores=[1, 1]), kwise("t", "a", "", "b"),
+        {"prompt": "u", "completion": "a"}, {"prompt": "v"},
+    ]  # fmt: skip
+    path = write(tmp_path / "a.jsonl", *rows)
+    (report,) = inspect_data([path]).files
+    cleaner = Cleaner(needs=2)
+    kept = list(cleaner.clean(read_source(SourceConfig(path=str(path)), lambda bad: None)))
+    assert report.dropped == dict(cleaner.dropped)
+    assert report.groups - sum(report.dropped.values()) == len(kept) == 2
+
+
+def test_a_file_of_demonstrations_or_prompts_drops_what_repeats_or_is_blank(tmp_path: Path) -> None:
+    answered = [{"prompt": text, "completion": "a"} for text in ("p", "p", "q", " ")]
+    (report,) = inspect_data([write(tmp_path / "a.jsonl", *answered)]).files
+    assert report.dropped == {"duplicate": 1, "empty": 1}
+    (report,) = inspect_data([write(tmp_path / "b.jsonl", {"prompt": "p"}, {"prompt": " "})]).files
+    assert report.dropped == {"empty": 1}
+
+
+def test_limits_may_be_chosen_after_reading(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", kwise("p", "aaaa", "b"), "broken")
+    found = Inspection([path], lambda text: list(text.encode()))
+    assert found.report().files[0].tokens.truncated_responses is None
+    limits = SimpleNamespace(max_prompt_tokens=2, max_response_tokens=3)
+    report = found.report(limits, max_bad_share=0.0)
+    assert report.files[0].tokens.truncated_responses == 0.5
+    assert not report.is_usable and found.report().is_usable
 
 
 def test_overlap_between_files(tmp_path: Path) -> None:

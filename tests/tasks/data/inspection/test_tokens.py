@@ -29,10 +29,10 @@ def render(prompt: tuple[Message, ...]) -> str:
 
 
 def statistics(tokenizer: object, *groups: tuple[str, ...], limits: object = LIMITS) -> object:
-    check = TokenCheck(tokenizer, limits, render)
+    check = TokenCheck(tokenizer, render)
     for text, *responses in groups:
         check.add(Group((Message("user", text),), tuple(responses)))
-    return check.statistics()
+    return check.statistics(limits)
 
 
 def test_statistics_by_hand() -> None:

@@ -10,7 +10,8 @@ import pytest
 from tasks.data.groups import Group, Message
 from tasks.data.sources.chat_markup import unwrapped
 from tasks.data.sources.config import SourceConfig
-from tasks.data.sources.reader import BadRecord, read_source
+from tasks.data.sources.reader import read_source
+from tasks.data.sources.tally import BadRecord
 
 CHATML = "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi?<|im_end|>\n"
 LLAMA3 = (

@@ -85,13 +85,13 @@ def test_prompts_of_every_kind() -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (3, "should be a text, is int"),
-        (None, "should be a text, is NoneType"),
+        (3, "should be a text, is the number 3"),
+        (None, "should be a text, is null"),
         ("\ud800", "half a surrogate pair"),
         ([], "list of messages"),
         (["hi"], "should hold messages"),
         ([{"role": "robot", "content": ""}], "unknown role 'robot'"),
-        ([{"role": "user", "content": None}], "is NoneType"),
+        ([{"role": "user", "content": None}], "is null"),
     ],
 )
 def test_what_is_no_prompt_is_refused(value: object, words: str) -> None:

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from tasks.data.files import read_groups, write_groups
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.forms.registry import FORMS
-from tasks.data.sources.reader import BadRecord, detect_format, read_source
+from tasks.data.sources.reader import detect_format, read_source
+from tasks.data.sources.tally import BadRecord
 from tasks.settings.errors import ConfigError, RecordError
 from tests.tasks.data.sources.written import pair, read, write
 
@@ -24,9 +25,8 @@ def test_an_unreadable_record_is_named_and_the_rest_is_kept(tmp_path: Path) -> N
     texts, bad = read(path=path, max_bad_share=0.5)
     assert texts == ["a", "b"]
     assert [(record.source, record.line) for record in bad] == [(path, 2), (path, 4)]
-    seen = "cannot tell the format from the columns chosen, prompt"
-    assert str(bad[1]).startswith(f"{path}:4: {seen}: chosen says more than the form 'prompts'")
-    assert "nearest forms: pairs, which needs rejected/rejected_response too; " in str(bad[1])
+    told = "'rejected' is missing, which the form 'pairs' needs; the record has chosen, prompt"
+    assert str(bad[1]) == f"{path}:4: {told}"
 
 
 def test_too_many_unreadable_records_stop_the_run(tmp_path: Path) -> None:
@@ -41,9 +41,9 @@ def test_a_missing_file_is_found_before_reading(tmp_path: Path) -> None:
         read_source(SourceConfig(path=str(tmp_path / "none.jsonl")), print)
 
 
-def test_unknown_columns_list_the_known_formats(tmp_path: Path) -> None:
+def test_unknown_columns_are_named_with_the_commonest_form(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", {"left": 1})
-    with pytest.raises(ConfigError, match="known forms: groups"):
+    with pytest.raises(ConfigError, match="the commonest form is 'pairs'"):
         read(path=path)
 
 

@@ -156,6 +156,7 @@ def test_cells_that_do_not_fit_the_first_line_are_a_bad_record(tmp_path: Path) -
         (b"FEA1....", "is a feather file of version 1"),
         (b"\x80\x04\x95", "is a Python pickle, which could run code"),
         (b"<!DOCTYPE html>", "is a web page"),
+        (b"\n  <HTML><body>", "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS.*git lfs pull"),
         ("a".encode("utf-16") + b"\x00", "is damaged utf-16.*save it as UTF-8"),
         (b"ARROW1\x00\x00...", "is a damaged Arrow file after row 0"),

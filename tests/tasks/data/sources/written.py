@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 from tasks.data.sources.config import SourceConfig
-from tasks.data.sources.reader import BadRecord, read_source
+from tasks.data.sources.reader import read_source
+from tasks.data.sources.tally import BadRecord
 
 CHOICE = {"chosen": "yes", "rejected": "no"}
 BOT = {"role": "assistant", "content": "yes"}

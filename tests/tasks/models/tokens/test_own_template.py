@@ -48,7 +48,7 @@ def test_a_record_that_the_template_refuses_is_unreadable_in_every_split(tmp_pat
     check = template_check(model(tmp_path / "strict"))
     metrics = prepare(config, tmp_path / "out", log, check)
     assert metrics["test"] == 39 and metrics["bad_records"] == 2
-    assert len(notes) == 1 and notes[0].startswith(f"left out 2 records, the first {test}:31: ")
+    assert len(notes) == 1 and notes[0].startswith(f"left out 2 records, {test}:31, ")
     assert "refuses the turns system, user (Conversation roles must alternate" in notes[0]
     assert "“question 1030”" in notes[0]
     lines = (tmp_path / "out" / "bad_records.jsonl").read_text().splitlines()
