@@ -1,4 +1,4 @@
-"""Log-probabilities of given tokens straight from hidden states, in chunks of the vocabulary table.
+"""What is read from logits, straight from hidden states, for a chunk of the places at a time.
 
 Logits exist for one chunk of scored tokens at a time, forward and backward; unless they are few,
 they are computed again for the gradient. Memory does not grow with the tokens that nobody scores.
@@ -6,16 +6,14 @@ they are computed again for the gradient. Memory does not grow with the tokens t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from tasks.models.prompt_sharing_check import logit_scale
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+Reading = Callable[[Tensor, Tensor], Tensor]
+"""Logits, shape (n, V), and targets, shape (n,), to C numbers for each place, shape (n, C)."""
 
 _CHUNK_BYTES = 64 << 20
 _ROWS_AT_ONCE = 64  # rows raised to float32 at a time: they stay in the processor's cache
@@ -60,45 +58,43 @@ def token_logps(
     return result
 
 
-def head_logps(
-    model: PreTrainedModel, states: Tensor, targets: Tensor, temperature: float
+def token_readings(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    reading: Reading,
+    *,
+    chunk_bytes: int = _CHUNK_BYTES,
 ) -> Tensor:
-    """Log-probability of each target under a language model's own output embedding.
+    """Read numbers from the logits of each place, whatever they are, differentiable.
 
-    With what models do to their logits besides: biases of their own, scales, softcaps.
+    `token_logps` is the faster one of the two for log-probabilities alone.
 
     Args:
-        model: Whose head is a `Linear`.
-        states: Its last hidden states at the places that predict the targets. Shape (S, H).
-        targets: Token ids. Shape (S,), int64.
-        temperature: Logits are divided by it. Positive.
+        hidden: Last hidden state at the places that predict the targets. Shape (S, H).
+        weight: Output embedding. Shape (V, H).
+        bias: Its bias, or None. Shape (V,).
+        targets: Token ids in [0, V). Shape (S,), int64.
+        reading: What is read from a place's logits; it reads each place by itself.
+        chunk_bytes: The most memory for logits at a time.
 
     Returns:
-        Nats, at least float32. Shape (S,).
+        C numbers for each place; computed in at least float32. Shape (S, C).
 
-    Raises:
-        NotImplementedError: The head is something else.
+    Example:
+        >>> hidden, weight = torch.zeros(1, 2), torch.zeros(4, 2)
+        >>> token_readings(hidden, weight, None, torch.tensor([3]), target_and_logsumexp).exp()
+        tensor([[1., 4.]])
     """
-    head = model.get_output_embeddings()
-    if not isinstance(head, torch.nn.Linear):
-        raise NotImplementedError(f"the output embedding is a {type(head).__name__}")
-    bias = head.bias
-    extra = getattr(model, "final_logits_bias", None)  # of BART, Marian and their like
-    if extra is not None:
-        bias = extra[0] if bias is None else bias + extra[0]
-    softcap = getattr(model.config, "final_logit_softcapping", None)
-    temperature = temperature / logit_scale(model.config)
+    result: Tensor = _TokenReadings.apply(hidden, weight, bias, targets, reading, chunk_bytes)
+    return result
 
-    def scored(states: Tensor) -> Tensor:
-        return token_logps(states, head.weight, bias, targets, temperature, softcap=softcap)
 
-    # Called as the module it is, so that whoever gathers or shards its weights is asked.
-    head.forward = scored
-    try:
-        result: Tensor = head(states)
-        return result
-    finally:
-        del head.forward
+def target_and_logsumexp(logits: Tensor, targets: Tensor) -> Tensor:
+    """Read the target's own logit and the log of the sum over all. (n, V), (n,) to (n, 2)."""
+    own = logits.gather(-1, targets[:, None])[:, 0]
+    return torch.stack([own, logits.logsumexp(dim=-1)], dim=-1)
 
 
 class _TokenLogps(torch.autograd.Function):
@@ -115,17 +111,12 @@ class _TokenLogps(torch.autograd.Function):
         softcap: float | None,
         chunk_bytes: int,
     ) -> Tensor:
-        kind = hidden.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
-        ctx.types = hidden.dtype, weight.dtype, bias.dtype if bias is not None else None
         ctx.temperature, ctx.softcap = temperature, softcap
-        ctx.rows = max(_ROWS_AT_ONCE, chunk_bytes // (weight.shape[0] * dtype.itemsize))
-        states, table = hidden.to(dtype), weight.to(dtype)
-        bias = None if bias is None else bias.to(dtype)
-        exact = torch.promote_types(dtype, torch.float32)
+        states, table, bias = _prepare(ctx, hidden, weight, bias, chunk_bytes)
+        exact = torch.promote_types(table.dtype, torch.float32)
         logps = torch.empty(targets.shape, dtype=exact, device=hidden.device)
         logits = None
-        with torch.autocast(kind, enabled=False):
+        with torch.autocast(hidden.device.type, enabled=False):
             for chunk in _slices(0, len(targets), ctx.rows):
                 logits = torch.nn.functional.linear(states[chunk], table, bias)
                 for here in _slices(chunk.start, chunk.stop, _ROWS_AT_ONCE):
@@ -140,11 +131,11 @@ class _TokenLogps(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         states, table, bias, targets, kept = ctx.saved_tensors
         wants_states, wants_table, wants_bias = ctx.needs_input_grad[:3]
-        exact = gradient.dtype
-        of_states = torch.empty(states.shape, dtype=exact, device=states.device)
-        of_table = torch.zeros(table.shape, dtype=exact, device=states.device)
-        of_bias = torch.zeros(len(table), dtype=exact, device=states.device)
-        with torch.autocast(states.device.type, enabled=False):
+        exact, device = gradient.dtype, states.device
+        shapes = states.shape, table.shape, table.shape[:1]
+        sums = [torch.zeros(shape, dtype=exact, device=device) for shape in shapes]
+        of_states, of_table, of_bias = sums
+        with torch.autocast(device.type, enabled=False):
             for here in _slices(0, len(targets), ctx.rows):
                 logits = kept
                 if logits is None:
@@ -166,13 +157,83 @@ class _TokenLogps(torch.autograd.Function):
                 if wants_bias:
                     of_bias -= (probs.to(exact) * factors).sum(dim=0)
                     of_bias.index_add_(0, targets[here], own[:, 0])
-        types = ctx.types
-        return (
-            of_states.to(types[0]) if wants_states else None,
-            of_table.to(types[1]) if wants_table else None,
-            of_bias.to(types[2]) if wants_bias else None,
-            *(None,) * 4,
-        )
+        return (*_asked_for(ctx, sums), *(None,) * 4)
+
+
+class _TokenReadings(torch.autograd.Function):
+    """reading(h Wᵀ + b); its gradient is that of the reading, taken by autograd, by the table."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        reading: Reading,
+        chunk_bytes: int,
+    ) -> Tensor:
+        ctx.reading = reading
+        states, table, bias = _prepare(ctx, hidden, weight, bias, chunk_bytes)
+        exact = torch.promote_types(table.dtype, torch.float32)
+        found, logits = [], None
+        with torch.autocast(hidden.device.type, enabled=False):
+            for chunk in _slices(0, len(targets), ctx.rows):
+                logits = torch.nn.functional.linear(states[chunk], table, bias)
+                for here in _slices(0, len(logits), _ROWS_AT_ONCE):
+                    found.append(reading(logits[here].to(exact), targets[chunk][here]))
+        kept = logits if len(targets) <= ctx.rows else None
+        ctx.save_for_backward(states, table, bias, targets, kept)
+        return torch.cat(found)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        states, table, bias, targets, kept = ctx.saved_tensors
+        wants_states, wants_table, wants_bias = ctx.needs_input_grad[:3]
+        exact, device = gradient.dtype, states.device
+        shapes = states.shape, table.shape, table.shape[:1]
+        sums = [torch.zeros(shape, dtype=exact, device=device) for shape in shapes]
+        of_states, of_table, of_bias = sums
+        with torch.autocast(device.type, enabled=False):
+            for chunk in _slices(0, len(targets), ctx.rows):
+                logits = kept
+                if logits is None:
+                    logits = torch.nn.functional.linear(states[chunk], table, bias)
+                slopes = torch.empty_like(logits)
+                for here in _slices(0, len(logits), _ROWS_AT_ONCE):
+                    rows = logits[here].to(exact), targets[chunk][here]
+                    some = _slopes(ctx.reading, *rows, gradient[chunk][here])
+                    slopes[here] = some
+                    of_bias += some.sum(dim=0)
+                if wants_states:
+                    of_states[chunk] = (slopes @ table).to(exact)
+                if wants_table:
+                    of_table += slopes.T @ states[chunk]
+        return (*_asked_for(ctx, sums), *(None,) * 3)
+
+
+def _slopes(reading: Reading, logits: Tensor, targets: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient that a reading gives back to its logits. Shape (n, V)."""
+    with torch.enable_grad():
+        leaf = logits.detach().requires_grad_()
+        return torch.autograd.grad(reading(leaf, targets), leaf, gradient)[0]
+
+
+def _prepare(
+    ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, chunk_bytes: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Bring a head and its states to the type that computes; note types, and rows of a chunk."""
+    kind = hidden.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+    ctx.types = hidden.dtype, weight.dtype, bias.dtype if bias is not None else None
+    ctx.rows = max(_ROWS_AT_ONCE, chunk_bytes // (weight.shape[0] * dtype.itemsize))
+    return hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+
+
+def _asked_for(ctx: Any, gradients: list[Tensor]) -> list[Tensor | None]:
+    """The gradients that are asked for, in the types of what they are of."""
+    asked = zip(gradients, ctx.types, ctx.needs_input_grad, strict=False)
+    return [found.to(dtype) if wanted else None for found, dtype, wanted in asked]
 
 
 def _slices(start: int, stop: int, step: int) -> Iterator[slice]:

@@ -106,7 +106,7 @@ def arrange(groups: Sequence[EncodedGroup], model: PreTrainedModel, pad_id: int)
 
 
 def scored_states(model: PreTrainedModel, batch: TwoSidedBatch, way: str | None) -> Tensor:
-    """Return what the output embedding reads for each response token.
+    """Return the last hidden state that predicts each response token, as the decoder gives it.
 
     Args:
         model: With an encoder and a decoder.
@@ -135,11 +135,8 @@ def scored_states(model: PreTrainedModel, batch: TwoSidedBatch, way: str | None)
         use_cache=False,
         **arguments,
     )
-    hidden = output.last_hidden_state.flatten(0, 1)[batch.scored]
-    # T5 with tied embeddings.
-    if getattr(model.config, "scale_decoder_outputs", False):
-        hidden = hidden * model.config.d_model**-0.5
-    return hidden
+    hidden: Tensor = output.last_hidden_state
+    return hidden.flatten(0, 1)[batch.scored]
 
 
 def plain_logps(model: PreTrainedModel, batch: TwoSidedBatch, temperature: float) -> Tensor:

@@ -6,22 +6,23 @@ plain one on a probe batch, and where they differ the plain path is used from th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from tasks.models.chunked_logps import head_logps
 from tasks.models.groups.attention import GROUPED, register
 from tasks.models.groups.attention_masks import block_mask, dense_mask
 from tasks.models.groups.encoder_decoder import TwoSidedBatch, arrange, plain_logps, scored_states
 from tasks.models.groups.packing import PackedGroups, pack
+from tasks.models.output_head import head_logps
 from tasks.models.padded_batches import GroupBatch, collate
 from tasks.models.policy import forward_arguments, sequence_logps, token_logps_of_rows
 from tasks.models.prompt_sharing_check import (
+    Numbers,
     disagreement,
     dropouts,
     longest_sequence,
@@ -53,8 +54,8 @@ class GroupModel(nn.Module):
         self._own_attention: str = model.config._attn_implementation
         self._use(next(iter(self._ways()), None))
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Return one number per response, at least float32; 0 in empty slots. Shape (B, K)."""
+    def forward(self, batch: Batch) -> Tensor | tuple[Any, ...]:
+        """Return what this kind of model says of groups: one tensor, or several by name."""
         raise NotImplementedError
 
     def batch(self, groups: Sequence[EncodedGroup], pad_id: int) -> Batch:
@@ -160,6 +161,14 @@ class GroupModel(nn.Module):
         output = self.backbone(**forward_arguments(batch), use_cache=False)
         return output.last_hidden_state[batch.response_mask.roll(-1, dims=1)]
 
+    def numbers(self, batch: Batch) -> Numbers:
+        """Return what `check` compares two ways by: hidden states, and what is made of them.
+
+        Both: under small weights the states show what the others hide, and only the others show
+        what the model does to its logits.
+        """
+        return self.states(batch), self(batch)
+
     @property
     def backbone(self) -> nn.Module:
         """The model without its head."""
@@ -195,12 +204,13 @@ class GroupModel(nn.Module):
             )
 
     @torch.no_grad()
-    def _try(self, way: Attention | None, groups: list[EncodedGroup]) -> tuple[Tensor, Tensor]:
-        """Hidden states and numbers of some groups by one way, in the precision of the weights.
-
-        Both: under small weights the states show what the numbers hide, and only the numbers show
-        what the model does to its logits.
-        """
+    def _try(
+        self,
+        way: Attention | None,
+        groups: list[EncodedGroup],
+        numbers: Callable[[Batch], Numbers] | None = None,
+    ) -> Numbers:
+        """The numbers of some groups by one way, in the precision of the weights."""
         training, device = self.training, next(self.model.parameters()).device
         pad_id = getattr(self.model.config, "pad_token_id", None)
         self._use(way)
@@ -208,7 +218,7 @@ class GroupModel(nn.Module):
         try:
             with torch.autocast(device.type, enabled=False):
                 batch = self.batch(groups, pad_id or 0).to(device)
-                return self.states(batch), self(batch)
+                return (numbers or self.numbers)(batch)
         finally:
             self.train(training)
 

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tasks.models.chunked_logps import head_logps, token_logps
-from tests.tasks.models import families
+from tasks.models.chunked_logps import target_and_logsumexp, token_logps, token_readings
 from tests.tasks.models.families import distance
 
 VOCABULARY, WIDTH = 23, 5
@@ -76,6 +75,58 @@ def test_gradients_are_the_slopes_of_the_values(softcap: float | None) -> None:
     )
 
 
+def read_prob(logits: Tensor, targets: Tensor) -> Tensor:
+    """A double softmax, the map `prob` of AVA."""
+    return (5 * logits.softmax(-1)).log_softmax(-1).gather(-1, targets[:, None])
+
+
+READINGS = {"raw": target_and_logsumexp, "prob": read_prob}
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    rows=st.integers(1, 200),
+    bias=st.booleans(),
+    name=st.sampled_from(sorted(READINGS)),
+    chunk_bytes=st.sampled_from([1, 100 * VOCABULARY * 8, 1 << 20]),
+)
+def test_readings_equal_those_of_the_whole_table(
+    rows: int, bias: bool, name: str, chunk_bytes: int
+) -> None:
+    reading = READINGS[name]
+    ours, targets = inputs(rows, bias=bias)
+    theirs, _ = inputs(rows, bias=bias)
+    given_ = ours if bias else [*ours, None]
+    found = token_readings(*given_, targets, reading, chunk_bytes=chunk_bytes)
+    expected = reading(torch.nn.functional.linear(*theirs), targets)
+    assert distance(found, expected) <= 1e-12
+    weights = torch.linspace(-1, 1.5, found.numel(), dtype=torch.float64).view(found.shape)
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    for mine, his in zip(ours, theirs, strict=True):
+        assert distance(mine.grad, his.grad) <= 1e-11
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_gradients_of_readings_are_the_slopes_of_the_values(name: str) -> None:
+    tensors, targets = inputs(3, bias=True)
+    assert torch.autograd.gradcheck(
+        lambda *given: token_readings(*given, targets, READINGS[name]), tensors
+    )
+
+
+def test_readings_reduce_in_float32_under_autocast() -> None:
+    tensors, targets = inputs(50, bias=True, dtype=torch.float32)
+    expected = target_and_logsumexp(torch.nn.functional.linear(*tensors), targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = token_readings(*tensors, targets, target_and_logsumexp)
+    assert found.dtype == torch.float32
+    assert float((found - expected).detach().abs().max()) < 0.1
+    found.sum().backward()
+    assert all(tensor.grad.dtype == torch.float32 for tensor in tensors)
+    token_readings(tensors[0], tensors[1].detach(), None, targets, read_prob).sum().backward()
+
+
 def test_only_the_gradients_that_are_asked_for() -> None:
     (hidden, weight, bias), targets = inputs(4, bias=True)
     token_logps(hidden, weight.detach(), bias, targets).sum().backward()
@@ -121,36 +172,24 @@ def test_a_temperature_that_is_not_positive_is_refused() -> None:
 
 PEAK = """
 import resource, sys, torch
-from tasks.models.chunked_logps import head_logps, token_logps
+from tasks.models import chunked_logps
 torch.set_num_threads(1)
 hidden = torch.zeros(int(sys.argv[1]), 8, requires_grad=True)
 weight = torch.zeros(4000, 8, requires_grad=True)
 targets = torch.zeros(len(hidden), dtype=torch.long)
-token_logps(hidden[:64], weight, None, targets[:64]).sum().backward()
+more = {"token_logps": (), "token_readings": (chunked_logps.target_and_logsumexp,)}[sys.argv[2]]
+read = getattr(chunked_logps, sys.argv[2])
+read(hidden[:64], weight, None, targets[:64], *more).sum().backward()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-token_logps(hidden, weight, None, targets, chunk_bytes=4 << 20).sum().backward()
+read(hidden, weight, None, targets, *more, chunk_bytes=4 << 20).sum().backward()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-def test_memory_does_not_grow_with_tokens_times_vocabulary() -> None:
+@pytest.mark.parametrize("name", ["token_logps", "token_readings"])
+def test_memory_does_not_grow_with_tokens_times_vocabulary(name: str) -> None:
     """8000 tokens of 4000 logits would be 128 MB in float32, and as much for the gradient."""
     root = Path(__file__).parents[3]
-    done = subprocess.run(
-        [sys.executable, "-c", PEAK, "8000"], cwd=root, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", PEAK, "8000", name]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 50_000  # kB
-
-
-def test_a_head_that_is_no_matrix_is_refused_and_the_head_is_left_as_it_was() -> None:
-    model = families.build("llama")
-    states, targets = torch.randn(3, 16), torch.tensor([1, 2, 3])
-    expected = model.lm_head(states).div(0.5).log_softmax(-1)[range(3), targets]
-    assert torch.allclose(head_logps(model, states, targets, 0.5), expected)
-    assert model.lm_head(states).shape == (3, families.VOCABULARY)
-    with pytest.raises(ValueError, match="temperature must be positive"):
-        head_logps(model, states, targets, 0)
-    assert model.lm_head(states).shape == (3, families.VOCABULARY)
-    model.lm_head = torch.nn.Sequential(model.lm_head)
-    with pytest.raises(NotImplementedError, match="output embedding is a Sequential"):
-        head_logps(model, states, targets, 1)
