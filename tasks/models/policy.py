@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tasks.models.loading import load_weights
 from tasks.models.padded_batches import GroupBatch
+from tasks.models.tqr.marker import refuse_as_policy
 from tasks.settings.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def load_policy(
     """
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+    refuse_as_policy(path)
     return load_weights(
         AutoModelForCausalLM,
         path,

@@ -14,6 +14,7 @@ from tasks.models.padded_batches import GroupBatch
 from tasks.models.policy import forward_arguments, per_slot
 from tasks.models.randomness import seeded
 from tasks.models.tokens.tokenizer import ensure_pad
+from tasks.models.tqr.marker import refuse_as_reward_model
 from tasks.settings.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def load_reward_model(
     """
     from transformers import AutoModelForSequenceClassification
 
+    refuse_as_reward_model(path)
     model = load_weights(
         AutoModelForSequenceClassification,
         path,
