@@ -28,6 +28,8 @@ class Rewards(NamedTuple):
     """Log of its standard deviation."""
     weights: Tensor
     """The weight that is in both, in units of the config's scale; 1 without reward weights."""
+    unweighted: Tensor
+    """The mean without its weight."""
 
 
 class TqrHeads(nn.Module):
@@ -84,11 +86,9 @@ class TqrHeads(nn.Module):
             log_std = torch.maximum(
                 spread_out(log_std, mask) + log_weights, self._lowest(mask, mean.dtype)
             )
-            return Rewards(
-                spread_out(mean, mask) * weights,
-                log_std.clamp(max=_HIGHEST).masked_fill(~mask, 0),
-                weights,
-            )
+            mean = spread_out(mean, mask)
+            log_std = log_std.clamp(max=_HIGHEST).masked_fill(~mask, 0)
+            return Rewards(mean * weights, log_std, weights, mean)
 
     @torch.no_grad()
     def drawn_anew(self) -> TqrHeads:

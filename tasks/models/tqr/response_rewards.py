@@ -1,50 +1,40 @@
-"""What a whole response scores, from the rewards of its tokens."""
+"""What whole responses score, from the rewards of their tokens."""
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import torch
-from torch import Tensor
+from tasks.objectives.response_scores import last_score, return_score
 
-from tasks.models.tqr.config import TqrConfig
+if TYPE_CHECKING:
+    from torch import Tensor
 
-ReturnScale = Literal["mean", "sum"]
-"""Whether a return is the mean of a response's rewards, or their sum (Eq. 19)."""
+    from tasks.models.tqr.group_tqr import TqrOutput
 
 
 class ResponseRewards(NamedTuple):
     """Both readings of each response's score, reward units; 0 in empty slots. Shapes (B, K)."""
 
     last: Tensor
-    """The weighted mean reward where the response's end is chosen."""
+    """The weighted reward where the response's end is chosen."""
     whole: Tensor
-    """The return: the mean or the sum of all weighted mean rewards."""
+    """The return, of the rewards of all tokens."""
 
 
 def response_rewards(
-    mean: Tensor, mask: Tensor, config: TqrConfig, return_scale: ReturnScale = "mean"
+    output: TqrOutput, *, return_scale: Literal["mean", "sum"] = "mean"
 ) -> ResponseRewards:
-    """Score responses by their last action and by their return.
+    """Score responses by their last action and by their return, from one pass.
 
     Args:
-        mean: Weighted mean reward of each position, 0 where there is none. Shape (B, K, T).
-        mask: Where there are positions. Bool, shape (B, K, T).
-        config: Says whether the weights of a response already sum to 1.
-        return_scale: `mean`: weights that sum to 1; `sum`: weights whose mean is 1.
-
-    Example:
-        >>> mean = torch.tensor([[[1.0, 3.0, 0.0], [2.0, 0.0, 0.0]]])
-        >>> mask = torch.tensor([[[True, True, False], [True, False, False]]])
-        >>> [part.tolist() for part in response_rewards(mean, mask, TqrConfig())]
-        [[[3.0, 2.0]], [[2.0, 2.0]]]
+        output: Of a TQR, for groups whose responses all have an end.
+        return_scale: As `return_score` takes it.
     """
-    sizes = mask.sum(dim=-1).clamp(min=1)
-    last = mean.gather(-1, (sizes - 1).unsqueeze(-1)).squeeze(-1)
-    total = mean.sum(dim=-1)
-    sums_to_one = config.rwt and config.rwt_scale == "sum1"
-    if sums_to_one and return_scale == "sum":
-        total = total * sizes
-    elif not sums_to_one and return_scale == "mean":
-        total = total / sizes
-    return ResponseRewards(last, torch.where(mask.any(dim=-1), total, total.new_zeros(())))
+    rewards, mask = output.rewards, output.mask.flatten(0, 1)
+    mean, weights, unweighted = (
+        part.flatten(0, 1) for part in (rewards.mean, rewards.weights, rewards.unweighted)
+    )
+    last = last_score(mean, mask)
+    whole = return_score(unweighted, weights, mask, return_scale=return_scale)
+    shape = output.mask.shape[:2]
+    return ResponseRewards(last.view(shape), whole.view(shape))
