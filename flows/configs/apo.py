@@ -19,6 +19,7 @@ from tasks.gold.collection import GoldConfig
 from tasks.models.sample_shards import RolloutConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.models.tokens.templates import find_template
+from tasks.settings.base import Seed
 from tasks.settings.errors import did_you_mean
 from tasks.training.config import PolicyConfig
 from tasks.training.ppo.config import PpoConfig
@@ -39,7 +40,7 @@ class Game(NamedTuple):
 class ApoConfig(FlowConfig):
     """One run of Adversarial Preference Optimization (arXiv 2311.08045)."""
 
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Of weights, data order and sampling. The split has its own seed."""
 
     apo_epochs: int = Field(default=3, ge=1)

@@ -19,6 +19,7 @@ from tasks.models.sampling.config import SamplingConfig
 from tasks.models.scoring.labelling import LabelConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.models.tokens.text_prompts import BeginningsConfig
+from tasks.settings.base import Seed
 from tasks.training.config import PolicyConfig, TrainingConfig
 from tasks.training.ppo.config import PpoConfig
 from tasks.training.updates.classifier_config import ClassifierConfig
@@ -30,7 +31,7 @@ class ExoSettings(FlowConfig):
     gate: ExoGateConfig = ExoGateConfig()
     """What a candidate must show to become the champion; its `tester` is RM or oracle."""
 
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Of weights, samples and evaluation, and of branches that name none."""
 
     supervision: Literal["preferences", "reward_model", "oracle"] = "reward_model"

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from tasks.evaluation.config import BestOfN
-from tasks.settings.base import FrozenConfig
+from tasks.settings.base import FrozenConfig, Seed
 from tasks.training.config import PolicyConfig, TrainingConfig
 from tasks.training.methods.coefficients import GroupCoefficients
 from tasks.training.methods.method import RESPONSES, GroupMethod, Method
@@ -39,7 +39,7 @@ Methods = Annotated[
     tuple[Annotated[str, AfterValidator(lambda name: get_method(name).name)], ...],
     BeforeValidator(_as_tuple),
 ]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_as_tuple)]
+Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_as_tuple)]
 
 
 class SweepConfig(FrozenConfig):

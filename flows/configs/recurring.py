@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from flows.configs.cron import check_cron
 from tasks.data.playground.config import PlaygroundConfig
 from tasks.evaluation.config import GateConfig
 from tasks.models.tokens.encoding import Limits
-from tasks.settings.base import FrozenConfig
+from tasks.settings.base import FrozenConfig, Seed
 
 StartFrom = Literal["base", "previous", "champion"]
 
@@ -95,7 +95,7 @@ class RecurringConfig(FrozenConfig):
     they changed.
     """
 
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Of every random choice; what exactly, each flow says."""
 
     schedule: ScheduleConfig | None = None

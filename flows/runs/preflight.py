@@ -8,28 +8,31 @@ from pathlib import Path
 from flows.configs.placement import Placement
 from flows.configs.recurring import ModelSource, RecurringConfig
 from tasks.data.sources.config import SourceConfig
-from tasks.data.sources.places import local_files
-from tasks.models.source_checks import looks_local
+from tasks.data.sources.places import require_rows
+from tasks.models.source_checks import check_local_model, looks_local
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError, require_path
 from tasks.settings.parts import configs_in, gpus_in
 
 
 def check_files(config: RecurringConfig) -> None:
-    """Refuse a configuration that names files or folders which are not there; nothing is read.
+    """Refuse a configuration whose files are not there or empty, or whose models are too short.
 
-    What a run makes itself, its playground, is not missed, and hub names are not looked up.
+    Of a data file the first record is read, of a model's folder what its config says. What a run
+    makes itself, its playground, is not missed, and hub names are not looked up.
 
     Raises:
-        ConfigError: One is missing; it is named, with the folder that a relative path counts from.
+        ConfigError: One is so; it is named, with the folder that a relative path counts from.
     """
     for source in named_sources(config):
         if source.path and not is_made(config, source.path):
-            local_files(source)
+            require_rows(source)
     models = (model.source for model in config.named_models() if looks_local(model.source))
     for path in (*filter(None, config.own_paths()), *models):
         if not is_made(config, path):
             require_path(path)
+    for model in config.named_models():
+        check_local_model(model.source, model.limits)
 
 
 def is_made(config: RecurringConfig, path: str) -> bool:

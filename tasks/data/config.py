@@ -88,15 +88,11 @@ class DataConfig(FrozenConfig):
         }
         return self.model_copy(update=ours)
 
-    def local_files(self) -> list[Path]:
-        """Return every local file that will be read, in order, for the key of the stage.
-
-        Raises:
-            ConfigError: One does not exist; a playground must have been generated before.
-        """
+    def sources(self) -> list[SourceConfig]:
+        """Return every source that will be read, in order."""
         config = self.resolved()
         demonstrations = [] if config.demonstrations == "chosen" else config.demonstrations
-        sources = [
+        return [
             *config.preferences,
             *config.test,
             *demonstrations,
@@ -104,7 +100,14 @@ class DataConfig(FrozenConfig):
             *config.policy_prompts,
             *config.extra_preferences,
         ]
-        return [file for source in sources for file in local_files(source)]
+
+    def local_files(self) -> list[Path]:
+        """Return every local file that will be read, in order, for the key of the stage.
+
+        Raises:
+            ConfigError: One does not exist; a playground must have been generated before.
+        """
+        return [file for source in self.sources() for file in local_files(source)]
 
 
 def _rows_of(source: SourceConfig) -> tuple[Any, ...]:

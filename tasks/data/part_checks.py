@@ -1,27 +1,15 @@
-"""What must hold of sources and parts: something in each file, no part empty, none that leaks."""
+"""What must hold of the parts of prepared data: none is empty, and none leaks into another."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from tasks.data.config import DataConfig
-from tasks.data.files import INDEX, GroupWriter
+from tasks.data.files import GroupWriter
 from tasks.data.splits import PROTOCOL_PAIRS
 from tasks.settings.errors import ConfigError
 
 _MAY_BE_EMPTY = ("extra", "policy_prompts")
-
-
-def require_content(files: list[Path]) -> None:
-    """Refuse a file of zero bytes; a part that a stage wrote may be empty.
-
-    Raises:
-        ConfigError: One is empty.
-    """
-    for file in files:
-        if not file.stat().st_size and not (file.parent / INDEX).is_file():
-            raise ConfigError(f"{file} is empty (0 bytes): fetch it again, or name another file")
 
 
 def require_parts(writers: Mapping[str, GroupWriter], config: DataConfig) -> None:

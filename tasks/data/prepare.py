@@ -17,9 +17,10 @@ from tasks.data.cleaning import Cleaner
 from tasks.data.config import DataConfig
 from tasks.data.files import GroupWriter
 from tasks.data.groups import Group, first_turn_hash, text_hash
-from tasks.data.part_checks import disjoint_pairs, require_content, require_parts
+from tasks.data.part_checks import disjoint_pairs, require_parts
 from tasks.data.playground.generator import ensure_playground
 from tasks.data.sources.config import SourceConfig
+from tasks.data.sources.places import require_rows
 from tasks.data.sources.reader import read_source
 from tasks.data.sources.tally import BadRecord, Tally
 from tasks.data.splits import check_disjoint, place
@@ -58,7 +59,8 @@ def prepare(
         ensure_playground(config.playground)
     config = config.resolved()
     # A missing or an empty file is found before the first byte is written.
-    require_content(config.local_files())
+    for source in config.sources():
+        require_rows(source)
     with ExitStack() as stack:
         bad_file = stack.enter_context(open_output(output / "bad_records.jsonl"))
         writers = {

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from tasks.data.files import read_groups
 from tasks.data.groups import Prompt, first_turn_hash, prompt_hash
-from tasks.settings.base import FrozenConfig
+from tasks.settings.base import FrozenConfig, Seed
 from tasks.settings.errors import ConfigError
 from tasks.settings.printable import excerpt
 
@@ -55,7 +55,7 @@ class SplitConfig(FrozenConfig):
     dev_from_policy: Literal["shared", "held_out"] | None = None
     """Whether dev's queries stay in policy_train or leave it. Default: shared in `apo`, as in its
     paper; held_out in `exo`, where settings are chosen by dev."""
-    seed: int = 0
+    seed: Seed = 0
     """Another seed is another division."""
 
 

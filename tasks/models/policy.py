@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tasks.models.loading import load_weights
 from tasks.models.padded_batches import GroupBatch
+from tasks.models.source_checks import require_context
 from tasks.models.tqr.marker import refuse_as_policy
-from tasks.settings.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -58,13 +58,7 @@ def check_context(
         ConfigError: With the numbers and the keys to change.
     """
     context = getattr(config, "max_position_embeddings", getattr(config, "context", None))
-    needed = limits.longest
-    if context is not None and needed > context:
-        raise ConfigError(
-            f"{name} has a context of {context} tokens, but max_prompt_tokens "
-            f"{limits.max_prompt_tokens} + max_response_tokens {limits.max_response_tokens} = "
-            f"{needed}: lower them or take a model with a longer context"
-        )
+    require_context(context, limits, name)
 
 
 @contextmanager

@@ -7,13 +7,16 @@ name code to import. Both are refused before transformers sees them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.models.pretrained.gguf_files import check_gguf, is_gguf
 from tasks.settings.errors import ConfigError, one_line
+
+if TYPE_CHECKING:
+    from tasks.models.tokens.encoding import Limits
 
 _CODE_KEYS = frozenset(
     {"auto_map", "trust_remote_code", "_attn_implementation_internal", "custom_pipelines"}
@@ -64,6 +67,38 @@ def check_model_source(path: str | Path, revision: str | None = None) -> None:
         raise ConfigError(f"{str(path)!r} is not a model folder: it has no config.json")
     _check_configs(folder)
     _check_weights(folder)
+
+
+def check_local_model(path: str, limits: Iterable[Limits]) -> None:
+    """Refuse a folder that is no model, or whose config says that sequences would be too long.
+
+    Nothing is loaded; another file, or a hub name, is passed over.
+
+    Raises:
+        ConfigError: Names the path and what to do.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return
+    check_model_source(folder)
+    said = json.loads((folder / "config.json").read_bytes())
+    for pair in limits:
+        context = said.get("max_position_embeddings", said.get("n_positions"))
+        require_context(context, pair, f"the model {path!r}")
+
+
+def require_context(context: int | None, limits: Limits, name: str) -> None:
+    """Refuse a longest sequence that does not fit a context, in tokens; None is one without end.
+
+    Raises:
+        ConfigError: With the numbers and the keys to change.
+    """
+    if context is not None and limits.longest > context:
+        raise ConfigError(
+            f"{name} has a context of {context} tokens, but max_prompt_tokens "
+            f"{limits.max_prompt_tokens} + max_response_tokens {limits.max_response_tokens} = "
+            f"{limits.longest}: lower them or take a model with a longer context"
+        )
 
 
 def check_tokenizer_source(path: str | Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from types import UnionType
-from typing import Any, Final, Self, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Self, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     ModelWrapValidatorHandler,
     ValidationError,
     ValidationInfo,
@@ -27,6 +28,9 @@ NOT_IN_KEY: Final = "not in the key"
 What is done stays done when such a field changes. A field that can only stop a run belongs to the
 key all the same where a finished result would hide that it was to be stopped.
 """
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""A seed of random choices, as the libraries take it: a whole number below 2 to the power of 32."""
 
 GPUS: Final = "GPUs"
 """Marks a field that says how many GPUs of one machine a stage uses at once."""

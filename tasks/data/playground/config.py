@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tasks.settings.base import NOT_IN_KEY, FrozenConfig
+from tasks.settings.base import NOT_IN_KEY, FrozenConfig, Seed
 
 
 class PlaygroundConfig(FrozenConfig):
@@ -15,7 +15,7 @@ class PlaygroundConfig(FrozenConfig):
 
     folder: Annotated[Path, NOT_IN_KEY] = Path("data/playground")
     """Folder of the generated files; made when missing. Not part of the content."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the world's facts and of everything said in it."""
     entities: int = Field(default=8, ge=2, le=40)
     """Creatures of the world; each has four facts to get right or wrong."""

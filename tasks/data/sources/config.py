@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tasks.data.sources.forms.registry import require_format
 from tasks.data.sources.script_sets import why_script
-from tasks.settings.base import FrozenConfig
+from tasks.settings.base import FrozenConfig, Seed
 
 
 class SourceConfig(FrozenConfig):
@@ -45,7 +45,7 @@ class SourceConfig(FrozenConfig):
     limit: int | None = Field(default=None, ge=1)
     """Keep only so many groups, a sample drawn over the whole source by a hash of their content,
     in the source's order; they are held in memory until it has been read. None keeps all."""
-    seed: int = 0
+    seed: Seed = 0
     """Another seed is another sample of `limit` groups."""
     rows: int | None = Field(default=None, ge=1)
     """Read only the first so many rows of each file or subset, as they come: what `sparring

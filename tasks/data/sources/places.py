@@ -55,6 +55,26 @@ def local_files(config: SourceConfig) -> list[Path]:
     return found
 
 
+def require_rows(config: SourceConfig) -> None:
+    """Refuse a local source with a file that holds no record, or is of no kind that is read.
+
+    What a stage wrote may be empty, and a hub set is not looked up.
+
+    Raises:
+        ConfigError: There is no such file, or it is so; it is named.
+    """
+    if config.path is None or is_group_folder(config):
+        return
+    for label, rows in open_parts(config):
+        try:
+            if next(rows, None) is None:
+                raise ConfigError(
+                    f"{label} is empty, it holds no record: fetch it again, or name another file"
+                )
+        except RecordError as error:
+            raise ConfigError(str(error)) from error
+
+
 def _saved_files(folder: Path, split: str) -> list[Path]:
     """Return the files of what `save_to_disk` of `datasets` wrote: a set, or a folder of splits."""
     listed = folder / "dataset_dict.json"

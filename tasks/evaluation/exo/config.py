@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from tasks.models.tokens.encoding import Limits
-from tasks.settings.base import FrozenConfig
+from tasks.settings.base import FrozenConfig, Seed
 
 Kind = Literal["start", "chosen", "policy", "best_of_n"]
 
@@ -89,7 +89,7 @@ class ExoEntry(FrozenConfig):
     temperature: float = 1.0
     """τ of training and sampling."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the branch."""
 
     step: int = Field(default=0, ge=0)

@@ -15,7 +15,7 @@ from tasks.data.groups import Group, scores_of
 from tasks.data.selection import keep_responses
 from tasks.models.scoring.config import ScoringConfig
 from tasks.models.scoring.score_shards import scored_shards
-from tasks.settings.base import FrozenConfig
+from tasks.settings.base import FrozenConfig, Seed
 from tasks.settings.errors import ConfigError, StageError
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
@@ -34,7 +34,7 @@ class LabelConfig(FrozenConfig):
     temperature: float = Field(default=1.0, gt=0)
     """Reward units per unit of the drawn winner's logit; larger errs more."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Of the drawn winners. Each prompt has a draw of its own, whatever stands around it."""
 
 

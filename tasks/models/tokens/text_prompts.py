@@ -14,7 +14,7 @@ from pydantic import Field
 
 from tasks.data.files import GroupFolder, GroupWriter
 from tasks.data.groups import Group, Message, prompt_hash
-from tasks.settings.base import FrozenConfig
+from tasks.settings.base import FrozenConfig, Seed
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 
@@ -37,7 +37,7 @@ class BeginningsConfig(FrozenConfig):
     test_prompts: int = Field(default=512, ge=1)
     """Prompts that the report measures on. Default: the paper's."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Another seed is another choice and division of the texts."""
 
 

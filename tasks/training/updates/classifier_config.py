@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from tasks.models.base_policy import hub_name
-from tasks.settings.base import FrozenConfig
+from tasks.settings.base import FrozenConfig, Seed
 from tasks.training.config import TrainingConfig
 
 _FOLDER = "a folder"
@@ -42,7 +42,7 @@ class ClassifierConfig(FrozenConfig):
     )
     """The optimiser that fine-tunes `base`. Default: EXO's release on IMDB (GPT-2 large)."""
 
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Of the order of the texts that `base` is fine-tuned on."""
 
     ngrams: int = Field(default=2, ge=1, le=5)

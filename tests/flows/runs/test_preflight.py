@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,47 @@ def test_a_missing_file_is_named_with_the_folder_it_counts_from(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=rf"no\.jsonl'?, seen from {tmp_path}"):
         check_files(config(**changes))
+
+
+@pytest.mark.parametrize("text", ["", " \n\n", "[]", "PK\x03\x04"])
+def test_a_file_without_a_record_is_found_before_anything_runs(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(text)
+    with pytest.raises(
+        ConfigError, match=r"pairs\.jsonl (is empty, it holds no record|is a zip archive)"
+    ):
+        check_files(config(data={"preferences": [{"path": str(path)}]}))
+
+
+@pytest.mark.parametrize("key", ["max_position_embeddings", "n_positions"])
+def test_limits_beyond_a_models_context_are_found_without_loading_it(
+    key: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "x", key: 64}))
+    (tmp_path / "model.safetensors").touch()
+    wanted = config({"path": str(tmp_path)})
+    needed = max(limits.longest for limits in wanted.policy_limits())
+    with pytest.raises(ConfigError, match=f"has a context of 64 tokens, but .* = {needed}: lower"):
+        check_files(wanted)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "x", key: needed}))
+    check_files(wanted)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_is_one_that_every_library_takes(seed: int) -> None:
+    with pytest.raises(ValueError, match="seed"):
+        config(seed=seed)
+    with pytest.raises(ValueError, match=r"data\.split\.seed"):
+        config(data={"playground": {}, "split": {"seed": seed}})
+    assert config(seed=2**32 - 1).seed == 2**32 - 1
+
+
+def test_nobody_is_tested_on_the_rows_that_are_trained_on() -> None:
+    same = {"preferences": [{"path": "a"}, {"path": "b.jsonl"}], "test": [{"path": "./b.jsonl"}]}
+    with pytest.raises(ValueError, match=r"`test` names the rows of `preferences` \(\./b\.jsonl\)"):
+        config(data=same)
+    other = [{"path": "b.jsonl", "where": {"part": "test"}}]
+    assert config(data={**same, "test": other}).data.test
 
 
 def test_the_pairs_answer_no_queries_of_others() -> None:

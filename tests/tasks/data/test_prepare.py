@@ -244,7 +244,7 @@ def test_an_empty_file_is_named_but_an_empty_part_of_a_stage_is_none(tmp_path: P
     preferences = source(tmp_path / "p.jsonl", *pairs("p", 200))
     (tmp_path / "test.jsonl").touch()
     test = [{"path": str(tmp_path / "test.jsonl")}]
-    with pytest.raises(ConfigError, match=r"test\.jsonl is empty \(0 bytes\)"):
+    with pytest.raises(ConfigError, match=r"test\.jsonl is empty, it holds no record"):
         run(tmp_path / "out", preferences=preferences, test=test)
     run(tmp_path / "first", preferences=preferences)
     extra = [{"path": str(tmp_path / "first" / "extra")}]
