@@ -36,13 +36,7 @@ def pair_gold_with_samples(
     seen = {"groups": 0, "samples": 0, "identical": 0}
 
     def joined() -> Iterator[Group]:
-        for answer, sampled in zip_longest(gold, samples):
-            if answer is None or sampled is None or answer.id != sampled.id:
-                names = [group.id if group else "none" for group in (answer, sampled)]
-                raise StageError(
-                    f"gold and samples hold different queries: {names[0]} against {names[1]}; "
-                    "sample the policy on the prompts of this gold set"
-                )
+        for answer, sampled in same_queries(gold, samples, ("gold", "samples")):
             best = answer.responses[0]
             others = [
                 (text, ended)
@@ -70,3 +64,27 @@ def pair_gold_with_samples(
         }
 
     return joined(), counts
+
+
+def same_queries(
+    left: Iterable[Group], right: Iterable[Group], names: tuple[str, str]
+) -> Iterator[tuple[Group, Group]]:
+    """Yield the groups of two sets side by side.
+
+    Args:
+        left: The set whose prompts the other was to answer.
+        right: The other, over the same queries in the same order.
+        names: What the two are called, for the message.
+
+    Raises:
+        StageError: While reading, if the two do not hold the same queries in the same order.
+    """
+    for pair in zip_longest(left, right):
+        one, other = pair
+        if one is None or other is None or one.id != other.id:
+            found = [group.id if group else "none" for group in pair]
+            raise StageError(
+                f"{names[0]} and {names[1]} hold different queries: {found[0]} against {found[1]}; "
+                f"{names[1]} must be sampled on the prompts of {names[0]}"
+            )
+        yield one, other

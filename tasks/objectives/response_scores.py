@@ -1,4 +1,7 @@
-"""One score of a response from rewards of its tokens, and Preference Transformer's use of it."""
+"""One score of a response from rewards of its tokens, and Preference Transformer's use of it.
+
+Everything may have further dimensions before the last one, such as (B, K, T).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from tasks.objectives.guards import (
     full_mask,
     raised,
     require_choice,
-    require_ndim,
     require_same_shape,
     zero_outside,
 )
@@ -21,41 +23,40 @@ class TokenRewards(NamedTuple):
     """Rewards of one response per row; all of shape (B, T)."""
 
     rewards: Tensor
-    """Reward of each position, reward units, not weighted."""
+    """Weighted reward of each position, or its mean, reward units."""
 
     weights: Tensor
-    """Weight of each, as `reward_weights` gives it in either scale: only the shares count."""
+    """What it was multiplied with, as `reward_weights` gives it in either scale; ones for none."""
 
     action_mask: Tensor
     """Bool: the positions of the response, where one of its tokens is chosen."""
 
 
-def last_score(mean: Tensor, action_mask: Tensor) -> Tensor:
-    """Score a response by the reward of its last action, which has seen all of its text.
+def last_score(rewards: Tensor, action_mask: Tensor) -> Tensor:
+    """Score a response by the reward of its last action, before which all of its text was seen.
 
     Args:
-        mean: Weighted mean of the reward at each position, reward units. Shape (B, T).
+        rewards: Weighted reward of each position, or its mean, reward units. Shape (B, T).
         action_mask: Where a token of the response, its end included, is chosen. Bool, shape (B, T).
 
     Returns:
         Scores, reward units; 0 for a row without a position. Shape (B,).
 
     Raises:
-        ValueError: if the mean is not (B, T), or the mask is not bool or has another shape.
+        ValueError: if the mask is not bool or has another shape.
 
     Source:
         Eq. 18, arXiv 2411.09341 (AVA).
 
     Example:
         >>> import torch
-        >>> mean = torch.tensor([[0.1, 0.2, 0.3, 9.0]])
-        >>> last_score(mean, torch.tensor([[False, True, True, False]]))
+        >>> rewards = torch.tensor([[0.1, 0.2, 0.3, 9.0]])
+        >>> last_score(rewards, torch.tensor([[False, True, True, False]]))
         tensor([0.3000])
     """
-    require_ndim(2, mean=mean)
-    mask = full_mask(action_mask, mean)
-    last = mask & (mask.cumsum(dim=1) == mask.sum(dim=1, keepdim=True))
-    return zero_outside(raised(mean), last).sum(dim=1)
+    mask = full_mask(action_mask, rewards)
+    last = mask & (mask.cumsum(dim=-1) == mask.sum(dim=-1, keepdim=True))
+    return zero_outside(raised(rewards), last).sum(dim=-1)
 
 
 def return_score(
@@ -68,39 +69,39 @@ def return_score(
     """Score a response by all of its rewards.
 
     Args:
-        rewards: Reward of each position, or its mean, not weighted; reward units. Shape (B, T).
-        weights: Weight of each, not negative, as `reward_weights` gives it in either scale; ones
-            where there are none. Only the shares count. Shape (B, T).
+        rewards: Weighted reward of each position, or its mean, reward units. Shape (B, T).
+        weights: What it was multiplied with, as in `TokenRewards`. Not negative, shape (B, T).
         action_mask: Where a token of the response, its end included, is chosen. Bool, shape (B, T).
         return_scale: `mean`: the weighted mean, the same for a text of twice the length; `sum`:
             that times the number of positions, the return as AVA prints it, which grows with them.
 
     Returns:
-        Scores, reward units; 0 for a row without a position. Shape (B,).
+        Scores, reward units, whatever the scale of the weights; 0 for a row without a position.
+        Shape (B,).
 
     Raises:
-        ValueError: if shapes differ or are not (B, T), the mask is not bool or the scale unknown.
+        ValueError: if shapes differ, the mask is not bool or the scale is unknown.
 
     Source:
         Eq. 19, arXiv 2411.09341 (AVA), is `sum`; Preference Transformer, arXiv 2303.00957, `mean`.
 
     Example:
+        Rewards 1 and 3 with the weights 0.5 and 1.5:
+
         >>> import torch
-        >>> rewards, weights = torch.tensor([[1.0, 3.0]]), torch.tensor([[0.5, 1.5]])
+        >>> rewards, weights = torch.tensor([[0.5, 4.5]]), torch.tensor([[0.5, 1.5]])
         >>> real = torch.ones(1, 2, dtype=torch.bool)
-        >>> return_score(rewards, weights, real)  # 0.25 * 1 + 0.75 * 3
+        >>> return_score(rewards, weights, real)
         tensor([2.5000])
         >>> return_score(rewards, weights, real, return_scale="sum")
         tensor([5.])
     """
     require_same_shape(rewards=rewards, weights=weights)
-    require_ndim(2, rewards=rewards)
     require_choice(("mean", "sum"), return_scale=return_scale)
     mask = full_mask(action_mask, rewards)
-    weights = zero_outside(raised(weights), mask)
-    total = weights.sum(dim=1)
-    mean = (weights * zero_outside(raised(rewards), mask)).sum(dim=1) / total.where(total > 0, 1)
-    return mean if return_scale == "mean" else mask.sum(dim=1) * mean
+    total, weight = (zero_outside(raised(p), mask).sum(dim=-1) for p in (rewards, weights))
+    mean = total / weight.where(weight > 0, 1)
+    return mean if return_scale == "mean" else mask.sum(dim=-1) * mean
 
 
 def preference_transformer(chosen: TokenRewards, rejected: TokenRewards) -> Tensor:
@@ -124,8 +125,8 @@ def preference_transformer(chosen: TokenRewards, rejected: TokenRewards) -> Tens
 
         >>> import torch
         >>> real, weights = torch.ones(1, 2, dtype=torch.bool), torch.tensor([[0.5, 1.5]])
-        >>> chosen = TokenRewards(torch.tensor([[1.0, 3.0]]), weights, real)
-        >>> rejected = TokenRewards(torch.tensor([[2.0, 0.0]]), weights, real)
+        >>> chosen = TokenRewards(weights * torch.tensor([[1.0, 3.0]]), weights, real)
+        >>> rejected = TokenRewards(weights * torch.tensor([[2.0, 0.0]]), weights, real)
         >>> preference_transformer(chosen, rejected).round(decimals=4)
         tensor([0.1269])
     """

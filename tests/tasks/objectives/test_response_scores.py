@@ -36,30 +36,37 @@ def test_the_golden_scores(rwt: str | None) -> None:
         slow = spell(row, rwt=rwt)
         heads, texts = padded([row], width=8)
         weights = weights_of(heads, texts, rwt)
-        last = last_score(weights * heads.mean, texts.actions)
-        mean, total = (
-            return_score(heads.mean, weights, texts.actions, return_scale=scale)
-            for scale in ("mean", "sum")
-        )
-        assert [last.item(), mean.item(), total.item() / 4] == pytest.approx(
-            [slow.last, slow.whole, slow.whole]
-        )
+        mean = weights * heads.mean
+        scores = [
+            last_score(mean, texts.actions),
+            return_score(mean, weights, texts.actions),
+            return_score(mean, weights, texts.actions, return_scale="sum") / 4,
+        ]
+        expected = [slow.last, slow.whole, slow.whole]
+        assert [score.item() for score in scores] == pytest.approx(expected)
 
 
 def test_a_sum_is_the_printed_return() -> None:
     """Eq. 19 adds the weighted means, whose weights have the mean 1."""
     weights = reward_weights(drawn(3, 5, 2), drawn(3, 5, 2, seed=1), MASK)
-    rewards = drawn(3, 5, seed=2)
-    expected = (weights * rewards).sum(dim=1)
-    torch.testing.assert_close(return_score(rewards, weights, MASK, return_scale="sum"), expected)
+    rewards = weights * drawn(3, 5, seed=2)
+    total = return_score(rewards, weights, MASK, return_scale="sum")
+    torch.testing.assert_close(total, rewards.sum(dim=1))
 
 
 @given(st.integers(0, 99), st.floats(0.01, 100))
-def test_only_the_shares_of_the_weights_count(seed: int, scale: float) -> None:
+def test_the_scale_of_the_weights_changes_no_return(seed: int, scale: float) -> None:
     rewards, weights = drawn(3, 5, seed=seed), drawn(3, 5, seed=seed + 100).exp()
     torch.testing.assert_close(
-        return_score(rewards, scale * weights, MASK), return_score(rewards, weights, MASK)
+        return_score(scale * rewards, scale * weights, MASK), return_score(rewards, weights, MASK)
     )
+
+
+def test_groups_of_responses_are_scored_like_rows() -> None:
+    rewards, weights = drawn(3, 5), drawn(3, 5, seed=1).exp()
+    groups = [part.unsqueeze(1) for part in (rewards, weights, MASK)]
+    assert torch.equal(last_score(groups[0], groups[2])[:, 0], last_score(rewards, MASK))
+    assert torch.equal(return_score(*groups)[:, 0], return_score(rewards, weights, MASK))
 
 
 @pytest.mark.parametrize("junk", [math.inf, -math.inf, math.nan, 1e30])
@@ -69,16 +76,12 @@ def test_nothing_outside_the_mask_matters(junk: float) -> None:
             part.masked_fill(~MASK, filling).requires_grad_()
             for part in (drawn(3, 5), drawn(3, 5, seed=1).exp())
         )
-        scores = return_score(rewards, weights, MASK) + last_score(rewards * weights, MASK)
+        scores = return_score(rewards, weights, MASK) + last_score(rewards, MASK)
         scores.square().sum().backward()
         return scores.detach(), rewards.grad, weights.grad
 
-    def same(dirty: Tensor, clean: Tensor) -> bool:
-        """Equal; the product of rewards and weights above is the test's own, and outside nan."""
-        return torch.equal(dirty.masked_fill(~MASK, 0) if dirty.ndim == 2 else dirty, clean)
-
     dirty, clean = run(junk), run(0.0)
-    assert all(same(d, c) for d, c in zip(dirty, clean, strict=True))
+    assert all(torch.equal(d, c) for d, c in zip(dirty, clean, strict=True))
     assert clean[0][2] == 0  # the row without a position
 
 
@@ -88,26 +91,25 @@ def test_preference_transformer_by_hand() -> None:
     -log sigmoid(log 3) = log(1 + 1/3) = 0.287682.
     """
     u, real = math.log(3), torch.ones(1, 2, dtype=torch.bool)
-    chosen = TokenRewards(torch.tensor([[u, u]]), torch.tensor([[1.0, 3.0]]), real)
+    chosen = TokenRewards(torch.tensor([[u, 3 * u]]), torch.tensor([[1.0, 3.0]]), real)
     rejected = TokenRewards(torch.tensor([[u, -u]]), torch.tensor([[1.0, 1.0]]), real)
     assert preference_transformer(chosen, rejected).item() == pytest.approx(0.287682, abs=1e-6)
 
 
-def test_preference_transformer_has_finite_slopes_for_rewards_and_weights() -> None:
-    for scale in (0.0, 1.0, 1e4):
-        leaves = [(scale * drawn(3, 5, 2, seed=s)).float().requires_grad_() for s in range(4)]
-        rewards = [(scale * drawn(3, 5, seed=s)).float().requires_grad_() for s in (5, 6)]
-        before = [leaf.detach().clone() for leaf in (*leaves, *rewards)]
-        sides = (
-            TokenRewards(rewards[k], reward_weights(*leaves[2 * k : 2 * k + 2], MASK), MASK)
-            for k in (0, 1)
-        )
-        loss = preference_transformer(*sides)
-        assert loss.dtype == torch.float32 and loss.isfinite().all()
-        loss.sum().backward()
-        assert all(leaf.grad.isfinite().all() for leaf in (*leaves, *rewards))
-        after = [leaf.detach() for leaf in (*leaves, *rewards)]
-        assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e4])
+def test_slopes_are_finite_at_extremes_and_inputs_unchanged(scale: float) -> None:
+    leaves = [(scale * drawn(3, 5, 2, seed=seed)).float().requires_grad_() for seed in range(4)]
+    leaves += [(scale * drawn(3, 5, seed=seed)).float().requires_grad_() for seed in (5, 6)]
+    before = [leaf.detach().clone() for leaf in leaves]
+    sides = []
+    for queries, keys, rewards in (leaves[0:5:2], leaves[1:6:2]):
+        weights = reward_weights(queries, keys, MASK)
+        sides.append(TokenRewards(weights * rewards, weights, MASK))
+    loss = preference_transformer(*sides)
+    loss.sum().backward()
+    assert loss.dtype == torch.float32 and loss.isfinite().all()
+    assert all(leaf.grad.isfinite().all() for leaf in leaves)
+    assert all(torch.equal(a.detach(), b) for a, b in zip(leaves, before, strict=True))
 
 
 def test_gradients_agree_with_finite_differences() -> None:
@@ -137,8 +139,6 @@ def test_what_does_not_fit_is_refused() -> None:
         return_score(rewards, rewards[:, :4], MASK)
     with pytest.raises(ValueError, match="bool"):
         last_score(rewards, MASK.long())
-    with pytest.raises(ValueError, match="2 dimension"):
-        last_score(rewards[0], MASK[0])
     sides = (TokenRewards(rewards[:n], rewards[:n].exp(), MASK[:n]) for n in (3, 2))
     with pytest.raises(ValueError, match="one shape"):
         preference_transformer(*sides)
