@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.settings.loading import apply_overrides, load_config, validate
+from tasks.stages.runs import states
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -101,7 +102,7 @@ FLOWS = {
 }
 
 PROMOTION = FlowEntry(
-    "promotion",
+    states.PROMOTION,
     "Compares a candidate with the champion and lets the gate decide",
     _promotion_config,
 )

@@ -15,24 +15,31 @@ from rich.console import Console
 from flows.configs.recurring import RecurringConfig
 from flows.registry import PROMOTION, find_flow
 from flows.runs.console import print_json
-from flows.runs.runner import quiet_libraries, run_flow
-from flows.runs.terminal import table
+from flows.runs.runner import run_flow
+from flows.runs.tables import table
 from tasks.evaluation.config import GateConfig
 from tasks.settings.errors import ConfigError, GateRefused
 from tasks.settings.loading import apply_overrides, validate
 from tasks.stages.artifact import Artifact
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.retention.champion_archive import export_champion, import_champion
-from tasks.stages.runs.aliases import CHAMPION, AliasRecord, current_alias, log_alias
+from tasks.stages.runs.aliases import (
+    CANDIDATE,
+    CHAMPION,
+    AliasRecord,
+    current_alias,
+    list_aliases,
+    log_alias,
+)
 from tasks.storage.files import read_json
-from tasks.storage.home import current_home
+from tasks.storage.home import Home, current_home
 from tasks.tracking.mlflow_record.background_sync import Recorder
 from tasks.tracking.spool import Spool
 
 
 def promote_candidate(
     name: str,
-    flow: str,
+    flow: str | None,
     overrides: Sequence[str],
     console: Console,
     *,
@@ -41,19 +48,20 @@ def promote_candidate(
 ) -> None:
     """Gather the evidence about a candidate, show it, and let the gate decide.
 
-    `name` is `candidate`, or the run that made it; `overrides` are `gate.a=b` each.
+    `name` is `candidate`, or the run that made it; `flow` may be None where one flow alone has
+    candidates; `overrides` are `gate.a=b` each.
 
     Raises:
-        ConfigError: There is no candidate, or something it was measured with is gone.
+        ConfigError: There is no candidate, several flows have some and none is named, or something
+            it was measured with is gone.
         GateRefused: A criterion does not hold; nothing moved.
         AliasMovedError: Somebody else moved the champion in the meantime.
     """
-    find_flow(flow)
-    quiet_libraries()
+    home = current_home()
+    flow = flow_meant(home, flow, CANDIDATE, name)
     from flows.configs.promotion import PromotionConfig
     from flows.promotion import find_candidate
 
-    home = current_home()
     candidate = find_candidate(home, flow, name)
     gate = _gate(flow, candidate.config, overrides)
     champion = current_alias(home, flow, CHAMPION)
@@ -73,16 +81,16 @@ def promote_candidate(
     _show_decision(decision, flow, candidate.run, console, dry_run=dry_run, as_json=as_json)
 
 
-def restore_champion(flow: str, console: Console, *, as_json: bool) -> None:
+def restore_champion(flow: str | None, console: Console, *, as_json: bool) -> None:
     """Make the previous champion the champion again, here and in MLflow.
 
     Raises:
-        ConfigError: There is no champion, or none before it.
+        ConfigError: There is no champion, none before it, or several flows have one.
     """
-    find_flow(flow)
+    home = current_home()
+    flow = flow_meant(home, flow, CHAMPION)
     from flows.promotion import demote_champion
 
-    home = current_home()
     left, now = demote_champion(home, flow)
     spool = Spool(home.ensure().spool, now.run)
     recorder = Recorder(spool, Path("mlruns"))
@@ -94,14 +102,15 @@ def restore_champion(flow: str, console: Console, *, as_json: bool) -> None:
     _tell(console, text, told, as_json=as_json)
 
 
-def write_champion(flow: str, folder: Path, console: Console, *, as_json: bool) -> None:
+def write_champion(flow: str | None, folder: Path, console: Console, *, as_json: bool) -> None:
     """Copy the champion of a flow into a new folder, and say what it is; JSON is its record.
 
     Raises:
-        ConfigError: There is no champion, or the folder is not empty.
+        ConfigError: There is no champion, several flows have one, or the folder is not empty.
     """
-    find_flow(flow)
-    record = export_champion(current_home(), flow, folder)
+    home = current_home()
+    flow = flow_meant(home, flow, CHAMPION)
+    record = export_champion(home, flow, folder)
     _show_champion(record, f"the champion of {flow} is in {folder}", console, as_json=as_json)
 
 
@@ -116,6 +125,30 @@ def take_champion(folder: Path, console: Console, *, as_json: bool) -> None:
     _show_champion(
         record, f"the champion of {record.flow} is that of {folder}", console, as_json=as_json
     )
+
+
+def flow_meant(home: Home, named: str | None, alias: str, name: str = "") -> str:
+    """Return the flow that is named, else the only one that has the alias.
+
+    A candidate's `name` may be its run's, which says the flow too.
+
+    Raises:
+        ConfigError: No flow has it, or several have.
+    """
+    if named is not None:
+        return find_flow(named).name
+    having = sorted({record.flow for record in list_aliases(home) if record.alias == alias})
+    of_run = [flow for flow in having if name.startswith(f"{flow}-")]
+    if len(of_run or having) == 1:
+        return (of_run or having)[0]
+    if having:
+        many = " or ".join(f"--flow {flow}" for flow in having)
+        raise ConfigError(f"{' and '.join(having)} have a {alias} each: say {many}")
+    how = {
+        CANDIDATE: "every run that ends well makes one, `sparring run apo`",
+        CHAMPION: "`sparring promote` makes one",
+    }
+    raise ConfigError(f"no flow has a {alias} yet: {how[alias]}")
 
 
 def _gate(flow: str, config: dict[str, Any], overrides: Sequence[str]) -> GateConfig:

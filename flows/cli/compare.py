@@ -10,7 +10,7 @@ from rich.text import Text
 
 from flows.cli.lineage import find_node, known_graph
 from flows.runs.console import print_json
-from flows.runs.terminal import table
+from flows.runs.tables import table
 from tasks.evaluation.metrics.paired_comparison import JudgeComparison, compare_prompts, prompt_gaps
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.settings.printable import printable

@@ -12,7 +12,6 @@ from rich.console import Console
 from flows.configs.recurring import RecurringConfig
 from flows.registry import FLOWS, FlowEntry, find_config, find_flow, read_config
 from flows.runs.console import print_json
-from flows.runs.runner import quiet_libraries
 from flows.servers.prefect_server import use_prefect_server
 from flows.servers.service import answers, read_record
 from tasks.processes.detached import is_alive
@@ -98,7 +97,6 @@ def _use_lasting_server() -> str:
         raise ConfigError(
             f"nothing answers at the Prefect server {url}: start it (`sparring up` starts one here)"
         )
-    quiet_libraries()
     use_prefect_server(home, url)
     return url
 

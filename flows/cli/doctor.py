@@ -16,7 +16,7 @@ from flows.configs.recurring import RecurringConfig
 from flows.registry import read_any_config
 from flows.runs.console import print_json
 from flows.runs.readiness import Finding, examine_config
-from flows.runs.terminal import table
+from flows.runs.tables import table
 from tasks.data.groups import Prompt
 from tasks.data.inspection.advice import advise
 from tasks.data.inspection.doctor import Inspection

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from flows.registry import FLOWS, config_headers
-from flows.runs.console import columns, print_json
+from flows.runs.console import print_json
+from flows.runs.tables import columns, minute
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.stages.key import stage_title
 from tasks.stages.manifest import list_manifests
@@ -90,24 +91,19 @@ def _alias_cells(row: Row) -> Row:
         for stage, _, key in (row[role].partition("/"),)
         if key
     ]
-    lines = [f"run {row['run']}", *models, f"since {_minute(row['since'])}: {row['why']}"]
+    lines = [f"run {row['run']}", *models, f"since {minute(row['since'])}: {row['why']}"]
     return {"alias": f"{row['flow']}/{row['alias']}", "names": "\n".join(lines)}
 
 
 def _artifact_cells(row: Row) -> Row:
-    created, size = _minute(row["created"]), decimal(row["bytes"])
+    created, size = minute(row["created"]), decimal(row["bytes"])
     title = stage_title(row["stage"], row["label"])
     return {"key": row["key"], "created (UTC)": created, "size": size, "artifact": title}
 
 
 def _run_cells(row: Row) -> Row:
     shown = {name: row[name] for name in ("run", "flow", "status")}
-    return {**shown, "started (UTC)": _minute(row["started"])}
-
-
-def _minute(time: str) -> str:
-    """Return an ISO time to the minute, as people read it."""
-    return time[:16].replace("T", " ")
+    return {**shown, "started (UTC)": minute(row["started"])}
 
 
 LISTS = {

@@ -19,6 +19,7 @@ from flows.cli.commands import (
     starting,
 )
 from flows.cli.commands.app import app
+from flows.runs.console import quiet_libraries
 
 # Their import registers the verbs.
 _REGISTERED = (
@@ -27,5 +28,6 @@ _REGISTERED = (
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; whatever it uses, only our own words are printed."""
+    quiet_libraries()
     app()

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from flows.runs.console import print_json
-from flows.runs.terminal import table
+from flows.runs.tables import table
 from tasks.settings.errors import ConfigError, StageError
 from tasks.stages.retention.candidates import find_candidates
 from tasks.stages.retention.pins import Pin, list_pins, pin, unpin

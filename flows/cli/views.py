@@ -9,18 +9,21 @@ from typing import Any
 from rich.console import Console
 
 from flows.configs.base import FlowConfig
-from flows.runs.console import columns, print_json
+from flows.runs.console import print_json
 from flows.runs.ending import report_file, show_report_text
 from flows.runs.pace import Pace, replayed
 from flows.runs.runner import plan_flow, recorded_config, report_of
-from flows.runs.terminal import run_words, span, stage_words, state_text, table
+from flows.runs.tables import columns, minute, table
+from flows.runs.terminal import error_words, run_words, span, stage_words, state_text
 from tasks.settings.errors import ConfigError, SparringError
 from tasks.settings.loading import dump_config
+from tasks.stages.key import stage_title
 from tasks.stages.manifest import Manifest, load_manifest
 from tasks.stages.runs.context import PlannedStage
 from tasks.stages.runs.naming import find_run, find_thing
 from tasks.stages.runs.progress import read_progress
-from tasks.stages.runs.run_store import Run, load_run, run_folder, stage_events
+from tasks.stages.runs.run_store import Run, load_run, run_folder, stage_ends, stage_events
+from tasks.stages.runs.states import STATES
 from tasks.storage.errors import StorageError
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home
@@ -80,28 +83,31 @@ def _plan_row(stages: list[PlannedStage]) -> dict[str, object]:
 def show_status(name: str, console: Console, *, as_json: bool) -> None:
     """Print how a run and each of its stages are."""
     home = current_home()
-    run = find_run(home, name)
+    run = find_run(home, name, latest=tuple(STATES))
     events = stage_events(home, run.id)
-    latest = {f"{event['stage']}/{event['label']}": event for event in events}
+    ends = stage_ends(events)
     pace = _pace_of(home, run, events) if run.status == "running" else None
     if as_json:
         where = {"progress": _where(pace)} if pace else {}
-        print_json({"run": asdict(run), "stages": list(latest.values()), **where})
+        print_json({"run": asdict(run), "stages": ends, **where})
         return
-    console.print(f"run {run.id} ({run.flow}) is {run.status}; started {run.started}")
+    console.print(_run_line(run), highlight=False)
     # A stage that was running when its process died is running no more.
     ended = {} if run.status == "running" else {"running": "interrupted"}
     rows = [
-        (
-            state_text(ended.get(event["state"], event["state"])),
-            f"{event['stage']} · {event['label']}" if event["label"] else event["stage"],
-            span(event["seconds"]) if event["seconds"] else "",
-            event["key"][:12],
-            event["error"],
-        )
-        for event in latest.values()
+        {
+            "": state_text(ended.get(event["state"], event["state"])),
+            "stage": stage_title(event["stage"], event["label"]),
+            "took": span(event["seconds"]) if event["seconds"] else "",
+            "key": event["key"][:12],
+        }
+        for event in ends
     ]
-    console.print(table(("", "stage", "took", "key", "error"), rows))
+    if rows:
+        console.print(columns(rows, folded={"stage"}))
+    for row, event in zip(rows, ends, strict=True):
+        if why := error_words(event["state"], event["error"]):
+            console.print(f"{row['stage']}: {why}", highlight=False, markup=False, soft_wrap=True)
     for title, stage in pace.running.items() if pace else ():
         console.print(f"{title}: {stage_words(stage) or 'begun'}", highlight=False, markup=False)
     if pace and (words := run_words(pace)):
@@ -109,6 +115,10 @@ def show_status(name: str, console: Console, *, as_json: bool) -> None:
     if run.status not in ("running", "completed"):
         word = "mend what it failed on, then" if run.is_refused else "go on with it"
         console.print(f"{word}: {run.way_on}", soft_wrap=True)
+
+
+def _run_line(run: Run) -> str:
+    return f"run {run.id} ({run.flow}) is {run.status}; started {minute(run.started)} UTC"
 
 
 def _pace_of(home: Home, run: Run, events: list[dict[str, Any]]) -> Pace:
@@ -146,7 +156,9 @@ def show_artifact_or_run(name: str, console: Console, *, as_json: bool) -> None:
     if as_json:
         print_json({"run": asdict(run), "config": config.model_dump(mode="json")})
         return
-    console.print(table(("", ""), list(asdict(run).items())))
+    console.print(_run_line(run), highlight=False)
+    if run.config_path:
+        console.print(f"from {run.config_path}:", highlight=False, markup=False, soft_wrap=True)
     console.print(dump_config(config), markup=False, highlight=False)
 
 
@@ -220,12 +232,25 @@ def _show_manifest(home: Home, found: Manifest, console: Console, *, as_json: bo
         print_json(found.to_json())
         return
     inputs = [
-        (role, one.digest, one.stage, one.key[:12], one.part) for role, one in found.inputs.items()
+        {
+            "input": role,
+            "digest": one.digest[:12],
+            "made by": one.stage,
+            "key": one.key[:12],
+            "part": one.part,
+        }
+        for role, one in found.inputs.items()
     ]
-    title = f"{found.stage} · {found.label}" if found.label else found.stage
-    console.print(f"{title} (version {found.version}), key {found.key}", highlight=False)
-    console.print(f"digest {found.digest}, {found.size:,} bytes in {found.folder(home)}")
-    console.print(table(("input", "digest", "made by", "key", "part"), inputs))
+    title = stage_title(found.stage, found.label)
+    for line in (
+        f"{title} (version {found.version})",
+        f"key {found.key}",
+        f"digest {found.digest}, {found.size:,} bytes",
+        f"in {found.folder(home)}",
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if inputs:
+        console.print(columns(inputs, folded={"input"}))
     figures = [(name, f"{value:.6g}") for name, value in found.metrics.items()]
     console.print(table(("metric", "value"), figures))
     console.print_json(data={"config": found.config, "seed": found.seed})

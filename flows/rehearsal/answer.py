@@ -10,7 +10,7 @@ from rich.text import Text
 
 from flows.rehearsal.rehearsal import Rehearsal
 from flows.rehearsal.work import Need
-from flows.runs.terminal import table
+from flows.runs.tables import table
 
 _GB = 1e9
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from flows.configs.base import FlowConfig
 from flows.registry import FlowEntry
 from flows.rehearsal.branches import without_branch
-from flows.runs.runner import quiet_libraries
+from flows.runs.console import quiet_libraries
 from tasks.settings.errors import SparringError, one_line
 from tasks.settings.loading import dump_config
 from tasks.stages.artifact import Artifact

@@ -19,8 +19,9 @@ from flows.rehearsal.amounts import Amounts
 from flows.rehearsal.machines import Machine, named_machine, this_machine
 from flows.rehearsal.performance import Failure, Performance, environment, perform, plan_calls
 from flows.rehearsal.work import Need, Shapes, Work
+from flows.runs.console import quiet_libraries
 from flows.runs.preflight import check_files, check_models
-from flows.runs.runner import prefect_server, quiet_libraries
+from flows.runs.runner import prefect_server
 from flows.runs.terminal import TerminalSink
 from flows.shrinking.config import Smallness, shrink_data, shrink_work
 from flows.shrinking.models import SmallModel, with_small_models

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.control import Control
 from rich.segment import Segment
-from rich.table import Table
-from rich.text import Text
 
 from tasks.settings.printable import STEERING, printable
+
+_QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TQDM_DISABLE": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 
 
 def open_console(**options: Any) -> Console:
@@ -31,6 +38,16 @@ def open_console(**options: Any) -> Console:
     return console
 
 
+def quiet_libraries() -> None:
+    """Keep the lines and bars of other libraries off the terminal, where ours say the same.
+
+    They read this when they are imported; Prefect's pages keep its lines. Telemetry is off, and so
+    is its notice.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+
 def print_json(values: Any) -> None:
     """Print a command's document on stdout: plain values or dataclasses; nothing in it steers."""
     text = json.dumps(values, indent=2, ensure_ascii=False, default=_plain)
@@ -38,23 +55,6 @@ def print_json(values: Any) -> None:
         STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in text.split("\n")
     ]
     print("\n".join(lines))
-
-
-def columns(rows: Sequence[Mapping[str, object]], *, folded: Collection[str]) -> Table:
-    """Return a table of few strokes, each row by heading; headings with nothing below are left out.
-
-    Args:
-        rows: At least one; all have the same headings. Cells are shown as they are.
-        folded: Headings of the columns that give way where the terminal is narrow.
-    """
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    shown = [name for name in rows[0] if any(str(row[name]) for row in rows)]
-    for name in shown:
-        drawn.add_column(name, no_wrap=name not in folded, overflow="fold")
-    for row in rows:
-        cells = (row[name] for name in shown)
-        drawn.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in cells))
-    return drawn
 
 
 def _plain(value: Any) -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.markdown import Markdown
 
 from flows.runs.runner import Outcome
-from flows.runs.terminal import table
+from flows.runs.tables import table
 from flows.servers.service import answers
 from tasks.settings.errors import ConfigError
 from tasks.stages.remote.transfer import fetch_artifact
@@ -34,8 +33,14 @@ def show_outcome(outcome: Outcome, console: Console, *, full: bool) -> None:
     console.print(text, highlight=False)
     if full or not _show_headline(folder, console):
         show_report_text(folder, console)
-    for name, address in _addresses(current_home(), outcome.run_id, folder):
-        console.print(f"{name}: {address}", soft_wrap=True, highlight=False, markup=False)
+    page = folder / "report.html"
+    lines = [f"report: {page if page.is_file() else folder}"]
+    pages = _pages(current_home(), outcome.run_id) if outcome.run_id else {}
+    lines += [f"{name}: {address}" for name, address in pages.items() if address]
+    if silent := " and ".join(name for name, address in pages.items() if not address):
+        lines.append(f"{silent}: `sparring up` starts what shows the pages of this run")
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def report_file(folder: Path, name: str) -> Path:
@@ -79,17 +84,17 @@ def _show_headline(folder: Path, console: Console) -> bool:
     return True
 
 
-def _addresses(home: Home, run_id: str, folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield where a person finds the report and the run's pages."""
-    page = folder / "report.html"
-    yield "report", str(page if page.is_file() else folder)
-    if not run_id:
-        return
-    later = "  (once `sparring up` has started it)"
+def _pages(home: Home, run_id: str) -> dict[str, str]:
+    """Return by server where a run's page is; empty where the server does not answer now."""
+    pages = {}
     if fragment := logged_pages(home.spool).get(("run", run_id)):
         site = tracking_place(Path("mlruns"), home.root).pages
-        yield "MLflow", f"{site}/{fragment}" if site else f"{fragment} of its server{later}"
+        pages["MLflow"] = f"{site}/{fragment}" if _answers(site) else ""
     flow_run = load_run(home, run_id).prefect_flow_run
     if address := prefect_tags(flow_run).get("sparring.prefect.url", "") if flow_run else "":
-        site = address.partition("/runs/")[0]
-        yield "Prefect", address if answers(site, seconds=3.0) else f"{address}{later}"
+        pages["Prefect"] = address if _answers(address.partition("/runs/")[0]) else ""
+    return pages
+
+
+def _answers(site: str) -> bool:
+    return bool(site) and answers(site, seconds=3.0)

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from flows.configs.recurring import RecurringConfig
 from flows.registry import FlowEntry, find_flow
+from flows.runs.console import quiet_libraries
 from flows.runs.preflight import check_gpus, check_models
 from flows.runs.terminal import TerminalSink
 from flows.servers.mlflow_server import mlflow_environment
@@ -34,18 +35,9 @@ from tasks.stages.runs.context import PlannedStage
 from tasks.stages.runs.naming import find_run
 from tasks.stages.runs.references import reference_of
 from tasks.stages.runs.run_inputs import input_changes, save_inputs
-from tasks.stages.runs.run_store import Run, run_folder
+from tasks.stages.runs.run_store import UNFINISHED, Run, run_folder
 from tasks.storage.home import Home, current_home
 from tasks.storage.plain import plain_metrics
-
-_QUIET = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "TQDM_DISABLE": "1",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
 
 
 class Outcome(NamedTuple):
@@ -130,7 +122,8 @@ def run_flow(
         ) as run,
     ):
         save_inputs(home, run.run_id, inputs)
-        result = entry.flow()(config)
+        with _saying_how_to_go_on(run.run_id):
+            result = entry.flow()(config)
     cached = sum(record.state == "cached" for record in run.records)
     return Outcome(run.run_id, result, len(run.records), cached)
 
@@ -144,6 +137,16 @@ def _inputs(config: FrozenConfig) -> dict[str, str]:
     return input_digests(config)
 
 
+@contextmanager
+def _saying_how_to_go_on(run_id: str) -> Iterator[None]:
+    """Let who stopped the run in the block be told that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"all that is done is kept, `sparring resume {run_id}` goes on from here")
+        raise
+
+
 def resume_flow(name: str, console: Console) -> Outcome:
     """Go on with a run, named as for `find_run`, with the configuration it began with.
 
@@ -152,7 +155,7 @@ def resume_flow(name: str, console: Console) -> Outcome:
         StageError: It is still running.
     """
     home = current_home()
-    run = find_run(home, name)
+    run = find_run(home, name, latest=UNFINISHED)
     entry, config = recorded_config(home, run)
     return run_flow(entry, config, console, config_path=run.config_path, resume=run.id)
 
@@ -186,16 +189,6 @@ def prefect_server(home: Home, console: Console) -> Iterator[str]:
             APILogHandler().flush()
     finally:
         stop(handle)
-
-
-def quiet_libraries() -> None:
-    """Keep the lines and bars of other libraries off the terminal, where ours say the same.
-
-    They read this when they are imported; Prefect's pages keep its lines. Telemetry is off, and so
-    is its notice.
-    """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
 
 
 def report_of(name: str) -> Path:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 from flows.runs.pace import Pace
@@ -124,7 +124,7 @@ class TerminalSink:
             told = "; ".join(filter(None, (numbers, left_words(self._pace))))
             line.append(f"  {told}" if told else "")
         if record.error:
-            line.append(f"  {record.error}", style="red")
+            line.append(f"  {error_words(record.state, record.error)}", style)
         return line
 
     def progress(self, title: str, done: int, total: int, unit: str) -> None:
@@ -159,6 +159,11 @@ class TerminalSink:
         return f"[{number:>{len(str(total))}}/{total}] " if total else ""
 
 
+def error_words(state: str, error: str) -> str:
+    """Return why a stage ended; of one that was told to stop, no kind of error is named."""
+    return error.partition(": ")[2] if state == "interrupted" else error
+
+
 def stage_words(stage: StageProgress | None) -> str:
     """Return how far a stage is: `36/120 steps, 2.9/s, 29 s left`; empty while nobody knows."""
     if stage is None or not stage.total:
@@ -189,14 +194,6 @@ def run_words(pace: Pace) -> str:
         return ""
     which = f"stage {', '.join(map(str, numbers))} of {pace.total}"
     return "; ".join(filter(None, (which, left_words(pace))))
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """Return a table for the terminal; cells are shown as they are, without markup."""
-    drawn = Table(*columns, header_style="bold")
-    for row in rows:
-        drawn.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
-    return drawn
 
 
 def state_text(state: str) -> Text:

@@ -36,7 +36,7 @@ from tasks.stages.runs.context import (
     record_to_json,
 )
 from tasks.stages.runs.tracking_events import log_stage_end, log_stage_start
-from tasks.stages.workspace import clear_work, open_workspace
+from tasks.stages.workspace import clear_work, keep_spent, open_workspace, spent_before
 from tasks.storage.errors import StorageError
 from tasks.storage.files import remove_tree
 from tasks.storage.journal import append_record
@@ -123,6 +123,7 @@ def _attempt(
     record = StageRecord(call.spec.name, call.label, call.key, "running", lease.token)
     log = StageLog(run, call, lease.token, listener)
     withdraw(run.home, call.spec.name, call.key, lease)
+    before = spent_before(run.home, call.key)
     try:
         workspace, clear_parts = open_workspace(run, call, lease)
         _begin(run, call, record)
@@ -131,11 +132,12 @@ def _attempt(
         wanted = {name: injected[name] for name in call.spec.injected}
         with visible_gpus(call.gpus if run.leases_gpus else 0, log.note):
             metrics = call.spec.body(**call.arguments, **wanted) or {}
-        draft = _draft(run, call, lease, metrics, time.monotonic() - started)
+        draft = _draft(run, call, lease, metrics, before + time.monotonic() - started)
         manifest = commit(run.home, draft, workspace.output, lease, run.remote, clear_parts)
     except BaseException as error:
         state: StageState = "failed" if isinstance(error, Exception) else "interrupted"
         seconds = time.monotonic() - started
+        keep_spent(run.home, call.key, before + seconds)
         why = f"{type(error).__name__}: {error}"
         _finish(run, call, replace(record, state=state, seconds=seconds, error=why))
         raise

@@ -9,8 +9,12 @@ from tasks.stages.call import StageCall
 from tasks.stages.leases.lease import Lease
 from tasks.stages.remote.parts import RemoteParts
 from tasks.stages.runs.context import RunContext
-from tasks.storage.files import remove_tree
+from tasks.storage.errors import StorageError
+from tasks.storage.files import read_json, remove_tree, write_json
+from tasks.storage.home import Home
 from tasks.storage.workspace import Workspace
+
+_SPENT = "seconds.json"
 
 
 def open_workspace(
@@ -36,6 +40,20 @@ def open_workspace(
     for path in earlier:
         remove_tree(path)
     return workspace, mirror.clear if mirror is not None else lambda: None
+
+
+def spent_before(home: Home, key: str) -> float:
+    """Return the seconds of earlier attempts at a key on this machine that ended unfinished."""
+    try:
+        return float(read_json(home.work / key / _SPENT))
+    except (OSError, StorageError, TypeError, ValueError):
+        return 0.0
+
+
+def keep_spent(home: Home, key: str, seconds: float) -> None:
+    """Write down the seconds that all attempts at a key have taken; the next one adds its own."""
+    with suppress(OSError, StorageError):  # a full disk must not hide why the attempt ended
+        write_json(home.work / key / _SPENT, round(seconds, 3))
 
 
 def clear_work(run: RunContext, key: str) -> None:

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from flows.configs.placement import Placement
+from flows.runs.console import quiet_libraries
 from flows.runs.flow_decorator import sparring_flow
-from flows.runs.runner import quiet_libraries
 from flows.steps.inputs import source_artifacts
 from tasks.data.prepare import DataConfig
 from tasks.initialise_policy import initialise_policy

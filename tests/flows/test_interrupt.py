@@ -44,7 +44,8 @@ def run_folder_of(shell: Shell) -> Path:
 
 
 def check_the_screen(raw: str, lines: str) -> None:
-    assert STOPPING in lines and "state is saved" in lines
+    assert STOPPING in lines and "sparring: stopped; all that is done is kept" in lines
+    assert "Interrupted:" not in lines and "\x1b[31m" not in raw, "no error, and nothing red"
     assert "✗" not in lines and "failed" not in lines
     assert "‖ update_policy · SFT  interrupted" in lines
     for foreign in ("Checking cache", "it/s", "100%|", "Traceback"):

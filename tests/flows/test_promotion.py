@@ -72,8 +72,9 @@ def test_promote_and_demote(served_copy: Shell) -> None:
 
 
 def test_what_cannot_be_promoted_is_said(served_copy: Shell, fresh: Shell) -> None:
-    assert "apo has no candidate yet" in fresh.refusal("promote")
-    assert "apo has no champion yet" in fresh.refusal("demote")
+    assert "no flow has a candidate yet" in fresh.refusal("promote")
+    assert "no flow has a champion yet" in fresh.refusal("demote")
+    assert "exo has no candidate yet" in fresh.refusal("promote", "--flow", "exo")
     assert "there is no flow 'apa'" in fresh.refusal("promote", "--flow", "apa")
     assert "run 'apo-1' was no candidate" in served_copy.refusal("promote", "apo-1")
     assert "RM_Tst" in served_copy.refusal("promote", *sets("gate.tester=RM_Tst"))

@@ -70,7 +70,7 @@ class WarmStarter:
 
 def _serve() -> None:
     """Import, then fork a command for every line of stdin and answer with its exit code."""
-    from flows.runs.runner import quiet_libraries
+    from flows.runs.console import quiet_libraries
 
     quiet_libraries()
     for name in LIBRARIES:

@@ -44,8 +44,9 @@ class ExitCodes(TyperGroup):
         except (SparringError, StorageError) as error:
             say_error(str(error))
             raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            say_error("interrupted; state is saved, `sparring resume latest` goes on from here")
+        except KeyboardInterrupt as stop:
+            # What was stopped on purpose is no error; the note says how to go on, if one can.
+            say_error("; ".join(["stopped", *getattr(stop, "__notes__", ())]), style="yellow")
             raise typer.Exit(130) from None
         except BrokenPipeError:
             # Whoever read has read enough, as `head` does; nobody is there to be told.
@@ -141,9 +142,9 @@ def _options(
 ) -> None: ...
 
 
-def say_error(text: str) -> None:
+def say_error(text: str, style: str = "red") -> None:
     """Print one sentence to stderr, as it is."""
-    errors.print(f"sparring: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
+    errors.print(f"sparring: {text}", style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def named_fields(given: list[str] | None) -> tuple[tuple[str, str], ...]:

@@ -26,7 +26,8 @@ def export(
         bool,
         typer.Option(
             "--messages",
-            help="Write data as messages, for a chat template, where prompts are plain texts too.",
+            help="Data in TRL's columns: as messages, for a chat template, where prompts are plain "
+            "texts too.",
         ),
     ] = False,
     licence: Annotated[

@@ -8,9 +8,17 @@ from typing import Annotated
 import typer
 
 from flows.cli.commands.app import AsJson, ConfigFile, Overrides, app, console
+from flows.cli.commands.completion import flow_names
 from tasks.settings.errors import ConfigError
 
-OfFlow = Annotated[str, typer.Option("--flow", help="The flow whose models are meant.")]
+OfFlow = Annotated[
+    str | None,
+    typer.Option(
+        "--flow",
+        help="The flow whose models are meant. Default: the only one that has any.",
+        autocompletion=flow_names,
+    ),
+]
 
 
 @app.command()
@@ -74,7 +82,7 @@ def deploy(
 @app.command()
 def promote(
     name: Annotated[str, typer.Argument(help="`candidate`, or a run that was one.")] = "candidate",
-    flow: OfFlow = "apo",
+    flow: OfFlow = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", "-S", help="Replace one value of the gate: gate.a=b."),
@@ -92,7 +100,7 @@ def promote(
 
 
 @app.command()
-def demote(flow: OfFlow = "apo", as_json: AsJson = False) -> None:
+def demote(flow: OfFlow = None, as_json: AsJson = False) -> None:
     """Make the previous champion the champion again; the history is kept."""
     from flows.cli.champions import restore_champion
 
@@ -102,7 +110,7 @@ def demote(flow: OfFlow = "apo", as_json: AsJson = False) -> None:
 @app.command()
 def export_champion(
     folder: Annotated[Path, typer.Argument(help="A new folder for the champion.")],
-    flow: OfFlow = "apo",
+    flow: OfFlow = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy the champion into a folder, with its lineage, for a store of any version."""

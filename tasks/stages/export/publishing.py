@@ -73,13 +73,14 @@ def export_output(
         What was written.
 
     Raises:
-        ConfigError: It is a run or a file, its stage makes nothing for others, the folder is not
-            empty or lies in the home, or there is no such form.
+        ConfigError: It is a run or a file, its stage makes nothing for others, an option is not
+            for its kind, the folder is not empty or lies in the home, or there is no such form.
         ArtifactLostError: Its files are damaged or gone everywhere.
     """
     if form is not None and form not in FORMATS:
         raise ConfigError(f"there is no format {form!r}{did_you_mean(form, FORMATS)}")
     manifest = _output(graph, node)
+    _require_fitting(manifest, form, messages=messages)
     _require_empty(folder)
     if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(home.root)):
         raise ConfigError(f"{folder} lies in the store {home.root}: name a folder elsewhere")
@@ -116,6 +117,15 @@ def _output(graph: Graph, node: Node) -> Manifest:
     if not can_leave(node.manifest):
         raise refusal(node.manifest)
     return node.manifest
+
+
+def _require_fitting(manifest: Manifest, form: str | None, *, messages: bool) -> None:
+    """Refuse an option that would change nothing for this kind of output."""
+    kind, title = model_kind(manifest), stage_title(manifest.stage, manifest.label)
+    if kind is not None and messages:
+        raise ConfigError(f"--messages is for data, and {title} is {kind.title}: leave it out")
+    if form == "hf" and messages:
+        raise ConfigError("--format hf writes groups, which hold messages: leave --messages out")
 
 
 def _require_empty(folder: Path) -> None:

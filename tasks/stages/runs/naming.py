@@ -7,14 +7,15 @@ A name is a run (its id, `latest`, the beginning of its id), what a run made (`R
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from tasks.settings.errors import ConfigError, UnknownNameError, closest
 from tasks.stages.key import stage_title
 from tasks.stages.manifest import list_manifests, load_manifest
 from tasks.stages.runs.aliases import ALIASES, AliasRecord, list_aliases, require_alias
-from tasks.stages.runs.run_store import Run, list_runs, load_run, stage_events
+from tasks.stages.runs.run_store import ENDED_WELL, Run, list_runs, load_run, stage_events
+from tasks.stages.runs.states import RunStatus
 from tasks.storage.home import Home
 
 _SHORTEST_PREFIX = 4
@@ -97,8 +98,10 @@ def find_model(home: Home, name: str, role: str) -> str:
     return thing.id
 
 
-def find_run(home: Home, name: str) -> Run:
+def find_run(home: Home, name: str, latest: Collection[RunStatus] = ENDED_WELL) -> Run:
     """Return the run that a user means; `champion` is the run that made it.
+
+    `latest` is the newest in one of the states that are given, as for `load_run`.
 
     Raises:
         ConfigError: It means no run of this machine, or several.
@@ -110,7 +113,7 @@ def find_run(home: Home, name: str) -> Run:
             if not what.is_run:
                 raise ConfigError(f"{name!r} is {what.title} {what.key[:12]}; name a run alone")
             return load_run(home, what.key)
-        return load_run(home, name)
+        return load_run(home, name, latest)
     run = alias[0].run
     if all(run != known.id for known in list_runs(home)):
         raise ConfigError(

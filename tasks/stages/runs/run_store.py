@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from tasks.processes.identity import ProcessIdentity, current_process
 from tasks.settings.errors import ConfigError, StageError, UnknownNameError, closest, did_you_mean
 from tasks.stages.runs.context import current_run
-from tasks.stages.runs.states import STATES, RunStatus
+from tasks.stages.runs.states import PROMOTION, STATES, RunStatus
 from tasks.stages.runs.tracking_events import prefect_tags
 from tasks.storage.files import read_json, safe_join, write_atomic, write_json
 from tasks.storage.home import Home
@@ -23,6 +24,10 @@ from tasks.storage.journal import read_records
 from tasks.storage.locks import FileLock
 from tasks.tracking.spool import Spool
 
+ENDED_WELL: tuple[RunStatus, ...] = ("completed",)
+"""The states of which `latest` means the newest run, wherever results are meant."""
+UNFINISHED: tuple[RunStatus, ...] = tuple(state for state in STATES if state != "completed")
+"""The states of which `latest` means the newest run for `resume`."""
 _SHOWN = 8
 """Runs that a refusal names."""
 
@@ -101,16 +106,23 @@ def list_runs(home: Home) -> list[Run]:
     return sorted(runs, key=lambda run: (run.started, run.id), reverse=True)
 
 
-def load_run(home: Home, name: str) -> Run:
+def load_run(home: Home, name: str, latest: Collection[RunStatus] = ENDED_WELL) -> Run:
     """Return a run by its id, by the beginning of one, or the newest as `latest`.
+
+    Args:
+        home: The home that holds the runs.
+        name: What the user typed.
+        latest: The states of which `latest` is the newest run; it is the newest of all where none
+            is in one of them. Promotions make nothing and do not count.
 
     Raises:
         ConfigError: When more than one run is meant.
         UnknownNameError: When none is; the newest and the nearest are named.
     """
     runs = list_runs(home)
-    if name == "latest" and runs:
-        return runs[0]
+    own = [run for run in runs if run.flow != PROMOTION]
+    if name == "latest" and own:
+        return next((run for run in own if run.status in latest), own[0])
     matches = [run for run in runs if run.id == name] or [
         run for run in runs if run.id.startswith(name)
     ]
@@ -130,6 +142,24 @@ def stage_events(home: Home, run_id: str) -> list[dict[str, Any]]:
     Each has `event` (started, finished), `time` and the fields of `StageRecord` but the metrics.
     """
     return read_records(run_folder(home, run_id) / "stages.journal")
+
+
+def stage_ends(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return how each stage call of a run is, from what happened to it: its newest event.
+
+    `seconds` is the time of all its attempts at this key, and what the run itself has completed
+    stays completed when a resumed run finds it done.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for event in events:
+        title = f"{event['stage']}/{event['label']}"
+        before = found.get(title, {})
+        if before.get("key") == event["key"]:
+            event = {**event, "seconds": event["seconds"] + before["seconds"]}
+            if (before["state"], event["state"]) == ("completed", "cached"):
+                event = before
+        found[title] = event
+    return list(found.values())
 
 
 def save_status(home: Home, run_id: str, status: RunStatus, *, is_refused: bool = False) -> None:

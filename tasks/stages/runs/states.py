@@ -35,5 +35,7 @@ STATES: dict[RunStatus, SaidAs] = {
 """By our own word. `interrupted` was told to stop by a signal, `cancelled` and `suspended` on
 Prefect's page; `failed` has an error, `crashed` died without a word. All but `completed` can be
 resumed."""
+PROMOTION = "promotion"
+"""Name of the flow that weighs models and makes none: `latest` never means a run of it."""
 STOPPED: tuple[RunStatus, ...] = ("interrupted", "cancelled", "suspended")
 """States of what was told to stop, by whomever, and saved how far it was."""

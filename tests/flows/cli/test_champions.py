@@ -9,13 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 import flows.cli.main  # noqa: F401  (registers the verbs)
+from flows.cli.champions import flow_meant
 from flows.cli.commands.app import app
 from flows.registry import find_flow
 from flows.schedule import resolution
 from flows.steps.inputs import start_artifact
 from tasks.settings.loading import load_config, validate
 from tasks.stages.manifest import load_manifest
-from tasks.stages.runs.aliases import CHAMPION, AliasRecord, current_alias, move_alias
+from tasks.stages.runs.aliases import CANDIDATE, CHAMPION, AliasRecord, current_alias, move_alias
 from tasks.stages.runs.context import RunContext, entered
 from tasks.storage.home import current_home
 from tests.tasks.stages.runs.test_aliases import committed
@@ -27,6 +28,24 @@ def sparring(*words: str) -> str:
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     return done.output
+
+
+def test_the_flow_is_that_of_the_only_candidate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SPARRING_REMOTE", raising=False)
+    monkeypatch.setenv("SPARRING_HOME", str(tmp_path))
+    home = current_home().ensure()
+    for flow in ("exo", "apo"):
+        move_alias(home, AliasRecord(0, flow, CANDIDATE, {}, {}, f"{flow}-1", "", "it ended"))
+        if flow == "exo":
+            assert flow_meant(home, None, CANDIDATE) == "exo"
+    assert flow_meant(home, "apo", CANDIDATE) == "apo"
+    assert flow_meant(home, None, CANDIDATE, "exo-1") == "exo", "the run says it"
+    done = CliRunner().invoke(app, ["promote"])
+    assert done.exit_code == 2
+    said = "sparring: apo and exo have a candidate each: say --flow apo or --flow exo"
+    assert " ".join(done.output.split()) == said
 
 
 def test_a_scheduled_run_starts_from_an_imported_champion(

@@ -174,10 +174,12 @@ def test_interrupt_saves_the_state_and_ends_with_130(fresh: Shell) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
-    assert (
-        err == "sparring: interrupted; state is saved, `sparring resume latest` goes on from here\n"
+    run = fresh.json("status")["run"]
+    assert run["status"] == "interrupted"
+    assert err == (
+        f"sparring: stopped; all that is done is kept, `sparring resume {run['id']}` goes on from "
+        "here\n"
     )
-    assert fresh.json("status")["run"]["status"] == "interrupted"
     assert "go on with it: sparring resume" in fresh("status").stdout
     assert fresh.finished_keys(), "what was finished is kept"
     plan = fresh.json("plan", *RUN[1:])

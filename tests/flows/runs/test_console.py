@@ -12,7 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from flows.runs.console import open_console, print_json
-from flows.runs.terminal import table
+from flows.runs.tables import table
 
 EVIL = "a\x1b[2Jb\x9bc\u202ed"
 SHOWN = r"a\x1b[2Jb\x9bc\u202ed"

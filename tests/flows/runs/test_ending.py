@@ -13,17 +13,19 @@ from flows.runs.ending import report_file, show_outcome
 from flows.runs.runner import Outcome
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import EXTERNAL, Artifact
+from tasks.stages.runs.run_store import claim_run, save_prefect_run
 from tasks.storage.files import write_json
+from tasks.storage.home import Home
 
 NAME = "APO-EXO-rw β_π=0.25 K=8, reward model, epoch 3"
 HEADLINE = f"{NAME} wins by 1.000 oracle reward"
 
 
-def ending(folder: Path, *, full: bool = False, width: int = 200) -> list[str]:
+def ending(folder: Path, run: str = "", *, full: bool = False, width: int = 200) -> list[str]:
     """Return the lines that a run prints whose last stage left this folder."""
     report = Artifact("0" * 32, folder, EXTERNAL, "", "")
     out = io.StringIO()
-    show_outcome(Outcome("", report, 7, 7), open_console(file=out, width=width), full=full)
+    show_outcome(Outcome(run, report, 7, 7), open_console(file=out, width=width), full=full)
     return out.getvalue().splitlines()
 
 
@@ -47,6 +49,28 @@ def test_the_headline_and_one_table_of_eighty_columns(home: Any, tmp_path: Path)
     shown = "\n".join(lines)
     assert "The findings." not in shown and "--full" in shown and "\x1b" not in shown
     assert "The findings." in "\n".join(ending(tmp_path, full=True))
+
+
+def test_only_pages_that_somebody_shows_are_named(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow was never started and has no address at all; Prefect's server came and went."""
+    run = claim_run(home, "toy", None, "", "").id
+    monkeypatch.setattr("flows.runs.ending.logged_pages", lambda _: {("run", run): "#/runs/1"})
+    monkeypatch.setattr(
+        "flows.runs.ending.prefect_tags",
+        lambda _: {"sparring.prefect.url": "http://127.0.0.1:1/runs/flow-run/2"},
+    )
+    save_prefect_run(home, run, "2")
+    assert ending(tmp_path, run)[-1] == (
+        "MLflow and Prefect: `sparring up` starts what shows the pages of this run"
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:2")
+    monkeypatch.setattr("flows.runs.ending.answers", lambda site, seconds: site.endswith(":2"))
+    assert ending(tmp_path, run)[-2:] == [
+        "MLflow: http://127.0.0.1:2/#/runs/1",
+        "Prefect: `sparring up` starts what shows the pages of this run",
+    ]
 
 
 def test_of_many_policies_the_first_twelve_are_shown(home: Any, tmp_path: Path) -> None:

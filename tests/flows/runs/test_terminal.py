@@ -9,13 +9,13 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from flows.runs.tables import table
 from flows.runs.terminal import (
     STATE_STYLES,
     TerminalSink,
     span,
     stage_words,
     state_text,
-    table,
 )
 from tasks.stages.runs.context import PlannedStage, StageRecord, StageState
 from tasks.stages.runs.progress import StageProgress
@@ -50,6 +50,14 @@ def test_without_a_terminal_there_are_lines_and_no_escape_codes() -> None:
         "= update_policy · epoch 1  cached ",
         "✗ update_policy · epoch 1  failed 1.0 s  no [/room] on disk",
     ]
+
+
+def test_a_stage_that_was_stopped_is_no_error() -> None:
+    out = io.StringIO()
+    sink = TerminalSink(Console(file=out, width=40, force_terminal=True))
+    sink.stage_finished(record("interrupted", 45.4, "TrainingInterrupted: stopped at step 188"))
+    assert "TrainingInterrupted" not in out.getvalue() and "\x1b[31m" not in out.getvalue()
+    assert "stopped at step 188" in out.getvalue()
 
 
 def test_on_a_pipe_a_stages_line_has_its_numbers() -> None:

@@ -24,7 +24,8 @@ from tests.flows.command import wait_until
 RUN = """
 import sys, time
 from rich.console import Console
-from flows.runs.runner import prefect_server, quiet_libraries
+from flows.runs.console import quiet_libraries
+from flows.runs.runner import prefect_server
 from tasks.stages.runs.run_store import save_prefect_run
 from tasks.stages.flow_run import open_run
 from tasks.storage.home import current_home

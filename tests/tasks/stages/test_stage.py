@@ -17,7 +17,7 @@ from tasks.stages.manifest import load_manifest
 from tasks.stages.runs.context import RunContext, entered
 from tasks.storage import digests, faults
 from tasks.storage.errors import DiskError
-from tasks.storage.files import read_json
+from tasks.storage.files import read_json, write_json
 from tasks.storage.home import Home, current_home
 from tasks.storage.journal import read_records
 
@@ -139,7 +139,12 @@ def test_a_failed_body_keeps_its_parts(toy: Any, monkeypatch: pytest.MonkeyPatch
         ("failed", "ValueError: no more")
     ]
     monkeypatch.setitem(toy.shard.spec.body.__globals__, "_write", real)
-    toy.shard(source, **call)
+    (spent,) = current_home().work.glob("*/seconds.json")
+    assert read_json(spent) == pytest.approx(run.records[0].seconds, abs=0.001)
+    write_json(spent, 1000.0)
+    done = toy.shard(source, **call)
+    made = load_manifest(current_home(), done.stage, done.key)
+    assert made and 1000 < made.provenance["seconds"] < 1100, "the time of the first attempt counts"
     assert toy.started() == [
         "shard", "part-00000", "part-00001", "shard", "part-00001", "part-00002",
     ]  # fmt: skip

@@ -53,6 +53,14 @@ def test_a_model_is_used_as_its_card_says(
         assert used["start"] < len(used["output"]) <= used["start"] + 8
 
 
+def test_an_option_that_would_change_nothing_is_refused(export: Export, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--messages is for data, and update_policy · DPO-v1 is"):
+        export("policy", tmp_path / "out", messages=True)
+    with pytest.raises(ConfigError, match="which hold messages: leave --messages out"):
+        export("data", tmp_path / "out", form="hf", messages=True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_card_of_a_model(export: Export, made: Made, tmp_path: Path) -> None:
     export("policy", tmp_path / "policy", licence="apache-2.0")
     card = ModelCard.load(tmp_path / "policy/README.md")
