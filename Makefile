@@ -98,7 +98,11 @@ $(STAMP): pyproject.toml constraints.txt
 		echo "Install one, then name it: make setup PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) has no venv module: install it (Debian, Ubuntu: the package python3-venv)." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt '$(TORCH)'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	@echo "setup 1/3: an environment in $(VENV), by $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "setup 2/3: $(TORCH), the largest part; a minute or more"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt '$(TORCH)'
+	@echo "setup 3/3: all else that constraints.txt pins; some minutes without a word"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	@touch $(STAMP)
+	@echo "setup done: . $(VENV)/bin/activate, then sparring --help"

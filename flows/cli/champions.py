@@ -77,7 +77,8 @@ def promote_candidate(
         gate=gate,
         dry_run=dry_run,
     )
-    decision = run_flow(PROMOTION, settings, console, always=True).report
+    # What was decided before is only shown again: nothing moves, so no server is worth starting.
+    decision = run_flow(PROMOTION, settings, console, always=not dry_run).report
     _show_decision(decision, flow, candidate.run, console, dry_run=dry_run, as_json=as_json)
 
 

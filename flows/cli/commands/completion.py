@@ -39,12 +39,12 @@ def _runs() -> Iterable[str]:
 
 def _things() -> Iterable[str]:
     from tasks.stages.runs.aliases import list_aliases
-    from tasks.stages.runs.run_store import list_runs, load_run, stage_events
+    from tasks.stages.runs.run_store import latest_run, stage_events
     from tasks.storage.home import current_home
 
     home = current_home()
-    newest = [load_run(home, "latest")] if list_runs(home) else []
-    labels = {one["label"] for run in newest for one in stage_events(home, run.id)}
+    run = latest_run(home)
+    labels = {one["label"] for one in stage_events(home, run.id)} if run else set()
     made = sorted(f"latest/{label}" for label in labels if label)
     aliases = (f"{one.flow}/{one.alias}" for one in list_aliases(home))
     return [*_runs(), *made, *aliases]

@@ -14,7 +14,14 @@ from tasks.settings.errors import ConfigError, UnknownNameError, closest
 from tasks.stages.key import stage_title
 from tasks.stages.manifest import list_manifests, load_manifest
 from tasks.stages.runs.aliases import ALIASES, AliasRecord, list_aliases, require_alias
-from tasks.stages.runs.run_store import ENDED_WELL, Run, list_runs, load_run, stage_events
+from tasks.stages.runs.run_store import (
+    ENDED_WELL,
+    Run,
+    latest_run,
+    list_runs,
+    load_run,
+    stage_events,
+)
 from tasks.stages.runs.states import RunStatus
 from tasks.storage.home import Home
 
@@ -168,7 +175,7 @@ def _made_by(home: Home, run: Run, name: str) -> str:
         near = closest(name, [one["label"] or one["stage"] for one in ended])
         raise UnknownNameError(
             f"run {run.id} made nothing called {name!r}"
-            f"{f'; did you mean {near!r}?' if near else ''}; `sparring status {run.id}` lists all"
+            f"{f'; did you mean {near!r}?' if near else ';'} `sparring status {run.id}` lists all"
         )
     return next(iter(found))
 
@@ -188,8 +195,8 @@ def _match(home: Home, things: list[Thing], name: str) -> Thing:
     said = "" if is_long else f"; give at least {_SHORTEST_PREFIX} characters"
     if near := closest(name, [one.key for one in things if one.is_run]):
         said += f"; did you mean {near!r}?"
-    runs = list_runs(home)[:1]
-    labels = {one["label"]: one for run in runs for one in stage_events(home, run.id)}
+    run = latest_run(home)
+    labels = {one["label"]: one for one in stage_events(home, run.id)} if run else {}
     if near := closest(name, filter(None, labels)):
         said += f"; did you mean 'latest/{near}'?"
     raise UnknownNameError(

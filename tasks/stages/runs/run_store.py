@@ -106,23 +106,30 @@ def list_runs(home: Home) -> list[Run]:
     return sorted(runs, key=lambda run: (run.started, run.id), reverse=True)
 
 
+def latest_run(home: Home, states: Collection[RunStatus] = ENDED_WELL) -> Run | None:
+    """Return what `latest` means: the newest run in one of these states, or None without any run.
+
+    Where none is in one of them it is the newest of all. Promotions make nothing and do not count.
+    """
+    own = [run for run in list_runs(home) if run.flow != PROMOTION]
+    return next((run for run in own if run.status in states), own[0] if own else None)
+
+
 def load_run(home: Home, name: str, latest: Collection[RunStatus] = ENDED_WELL) -> Run:
-    """Return a run by its id, by the beginning of one, or the newest as `latest`.
+    """Return a run by its id, by the beginning of one, or as `latest`.
 
     Args:
         home: The home that holds the runs.
         name: What the user typed.
-        latest: The states of which `latest` is the newest run; it is the newest of all where none
-            is in one of them. Promotions make nothing and do not count.
+        latest: The states of which `latest` is the newest run, as for `latest_run`.
 
     Raises:
         ConfigError: When more than one run is meant.
         UnknownNameError: When none is; the newest and the nearest are named.
     """
     runs = list_runs(home)
-    own = [run for run in runs if run.flow != PROMOTION]
-    if name == "latest" and own:
-        return next((run for run in own if run.status in latest), own[0])
+    if name == "latest" and (last := latest_run(home, latest)):
+        return last
     matches = [run for run in runs if run.id == name] or [
         run for run in runs if run.id.startswith(name)
     ]
@@ -131,6 +138,10 @@ def load_run(home: Home, name: str, latest: Collection[RunStatus] = ENDED_WELL) 
     if matches:
         several = ", ".join(run.id for run in matches[:_SHOWN])
         raise ConfigError(f"{len(matches)} runs begin with {name!r}: {several}; give more of it")
+    if not runs:
+        raise UnknownNameError(
+            f"there is no run {name!r} in {home.runs}: none was begun; `sparring run` begins one"
+        )
     near = closest(name, [run.id for run in runs])
     newest = list(dict.fromkeys([*filter(None, [near]), *(run.id for run in runs[:_SHOWN])]))
     raise UnknownNameError(f"there is no run {name!r} in {home.runs}{did_you_mean(name, newest)}")

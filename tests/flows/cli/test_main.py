@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 from pathlib import Path
 
 import pytest
 
+from flows.cli import main
 from flows.configs.apo import ApoConfig
 from tasks.settings.loading import load_config, validate
 from tasks.stages.manifest import manifest_path
@@ -37,7 +39,7 @@ def test_plan_of_a_new_folder_makes_nothing_but_data(fresh: Shell) -> None:
     stages = fresh.json("plan", *RUN[1:])
     assert stages[0]["stage"] == "prepare_data" and stages[0]["state"] == "to run"
     assert {stage["state"] for stage in stages[1:]} == {"waiting"}
-    assert not fresh.home.manifests.exists() and not fresh.home.runs.exists()
+    assert {path.name for path in fresh.home.root.glob("*")} <= {"digests.json"}
     shown = fresh("plan", *RUN[1:]).stdout
     assert "never ran here" in shown and f"0 stages done, {len(stages)} to run" in shown
 
@@ -113,6 +115,31 @@ def test_report_prints_the_report_of_a_run(finished: Shell) -> None:
     written = (path.parent / "report.md").read_text(encoding="utf-8")
     assert written[: written.index("## Examples")] in shown
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", shown), "models write anything"
+
+
+def test_who_only_looks_writes_nothing(finished: Shell) -> None:
+    def files() -> dict[str, int]:
+        paths = (path for path in finished.folder.rglob("*") if path.is_file())
+        return {str(one): one.stat().st_mtime_ns for one in paths if one.name != "digests.json"}
+
+    before = files()
+    two = ("latest/DPO-v1", "latest/APO-DPO-v1")
+    for words in (
+        ("status",), ("ls",), ("ls", "artifacts"), ("show", "latest/RM_Test"), ("report",),
+        ("lineage", *two[:1]), ("why", *two), ("compare", *two), ("plan", *RUN[1:]),
+        (*RUN, "--dry-run"), ("doctor",),
+    ):  # fmt: skip
+        finished(*words)
+        assert files() == before, words
+
+
+def test_libraries_are_quiet_before_any_verb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect prints a notice of its telemetry when it is first imported; `demote` did that."""
+    seen: list[str | None] = []
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(main, "app", lambda: seen.append(os.environ.get("DO_NOT_TRACK")))
+    main.main()
+    assert seen == ["1"]
 
 
 def test_doctor_finds_the_store_whole_then_damaged(copy: Shell) -> None:

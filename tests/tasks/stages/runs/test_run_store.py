@@ -22,7 +22,7 @@ from tasks.storage.home import Home
 def test_unknown_runs(home: Home) -> None:
     with pytest.raises(ConfigError, match="there is no run 'x'"):
         load_run(home, "x")
-    with pytest.raises(ConfigError, match="there is no run 'latest'"):
+    with pytest.raises(ConfigError, match="there is no run 'latest' .*: none was begun; `sparring"):
         load_run(home, "latest")
     one, two = (claim_run(home, "toy", None, "", "") for _ in range(2))
     with pytest.raises(ConfigError, match="2 runs begin with 'toy-'"):
