@@ -28,8 +28,6 @@ class Rewards(NamedTuple):
     """Log of its standard deviation."""
     weights: Tensor
     """The weight that is in both, in units of the config's scale; 1 without reward weights."""
-    unweighted: Tensor
-    """The mean without its weight."""
 
 
 class TqrHeads(nn.Module):
@@ -86,9 +84,8 @@ class TqrHeads(nn.Module):
             log_std = torch.maximum(
                 spread_out(log_std, mask) + log_weights, self._lowest(mask, mean.dtype)
             )
-            mean = spread_out(mean, mask)
             log_std = log_std.clamp(max=_HIGHEST).masked_fill(~mask, 0)
-            return Rewards(mean * weights, log_std, weights, mean)
+            return Rewards(spread_out(mean, mask) * weights, log_std, weights)
 
     @torch.no_grad()
     def drawn_anew(self) -> TqrHeads:

@@ -30,11 +30,6 @@ def response_rewards(
         output: Of a TQR, for groups whose responses all have an end.
         return_scale: As `return_score` takes it.
     """
-    rewards, mask = output.rewards, output.mask.flatten(0, 1)
-    mean, weights, unweighted = (
-        part.flatten(0, 1) for part in (rewards.mean, rewards.weights, rewards.unweighted)
-    )
-    last = last_score(mean, mask)
-    whole = return_score(unweighted, weights, mask, return_scale=return_scale)
-    shape = output.mask.shape[:2]
-    return ResponseRewards(last.view(shape), whole.view(shape))
+    rewards, mask = output.rewards, output.mask
+    whole = return_score(rewards.mean, rewards.weights, mask, return_scale=return_scale)
+    return ResponseRewards(last_score(rewards.mean, mask), whole)

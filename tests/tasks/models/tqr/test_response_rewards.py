@@ -28,7 +28,7 @@ MASK = torch.tensor([[[True] * 3, [True, False, False], [False] * 3]])
 )
 def test_last_and_return(weights: list[float], scale: str, last: float, whole: float) -> None:
     given = torch.tensor([[weights, [1.0, 0.0, 0.0], [0.0] * 3]])
-    rewards = Rewards(PLAIN * given, torch.zeros(1, 3, 3), given, PLAIN)
+    rewards = Rewards(PLAIN * given, torch.zeros(1, 3, 3), given)
     output = TqrOutput(AvaTerms(*[PLAIN] * 5, MASK, MASK), rewards, MASK)
     found = response_rewards(output, return_scale=scale)  # type: ignore[arg-type]
     assert found.last.tolist() == [pytest.approx([last, 5.0, 0.0])]
