@@ -71,6 +71,7 @@ def _gather_evidence(
         basis["policy evaluation"],
         opponent,
         basis["reward model evaluation"],
+        basis.get(f"{gate.tester} evaluation"),
         config=check,
         seed=config.seed,
         label=candidate.run,

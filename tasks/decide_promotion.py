@@ -9,11 +9,12 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=1, resources="cpu")
+@stage_task(version=2, resources="cpu")
 def decide_promotion(
     candidate: Artifact,
     opponent: Artifact,
     reward_model: Artifact,
+    judge: Artifact | None,
     *,
     config: GateCheck,
     seed: int,
@@ -26,13 +27,15 @@ def decide_promotion(
         candidate: Evaluation of its policy.
         opponent: Evaluation of the champion's policy, or of the start, on the same test prompts.
         reward_model: Evaluation of its reward model.
+        judge: Evaluation of the reward model that decides what wins; None for an oracle.
         config: The criteria.
         seed: Of the bootstrap.
         workspace: `output/` receives report.md and report.json.
         log: Where the verdict is noted.
 
     Returns:
-        `holds` (1 or 0), `win_rate` with its interval, `prompts`, `ece` and `kl`.
+        `holds` (1 or 0), `win_rate` and `judge_accuracy` with their intervals, `prompts`, `ece` and
+        `kl`.
 
     Raises:
         ConfigError: The two evaluations share no prompt that the gate's judge scored.
@@ -40,7 +43,13 @@ def decide_promotion(
     from tasks.evaluation.gate import decide
 
     metrics = decide(
-        candidate.path, opponent.path, reward_model.path, config, seed, workspace.output
+        candidate.path,
+        opponent.path,
+        reward_model.path,
+        judge.path if judge else None,
+        config,
+        seed,
+        workspace.output,
     )
     log.note("the gate holds" if metrics["holds"] else "the gate refuses")
     return metrics

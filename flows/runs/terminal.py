@@ -140,7 +140,7 @@ class TerminalSink:
     def metrics(self, title: str, values: Mapping[str, float], step: int | None) -> None:
         """Show the loss behind the bar."""
         if title in self._tasks and "loss" in values:
-            self._bars.update(self._tasks[title], figure=f"loss {values['loss']:.3g}")
+            self._bars.update(self._tasks[title], figure=f"loss {values['loss']:.3g} nats")
 
     def note(self, title: str, text: str) -> None:
         """Print one sentence."""

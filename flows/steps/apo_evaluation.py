@@ -142,6 +142,7 @@ class ApoEvaluation:
             "start evaluation": self.policies[START].evaluation,
             "policy evaluation": self.policies[epoch.policy].evaluation,
             "reward model evaluation": self.reward_models[epoch.reward_model],
+            **{f"{name} evaluation": self.reward_models[name] for name in self._inputs.testers},
         }
 
     def report_config(self) -> ReportConfig:

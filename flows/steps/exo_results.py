@@ -92,6 +92,7 @@ def offer_best(
             "start evaluation": opponents[START],
             "policy evaluation": best.evaluation,
             "reward model evaluation": supervision.evaluations[RM],
+            f"{RM} evaluation": supervision.evaluations[RM],
         },
         config.model_dump(mode="json"),
     )
@@ -114,7 +115,6 @@ def report_config(config: ExoConfig, evaluated: Sequence[Evaluated]) -> ExoRepor
             "preferences": "labelled by the oracle" if config.is_labelled else "given",
             "temperature τ": f"{config.temperature:g}",
             **_own_facts(config),
-            "test prompts": f"{evaluation.prompts}, {evaluation.samples} completions each",
             "seed": str(config.seed),
         },
         examples=evaluation.examples,

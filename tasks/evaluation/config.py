@@ -130,6 +130,11 @@ class GateConfig(FrozenConfig):
     """Who decides what wins: a testing reward model (RM_Test, RM_All) or, on the playground,
     oracle."""
 
+    min_judge_accuracy: float | None = Field(default=0.5, ge=0, lt=1)
+    """The lower end of the 95 % interval of the tester's accuracy on the human test pairs must be
+    above this; an oracle knows. Default 0.5: a judge that is not shown better than a coin shows
+    nothing of a candidate."""
+
     max_ece: float | None = Field(default=None, gt=0, le=1)
     """Largest expected calibration error of the candidate's reward model on the human test pairs,
     a probability."""

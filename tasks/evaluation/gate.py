@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.evaluation.config import EVALUATION, GateCheck
+from tasks.evaluation.config import EVALUATION, GateCheck, GateConfig
+from tasks.evaluation.metrics.judge_accuracy import judge_accuracies
 from tasks.evaluation.metrics.win_rates import win_rates_of_shares, win_shares
+from tasks.evaluation.policy import ORACLE
 from tasks.settings.errors import ConfigError
 from tasks.storage.files import read_json, write_atomic, write_json
+
+_REMEDY = (
+    "train it on more or cleaner preference pairs, or from a better model, and measure it on more "
+    "test pairs; `--set gate.min_judge_accuracy=null` promotes all the same"
+)
+"""What to do about a judge in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +36,18 @@ class Criterion:
 
 
 def decide(
-    candidate: Path, opponent: Path, reward_model: Path, check: GateCheck, seed: int, output: Path
+    candidate: Path,
+    opponent: Path,
+    reward_model: Path,
+    judge: Path | None,
+    check: GateCheck,
+    seed: int,
+    output: Path,
 ) -> dict[str, float]:
     """Compare a candidate with the champion, and write down which criteria it fulfils.
 
-    The folders are those of evaluations; the stage `decide_promotion` says of what.
+    The folders are those of evaluations; the stage `decide_promotion` says of what. There is none
+    of a judge that nobody measured.
 
     Raises:
         ConfigError: The two share no prompt that the judge scored.
@@ -42,28 +57,38 @@ def decide(
     metrics["ece"] = float(read_json(reward_model / EVALUATION)["test"]["figures"]["ece"])
     if "kl" in mine:
         metrics |= {"kl": mine["kl"]["value"], "kl_se": mine["kl"]["standard_error"]}
-    criteria = list(criteria_of(metrics, check))
+    measured = {check.gate.tester: read_json(judge / EVALUATION)} if judge else {}
+    known = next(iter(judge_accuracies(measured, measured)), None)
+    if known:
+        metrics |= {
+            "judge_accuracy": known.value,
+            "judge_accuracy_low": known.interval.low,
+            "judge_accuracy_high": known.interval.high,
+            "judge_accuracy_pairs": float(known.pairs),
+        }
+    criteria = criteria_of(metrics, check)
     holds = all(one.holds is not False for one in criteria)
-    _write(output, criteria, metrics, check, holds=holds)
+    doubt = known.doubt if known else ""
+    _write(output, criteria, metrics, check, doubt, holds=holds)
     return {"holds": float(holds), **metrics}
 
 
 def criteria_of(metrics: Mapping[str, float], check: GateCheck) -> list[Criterion]:
     """Return the criteria of the gate, each with what was measured.
 
-    Read are `win_rate` with its `_low` and `_high`, `ece`, and `kl` with `kl_se` if measured.
+    Read are `win_rate` with its `_low` and `_high`, `ece`, and, if measured, `judge_accuracy` with
+    its `_low` and `_high`, and `kl` with `kl_se`.
     """
     gate = check.gate
-    low, high = metrics["win_rate_low"], metrics["win_rate_high"]
-    rate = f"{metrics['win_rate']:.3f} [{low:.3f}, {high:.3f}]"
     kl = metrics.get("kl")
     return [
         Criterion(
             f"win rate against {check.opponent}, by {gate.tester}",
-            rate,
+            _with_interval(metrics, "win_rate"),
             _asked("interval above", gate.min_win_rate),
-            None if gate.min_win_rate is None else low > gate.min_win_rate,
+            None if gate.min_win_rate is None else metrics["win_rate_low"] > gate.min_win_rate,
         ),
+        _judge(metrics, gate),
         Criterion(
             "calibration error of the reward model",
             f"{metrics['ece']:.3f}",
@@ -78,6 +103,25 @@ def criteria_of(metrics: Mapping[str, float], check: GateCheck) -> list[Criterio
             None if gate.max_kl is None else kl is not None and kl <= gate.max_kl,
         ),
     ]
+
+
+def _judge(metrics: Mapping[str, float], gate: GateConfig) -> Criterion:
+    """Return whether the judge is shown to judge; an oracle needs no showing."""
+    name, least = f"accuracy of {gate.tester} on held-out pairs", gate.min_judge_accuracy
+    if gate.tester == ORACLE:
+        return Criterion(name, "the true reward", "-", None)
+    return Criterion(
+        name,
+        _with_interval(metrics, "judge_accuracy"),
+        _asked("interval above", least),
+        None if least is None else metrics.get("judge_accuracy_low", 0.0) > least,
+    )
+
+
+def _with_interval(metrics: Mapping[str, float], name: str) -> str:
+    if name not in metrics:
+        return "not measured"
+    return f"{metrics[name]:.3f} [{metrics[f'{name}_low']:.3f}, {metrics[f'{name}_high']:.3f}]"
 
 
 def _asked(words: str, bound: float | None) -> str:
@@ -116,6 +160,7 @@ def _write(
     criteria: list[Criterion],
     metrics: Mapping[str, float],
     check: GateCheck,
+    doubt: str,
     *,
     holds: bool,
 ) -> None:
@@ -124,6 +169,7 @@ def _write(
     columns = ["criterion", "found", "asked", "verdict"]
     title = "The gate holds" if holds else "The gate refuses"
     note = f"Paired over {metrics['prompts']:.0f} test prompts; ties count half; 95 % interval."
+    note += f" {doubt}: {_REMEDY}." if doubt else ""
     lines = [f"# {title}", "", "| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     write_atomic(output / "report.md", "\n".join([*lines, "", note, ""]))

@@ -16,7 +16,7 @@ from tasks.data.groups import Group
 from tasks.data.selection import sampled
 from tasks.models.memory import kept_memory
 from tasks.models.sampling import generation
-from tasks.models.sampling.config import SamplingConfig
+from tasks.models.sampling.config import MANY_UNFINISHED, SamplingConfig
 from tasks.models.sampling.generation import Completion
 from tasks.models.tokens.encoding import Limits
 from tasks.processes.watchdog import Heartbeat, watch
@@ -85,7 +85,13 @@ def sample_in_shards(
     assert len(parts) == len(shards), "every shard was kept"
     write_groups(workspace.output, (group for part in parts for group in read_groups(part)), size)
     rate = sampled / max(time.monotonic() - started, 1e-9)
-    return {**_summary(read_groups(workspace.output)), "speed/tokens_per_second": rate}
+    found = _summary(read_groups(workspace.output))
+    if found["responses"] and 1 - found["ended_share"] > MANY_UNFINISHED:
+        log.note(
+            f"{1 - found['ended_share']:.0%} of {found['responses']:.0f} responses do not end "
+            f"within the {config.sampling.max_new_tokens} tokens of max_new_tokens"
+        )
+    return {**found, "speed/tokens_per_second": rate}
 
 
 def unique_prompts(groups: GroupFolder, most: int | None) -> list[Group]:

@@ -38,7 +38,7 @@ SMALLER: dict[str, Any] = {
     "max_queries": 16,
     "evaluation": {"prompts": 12, "samples": 1, "bootstrap_samples": 50},
     # So small a model wins or loses by chance; whether the gate refuses is tested elsewhere.
-    "gate": {"min_win_rate": 0.0},
+    "gate": {"min_win_rate": 0.0, "min_judge_accuracy": None},
 }  # fmt: skip
 """What the quick tests lay over the tutorial's configuration: the same commands, in seconds."""
 

@@ -176,6 +176,7 @@ def test_the_next_candidate_is_held_against_the_champion(done: Shell) -> None:
     (other,) = (one for label, one in made(done, "update_policy").items() if label == "sft s0")
     models = record.models | {"policy": f"{other.stage}/{other.key}"}
     move_alias(done.home, replace(record, alias=CHAMPION, number=0, models=models))
-    words = ("--flow", "exo", *sets("gate.min_win_rate=0.01", "gate.max_ece=1.0"))
+    low = ("gate.min_win_rate=0.01", "gate.max_ece=1.0", "gate.min_judge_accuracy=null")
+    words = ("--flow", "exo", *sets(*low))
     done("promote", *words, "--dry-run")
     assert CHAMPION in made(done, "evaluate_policy")

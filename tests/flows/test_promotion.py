@@ -9,7 +9,7 @@ from tasks.stages.runs.aliases import alias_history, current_alias
 from tasks.stages.runs.run_store import list_runs
 from tests.flows.command import SMALL, Shell, sets
 
-LOW = sets("gate.min_win_rate=0.01")
+LOW = sets("gate.min_win_rate=0.01", "gate.min_judge_accuracy=null")
 
 
 def test_a_run_that_ends_well_is_the_candidate(finished: Shell) -> None:
@@ -25,6 +25,10 @@ def test_a_run_that_ends_well_is_the_candidate(finished: Shell) -> None:
 def test_the_gate_refuses_with_code_3_and_keeps_the_evidence(served_copy: Shell) -> None:
     done = served_copy("promote", *sets("gate.min_win_rate=0.99", "gate.max_ece=1.0"), code=3)
     assert "the gate refuses for win rate against start, by RM_Test" in done.stderr
+    # Of 24 pairs too few are right to be more than chance: nobody is promoted by such a judge.
+    assert "accuracy of RM_Test on held-out pairs" in done.stderr
+    assert "RM_Test is not shown to judge better than a coin" in done.stdout.replace("\n", " ")
+    assert "gate.min_judge_accuracy=null" in done.stdout
     assert "refused" in done.stdout and "holds" in done.stdout and "not asked" in done.stdout
     assert current_alias(served_copy.home, "apo", "champion") is None
     (evidence,) = list_manifests(served_copy.home, "decide_promotion")

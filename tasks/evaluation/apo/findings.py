@@ -9,6 +9,8 @@ from typing import Any
 from tasks.evaluation.apo.game import GameState
 from tasks.evaluation.config import ReportConfig
 from tasks.evaluation.metrics.estimates import Estimate
+from tasks.evaluation.metrics.judge_accuracy import judge_accuracies
+from tasks.evaluation.metrics.length_drift import unfinished
 from tasks.evaluation.report.headline import Contender
 
 Evaluations = Mapping[str, Any]
@@ -32,7 +34,15 @@ def findings(
         *_against_baseline(config, policies),
         *_adaptation(states),
         *_drift(config, policies),
-        *_beside_length(config, reward_models),
+        *unfinished(
+            {
+                entry.name: policies[entry.name]["habits"]["ended"]
+                for entry in config.entries
+                if entry.name != "chosen"
+            },
+            "evaluation.sampling.max_new_tokens",
+        ),
+        *_judges(config, reward_models),
         *_not_shown(config, policies, reward_models),
     ]
 
@@ -110,25 +120,10 @@ def _adaptation(states: Mapping[str, list[GameState]]) -> Iterator[str]:
         yield f"after the last epoch: {last.verdict}"
 
 
-def _beside_length(config: ReportConfig, reward_models: Evaluations) -> Iterator[str]:
+def _judges(config: ReportConfig, reward_models: Evaluations) -> Iterator[str]:
     scorers = (entry.scoring for entry in config.entries if entry.epoch)
-    for name in dict.fromkeys((*config.seen_by_testers, *scorers)):
-        figures = reward_models[name]["test"]["figures"]
-        verdict = "knows" if _beats_length(figures) else "is not shown to know"
-        yield (
-            f"{name} {verdict} more than length: right on {figures['accuracy']:.1%} ± "
-            f"{figures['accuracy_se']:.1%} of the human test pairs, length alone on "
-            f"{_by_length(figures):.1%}"
-        )
-
-
-def _by_length(figures: Mapping[str, float]) -> float:
-    """Return the accuracy of always preferring the longer answer, or always the shorter one."""
-    return max(figures["longer_wins"], 1 - figures["longer_wins"])
-
-
-def _beats_length(figures: Mapping[str, float]) -> bool:
-    return figures["accuracy"] - _Z * figures["accuracy_se"] > _by_length(figures)
+    names = dict.fromkeys((*config.seen_by_testers, *scorers))
+    yield from (one.sentence for one in judge_accuracies(names, reward_models))
 
 
 def _not_shown(
@@ -136,8 +131,8 @@ def _not_shown(
 ) -> Iterator[str]:
     if "oracle" in policies["start"]["scores"]:
         return
-    known = [reward_models[name]["test"]["figures"] for name in config.seen_by_testers]
-    doubt = "" if any(map(_beats_length, known)) else ", and none of them is shown to know them"
+    doubts = [one.doubt for one in judge_accuracies(config.seen_by_testers, reward_models)]
+    doubt = ", and none of them is shown to know them" if all(doubts) else ""
     yield (
         "not shown: whether people would prefer the answers; every score here is that of a model "
         f"of their preferences{doubt}"

@@ -21,7 +21,8 @@ from tasks.evaluation.apo.tables import (
 )
 from tasks.evaluation.config import EVALUATION, Entry, ReportConfig
 from tasks.evaluation.metrics.estimates import Estimate
-from tasks.evaluation.report.data import data_sentence
+from tasks.evaluation.metrics.judge_accuracy import judge_accuracies
+from tasks.evaluation.report.data import asked, data_sentence
 from tasks.evaluation.report.document import Example, Plot, Report, write_report
 from tasks.evaluation.report.headline import headline, summary_table
 from tasks.settings.log import Log
@@ -66,10 +67,15 @@ def assemble_apo_report(
     if states:
         tables.append(game_table(states))
     sentences = findings(config, by_policy, by_model, states)
+    accuracies = judge_accuracies([judge], by_model)
     report = Report(
         title=f"APO with {config.method.upper()}, {config.apo_epochs} epochs",
-        facts={"policy method": config.method, "reward objective": config.objective},
-        headline=headline(ends, judge),
+        facts={
+            "policy method": config.method,
+            "reward objective": config.objective,
+            "test prompts": asked(by_policy[START]),
+        },
+        headline=headline(ends, judge, accuracies),
         findings=[data_sentence(examination), *sentences],
         tables=tables,
         plots=draw(config.entries, by_policy, states, output),

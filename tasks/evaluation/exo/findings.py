@@ -22,7 +22,7 @@ def findings(
     density: Mapping[str, Any] | None,
     judge: str,
 ) -> list[str]:
-    """Say who leads at equal KL, who ends highest, who over-optimises, and who fits the optimum.
+    """Say who leads at equal KL, who over-optimises, and who fits the optimum.
 
     The points and rewards are the judge's; the density names policies as the report does.
     """
@@ -30,8 +30,7 @@ def findings(
     trained = {series.name for series in all_series if series.is_trained}
     return [
         *(_comparison(one, judge) for one in comparisons if one.ours in trained),
-        *_frontier(all_series, points),
-        *_highest(all_series, points, judge),
+        *_frontier(all_series, points, judge),
         *_falling(all_series, points, judge),
         *(density_findings(density, comparisons) if density else ()),
     ]
@@ -96,7 +95,9 @@ def _pointwise(one: EqualKl) -> str:
     return ", " + " and ".join(found) if found else ""
 
 
-def _frontier(all_series: Sequence[Series], points: Mapping[str, FrontierPoint]) -> Iterator[str]:
+def _frontier(
+    all_series: Sequence[Series], points: Mapping[str, FrontierPoint], judge: str
+) -> Iterator[str]:
     trained = [
         points[one.name] for series in all_series for one in series.entries if one.kind == "policy"
     ]
@@ -106,28 +107,9 @@ def _frontier(all_series: Sequence[Series], points: Mapping[str, FrontierPoint])
         ranked = sorted(counts.items(), key=lambda item: -item[1])
         shares = ", ".join(f"{count} of {name}" for name, count in ranked)
         yield (
-            f"no checkpoint beats {len(best)} of {len(trained)} (as much reward at no more KL, "
-            f"as measured): {shares}"
-        )
-
-
-def _highest(
-    all_series: Sequence[Series], points: Mapping[str, FrontierPoint], judge: str
-) -> Iterator[str]:
-    ends = {
-        series.name: over_seeds([points[one.name].reward for one in series.last])
-        for series in all_series
-        if series.is_trained
-    }
-    ranked = sorted(ends.items(), key=lambda item: -item[1].value)
-    if len(ranked) > 1:
-        (first, best), (second, next_best) = ranked[:2]
-        error = (best.standard_error**2 + next_best.standard_error**2) ** 0.5
-        clear = "beyond" if best.value - next_best.value > 1.96 * error else "within"
-        yield (
-            f"the highest {judge} reward at the end is that of {first}, {best.value:.3f} ± "
-            f"{best.standard_error:.3f}; next is {second}, {next_best.value:.3f} ± "
-            f"{next_best.standard_error:.3f}, {clear} what 95 % intervals can tell apart"
+            f"on the frontier lie {len(best)} of {len(trained)} checkpoints: {shares}; for each of "
+            f"them no other one has as much mean {judge} reward at no more KL to the start, which "
+            "says nothing of chance"
         )
 
 

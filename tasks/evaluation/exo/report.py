@@ -28,7 +28,9 @@ from tasks.evaluation.exo.tables import (
     win_table,
 )
 from tasks.evaluation.metrics.estimates import over_seeds
-from tasks.evaluation.report.data import data_sentence
+from tasks.evaluation.metrics.judge_accuracy import judge_accuracies
+from tasks.evaluation.metrics.length_drift import unfinished
+from tasks.evaluation.report.data import asked, data_sentence
 from tasks.evaluation.report.document import Example, Plot, Report, write_report
 from tasks.evaluation.report.headline import headline, summary_table
 from tasks.evaluation.report.tables import Table
@@ -53,16 +55,22 @@ def assemble_exo_report(
         config,
     )
     judge = config.judge
-    sentences = findings(run.series, run.comparisons, run.by_name, run.density, judge)
+    accuracies = judge_accuracies(run.judges, run.reward_models)
+    sentences = [
+        *(one.sentence for one in accuracies),
+        *unfinished(run.ended, "sampling.max_new_tokens"),
+        *findings(run.series, run.comparisons, run.by_name, run.density, judge),
+    ]
     flat = headlines(run)
     report = Report(
         title=config.title,
         facts={
             "judge of the frontier": judge,
             "judge of the win rates": run.judges[-1],
+            "test prompts": asked(run.evaluations[run.opponents[0].name]),
             **config.facts,
         },
-        headline=headline(contenders(run.start, run.series, run.by_name), judge),
+        headline=headline(contenders(run.start, run.series, run.by_name), judge, accuracies),
         findings=[*([data_sentence(examination)] if examination else []), *sentences],
         tables=tables(run),
         plots=plots(run, output),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from statistics import fmean
 from typing import Any
 
 from tasks.evaluation.exo.comparisons import Comparison, compare_series
 from tasks.evaluation.exo.config import ExoReportConfig
 from tasks.evaluation.exo.frontier import Frontier, FrontierPoint
 from tasks.evaluation.exo.points import frontier_points
-from tasks.evaluation.exo.series import series_of
+from tasks.evaluation.exo.series import KINDS, series_of
 
 Evaluations = Mapping[str, Any]
 
@@ -57,6 +58,15 @@ class ExoRun:
     def start(self) -> FrontierPoint:
         """The start under the first judge."""
         return self.points[self.config.judge][0]
+
+    @property
+    def ended(self) -> dict[str, float]:
+        """Share of answers that end by themselves: of the start and of every line's last ones."""
+        ends = {KINDS["start"]: self.opponents[:1]} | {one.name: one.last for one in self.series}
+        return {
+            name: fmean(self.evaluations[one.name]["habits"]["ended"] for one in found)
+            for name, found in ends.items()
+        }
 
     @cached_property
     def by_name(self) -> dict[str, FrontierPoint]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tasks.evaluation.metrics.estimates import Estimate, as_floats, clustered_mean
+from tasks.models.sampling.config import MANY_UNFINISHED
 
 if TYPE_CHECKING:
     from tasks.evaluation.metrics.estimates import Grouped, Numbers
@@ -67,6 +68,27 @@ def length_drift(
         raise ValueError(f"expected the same completions everywhere, got {totals}")
     correlation = 0.0 if rewards is None else pearson(_flat(lengths), _flat(rewards))
     return LengthDrift(clustered_mean(lengths), clustered_mean(ended), correlation)
+
+
+def unfinished(ended: Mapping[str, float], limit: str) -> Iterator[str]:
+    """Say, as one sentence, whose completions mostly run into the limit; nothing where few do.
+
+    Args:
+        ended: Share of completions that end by themselves, by who wrote them.
+        limit: The key of the configuration that sets the limit.
+
+    Example:
+        >>> list(unfinished({"start": 0.04, "DPO": 1.0}, "sampling.max_new_tokens"))
+        ["answers are cut off by sampling.max_new_tokens before they end, 96% of start's: judges \
+score their beginnings; raise it, or train longer on answers that end"]
+    """
+    cut = {name: 1 - share for name, share in ended.items() if 1 - share > MANY_UNFINISHED}
+    if cut:
+        shares = ", ".join(f"{share:.0%} of {name}'s" for name, share in cut.items())
+        yield (
+            f"answers are cut off by {limit} before they end, {shares}: judges score their "
+            "beginnings; raise it, or train longer on answers that end"
+        )
 
 
 def pearson(first: Numbers, second: Numbers) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.evaluation.metrics.estimates import Estimate, mean_estimate, over_seeds
+from tasks.evaluation.metrics.judge_accuracy import JudgeAccuracy
 from tasks.evaluation.report.tables import Cell, Column, Table
 
 SUMMARY = "summary"
@@ -27,29 +28,36 @@ class Contender:
     """KL to the start, nats per response; None for the start itself."""
 
 
-def headline(contenders: Sequence[Contender], judge: str) -> str:
+def headline(
+    contenders: Sequence[Contender], judge: str, accuracies: Sequence[JudgeAccuracy] = ()
+) -> str:
     """Say who won, by how much over the next one, and how far from the start, as one sentence.
 
-    A lead whose 95 % interval holds 0 is called undecided; it is paired by test prompt.
+    A lead whose 95 % interval holds 0 is called undecided; it is paired by test prompt. So is every
+    lead by a judge in doubt, and a second sentence says why.
 
     Args:
         contenders: The start and whatever was trained from it.
         judge: Whose rewards they are.
+        accuracies: How often judges were right, this one among them if it was measured.
     """
     first, *others = _ranked(contenders)
+    doubt = next((one.doubt for one in accuracies if one.judge == judge), "")
+    warning = f". But {doubt}" if doubt else ""
     if not others:
-        return f"{first.name} has a {judge} reward of {first.reward.value:.3f}; nothing to compare"
+        told = f"{first.name} has a {judge} reward of {first.reward.value:.3f}; nothing to compare"
+        return told + warning
     lead = lead_of(first, others[0])
     low, high = (lead.value + side * _Z * lead.standard_error for side in (-1, 1))
     has_interval = len(first.by_prompt[0]) > 1
-    is_won = has_interval and low > 0
+    is_won = has_interval and low > 0 and not doubt
     interval = f"95 %: {low:+.3f} to {high:+.3f}" if has_interval else "of a single test prompt"
     told = (
         f"{first.name} {'wins' if is_won else 'leads'} by {lead.value:.3f} {judge} reward "
         f"({interval}) over {others[0].name}, {_distance(first)} "
         f"({others[0].name}: {_distance(others[0])})"
     )
-    return told if is_won else f"undecided: {told}"
+    return told if is_won else f"undecided: {told}{warning}"
 
 
 def summary_table(contenders: Sequence[Contender], judge: str) -> Table:

@@ -17,6 +17,8 @@ from tasks.settings.errors import did_you_mean
 
 _BLANK = re.compile(r"\{(\w+)\}")
 _BLANKS = ("model", "port", "gpus")
+MANY_UNFINISHED = 0.2
+"""Above this share, responses that the limit cuts off before they end are told."""
 
 
 class ServerConfig(FrozenConfig):

@@ -120,12 +120,17 @@ class RewardModelScorer:
     def note_cut(self, log: Log) -> None:
         """Say how many responses and prompts were not read whole; see `Scorer`."""
         cut, limits = self._cut, self._config.limits
-        if cut["endings"] or cut["prompts"]:
-            log.note(
+        told = []
+        if cut["endings"]:
+            told.append(
                 f"of {cut['responses']} responses, {cut['endings']} are longer than the "
                 f"{limits.longest_response} tokens that the scorer reads, and are scored without "
-                f"their end; {cut['prompts']} prompts lost their beginning"
+                "their end"
             )
+        if cut["prompts"]:
+            told.append(f"{cut['prompts']} prompts lost their beginning")
+        if told:
+            log.note("; ".join(told))
 
 
 class ClassifierScorer:

@@ -87,8 +87,9 @@ def made_of(origins: Origins) -> str:
 
 
 def numbers_of(origins: Origins) -> str:
-    """Return what was measured of a model, a table for each evaluation."""
-    return "\n".join(
+    """Return what was measured of a model, a table for each evaluation, and what to doubt of it."""
+    doubts = [f"**Beware:** {escape_markdown(doubt)}.\n" for doubt in origins.doubts]
+    return "\n".join(doubts) + "\n".join(
         to_markdown(
             _table(
                 node.title,

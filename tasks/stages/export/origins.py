@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.evaluation.config import EVALUATION
+from tasks.evaluation.metrics.judge_accuracy import judge_accuracy
 from tasks.stages.artifact import ArtifactLostError, committed_artifact
 from tasks.stages.lineage.graph import Graph
 from tasks.stages.lineage.nodes import Edge, Node
@@ -58,6 +59,8 @@ class Origins:
     """The same of models."""
     evaluations: tuple[tuple[Node, tuple[Measured, ...]], ...]
     """What measured it, the newest first, and what that found."""
+    doubts: tuple[str, ...] = ()
+    """Why scores of the judges in these evaluations say little, a sentence each."""
 
 
 def origins_of(home: Home, graph: Graph, node: Node) -> Origins:
@@ -79,6 +82,7 @@ def origins_of(home: Home, graph: Graph, node: Node) -> Origins:
         _hub_names(one.config for one in made if one not in models),
         _hub_names(one.config for one in models),
         tuple(_evaluations(home, graph, node)),
+        tuple(dict.fromkeys(_doubts(graph, node))),
     )
 
 
@@ -128,21 +132,51 @@ def _evaluations(
     home: Home, graph: Graph, node: Node
 ) -> Iterator[tuple[Node, tuple[Measured, ...]]]:
     """Yield what measured a model: the stages that took it, whole, in the role of its kind."""
-    role = node.manifest.provenance.get("produces") if node.manifest else None
-    targets = [
-        graph.nodes[edge.target]
-        for edge in graph.out_of.get(node.id, [])
-        if edge.role == role and not edge.part
-    ]
-    for target in sorted(targets, key=_created, reverse=True):
+    for target in _measurements(graph, node):
         made = target.manifest
-        if made is None or EVALUATION not in {file.path for file in made.files}:
-            continue
+        assert made is not None, "asked for those that have one"
         tree: Mapping[str, Any] = made.metrics
         # What was removed to make room still has its numbers, with fewer intervals.
         with suppress(ArtifactLostError):
             tree = read_json(fetch_artifact(committed_artifact(home, made), home) / EVALUATION)
         yield target, tuple(measured(made.metrics, tree))
+
+
+def _measurements(graph: Graph, node: Node) -> list[Node]:
+    """Return the evaluations that took a model, whole, in the role of its kind, newest first."""
+    role = node.manifest.provenance.get("produces") if node.manifest else None
+    found = [
+        target
+        for edge in graph.out_of.get(node.id, [])
+        if edge.role == role
+        and not edge.part
+        and (made := (target := graph.nodes[edge.target]).manifest)
+        and EVALUATION in {file.path for file in made.files}
+    ]
+    return sorted(found, key=_created, reverse=True)
+
+
+def _doubts(graph: Graph, node: Node) -> Iterator[str]:
+    """Yield what is to be said of a reward model, and of those that judged a policy."""
+    judges = [("this reward model", node)]
+    for evaluation in _measurements(graph, node):
+        judges += [
+            (edge.role.removeprefix("scores."), graph.nodes[up.source])
+            for edge in graph.inputs(evaluation.id)
+            if edge.role.startswith("scores.")
+            for up in graph.inputs(edge.source)
+            if up.role == "reward_model"
+        ]
+    for judge, model in judges:
+        for one in _measurements(graph, model):
+            metrics = one.manifest.metrics if one.manifest else {}
+            figures = {
+                name.removeprefix("test/"): value
+                for name, value in metrics.items()
+                if name.startswith("test/")
+            }
+            if "accuracy_pairs" in figures and (said := judge_accuracy(judge, figures).doubt):
+                yield said
 
 
 def _created(node: Node) -> str:

@@ -29,7 +29,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "lineage": ("latest/RM_APO-v1",),
     "why": ("latest/DPO-v1", "latest/APO-DPO-v1"),
     "compare": ("latest/DPO-v1", "latest/APO-DPO-v1"),
-    "promote": ("--set", "gate.min_win_rate=0.0"),
+    "promote": ("--set", "gate.min_win_rate=0.0", "--set", "gate.min_judge_accuracy=null"),
     "export": ("champion", "model"),
     "export-champion": ("exported",),
     "import-champion": ("exported",),

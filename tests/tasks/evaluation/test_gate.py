@@ -23,12 +23,27 @@ def check(**gate: Any) -> GateCheck:
     return GateCheck(gate=GateConfig(**gate), opponent="champion", bootstrap_samples=200)
 
 
-def judged(tmp_path: Path, mine: list[list[float]], theirs: list[list[float]], **gate: Any) -> Any:
+def judged(
+    tmp_path: Path,
+    mine: list[list[float]],
+    theirs: list[list[float]],
+    right: float = 0.8,
+    **gate: Any,
+) -> Any:
     kl = {"value": 2.0, "standard_error": 0.1, "count": 4}
     ours = evaluation(tmp_path / "ours", mine, kl=kl)
     others = evaluation(tmp_path / "theirs", theirs)
     write_json(tmp_path / "rm" / "evaluation.json", {"test": {"figures": {"ece": 0.08}}})
-    return decide(ours, others, tmp_path / "rm", check(**gate), 0, tmp_path / "out")
+    folders = (ours, others, tmp_path / "rm", measured(tmp_path / "judge", right))
+    return decide(*folders, check(**gate), 0, tmp_path / "out")
+
+
+def measured(folder: Path, right: float, pairs: int = 100) -> Path:
+    """Evaluation of a judge that is right on this share of its pairs; 60 % of them are longer."""
+    error = (right * (1 - right) / pairs) ** 0.5
+    figures = {"accuracy": right, "accuracy_se": error, "accuracy_pairs": pairs, "longer_wins": 0.6}
+    write_json(folder / "evaluation.json", {"test": {"figures": figures}})
+    return folder
 
 
 def test_ties_count_half(tmp_path: Path) -> None:
@@ -53,9 +68,38 @@ def test_all_criteria_must_hold_and_the_evidence_says_which_does_not(tmp_path: P
     assert judged(tmp_path, better, worse, max_ece=0.05)["holds"] == 0.0
     assert judged(tmp_path, better, worse, max_kl=1.5)["holds"] == 0.0
     evidence = read_json(tmp_path / "out" / "report.json")
-    assert [one["holds"] for one in evidence["criteria"]] == [True, None, False]
+    assert [one["holds"] for one in evidence["criteria"]] == [True, True, None, False]
     text = (tmp_path / "out" / "report.md").read_text()
     assert "# The gate refuses" in text and "| 2.000 ± 0.100 | at most 1.5 | refused |" in text
+
+
+def test_a_judge_at_chance_promotes_nobody(tmp_path: Path) -> None:
+    """55 of 100: by Wilson 45.2 % to 64.4 %, so a coin may be as good."""
+    better, worse = [[2.0]] * 20, [[1.0]] * 20
+    metrics = judged(tmp_path, better, worse, right=0.55)
+    assert metrics["win_rate"] == 1.0 and metrics["holds"] == 0.0
+    found = [metrics[f"judge_accuracy{end}"] for end in ("", "_low", "_high", "_pairs")]
+    assert found == pytest.approx([0.55, 0.452, 0.644, 100], abs=5e-4)
+    evidence = read_json(tmp_path / "out" / "report.json")
+    assert evidence["criteria"][1]["name"] == "accuracy of RM_Test on held-out pairs"
+    note = evidence["tables"]["criteria"]["note"]
+    assert "RM_Test is not shown to judge better than a coin: right on 55.0% of 100" in note
+    assert "gate.min_judge_accuracy=null" in note
+    assert judged(tmp_path, better, worse, right=0.55, min_judge_accuracy=None)["holds"] == 1.0
+    # Better than a coin, but length knows as much: said, and refused where that is asked.
+    assert judged(tmp_path, better, worse, right=0.65)["holds"] == 1.0
+    note = read_json(tmp_path / "out" / "report.json")["tables"]["criteria"]["note"]
+    assert "RM_Test is not shown to know more than length" in note
+    assert judged(tmp_path, better, worse, right=0.65, min_judge_accuracy=0.6)["holds"] == 0.0
+    assert judged(tmp_path, better, worse)["holds"] == 1.0
+    assert "not shown" not in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_an_oracle_needs_no_pairs() -> None:
+    metrics = {"win_rate": 0.9, "win_rate_low": 0.8, "win_rate_high": 1.0, "ece": 0.1}
+    oracle, model = (criteria_of(metrics, check(tester=one))[1] for one in ("oracle", "RM_Test"))
+    assert (oracle.holds, oracle.found) == (None, "the true reward")
+    assert (model.holds, model.found) == (False, "not measured")
 
 
 def test_what_was_not_measured_does_not_hold() -> None:

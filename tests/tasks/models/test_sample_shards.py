@@ -18,6 +18,7 @@ from tasks.models.tokens.encoding import vocabulary_of
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
+from tests.tasks.training.conftest import RecordingLog
 
 CONFIG = RolloutConfig(
     sampling=SamplingConfig(samples=2, max_new_tokens=6, shard_size=2),
@@ -122,6 +123,19 @@ def test_a_resumed_attempt_writes_the_same_bytes_and_samples_only_what_is_missin
     assert tree(resumed.output) == tree(whole.output)
 
 
+def test_answers_that_mostly_run_into_the_limit_are_told(
+    policy_folder: Path, queries: Path, tmp_path: Path
+) -> None:
+    """A policy that was never trained ends hardly any answer; one token is no end."""
+    log, space = RecordingLog(), Workspace(tmp_path / "work")
+    draws = CONFIG.sampling.model_copy(update={"max_new_tokens": 1})
+    short = CONFIG.model_copy(update={"sampling": draws})
+    ended = sample_in_shards(policy_folder, queries, short, space, log, 7)["ended_share"]
+    assert ended < 0.8
+    told = f"{1 - ended:.0%} of 10 responses do not end within the 1 tokens of max_new_tokens"
+    assert log.notes[-1] == told
+
+
 def test_a_finished_attempt_needs_no_model(
     policy_folder: Path, queries: Path, tmp_path: Path
 ) -> None:
@@ -154,7 +168,9 @@ def test_only_so_many_queries(policy_folder: Path, queries: Path, tmp_path: Path
 def test_no_query_is_no_error(policy_folder: Path, tmp_path: Path) -> None:
     write_groups(tmp_path / "none", [])
     space = Workspace(tmp_path / "work")
-    metrics = sample_in_shards(policy_folder, tmp_path / "none", CONFIG, space, NullLog(), 7)
+    log = RecordingLog()
+    metrics = sample_in_shards(policy_folder, tmp_path / "none", CONFIG, space, log, 7)
+    assert log.notes == []
     assert metrics["responses"] == metrics["mean_tokens"] == metrics["ended_share"] == 0
     assert list(read_groups(space.output)) == []
 

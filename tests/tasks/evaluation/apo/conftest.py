@@ -62,6 +62,7 @@ def pairs(accuracy: float, ece: float = 0.1, **more: float) -> dict[str, Any]:
     figures = {
         "accuracy": accuracy,
         "accuracy_se": 0.02,
+        "accuracy_pairs": 400.0,
         "ece": ece,
         "margin": 0.5,
         "margin_se": 0.05,

@@ -28,14 +28,14 @@ def test_every_finding_of_a_run(apo_run: Any) -> None:
         "APO-RJS-v1 answers with 16.0 tokens on average, the start with 10.0: look for length "
         "hacking",
         "APO-RJS-v1 ends 85% of its answers by itself, the start 100%: it is forgetting to stop",
-        "RM_Test knows more than length: right on 80.0% ± 2.0% of the human test pairs, length "
-        "alone on 60.0%",
-        "RM_All knows more than length: right on 82.0% ± 2.0% of the human test pairs, length "
-        "alone on 60.0%",
-        "RM_Base knows more than length: right on 70.0% ± 2.0% of the human test pairs, length "
-        "alone on 60.0%",
-        "RM_APO-v1 knows more than length: right on 72.0% ± 2.0% of the human test pairs, length "
-        "alone on 60.0%",
+        "RM_Test knows more than length: right on 80.0% of 400 held-out pairs (95 %: 75.8% to "
+        "83.6%), length alone on 60.0%",
+        "RM_All knows more than length: right on 82.0% of 400 held-out pairs (95 %: 77.8% to "
+        "85.6%), length alone on 60.0%",
+        "RM_Base knows more than length: right on 70.0% of 400 held-out pairs (95 %: 65.9% to "
+        "73.8%), length alone on 60.0%",
+        "RM_APO-v1 knows more than length: right on 72.0% of 400 held-out pairs (95 %: 67.9% to "
+        "75.7%), length alone on 60.0%",
         "not shown: whether people would prefer the answers; every score here is that of a model "
         "of their preferences",
     ]
@@ -50,6 +50,11 @@ def test_what_is_not_shown_is_said(apo_run: Any) -> None:
     assert "RJS-v1 is not shown to have moved: KL to the start 0.100 nats" in sentences[0]
     assert "RM_Test is not shown to know more than length: right on 61.0%" in "".join(sentences)
     assert sentences[-1].endswith("preferences, and none of them is shown to know them")
+    for model in apo_run.reward_models.values():
+        model["test"]["figures"]["accuracy"] = 0.53
+    assert "RM_Test is not shown to judge better than a coin: right on 53.0%" in "".join(
+        said(apo_run)
+    )
     # That the shorter answer wins is a rule of length too.
     apo_run.reward_models["RM_Test"]["test"]["figures"] |= {"longer_wins": 0.2, "accuracy": 0.8}
     assert said(apo_run)[-1] == sentences[-1]
@@ -78,6 +83,17 @@ def test_a_start_that_leaves_no_gap_claims_nothing(apo_run: Any) -> None:
 def test_a_change_inside_the_thresholds_is_no_finding(apo_run: Any) -> None:
     apo_run.policies["APO-RJS-v1"]["habits"] |= {"length": 15.0, "ended": 0.9}
     assert not any("hacking" in one or "forgetting" in one for one in said(apo_run))
+
+
+def test_answers_that_the_limit_cuts_off_are_told(apo_run: Any) -> None:
+    """More than a fifth of two policies' answers; 15 % of the third's are usual."""
+    for name, ended in (("start", 0.04), ("RJS-v1", 0.79), ("APO-RJS-v1", 0.85), ("chosen", 0.0)):
+        apo_run.policies[name]["habits"]["ended"] = ended
+    (told,) = [one for one in said(apo_run) if "cut off" in one]
+    assert told.startswith(
+        "answers are cut off by evaluation.sampling.max_new_tokens before they end, 96% of "
+        "start's, 21% of RJS-v1's: judges score"
+    )
 
 
 def test_what_must_be_known_about_the_gold_comes_first(apo_run: Any) -> None:

@@ -58,6 +58,7 @@ def evaluation(
     scores = {"oracle": oracle.tolist(), "RM": model.tolist()}
     found: dict[str, Any] = {
         "queries": prompts,
+        "habits": {"ended": 1.0},
         "per_prompt": per_prompt,
         "examples": [
             {"id": f"p{row}", "prompt": f"ask <b>{row}</b>", "response": f"{reward:.2f} of {row}"}

@@ -20,7 +20,9 @@ from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
 from tasks.storage.files import read_json, write_json
 from tests.tasks.evaluation.exo.evaluations import FACTS, Made, made_density, made_run, root
+from tests.tasks.training.conftest import RecordingLog
 
+RIGHT = {"accuracy_se": 0.04, "accuracy_pairs": 117.0, "longer_wins": 0.55}
 LAST = ("exo_pref-beta_pi0.1-seed0-step40", "dpo-beta_pi0.1-seed0-step40")
 
 
@@ -35,7 +37,7 @@ def report(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     paths, density = made.save(folder), made_density(folder / "density", LAST)
     models = {"RM": folder / "RM"}
     models["RM"].mkdir()
-    pairs = {"figures": {"accuracy": 0.75, "ece": 0.05}}
+    pairs = {"figures": {"accuracy": 0.75, "ece": 0.05} | RIGHT}
     write_json(models["RM"] / "evaluation.json", {"test": pairs})
     output = folder / "output"
     output.mkdir()
@@ -57,6 +59,7 @@ def test_all_files_are_written(report: tuple[Path, dict[str, float]]) -> None:
 def test_findings_say_what_the_made_frontiers_hold(report: tuple[Path, dict[str, float]]) -> None:
     kept = read_json(report[0] / "report.json")
     assert kept["headline"].startswith("undecided: EXO-rw K=8 leads by"), kept["headline"]
+    assert "over EXO-rw K=4, at KL" in kept["headline"]
     assert "Best-of-N" not in {row[0] for row in kept["tables"]["summary"]["rows"]}
     said = "\n".join(kept["findings"])
     for head, words in (
@@ -67,10 +70,15 @@ def test_findings_say_what_the_made_frontiers_hold(report: tuple[Path, dict[str,
         ("DPO-rw K=8 against DPO-rw K=4", "more responses hurt"),
         ("PPO against EXO-rw K=4", "PPO is behind"),
         ("PPO, seed 2: oracle reward falls from step 30 to 40", "over-optimised"),
-        ("the highest oracle reward at the end is that of EXO-rw K=8", "EXO-rw K=4"),
+        (
+            "RM knows more than length: right on 75.0% of 117 held-out pairs",
+            "length alone on 55.0%",
+        ),
+        ("on the frontier lie ", "as much mean oracle reward at no more KL to the start"),
     ):
         (sentence,) = [one for one in kept["findings"] if one.startswith(head)]
         assert words in sentence, said
+    assert kept["facts"]["test prompts"] == "40 distinct, 4 answers each"
     fits = [one for one in kept["findings"] if one.startswith("density ratio over 8 prompts")]
     assert len(fits) == 1 and "EXO-pref β_π=0.1 is nearer" in fits[0], said
 
@@ -217,6 +225,31 @@ def test_a_run_of_one_method_is_reported(tmp_path: Path) -> None:
     assert [plot["title"][:8] for plot in kept["plots"]] == ["Figure 2", "Figure 7", "Figure 8"]
     assert "equal-kl" not in kept["tables"]
     assert kept["findings"][0] == "data: all of it" and len(kept["findings"]) > 1
+
+
+def test_a_judge_at_chance_and_unfinished_answers_are_said_in_findings_and_headline(
+    tmp_path: Path,
+) -> None:
+    """The newcomer's run: gibberish, praised by a reward model that is right on 28 of 53 pairs."""
+    made = _small()
+    for found in made.evaluations.values():
+        found["habits"] = {"ended": 0.04}
+    right = {"accuracy": 28 / 53, "accuracy_se": 0.069, "accuracy_pairs": 53.0, "ece": 0.2}
+    pairs = {"test": {"figures": right | {"longer_wins": 0.6}}}
+    write_json(tmp_path / "RM" / "evaluation.json", pairs)
+    output = tmp_path / "output"
+    output.mkdir()
+    config = made.config(bootstrap_samples=50, judge="RM")
+    log = RecordingLog()
+    models = {"RM": tmp_path / "RM"}
+    assemble_exo_report(made.save(tmp_path), models, None, None, config, output, log)
+    kept = read_json(output / "report.json")
+    doubt = "RM is not shown to judge better than a coin: right on 52.8% of 53 held-out pairs"
+    assert kept["headline"].startswith("undecided: DPO-pref leads by")
+    assert f". But {doubt}" in kept["headline"]
+    assert kept["findings"][0].startswith(doubt) and kept["findings"] == log.notes
+    assert "before they end, 96% of SFT's, 96% of DPO-pref's: judges score" in kept["findings"][1]
+    assert "raise it" in kept["findings"][1] and "sampling.max_new_tokens" in kept["findings"][1]
 
 
 def test_points_cover_the_prompts_that_anybody_was_asked() -> None:

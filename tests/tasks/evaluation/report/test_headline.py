@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from tasks.evaluation.metrics.estimates import Estimate, mean_estimate
+from tasks.evaluation.metrics.judge_accuracy import judge_accuracy
 from tasks.evaluation.report.headline import Contender, headline, lead_of, summary_table
 from tasks.evaluation.report.tables import shown
 
@@ -33,6 +34,18 @@ def test_a_clear_winner_leads_by_the_paired_difference() -> None:
 def test_a_lead_within_its_error_is_undecided() -> None:
     noisy = contender("DPO", [9.0, -3.0, -2.0])
     assert headline([START, noisy], "RM").startswith("undecided: DPO leads by 0.333 RM reward")
+
+
+def test_nobody_wins_by_a_judge_in_doubt() -> None:
+    """Right on 26 of 50, length on 60 %: the lead is clear, what it means is not."""
+    figures = {"accuracy": 0.52, "accuracy_se": 0.07, "accuracy_pairs": 50.0, "longer_wins": 0.4}
+    known = [judge_accuracy("RM", figures), judge_accuracy("RM_All", figures | {"accuracy": 0.9})]
+    said = headline([START, BETTER, BEST], "RM", known)
+    assert said.startswith("undecided: APO-DPO leads by 1.000 RM reward (95 %: +0.887 to")
+    assert ". But RM is not shown to judge better than a coin: right on 52.0% of 50" in said
+    assert headline([START], "RM", known).endswith("length alone on 60.0%")
+    assert headline([START, BEST], "RM_All", known).startswith("APO-DPO wins")
+    assert headline([START, BEST], "oracle", known).startswith("APO-DPO wins")
 
 
 def test_one_prompt_decides_nothing() -> None:

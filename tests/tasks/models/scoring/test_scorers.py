@@ -58,6 +58,17 @@ def world(tmp_path: Path) -> World:
     return made
 
 
+def test_only_what_is_lost_is_said(reward_folder: Path, tmp_path: Path) -> None:
+    """Long prompts with short answers: no word of zero answers."""
+    limits = Limits(max_tokens=12, on_long_response="truncate_without_eos")
+    config = CONFIG.model_copy(update={"limits": limits})
+    prompt = (Message("user", "what is 1 plus 2 plus 3 plus 4?"),)
+    write_groups(tmp_path / "responses", [Group(prompt, ("7",))])
+    log = RecordingLog()
+    score_in_shards(reward_folder, tmp_path / "responses", config, Workspace(tmp_path / "w"), log)
+    assert log.notes[-1] == "1 prompts lost their beginning"
+
+
 def test_what_a_scorer_does_not_read_whole_is_said(reward_folder: Path, tmp_path: Path) -> None:
     limits = Limits(max_tokens=12, on_long_response="truncate_without_eos")
     config = CONFIG.model_copy(update={"limits": limits})

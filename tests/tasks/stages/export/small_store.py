@@ -28,6 +28,11 @@ EVALUATION = {
     "kl": ESTIMATE,
     "per_prompt": {"a": {"scores": {"RM": [1.0]}}},
 }
+RIGHT = {
+    "test/accuracy": 0.528302, "test/accuracy_se": 0.0692264, "test/accuracy_pairs": 53.0,
+    "test/longer_wins": 0.603774, "dev/accuracy": 0.9,
+}  # fmt: skip
+"""What a reward model gets right that a newcomer promoted a policy by."""
 METRICS = {"score/RM": 1.5, "win_rate/start/RM": 0.75, "kl": 1.5, "kl_se": 0.5}
 
 
@@ -121,9 +126,17 @@ def small_store(home: Home) -> dict[str, Manifest]:
         home, 4, "update_reward_model", write_reward_model, {"base": record(base)},
         produces="reward_model", label="RM", config={"objective": "bradley_terry"},
     )  # fmt: skip
+    scored = commit(
+        home, 8, "score_responses", lambda at: write_groups(at, SAMPLED),
+        {"reward_model": record(reward)},
+    )  # fmt: skip
     measured = commit(
         home, 5, "evaluate_policy", lambda at: write_json(at / "evaluation.json", EVALUATION),
-        {"policy": record(policy)}, metrics=METRICS, label="DPO-v1",
+        {"policy": record(policy), "scores.RM": record(scored)}, metrics=METRICS, label="DPO-v1",
+    )  # fmt: skip
+    commit(
+        home, 9, "evaluate_reward_model", lambda at: write_json(at / "evaluation.json", {}),
+        {"reward_model": record(reward)}, metrics=RIGHT, label="RM",
     )  # fmt: skip
     # It was the start of this one, which says nothing about it.
     commit(
@@ -131,7 +144,6 @@ def small_store(home: Home) -> dict[str, Manifest]:
         {"reference": record(policy)}, metrics={"score/RM": 9.0},
     )  # fmt: skip
     against = commit(home, 7, "pair_with_gold", lambda at: write_groups(at, [GOLD_FIRST, DIALOGUE]))
-    scored = commit(home, 8, "score_responses", lambda at: write_groups(at, SAMPLED))
     return {
         "data": data, "base": base, "policy": policy, "reward_model": reward,
         "evaluation": measured, "against_gold": against, "scored": scored,

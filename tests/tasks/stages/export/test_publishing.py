@@ -86,6 +86,18 @@ def test_the_card_of_a_model(export: Export, made: Made, tmp_path: Path) -> None
     assert "| 9 |" not in card.text
 
 
+def test_a_judge_at_chance_is_said_in_every_card_that_it_speaks_in(
+    export: Export, tmp_path: Path
+) -> None:
+    for name, judge in (("policy", "RM"), ("reward_model", "this reward model")):
+        export(name, tmp_path / name)
+        said = (tmp_path / name / "README.md").read_text()
+        assert f"**Beware:** {judge} is not shown to judge better than a coin" in said
+        assert "52.8% of 53 held-out pairs" in said and said.count("Beware") == 1
+    export("base", tmp_path / "base")
+    assert "Beware" not in (tmp_path / "base" / "README.md").read_text()
+
+
 def test_numbers_outlive_their_evaluation(home: Home, made: Made) -> None:
     """Its files are gone, as after `sparring gc`; what the manifest has of errors is shown."""
     (made["evaluation"].folder(home) / "evaluation.json").rename(home.root / "away")
@@ -99,7 +111,7 @@ def test_numbers_outlive_their_evaluation(home: Home, made: Made) -> None:
 
 
 def test_without_a_licence_none_is_claimed(export: Export, tmp_path: Path) -> None:
-    export("reward_model", tmp_path / "model")
+    export("base", tmp_path / "model")
     card = ModelCard.load(tmp_path / "model/README.md")
     assert card.data.license == "unknown" and "None was stated" in card.text
     assert "## Measured" not in card.text
