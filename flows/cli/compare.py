@@ -18,6 +18,7 @@ from tasks.stages.artifact import committed_artifact
 from tasks.stages.lineage.difference import Cause, find_causes
 from tasks.stages.lineage.graph import Graph
 from tasks.stages.lineage.nodes import Node
+from tasks.stages.runs.run_names import called
 from tasks.storage.files import read_json
 from tasks.storage.home import current_home
 
@@ -143,12 +144,15 @@ def _contender(graph: Graph, run: Node, policy: str | None) -> Node:
         raise ConfigError(f"run {run.key} has evaluated no policy yet; `sparring resume {run.key}`")
     if policy is None:
         return list(found.values())[-1]
-    if policy not in found:
+    meant = called(policy, {name: name for name in found})
+    if len(meant) > 1:
+        raise ConfigError(f"policy {policy!r} of run {run.key} means several: {', '.join(meant)}")
+    if not meant:
         raise ConfigError(
             f"run {run.key} has no policy {policy!r}{did_you_mean(policy, found)}; "
             f"it evaluated {', '.join(found)}"
         )
-    return found[policy]
+    return found[meant[0]]
 
 
 def _evaluation_of(graph: Graph, node: Node) -> Node:

@@ -129,17 +129,20 @@ class Branch(FrozenConfig):
 
     @property
     def name(self) -> str:
-        """What people call it, without the seed: `exo_rw K8 βπ0.5 βr0.1`."""
-        parts = [self.method]
+        """What people call it, without the seed: `EXO-rw K=8 β_π=0.5 β_r=0.1`.
+
+        The report's name of its series has some of these words: those that tell it from the others.
+        """
+        parts = [self.traits.title or self.method]
         for one in sorted(self.traits.sweepable, key=lambda one: one.key != RESPONSES):
             value = self.coefficients.get(one.key)
-            if value is not None and (one.in_name or value != one.default):
-                parts.append(f"{one.symbol.replace('_', '')}{value:g}")
+            if value is not None:
+                parts.append(f"{one.symbol}={value:g}")
         return " ".join(parts)
 
     def label(self, base: float) -> str:
         """Return the name with the seed, and with τ where it is not the run's, `base`."""
-        tau = "" if self.temperature == base else f" τ{self.temperature:g}"
+        tau = "" if self.temperature == base else f" τ={self.temperature:g}"
         return f"{self.name}{tau} s{self.seed}"
 
     def settings(self) -> dict[str, int | float]:

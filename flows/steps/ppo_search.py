@@ -63,7 +63,6 @@ def tune_ppo(
         for trial, evaluation in zip(trials, evaluations, strict=True)
     ]
     best = max(range(len(trials)), key=worth.__getitem__)
-    current_run().progress.note(
-        "ppo search", f"{trials[best].name} is best on dev: {worth[best]:.3f} reward units"
-    )
+    said = f"{trials[best].name} is best on dev: reward - kl_coef * KL is {worth[best]:.3f}"
+    current_run().progress.note("ppo search", said)
     return trials[best].settings

@@ -124,7 +124,9 @@ def test_the_objective_is_in_both_flows(copy: Copy) -> None:
     )
     assert {"compute_reference_logps APO-IPO-v1", "update_policy APO-IPO-v1"} <= set(game)
     trained = [one for one in sweep if one.startswith("update_policy ") and "SFT" not in one]
-    assert trained == [f"update_policy {one} s0" for one in ("ipo β0.1", "ipo β0.5", "dpo β0.1")]
+    assert trained == [
+        f"update_policy {one} s0" for one in ("IPO β=0.1", "IPO β=0.5", "DPO-pref β=0.1")
+    ]
     # One pass of π_sft over the pairs serves IPO and DPO.
     assert len([one for one in sweep if one.startswith("compute_reference_logps")]) == 1
 

@@ -29,14 +29,14 @@ PLAIN = (
 )
 RUN = ("run", *PLAIN)
 BRANCHES = (
-    "exo_rw K2 βπ0.5 βr0.5 s0",
-    "exo_rw K4 βπ0.5 βr0.5 s0",
-    "dpo_rw K4 βπ0.5 βr0.5 s0",
-    "exo_pref βπ0.5 s0",
-    "dpo β0.1 s0",
-    "dpo β0.5 s0",
-    "ppo s0",
-    "sft s0",
+    "EXO-rw K=2 β_π=0.5 β_r=0.5 s0",
+    "EXO-rw K=4 β_π=0.5 β_r=0.5 s0",
+    "DPO-rw K=4 β_π=0.5 β_r=0.5 s0",
+    "EXO-pref β_π=0.5 ε=0.001 s0",
+    "DPO-pref β=0.1 s0",
+    "DPO-pref β=0.5 s0",
+    "PPO s0",
+    "SFT on chosen s0",
 )
 
 
@@ -70,8 +70,19 @@ def test_every_method_is_on_one_frontier(done: Shell) -> None:
     for line in ("EXO-rw K=4", "DPO-rw K=4", "EXO-pref", "DPO-pref", "PPO", "Best-of-N"):
         assert line in text
     drawn = (folder / "figure-2.csv").read_text()
-    for method in ("exo_rw", "dpo_rw", "exo_pref", "dpo", "ppo", "sft", "best_of_n"):
-        assert method in drawn
+    for line in ("EXO-rw", "DPO-rw", "EXO-pref", "DPO-pref", "PPO", "SFT on chosen", "Best-of-N"):
+        assert line in drawn
+
+
+def test_what_the_report_prints_is_accepted_behind_the_run(done: Shell) -> None:
+    """Every contender of the summary; where a line has several seeds, they are named."""
+    report = json.loads((report_of(done) / "report.json").read_text(encoding="utf-8"))
+    names = [row[0] for row in report["tables"]["summary"]["rows"]]
+    assert "start" in names and len(names) == len(BRANCHES) + 1
+    for name in names:
+        shown = json.loads(done("show", f"latest/{name}", "--json").stdout)
+        assert shown["provenance"]["produces"] == "policy", name
+    assert "its models are" in done.refusal("show", "latest/dqo")
 
 
 def test_each_snapshot_is_measured_on_one_set_of_samples(done: Shell) -> None:
@@ -94,7 +105,7 @@ def test_branches_share_what_they_can(done: Shell) -> None:
     assert len(list_manifests(done.home, "compute_reference_logps")) == 3
     assert len(list_manifests(done.home, "update_reward_model")) == 1
     trained = made(done, "update_policy")
-    assert {label for label in trained if label != "SFT"} == set(BRANCHES) - {"ppo s0"}
+    assert {label for label in trained if label != "SFT"} == set(BRANCHES) - {"PPO s0"}
     digests = {one.digest for one in trained.values()}
     assert len(digests) == len(trained), "another method, K or coefficient is another policy"
 
@@ -106,16 +117,16 @@ def test_another_seed_is_another_policy(done: Shell, tmp_path: Path) -> None:
     wider("run", *WIDE)
     assert len(list_manifests(wider.home, "compute_reference_logps")) == 3
     trained = made(wider, "update_policy")
-    new = {"dpo_rw K4 βπ0.5 βr0.5 s1"}
+    new = {"DPO-rw K=4 β_π=0.5 β_r=0.5 s1"}
     assert set(trained) == set(made(done, "update_policy")) | new
     assert len({one.digest for one in trained.values()}) == len(trained)
 
 
 def test_the_best_of_n_has_the_analytic_kl(done: Shell) -> None:
     picked = made(done, "pick_best_of_n")
-    assert picked["best_of_n N4 s0"].metrics["kl"] == pytest.approx(best_of_n_kl(4))
-    assert picked["best_of_n N4 s0"].metrics["responses"] == 12
-    assert picked["best_of_n N2 s0"].metrics["responses"] == 24
+    assert picked["Best-of-N N=4 s0"].metrics["kl"] == pytest.approx(best_of_n_kl(4))
+    assert picked["Best-of-N N=4 s0"].metrics["responses"] == 12
+    assert picked["Best-of-N N=2 s0"].metrics["responses"] == 24
 
 
 def test_again_everything_is_done_and_the_plan_says_so(done: Shell) -> None:
@@ -125,8 +136,8 @@ def test_again_everything_is_done_and_the_plan_says_so(done: Shell) -> None:
         "plan", "exo", "-c", str(SMALL), *sets("branches=[{method: dpo, beta_pi: [0.1, 0.5, 1.0]}]")
     )
     states = {f"{one['stage']} {one['label']}": one["state"] for one in wider}
-    assert states["update_policy dpo β0.1 s0"] == "done"
-    assert states["update_policy dpo β1 s0"] == "to run"
+    assert states["update_policy DPO-pref β=0.1 s0"] == "done"
+    assert states["update_policy DPO-pref β=1 s0"] == "to run"
 
 
 def test_ppo_is_tuned_on_dev_prompts_first(done: Shell) -> None:
@@ -141,7 +152,7 @@ def test_ppo_is_tuned_on_dev_prompts_first(done: Shell) -> None:
         figures = evaluations[name].metrics
         worth[rate] = figures["score/reward"] - trained[name].config["kl_coef"] * figures["kl"]
     assert set(worth) == {1e-4, 1e-3}
-    assert trained["ppo s0"].config["actor_learning_rate"] == max(worth, key=worth.__getitem__)
+    assert trained["PPO s0"].config["actor_learning_rate"] == max(worth, key=worth.__getitem__)
 
 
 @pytest.mark.slow
@@ -151,7 +162,10 @@ def test_side_by_side_changes_no_byte(done: Shell, tmp_path: Path) -> None:
     shutil.copytree(done.folder / "data", tmp_path / "data")
     branches = "branches=[{method: ppo}, {method: dpo, beta_pi: 0.1}]"
     alone("run", *WIDE, *sets("placement.side_by_side=1", branches, "evaluation.density=null"))
-    for stage, branch in (("update_policy_by_ppo", "ppo s0"), ("update_policy", "dpo β0.1 s0")):
+    for stage, branch in (
+        ("update_policy_by_ppo", "PPO s0"),
+        ("update_policy", "DPO-pref β=0.1 s0"),
+    ):
         assert made(alone, stage)[branch].digest == made(done, stage)[branch].digest
 
 
@@ -173,7 +187,9 @@ def test_a_run_offers_its_best_checkpoint_and_the_gate_judges_it(done: Shell) ->
 def test_the_next_candidate_is_held_against_the_champion(done: Shell) -> None:
     record = current_alias(done.home, "exo", CANDIDATE)
     assert record is not None
-    (other,) = (one for label, one in made(done, "update_policy").items() if label == "sft s0")
+    (other,) = (
+        one for label, one in made(done, "update_policy").items() if label == "SFT on chosen s0"
+    )
     models = record.models | {"policy": f"{other.stage}/{other.key}"}
     move_alias(done.home, replace(record, alias=CHAMPION, number=0, models=models))
     low = ("gate.min_win_rate=0.01", "gate.max_ece=1.0", "gate.min_judge_accuracy=null")

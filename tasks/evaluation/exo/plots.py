@@ -94,7 +94,7 @@ def frontier_plot(
             axes.plot(0, place, "*", color=style.GREY, markersize=11, label=start.series, zorder=4)
             for series in all_series:
                 _trajectories(axes, series, drawn[series.name], points, value)
-            axes.set_xlabel("KL(policy ‖ SFT), nats per response (bars: one standard error)")
+            axes.set_xlabel("KL(policy ‖ start), nats per response (bars: one standard error)")
             label = f"{judge} reward" if value == "reward" else f"accuracy: mean σ({judge} reward)"
             axes.set_ylabel(label)
         style.shared_legend(figure, panels)
@@ -123,7 +123,7 @@ def step_plot(
     with style.new_figure(methods, panel=(3.5, 2.8), columns=3) as (figure, panels):
         for axes, (method, found) in zip(panels, methods.items(), strict=True):
             axes.axhline(
-                start.reward.value, color=style.GREY, linestyle=":", linewidth=1, label="SFT"
+                start.reward.value, color=style.GREY, linestyle=":", linewidth=1, label=start.series
             )
             for series in found:
                 means = _by_step(start, [one for one in points if one.series == series.name])

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from tasks.evaluation.exo.config import ExoEntry, MethodFacts
 
-KINDS = {"start": "SFT", "chosen": "chosen"}
-"""The paper's name of each kind of contender that no method made."""
-_SIZE = " K={}"
+KINDS = {"start": "start", "chosen": "chosen"}
+"""What the report calls each kind of contender that no method made: as the run does."""
+_SIZE, _TAU = " K={}", " τ={:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,10 @@ def series_of(entries: Sequence[ExoEntry], methods: Mapping[str, MethodFacts]) -
 
     Returns:
         The series; names hold K, coefficients, τ and supervision only where the series of a method
-        differ in them. Best-of-N is one series, whatever its N.
+        differ in them, and τ only where it is not the start's. Best-of-N is one series, whatever
+        its N.
     """
+    usual = next((one.temperature for one in entries if one.kind == "start"), None)
     groups: dict[tuple[object, ...], list[ExoEntry]] = {}
     for entry in (one for one in entries if one.method):
         settings = _settings(entry, methods[entry.method])
@@ -80,7 +82,10 @@ def series_of(entries: Sequence[ExoEntry], methods: Mapping[str, MethodFacts]) -
         rivals = [_settings(one, facts) for one in entries if one.method == first.method]
         ordered = sorted(alike, key=lambda entry: (entry.seed, entry.step, entry.responses or 0))
         mine, title = _settings(first, facts), facts.title or first.method
-        parts = [_part(text, value, rivals) for text, value in mine.items()]
+        parts = [
+            "" if (text, value) == (_TAU, usual) else _part(text, value, rivals)
+            for text, value in mine.items()
+        ]
         family = "".join([title, *parts[: len(parts) - len(facts.symbols)]])
         found.append(Series("".join([title, *parts]), family, tuple(ordered), facts))
     return found
@@ -91,7 +96,7 @@ def _settings(entry: ExoEntry, facts: MethodFacts) -> dict[str, object]:
     return {
         # The N of best-of-N is its step.
         _SIZE: entry.responses if entry.kind == "policy" else None,
-        " τ={:g}": entry.temperature,
+        _TAU: entry.temperature,
         ", {}": entry.supervision,
         **{
             f" {symbol}={{:g}}": entry.coefficients.get(key)

@@ -6,12 +6,13 @@ Everything streams: the groups are read once to see what they are, and once for 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from itertools import combinations, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.data.files import INDEX, read_groups
+from tasks.data.groups import prompt_hash
 from tasks.evaluation.report.tables import Column, Table, to_markdown
 from tasks.settings.errors import StageError
 from tasks.stages.export.card import (
@@ -64,11 +65,11 @@ def write_tables(
     Raises:
         StageError: There is not a single group.
     """
-    found, chat = _forms(out, keep_scores)
+    found, chat, prompts = _forms(out, keep_scores)
     chat = chat or messages or whole
     made: Contents = {}
     for part, forms in found.items():
-        split = _WHOLE if part == "." else part.replace("/", "_")
+        split = _split(part)
         for form in [GROUPS] if whole else forms:
             groups = read_groups(out.source / part)
             wanted = (one for one in groups if whole or form_of(one, keep_scores) is form)
@@ -78,7 +79,7 @@ def write_tables(
     if not made:
         raise StageError(f"{title_of(out.origins)} holds no groups: there is nothing to export")
     contents = {form: made[form] for form in FORMS if form in made}
-    write_atomic(out.folder / CARD, data_card(out, contents, chat=chat))
+    write_atomic(out.folder / CARD, data_card(out, contents, prompts, chat=chat))
     rows_by_file = {
         f"{form.name}/{split}": count
         for form, splits in contents.items()
@@ -87,12 +88,15 @@ def write_tables(
     return {"rows": rows_by_file, "conversational": chat}
 
 
-def data_card(out: Delivery, contents: Contents, *, chat: bool) -> str:
+def data_card(
+    out: Delivery, contents: Contents, prompts: Mapping[str, set[bytes]], *, chat: bool
+) -> str:
     """Return the card of a data set.
 
     Args:
         out: The data set.
         contents: How many rows it has.
+        prompts: Hashes of the prompts in each split.
         chat: Whether texts are messages.
     """
     from huggingface_hub import DatasetCardData
@@ -119,6 +123,7 @@ def data_card(out: Delivery, contents: Contents, *, chat: bool) -> str:
         [
             ("", f"Texts are {texts}.\n\n{_table(contents)}"),
             ("Use", code_block("python", use)),
+            ("Splits", _overlaps(prompts)),
             ("Licence", licence_text(out.licence)),
             ("Made of", made_of(out.origins)),
             ("Made how", made_how(out.origins)),
@@ -126,16 +131,38 @@ def data_card(out: Delivery, contents: Contents, *, chat: bool) -> str:
     )
 
 
-def _forms(out: Delivery, keep_scores: bool) -> tuple[dict[str, list[RowForm]], bool]:
-    """Read all groups for the forms of each part, and for whether any prompt is a dialogue."""
+def _forms(
+    out: Delivery, keep_scores: bool
+) -> tuple[dict[str, list[RowForm]], bool, dict[str, set[bytes]]]:
+    """Read all groups: the forms of each part, whether any prompt is a dialogue, all prompts."""
     found: dict[str, dict[RowForm, None]] = {}
+    prompts: dict[str, set[bytes]] = {}
     chat = False
     inside = [Path(file.path) for file in out.origins.manifest.files]
     for part in (path.parent.as_posix() for path in inside if path.name == INDEX):
         for group in read_groups(out.source / part):
             found.setdefault(part, {})[form_of(group, keep_scores)] = None
             chat = chat or not is_plain(group)
-    return {part: list(forms) for part, forms in found.items()}, chat
+            prompts.setdefault(_split(part), set()).add(bytes.fromhex(prompt_hash(group.prompt)))
+    return {part: list(forms) for part, forms in found.items()}, chat, prompts
+
+
+def _split(part: str) -> str:
+    return _WHOLE if part == "." else part.replace("/", "_")
+
+
+def _overlaps(prompts: Mapping[str, set[bytes]]) -> str:
+    """Say which splits share prompts: what learnt from one is not measured on the other."""
+    rows = tuple(
+        (one, other, shared)
+        for one, other in combinations(prompts, 2)
+        if (shared := len(prompts[one] & prompts[other]))
+    )
+    if not rows:
+        return "No two splits share a prompt." if len(prompts) > 1 else ""
+    columns = (Column("split"), Column("shares prompts with"), Column("how many", ","))
+    note = "What was trained on one of them says nothing when it is measured on the other."
+    return to_markdown(Table("", "Splits that share prompts", columns, rows, note))
 
 
 def _write(path: Path, columns: pa.Schema, rows: Iterator[Row]) -> int:

@@ -1,19 +1,20 @@
 """What a user's name for a run or an artifact means: one answer for every command.
 
-A name is a run (its id, `latest`, the beginning of its id), what a run made (`RUN/NAME`), an alias
-(`champion`, `FLOW/champion`, `FLOW/champion/reward_model`), or a key or digest or its beginning.
+A name is a run (its id, `latest`, the beginning of its id), what a run made (`RUN/NAME`, as its
+report or `sparring status` calls it), an alias (`champion`, `FLOW/champion`,
+`FLOW/champion/reward_model`), or a key or digest or its beginning.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from tasks.settings.errors import ConfigError, UnknownNameError, closest
 from tasks.stages.key import stage_title
-from tasks.stages.manifest import list_manifests, load_manifest
+from tasks.stages.manifest import list_manifests
 from tasks.stages.runs.aliases import ALIASES, AliasRecord, list_aliases, require_alias
+from tasks.stages.runs.run_names import few, made_by
 from tasks.stages.runs.run_store import (
     ENDED_WELL,
     Run,
@@ -26,7 +27,6 @@ from tasks.stages.runs.states import RunStatus
 from tasks.storage.home import Home
 
 _SHORTEST_PREFIX = 4
-_SHOWN = 8
 _WHOLE_KEY = 64
 
 
@@ -84,7 +84,7 @@ def find_thing(home: Home, name: str, things: Iterable[Thing] | None = None) -> 
         return _of_id(things, _model_of(*alias, name), name)
     if first == "latest" or (rest and all(one.stage != first for one in things)):
         run = load_run(home, first)
-        return _of_id(things, _made_by(home, run, rest) if rest else f"run/{run.id}", name)
+        return _of_id(things, made_by(home, run, rest) if rest else f"run/{run.id}", name)
     return _match(home, things, name)
 
 
@@ -153,33 +153,6 @@ def _model_of(record: AliasRecord, role: str, name: str) -> str:
     return record.models[role]
 
 
-def _made_by(home: Home, run: Run, name: str) -> str:
-    """Return the id of what a run made or used under a name: a label, a stage, or STAGE/LABEL.
-
-    Of several things of one label the model is meant, if one of them is one.
-    """
-    ended = [one for one in stage_events(home, run.id) if one["state"] in ("completed", "cached")]
-    found = {f"{one['stage']}/{one['key']}": one for one in ended if _plain(name) in _names(one)}
-    if len(found) > 1:
-        models = [
-            thing
-            for thing, one in found.items()
-            if (made := load_manifest(home, one["stage"], one["key"]))
-            and made.provenance.get("produces")
-        ]
-        found = {models[0]: found[models[0]]} if len(models) == 1 else found
-    if len(found) > 1:
-        several = [f"{run.id}/{_title(one)}" for one in found.values()]
-        raise ConfigError(f"{run.id}/{name} means several: {_few(several)}; say which")
-    if not found:
-        near = closest(name, [one["label"] or one["stage"] for one in ended])
-        raise UnknownNameError(
-            f"run {run.id} made nothing called {name!r}"
-            f"{f'; did you mean {near!r}?' if near else ';'} `sparring status {run.id}` lists all"
-        )
-    return next(iter(found))
-
-
 def _match(home: Home, things: list[Thing], name: str) -> Thing:
     """Return what has this id, key or digest, or the only one that begins so."""
     is_long = len(name) >= _SHORTEST_PREFIX
@@ -190,7 +163,7 @@ def _match(home: Home, things: list[Thing], name: str) -> Thing:
     if len(found) == 1:
         return found[0]
     if found:
-        several = _few([f"{one.key[:24]} ({one.title})" for one in found])
+        several = few([f"{one.key[:24]} ({one.title})" for one in found])
         raise ConfigError(f"{name!r} is the beginning of several: {several}; give more of it")
     said = "" if is_long else f"; give at least {_SHORTEST_PREFIX} characters"
     if near := closest(name, [one.key for one in things if one.is_run]):
@@ -210,23 +183,3 @@ def _of_id(things: list[Thing], wanted: str, name: str) -> Thing:
     if not found:
         raise UnknownNameError(f"{name} is {wanted}, of which nothing is known here")
     return found[0]
-
-
-def _names(event: dict[str, str]) -> set[str]:
-    """Return what a stage call of a run may be called."""
-    stage, label = event["stage"], event["label"]
-    return {_plain(one) for one in (label, stage, _title(event), stage_title(stage, label))}
-
-
-def _title(event: dict[str, str]) -> str:
-    return f"{event['stage']}/{event['label']}" if event["label"] else event["stage"]
-
-
-def _plain(name: str) -> str:
-    """Return a name as it is compared: `golden SFT`, `golden-sft` and `golden_SFT` are one."""
-    return re.sub(r"[ _-]+", "-", name).casefold()
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

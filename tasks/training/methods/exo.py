@@ -57,7 +57,7 @@ EXO_PREF = GroupMethod(
     coefficients=ExoPrefConfig,
     sweepable=(
         Sweepable("beta_pi", "β_π", 0.5),
-        Sweepable("epsilon", "ε", 1e-3, in_name=False),
+        Sweepable("epsilon", "ε", 1e-3),
     ),
     optimum=("beta_pi",),
     rivals=("dpo",),

@@ -40,9 +40,6 @@ class Sweepable:
     field: str = ""
     """In the method's coefficients, where it is called otherwise there."""
 
-    in_name: bool = True
-    """Whether the name of a branch tells it at its default too."""
-
     @property
     def coefficient(self) -> str:
         """Its name in the method's coefficients."""

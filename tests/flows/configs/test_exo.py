@@ -8,8 +8,12 @@ import pytest
 
 from flows.configs.exo import ExoConfig
 from flows.configs.exo_evaluation import PpoSearch
+from tasks.evaluation.exo.config import ExoEntry, MethodFacts
+from tasks.evaluation.exo.series import series_of
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import apply_overrides, load_config, validate
+from tasks.stages.runs.run_names import called
+from tasks.training.methods.method import RESPONSES
 from tasks.training.methods.registry import METHODS
 from tasks.training.ppo.config import PpoConfig
 
@@ -28,11 +32,43 @@ def labels(*overrides: str) -> list[str]:
 def test_a_sweep_is_every_combination_in_its_order() -> None:
     sweep = "{method: exo_rw, beta_pi: [0.1, 0.5], responses: [2, 4], seeds: [0, 1]}"
     assert labels(f"branches=[{sweep}]") == [
-        f"exo_rw K{k} βπ{beta} βr0.1 s{seed}"
+        f"EXO-rw K={k} β_π={beta} β_r=0.1 s{seed}"
         for beta in ("0.1", "0.5")
         for k in (2, 4)
         for seed in (0, 1)
     ]
+
+
+@pytest.mark.parametrize(
+    "branches",
+    [
+        "{method: exo_rw, responses: [2, 4], beta_pi: [0.1, 0.5], beta_r: [0.1, 0.5]}",
+        "{method: exo_pref, epsilon: [0.001, 0.01]}, {method: dpo, temperatures: [0.8, 0.5]}",
+        "{method: ppo, kl_coef: [0.1, 0.2]}, {method: sft}, {method: exo_rw, seeds: [0, 1]}",
+    ],
+)
+def test_the_reports_name_of_a_series_means_its_branches(branches: str) -> None:
+    """What a report prints is accepted behind `RUN/`: its words are those of these branches."""
+    found = config(f"branches=[{branches}]")
+    entries = [
+        ExoEntry(
+            name=one.label(found.temperature),
+            method=one.method,
+            coefficients={key: x for key, x in one.coefficients.items() if key != RESPONSES},
+            responses=one.responses,
+            temperature=one.temperature,
+            seed=one.seed,
+        )
+        for one in found.all_branches()
+    ]
+    start = ExoEntry(name="start", kind="start", temperature=found.temperature)
+    facts = {
+        name: MethodFacts.model_validate(method, from_attributes=True)
+        for name, method in METHODS.items()
+    }
+    for series in series_of([start, *entries], facts):
+        titles = {one.name: f"update_policy/{one.name}" for one in entries}
+        assert called(series.name, titles) == [one.name for one in series.entries]
 
 
 def test_a_built_architecture_needs_a_corpus() -> None:
@@ -50,7 +86,7 @@ def test_what_a_branch_does_not_name_is_the_runs() -> None:
         "branches=[{method: exo_pref, epsilon: 0.01}, {method: sft, temperatures: 0.5}]",
         "seed=3",
     ]
-    assert labels(*wanted) == ["exo_pref βπ0.5 ε0.01 s3", "sft τ0.5 s3"]
+    assert labels(*wanted) == ["EXO-pref β_π=0.5 ε=0.01 s3", "SFT on chosen τ=0.5 s3"]
     found = config(*wanted)
     assert found.temperatures() == [0.8, 0.5]
     update = found.all_branches()[0].update(found.shared_update())
@@ -67,15 +103,15 @@ def test_every_method_is_a_branch_by_any_of_its_names() -> None:
         assert branch.method == name
         for alias in method.aliases:
             assert config(f"branches=[{{method: {alias}}}]").all_branches() == [branch]
-    assert labels("branches=[{method: raft}, {method: rrhf, seeds: 1}]") == ["rjs s0", "rrhf s1"]
+    assert labels("branches=[{method: raft}, {method: rrhf, seeds: 1}]") == ["RJS s0", "RRHF s1"]
 
 
 def test_methods_picks_branches_and_adds_the_usual_one_of_a_method_without() -> None:
     branches = "branches=[{method: exo_rw, beta_r: [0.1, 0.5]}, {method: ppo}, {method: sft}]"
     assert labels(branches, "methods=[sft, exo-rw]") == [
-        "sft s0",
-        "exo_rw K4 βπ0.5 βr0.1 s0",
-        "exo_rw K4 βπ0.5 βr0.5 s0",
+        "SFT on chosen s0",
+        "EXO-rw K=4 β_π=0.5 β_r=0.1 s0",
+        "EXO-rw K=4 β_π=0.5 β_r=0.5 s0",
     ]
     assert labels(branches, "methods=raft") == labels("branches=[{method: rjs}]")
     assert labels(branches, "methods=[]") == labels(branches)
@@ -126,7 +162,7 @@ def test_ppo_reads_and_draws_as_the_run_does() -> None:
         ("branches=[{method: exo_rw, beta_r: 0}]", "beta_r"),
         ("branches=[{method: exo_rw, responses: 1}]", "responses"),
         ("branches=[{method: exo_rw, responses: 8}]", "K = 8 samples per prompt, .* is 4: raise"),
-        ("branches=[{method: sft}, {method: sft}]", "the branch 'sft s0' is there twice"),
+        ("branches=[{method: sft}, {method: sft}]", "the branch 'SFT on chosen s0' is there twice"),
         ("branches=[{method: best_of_n, training: {}}]", "best_of_n does not read `training`"),
         ("supervision=preferences", "best_of_n needs rewards, and supervision is preferences"),
         ("reward.objective=apo_rm", "learns from preferences alone"),

@@ -95,7 +95,7 @@ def test_one_branch_is_left_out_and_the_others_stay() -> None:
         assert [one.label(whole.temperature) for one in left.all_branches()] == others
     assert without_branch(whole, "train τ1 K4") is None, "all branches share it"
     one = whole.model_copy(update={"branches": [SweepConfig(method="sft")]})
-    assert without_branch(type(whole).model_validate(one.model_dump()), "sft s0") is None
+    assert without_branch(type(whole).model_validate(one.model_dump()), "SFT on chosen s0") is None
 
 
 def rehearsal(**changes: object) -> Rehearsal:

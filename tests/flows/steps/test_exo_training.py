@@ -86,7 +86,7 @@ def test_the_sweep_is_the_papers_steps_in_their_order(calls: list[StageCall]) ->
         "estimate_density_ratios",
         "write_exo_report",
     ]
-    branch = [title for title in titles(calls) if title.endswith("exo_rw K2 βπ0.5 βr0.1 s0")]
+    branch = [title for title in titles(calls) if title.endswith("EXO-rw K=2 β_π=0.5 β_r=0.1 s0")]
     assert [title.partition(" ")[0] for title in branch] == [
         "update_policy",
         "sample_responses",
@@ -110,7 +110,7 @@ def test_each_policy_is_compared_with_the_optimum_of_its_own_coefficients(
         (call,) = [one for one in calls if one.spec.name == "estimate_density_ratios"]
         return {name.split()[0]: beta for name, beta in call.config["betas"].items()}
 
-    own = {"exo_rw": 0.1, "dpo": 0.3, "exo_pref": 0.4, "ppo": 0.7, "sft": 0.1}
+    own = {"EXO-rw": 0.1, "DPO-pref": 0.3, "EXO-pref": 0.4, "PPO": 0.7, "SFT": 0.1}
     assert betas("evaluation.density.samples=4") == pytest.approx(own)
     assert set(betas("evaluation.density.beta=2").values()) == {2}
 

@@ -100,7 +100,7 @@ def test_the_frontiers_numbers_stand_beside_it(
     best = {row["name"]: row for row in rows if row["judge"] == "oracle"}["best-of-128"]
     assert float(best["kl"]) == pytest.approx(3.860, abs=1e-3)
     assert float(best["kl_se"]) == 0
-    start = next(row for row in rows if row["line"] == "SFT")
+    start = next(row for row in rows if row["line"] == "start")
     assert (float(start["kl"]), start["undominated"]) == (0, "0")
 
 
@@ -109,7 +109,7 @@ def test_examples_show_start_chosen_and_one_of_each_family(
 ) -> None:
     examples = read_json(report[0] / "report.json")["examples"]
     assert len(examples) == 3
-    assert set(examples[0]["outputs"]) >= {"SFT", "chosen", "EXO-pref β_π=0.1", "Best-of-N"}
+    assert set(examples[0]["outputs"]) >= {"start", "chosen", "EXO-pref β_π=0.1", "Best-of-N"}
     assert "EXO-pref β_π=0.5" not in examples[0]["outputs"]
     page = (report[0] / "report.html").read_text()
     assert "ask <b>" not in page and "ask &lt;b&gt;0" in page
@@ -120,7 +120,7 @@ def test_the_sweep_has_its_coefficients(made: Made) -> None:
     sweeps = sweeps_of(series_of(made.entries, FACTS), rivals, made.evaluations, "RM")
     assert list(sweeps) == ["EXO-pref: β_π"]
     assert sorted(sweeps["EXO-pref: β_π"]) == [0.05, 0.1, 0.5]
-    assert set(sweeps["EXO-pref: β_π"][0.1]) == {"SFT", "chosen"}
+    assert set(sweeps["EXO-pref: β_π"][0.1]) == {"start", "chosen"}
 
 
 def test_main_series_are_the_first_of_each_family(made: Made) -> None:
@@ -248,7 +248,7 @@ def test_a_judge_at_chance_and_unfinished_answers_are_said_in_findings_and_headl
     assert kept["headline"].startswith("undecided: DPO-pref leads by")
     assert f". But {doubt}" in kept["headline"]
     assert kept["findings"][0].startswith(doubt) and kept["findings"] == log.notes
-    assert "before they end, 96% of SFT's, 96% of DPO-pref's: judges score" in kept["findings"][1]
+    assert "before they end, 96% of start's, 96% of DPO-pref's: judges score" in kept["findings"][1]
     assert "raise it" in kept["findings"][1] and "sampling.max_new_tokens" in kept["findings"][1]
 
 

@@ -55,6 +55,15 @@ def test_names_hold_what_tells_series_apart() -> None:
     ]
 
 
+def test_the_temperature_of_the_start_goes_without_saying() -> None:
+    start = ExoEntry(name="s", kind="start", temperature=0.8)
+    branches = [_entry("dpo", temperature=tau) for tau in (0.8, 1.0)]
+    assert [one.name for one in series_of([start, *branches], FACTS)] == [
+        "DPO-pref",
+        "DPO-pref τ=1",
+    ]
+
+
 def test_best_of_n_is_one_series_that_ends_at_the_largest_n() -> None:
     entries = [_entry("best_of_n", responses=n, temperature=0.8) for n in (8, 2)]
     (series,) = series_of(entries, FACTS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasks.settings.errors import ConfigError, UnknownNameError
-from tasks.stages.manifest import Manifest, commit_manifest
+from tasks.stages.manifest import InputRecord, Manifest, commit_manifest
 from tasks.stages.runs.aliases import AliasRecord, move_alias
 from tasks.stages.runs.naming import Thing, find_model, find_run, find_thing
 from tasks.stages.runs.run_store import claim_run, run_folder
@@ -21,6 +21,11 @@ MADE = [
     ("evaluate_policy", "DPO-v1", "c2"),
     ("sample_responses", "start", "d0"),
     ("evaluate_policy", "start", "d1"),
+    ("update_policy", "EXO-rw K=4 β_π=0.5 s0", "e0"),
+    ("update_policy", "EXO-rw K=4 β_π=0.5 s1", "e1"),
+    ("update_policy", "DPO-pref β=0.5 s0", "e2"),
+    ("score_responses", "DPO-pref β=0.5 s0 by RM", "e3"),
+    ("evaluate_policy", "DPO-pref β=0.5 s0 1/2", "e4"),
 ]
 """Stage, label and how the key begins."""
 
@@ -36,8 +41,9 @@ def run(home: Home) -> str:
     for stage, label, beginning in MADE:
         told = {"produces": "policy"} if stage.startswith("update") else {}
         digest = f"f{beginning}99.dir"
+        asked = {"policy": InputRecord("", "update_policy", key("b0"))} if label == "start" else {}
         made = Manifest(
-            key(beginning), stage, 1, None, 0, {}, digest, (), {}, label, provenance=told
+            key(beginning), stage, 1, None, 0, asked, digest, (), {}, label, provenance=told
         )
         commit_manifest(home, made)
         event = {"stage": stage, "label": label, "key": made.key, "state": "completed"}
@@ -61,6 +67,11 @@ def _promote(home: Home, flow: str, run: str) -> None:
         ("latest/evaluate_policy/DPO-v1", "c2"),
         ("latest/evaluate_policy · DPO-v1", "c2"),
         ("latest/prepare_data", "a0"),
+        ("latest/start", "b0"),
+        ("latest/DPO-pref", "e2"),
+        ("latest/update_policy/dpo-pref β=0.5", "e2"),
+        ("latest/DPO-pref 1/2", "e4"),
+        ("latest/EXO-rw K=4 s1", "e1"),
         ("champion", "c1"),
         ("champion/policy", "c1"),
         ("apo/champion", "c1"),
@@ -89,7 +100,9 @@ def test_a_run_by_its_names(home: Home, run: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("latest/start", "several: .*/sample_responses/start, .*/evaluate_policy/start; say which"),
+        ("latest/EXO-rw K=4", "several: .*/EXO-rw K=4 β_π=0.5 s0, .*β_π=0.5 s1; say which"),
+        ("latest/exo", "did you mean 'EXO-rw K=4 β_π=0.5 s0'. its models are golden SFT, DPO-v1"),
+        ("latest/EXO-rw K=40", "made nothing called 'EXO-rw K=40'; did you mean 'EXO-rw K=4 "),
         ("latest/update_policy", "several: .*/update_policy/golden SFT, .*/update_policy/DPO-v1"),
         ("latest/DPO-v2", "made nothing called 'DPO-v2'; did you mean 'DPO-v1'?"),
         ("update_policy", "the beginning of several: .*b0+ .update_policy · golden SFT."),
