@@ -5,6 +5,8 @@ Nothing here knows what kind of pool it is: process, Docker and Kubernetes pools
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -41,6 +43,12 @@ def check_pools(client: SyncPrefectClient, places: Mapping[str, Place], run: Run
         elif _has_workers(pool) and not _workers(client, pool):
             text = f"no worker serves pool {pool.name!r} now: {_start(client, pool)}"
             run.progress.note(f"placement.{kind}", text)
+        if kind == "gpu" and not _passes_on_gpus(pool):
+            text = (
+                f"the job template of pool {pool.name!r} has no {{{{ gpus }}}}: each of its jobs "
+                "gets what the template says, whatever its stage uses (docs/how-to/gpus.md)"
+            )
+            run.progress.note("placement.gpu", text)
 
 
 def ensure_deployment(client: SyncPrefectClient, place: Place) -> UUID:
@@ -165,6 +173,12 @@ def _workers(client: SyncPrefectClient, pool: WorkPool) -> list[str]:
 def _has_workers(pool: WorkPool) -> bool:
     """Whether a pool is served by workers, not by a service that needs none."""
     return not (pool.is_push_pool or pool.is_managed_pool)
+
+
+def _passes_on_gpus(pool: WorkPool) -> bool:
+    """Whether a pool's jobs get the GPUs that a stage uses; a worker of processes leases them."""
+    template = json.dumps(pool.base_job_template.get("job_configuration", {}))
+    return pool.type == "process" or re.search(r"\{\{\s*gpus\s*\}\}", template) is not None
 
 
 def _paused(pool: str) -> str:

@@ -19,6 +19,8 @@ from flows.configs.placement import Place
 
 HOLD = timedelta(minutes=5)
 """How far a start is put off at a time: one for which nobody waits any more comes about then."""
+_RENEWED = timedelta(seconds=30)
+"""After so long it is put off anew; who missed this three times does not wait any more."""
 _COUNTED = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING"]
 
 
@@ -31,7 +33,8 @@ def is_held(flow_run: FlowRun) -> bool:
 def admit(client: SyncPrefectClient, flow_run: FlowRun, place: Place) -> str:
     """Let a held flow run start if its place has room for it; else put its start off again.
 
-    Who was made first is let in first, so that one that uses many GPUs gets them at some time.
+    Who was made first is let in first, so that one that uses many GPUs gets them at some time. One
+    whose waiter was killed holds up nobody.
 
     Returns:
         What it waits for, as the end of a sentence that begins with its name; empty if it starts.
@@ -45,20 +48,26 @@ def admit(client: SyncPrefectClient, flow_run: FlowRun, place: Place) -> str:
     before = [
         other
         for other in found
-        if other.id != flow_run.id and (not is_held(other) or _age(other) < _age(flow_run))
+        if other.id != flow_run.id
+        and (not is_held(other) or (_is_awaited(other) and _age(other) < _age(flow_run)))
     ]
     own, taken = _gpus(flow_run), sum(map(_gpus, before))
     assert place.slots is not None, "else it is not held"
     if own + taken <= place.slots or not before:
         client.set_flow_run_state(flow_run.id, Scheduled(), force=True)
         return ""
-    if _start(flow_run) - datetime.now(UTC) < HOLD / 2:
+    if _start(flow_run) - datetime.now(UTC) < HOLD - _RENEWED:
         later: State[None] = Scheduled(scheduled_time=datetime.now(UTC) + HOLD)
         client.set_flow_run_state(flow_run.id, later, force=True)
     names = ", ".join(f"{_gpus(other)} by {other.name!r}" for other in before)
     return (
         f"waits for {own} GPU(s) of queue {place.queue!r} ({taken} of {place.slots} taken: {names})"
     )
+
+
+def _is_awaited(flow_run: FlowRun) -> bool:
+    """Tell whether somebody still puts off the start of a flow run."""
+    return _start(flow_run) - datetime.now(UTC) > HOLD - 3 * _RENEWED
 
 
 def _start(flow_run: FlowRun) -> datetime:

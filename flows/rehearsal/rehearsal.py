@@ -28,6 +28,7 @@ from flows.shrinking.models import SmallModel, with_small_models
 from flows.steps.hub_commits import pinned
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
+from tasks.stages.leases.gpus import visible_gpus
 from tasks.storage.durable import make_folder
 from tasks.storage.home import current_home
 from tasks.tracking.remote.opening import open_remote
@@ -123,7 +124,7 @@ def rehearse(
     if not isinstance(config, FlowConfig):
         raise ConfigError(f"{entry.name} trains nothing, so there is nothing to rehearse")
     quiet_libraries()
-    machine = named_machine(options.device) if options.device else this_machine()
+    machine = named_machine(options.device) if options.device else _this_machine(console)
     disk = float(_free(current_home().root))
     config = pinned(config)
     check_files(config)
@@ -145,6 +146,12 @@ def rehearse(
         is_judged = options.device is not None or not config.placement.places()
         needs = list(work.needs())
         return Rehearsal(performance, needs, machine, is_judged, disk, sorted(set(amounts.unknown)))
+
+
+def _this_machine(console: Console) -> Machine:
+    # On a GPU that nobody else has: others would slow it down, and it stays where it began.
+    with visible_gpus(1, console.print):
+        return this_machine()
 
 
 @contextmanager

@@ -7,9 +7,12 @@ come and go and the GPUs are the machine's. They are the user's: users do not se
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import gc
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,13 +47,35 @@ class HeldGpus(NamedTuple):
 def machine_gpus() -> tuple[str, ...]:
     """Return the GPUs that may be used here, those that this process could see at its start.
 
-    Torch counts them, without a context on any.
+    Torch counts them, without a context on any; in a process of its own where it has to ask CUDA.
     """
     import torch
 
-    count = torch.cuda.device_count()
+    count = _counted_apart() if _asks_cuda() else torch.cuda.device_count()
     names = [name.strip() for name in os.environ.get(VISIBLE, "").split(",")]
     return tuple(names[:count]) if any(names) else tuple(str(number) for number in range(count))
+
+
+def _asks_cuda() -> bool:
+    """Return whether torch has to begin CUDA to count GPUs, which NVML says without.
+
+    CUDA reads once which GPUs a process may see: whoever asked early sees the same for good.
+    """
+    import torch
+
+    if not torch.backends.cuda.is_built() or torch.cuda._device_count_nvml() >= 0:
+        return False
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:  # no driver, so no GPU: nothing is fixed by asking
+        return False
+    return True
+
+
+def _counted_apart() -> int:
+    program = "import torch; print(torch.cuda.device_count())"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    return int(told.stdout)
 
 
 @contextmanager
@@ -152,8 +177,10 @@ def _give_back(name: str, before: str | None) -> None:
     """Let others have the memory, and this process see what it saw before."""
     import torch
 
-    if torch.cuda.is_initialized():
+    # Where CUDA itself is asked it may have begun, and torch not.
+    if torch.cuda.is_initialized() or _asks_cuda():
         _in_use[:] = [name]
+    if torch.cuda.is_initialized():
         gc.collect()
         torch.cuda.empty_cache()
     if before is None:

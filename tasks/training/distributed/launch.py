@@ -108,7 +108,9 @@ def _order(job: TrainingJob, workspace: Workspace, outcome: Path, relay: Relay) 
 
 def _tell_others(training: TrainingConfig, order: Path, log: Log) -> None:
     if training.nodes > 1:
-        command = " ".join(torchrun_command(training, order.resolve(), "N"))
+        # A stage has leased this machine's GPUs; on the others nobody has.
+        leased = [sys.executable, "-m", "tasks.stages.leases.command", str(training.processes)]
+        command = " ".join([*leased, *torchrun_command(training, order.resolve(), "N")])
         log.note(
             f"start this on the other {training.nodes - 1} machines, with N from 1 to "
             f"{training.nodes - 1}: {command}"

@@ -84,6 +84,21 @@ def test_a_start_is_put_off_again_before_it_comes(server: Any) -> None:
     assert server.runs[waiting.id] is before, "not at every look"
 
 
+def test_one_whose_waiter_was_killed_holds_up_nobody(server: Any) -> None:
+    """Its start was put off for the last time two minutes ago, and comes in three."""
+    place = Place(pool="p", slots=4, queue="gpu")
+    server.add(3, Running())
+    left = datetime.now(UTC) + HOLD - timedelta(minutes=2)
+    server.add(2, Scheduled(scheduled_time=left))
+    small = server.add(1)
+    assert admit(server, small, place) == "" and not is_held(server.runs[small.id])
+    # What waits says so often enough.
+    waiting = server.add(2, Scheduled(scheduled_time=datetime.now(UTC) + HOLD * 0.8))
+    admit(server, waiting, place)
+    assert server.runs[waiting.id].state.state_details.scheduled_time > left + HOLD / 4
+    assert "2 by 'run 3'" in admit(server, server.add(1), place)
+
+
 def test_one_whose_start_came_while_nobody_waited_counts_as_at_work(server: Any) -> None:
     place = Place(pool="p", slots=1, queue="gpu")
     server.add(1, Scheduled(scheduled_time=datetime.now(UTC) - timedelta(seconds=1)))

@@ -198,3 +198,48 @@ def test_a_stage_for_which_others_hold_them_takes_none(home: Home) -> None:
     with entered(RunContext(home, leases_gpus=False)):
         seen = seeing(config=PolicyConfig())
     assert (seen.path / "seen").read_text() == "all"
+
+
+@pytest.fixture
+def _without_nvml(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver, and nothing that says which GPUs there are before CUDA begins."""
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "_device_count_nvml", lambda: -1)
+    monkeypatch.setattr(gpus.ctypes, "CDLL", lambda name: name)
+
+
+def test_without_nvml_the_gpus_are_counted_in_a_process_of_its_own(
+    _without_nvml: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked here, CUDA would show this process all of them for good, whatever it leases later."""
+
+    def begins() -> int:
+        raise AssertionError("CUDA begins in this process")
+
+    monkeypatch.setattr(torch.cuda, "device_count", begins)
+    assert machine_gpus.__wrapped__() == (), "the other process finds that there are none here"
+    monkeypatch.setattr(gpus, "_counted_apart", lambda: 2)
+    assert machine_gpus.__wrapped__() == ("0", "1")
+    monkeypatch.setattr(torch.cuda, "_device_count_nvml", lambda: 3)
+    with pytest.raises(AssertionError, match="begins"):
+        machine_gpus.__wrapped__()
+
+
+def test_without_nvml_a_process_comes_back_to_the_gpu_that_it_may_have_begun_on(
+    _without_nvml: None,
+) -> None:
+    with visible_gpus(1, print):
+        assert os.environ[VISIBLE] == "4"
+    with visible_gpus(1, print):
+        assert os.environ[VISIBLE] == "4"
+
+
+def test_a_machine_without_a_driver_asks_torch(
+    _without_nvml: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(gpus.ctypes, "CDLL", missing)
+    monkeypatch.setattr(gpus, "_counted_apart", lambda: 2)
+    assert machine_gpus.__wrapped__() == ()
