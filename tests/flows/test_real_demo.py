@@ -26,7 +26,10 @@ def test_the_policy_moves_and_its_answers_read_as_english(
     (made,) = list_manifests(fresh.home, "write_apo_report")
     report = (made.folder(fresh.home) / "report.md").read_text()
     assert "APO-DPO-v1 has moved: KL to the start" in report
-    assert re.search(r"RM_Test (knows|is not shown to know) more than length: right on", report)
+    verdict = (
+        "knows more than length|is not shown to (know more than length|judge better than a coin)"
+    )
+    assert re.search(rf"RM_Test ({verdict}): right on", report)
     assert "not shown: whether people would prefer the answers" in report
     measured = list_manifests(fresh.home, "evaluate_policy")
     (last,) = [one for one in measured if one.label == "APO-DPO-v1"]
