@@ -9,6 +9,8 @@ TORCH := torch==2.13.0
 VLLM := .venv-vllm
 VLLM_VERSION := 0.32.0
 ARGS ?=
+# Where it is set, every process would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup data demo model demo-real pairs-named vllm test test-slow check lint docs bench clean

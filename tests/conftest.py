@@ -209,6 +209,20 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield server
 
 
+def common_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return the folder that the processes that tests are spread over have in common."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Any:
+    """Empty databases to begin with, a `tests.databases.Databases`."""
+    from tests.databases import Databases
+
+    return Databases(common_folder(tmp_path_factory, worker_id) / "databases")
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A state folder for one test, named by SPARRING_HOME; a `tasks.storage.home.Home`."""

@@ -13,8 +13,12 @@ from typing import Any
 
 import yaml
 
+from tasks.storage.home import Home
+from tests.databases import Databases
 from tests.docs.checking import laid_over
 from tests.docs.pages import ROOT, blocks_of, commands_of, read_page
+from tests.flows import warm_client
+from tests.flows.command import WARM
 
 STAYS = "prefect worker start"
 """A command that does not end by itself: it runs beside the others until the page ends."""
@@ -22,7 +26,11 @@ STAYS = "prefect worker start"
 TUTORIAL = "docs/tutorial.md"
 """The page that the others go on from."""
 
-PROGRAMS = {"sparring": "-P -m flows.cli", "python": "", "prefect": "-m prefect"}
+PROGRAMS = {
+    "sparring": f'-I -S {Path(warm_client.__file__)} "$WARM_START"',
+    "python": "",
+    "prefect": "-m prefect",
+}
 """What is on the path of the commands, and how this Python is asked for it."""
 
 SMALLER: dict[str, Any] = {
@@ -117,11 +125,7 @@ class Project:
         """Put the programs on the path, and the ready configurations where the pages find them."""
         programs = self.folder / "bin"
         programs.mkdir(parents=True)
-        for name, words in {
-            "sparring": "-P -m flows.cli",
-            "python": "",
-            "prefect": "-m prefect",
-        }.items():
+        for name, words in PROGRAMS.items():
             (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
             (programs / name).chmod(0o755)
         (self.folder / "flows").mkdir()
@@ -133,6 +137,7 @@ class Project:
         }
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
         home = {"PREFECT_HOME": str(self.folder / "prefect-home"), "COLUMNS": "120"}
+        home["WARM_START"] = WARM.address()
         return {**kept, **home, "PATH": path, "PYTHONPATH": str(ROOT)}
 
 
@@ -145,10 +150,12 @@ def typed(project: Project, name: str) -> None:
     assert "Traceback" not in done.stderr, shown
 
 
-def kept_servers(folder: Path, *, whole: bool = False) -> Iterator[Project]:
+def kept_servers(folder: Path, databases: Databases, *, whole: bool = False) -> Iterator[Project]:
     """A project with servers that stay, so that not every command starts its own."""
     project = Project(folder, whole=whole)
     project.prepare()
+    databases.copy("prefect", Home(folder / ".sparring").prefect)
+    databases.copy("mlflow", folder / "mlruns")
     assert project.type_page("start", "```bash\nsparring up\n```").returncode == 0
     try:
         typed(project, TUTORIAL)

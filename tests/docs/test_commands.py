@@ -13,6 +13,7 @@ from typer.main import get_command
 from flows.cli.main import app
 from flows.registry import CONFIGS, FLOWS
 from tasks.settings.errors import ConfigError
+from tests.databases import Databases
 from tests.docs.checking import WrongOnPageError, check_command, syntax_error
 from tests.docs.metrics import PAGE as METRICS
 from tests.docs.metrics import recorded, untold
@@ -40,9 +41,9 @@ RUN = [name for name in RUN if name not in (TUTORIAL, *LAST)]
 
 
 @pytest.fixture(scope="module")
-def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def tutorial(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[Project]:
     """The tutorial, typed with a smaller model on fewer pairs; the other pages go on from it."""
-    yield from kept_servers(tmp_path_factory.mktemp("docs") / "project")
+    yield from kept_servers(tmp_path_factory.mktemp("docs") / "project", databases)
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +95,11 @@ def test_a_page_runs_as_it_stands(name: str, tutorial: Project) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole_tutorial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    yield from kept_servers(tmp_path_factory.mktemp("whole") / "project", whole=True)
+def whole_tutorial(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases
+) -> Iterator[Project]:
+    folder = tmp_path_factory.mktemp("whole") / "project"
+    yield from kept_servers(folder, databases, whole=True)
 
 
 @pytest.mark.slow

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.databases import Databases
+
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 DIFFS = dict(re.findall(r"^### Add an? ([a-z ]+)\n.*?^```diff\n(.*?)^```$", TEXT, re.M | re.S))
@@ -66,10 +68,12 @@ class Copy:
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+def copy(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Copy:
     tree, folder = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("folder")
+    databases.copy("mlflow", folder / "mlruns")
     for name in ("flows", "tasks", "tests"):
-        ignored = shutil.ignore_patterns("__pycache__")
+        # What is compiled comes along, but for files that another process writes just now.
+        ignored = shutil.ignore_patterns("*.pyc.*")
         shutil.copytree(ROOT / name, tree / name, ignore=ignored)
     for name in ("pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tree)

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryFile
 from typing import Any
 
 from tasks.stages.manifest import list_manifests
 from tasks.stages.runs.run_store import list_runs, stage_events
 from tasks.storage.home import Home
+from tests.flows.warm_client import ask
 from tests.flows.warm_start import WarmStarter
 
 SMALL = Path(__file__).parent / "configs" / "small.yaml"
@@ -60,11 +61,12 @@ class Shell:
         self, *words: str, code: int = 0, program: str | None = None, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """Run `sparring`, and check its exit code and that it shows nobody a traceback."""
-        done = None if program else self._warm(words, variables)
-        if not done:
+        if program:
             process = self.start(*words, program=program, **variables)
             out, err = process.communicate(timeout=900)
             done = subprocess.CompletedProcess(words, process.returncode, out, err)
+        else:
+            done = self._warm(words, variables)
         out, err = done.stdout, done.stderr
         assert done.returncode == code, f"exit code {done.returncode}\n{out[-3000:]}\n{err[-3000:]}"
         assert "Traceback" not in err, err
@@ -76,14 +78,16 @@ class Shell:
 
     def _warm(
         self, words: tuple[str, ...], variables: Mapping[str, str]
-    ) -> subprocess.CompletedProcess[str] | None:
-        """Run a command from the warm process; None where that is busy."""
-        with NamedTemporaryFile() as out, NamedTemporaryFile() as err:
+    ) -> subprocess.CompletedProcess[str]:
+        with open(os.devnull, "rb") as nothing, TemporaryFile() as out, TemporaryFile() as err:
             environment = self._environment(variables)
-            files = {"STDOUT": out.name, "STDERR": err.name}
-            code = WARM.run(words, self.folder, environment | files)
-            texts = [file.read().decode(errors="replace") for file in (out, err)]
-        return None if code is None else subprocess.CompletedProcess(words, code, *texts)
+            streams = [file.fileno() for file in (nothing, out, err)]
+            code = ask(WARM.address(), list(words), str(self.folder), environment, *streams)
+            texts = []
+            for file in (out, err):
+                file.seek(0)
+                texts.append(file.read().decode(errors="replace"))
+        return subprocess.CompletedProcess(words, code, *texts)
 
     def json(self, *words: str) -> Any:
         """Run a read verb with `--json` and return what it printed."""

@@ -12,22 +12,23 @@ from filelock import FileLock
 
 from flows.servers.shared_server import start_prefect_server, stop
 from tasks.storage.home import Home
+from tests.conftest import common_folder
+from tests.databases import Databases
 from tests.flows.command import SMALL, Shell
 
 
-def _common(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Return the folder that the processes that tests are spread over have in common."""
-    base = tmp_path_factory.getbasetemp()
-    return base if worker_id == "master" else base.parent
-
-
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+def prefect_server(
+    tmp_path_factory: pytest.TempPathFactory, worker_id: str, databases: Databases
+) -> Iterator[str]:
     """The address of one Prefect server for all the runs that do not care which they use.
 
     The processes that tests are spread over share it; it ends with the last of them.
     """
-    handle = start_prefect_server(Home(_common(tmp_path_factory, worker_id) / "server").ensure())
+    home = Home(common_folder(tmp_path_factory, worker_id) / "server").ensure()
+    if not (home.prefect / "prefect.db").exists():
+        databases.copy("prefect", home.prefect)
+    handle = start_prefect_server(home)
     yield handle.url
     stop(handle)
 
@@ -38,7 +39,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Shell
 
     The first of the processes that tests are spread over makes it, and the others wait.
     """
-    folder = _common(tmp_path_factory, worker_id) / "untouched"
+    folder = common_folder(tmp_path_factory, worker_id) / "untouched"
     began = folder.with_suffix(".began")
     with FileLock(folder.with_suffix(".lock")):
         if not folder.exists():
@@ -78,6 +79,7 @@ def fresh(tmp_path: Path) -> Shell:
 
 
 @pytest.fixture
-def served_fresh(fresh: Shell, prefect_server: str) -> Shell:
-    """An empty folder whose commands need no server of their own."""
+def served_fresh(fresh: Shell, prefect_server: str, databases: Databases) -> Shell:
+    """A folder without any run, whose commands need no server of their own."""
+    databases.copy("mlflow", fresh.folder / "mlruns")
     return replace(fresh, variables={"PREFECT_API_URL": prefect_server})

@@ -13,6 +13,7 @@ from tasks.data.files import read_groups
 from tasks.evaluation.metrics.best_of_n import best_of_n_kl
 from tasks.stages.manifest import Manifest, list_manifests
 from tasks.stages.runs.aliases import CANDIDATE, CHAMPION, current_alias, move_alias
+from tests.databases import Databases
 from tests.flows.command import Shell, sets
 
 SMALL = Path(__file__).parent / "configs" / "exo-small.yaml"
@@ -41,10 +42,13 @@ BRANCHES = (
 
 
 @pytest.fixture(scope="module")
-def done(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+def done(
+    prefect_server: str, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Shell:
     """A folder in which every method has run to the report, two branches at a time."""
     served = {"PREFECT_API_URL": prefect_server}
     shell = Shell(tmp_path_factory.mktemp("exo"), variables=served)
+    databases.copy("mlflow", shell.folder / "mlruns")
     (shell.folder / "output.txt").write_text(shell(*RUN).stdout, encoding="utf-8")
     return shell
 

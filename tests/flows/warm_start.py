@@ -14,12 +14,17 @@ import json
 import os
 import random
 import runpy
+import select
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Mapping
-from pathlib import Path
+from contextlib import suppress
+from tempfile import mkdtemp
 from typing import Any
 
 LIBRARIES = (
@@ -37,39 +42,30 @@ class WarmStarter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder = ""
 
-    def run(
-        self, words: tuple[str, ...], folder: Path, environment: Mapping[str, str]
-    ) -> int | None:
-        """Run `sparring` with these words and return its exit code, negative for a signal.
+    def address(self) -> str:
+        """Return the socket on which commands are asked for, by `tests.flows.warm_client`."""
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._folder = mkdtemp(prefix="warm-")
+                atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
+                words = [sys.executable, "-m", "tests.flows.warm_start", self._path]
+                # It ends when this process does, whose end of the pipe it reads.
+                self._process = subprocess.Popen(words, stdin=subprocess.PIPE)
+                while not os.path.exists(self._path):
+                    assert self._process.poll() is None
+                    time.sleep(0.05)
+        return self._path
 
-        Its output goes to the files that the environment names by `STDOUT` and `STDERR`. None:
-        another thread runs a command just now.
-        """
-        if not self._lock.acquire(blocking=False):
-            return None
-        try:
-            asked = {"words": words, "folder": str(folder), "environment": dict(environment)}
-            process = self._begun()
-            print(json.dumps(asked), file=process.stdin, flush=True)
-            return int(process.stdout.readline())
-        finally:
-            self._lock.release()
-
-    def _begun(self) -> Any:
-        if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.flows.warm_start"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        return self._process
+    @property
+    def _path(self) -> str:
+        return f"{self._folder}/socket"
 
 
-def _serve() -> None:
-    """Import, then fork a command for every line of stdin and answer with its exit code."""
+def _serve(path: str) -> None:
+    """Import, then fork a command for every one who asks for one."""
     from flows.runs.console import quiet_libraries
 
     quiet_libraries()
@@ -78,24 +74,45 @@ def _serve() -> None:
     # Arrow's allocator has a thread besides, which outlives a fork by its own means.
     assert threading.active_count() == 1, "what is forked would miss all threads but one"
     gc.freeze()
-    answers = os.fdopen(os.dup(1), "w")
-    for line in sys.stdin:
-        if not (child := os.fork()):
-            answers.close()
-            _become(**json.loads(line))
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(f"{path}.new")
+        door.listen(16)
+        os.rename(f"{path}.new", path)
+        while True:
+            ready, _, _ = select.select([door, sys.stdin], [], [])
+            if sys.stdin in ready:
+                return
+            link, _ = door.accept()
+            if not os.fork():
+                door.close()
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                _answer(link)
+            link.close()
 
 
-def _become(words: list[str], folder: str, environment: dict[str, str]) -> None:
+def _answer(link: socket.socket) -> None:
+    """Fork the command that is asked for, and tell its exit code, negative for a signal."""
+    _, streams, _, _ = socket.recv_fds(link, 1, 3)
+    asked = json.loads(link.makefile().readline())
+    if not (child := os.fork()):
+        link.close()
+        _become(streams, **asked)
+    _, status = os.waitpid(child, 0)
+    # Who asked may have been killed meanwhile.
+    with suppress(OSError):
+        link.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+    os._exit(0)
+
+
+def _become(streams: list[int], words: list[str], folder: str, environment: dict[str, str]) -> None:
     """Be the command, from its first line to its exit."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    for number, name in ((0, os.devnull), (1, environment["STDOUT"]), (2, environment["STDERR"])):
-        file = os.open(name, os.O_RDWR | (os.O_APPEND if number else 0))
-        os.dup2(file, number)
-        os.close(file)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
     random.seed()
     sys.modules["numpy"].random.seed()
     sys.modules["prefect.context"].refresh_global_settings_context()
@@ -116,4 +133,4 @@ def _become(words: list[str], folder: str, environment: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(sys.argv[1])

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -71,11 +72,12 @@ def score(
     return max(0.0, credit - faults)
 
 
-def sayable_pairs(entities: Iterable[str]) -> frozenset[tuple[str, str]]:
+@cache  # tenths of a second, and every evaluation opens its world anew
+def sayable_pairs(entities: tuple[str, ...]) -> frozenset[tuple[str, str]]:
     """Neighbouring words, sentence borders included, of every sentence of this world."""
     return frozenset(
         pair
-        for text in _all_texts(tuple(entities))
+        for text in _all_texts(entities)
         for sentence in _SENTENCE_END.split(text.lower())
         for pair in _neighbours(sentence)
     )

@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 
 from flows.servers.shared_server import start_prefect_server, stop
+from tests.databases import Databases
 from tests.flows.command import SMALL, Shell, sets
 from tests.flows.scheduling import RECURRING
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+def server(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[Shell]:
     """A folder with a Prefect server."""
     os.environ.pop("PREFECT_API_URL", None)
     shell = Shell(tmp_path_factory.mktemp("deploy"))
+    databases.copy("prefect", shell.home.prefect)
     handle = start_prefect_server(shell.home)
     try:
         yield shell

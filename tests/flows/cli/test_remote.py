@@ -11,6 +11,7 @@ from tasks.stages.flow_run import open_run
 from tasks.stages.manifest import damaged_files, list_manifests
 from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
+from tests.databases import Databases
 from tests.flows.command import Shell
 
 
@@ -23,11 +24,12 @@ def double(item: Artifact, *, workspace: Workspace) -> dict[str, float]:
 
 
 @pytest.fixture
-def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, databases: Databases) -> Shell:
     """A machine on which a run of two stages has ended, before there was a remote."""
     shell = Shell(tmp_path, "one")
     monkeypatch.setenv("SPARRING_HOME", str(shell.home.root))
     (tmp_path / "item.txt").write_text("hello ")
+    databases.copy("mlflow", tmp_path / "mlruns")
     with open_run("toy", config={}, config_text="", mlruns=tmp_path / "mlruns") as run:
         double(double(external_artifact(tmp_path / "item.txt"), label="first"), label="second")
     assert run.remote is None

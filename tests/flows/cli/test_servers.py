@@ -16,6 +16,7 @@ from flows.servers.service import answers, fetch_json
 from tasks.processes.ports import free_port
 from tasks.storage.files import read_json
 from tasks.tracking.mlflow_record.connection import server_on_record
+from tests.databases import Databases
 from tests.flows.command import Shell, wait_until
 from tests.flows.serving import (
     PROGRAM,
@@ -32,9 +33,11 @@ from tests.servers.browser import browse
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
+def shell(tmp_path: Path, databases: Databases) -> Iterator[Shell]:
     """A folder of its own."""
     shell = Shell(tmp_path)
+    databases.copy("prefect", shell.home.prefect)
+    databases.copy("mlflow", tmp_path / "mlruns")
     yield shell
     end_servers(shell)
 
@@ -47,7 +50,6 @@ def test_one_pair_is_kept_until_down_and_its_pages_show_the_records(
     before = RECORD.replace("by-server", "by-file").replace("the server", "the file")
     place = (shell.folder / "mlruns" / "artifacts" / "by-file").as_uri()
     made = f"import mlflow; mlflow.create_experiment('by-file', artifact_location={place!r})\n"
-    (shell.folder / "mlruns").mkdir()
     assert python(shell, made + before, MLFLOW_TRACKING_URI=store).wait() == 0
 
     three = [shell.start("up", "--json") for _ in range(3)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +20,11 @@ from rich.console import Console
 from flows.servers.dead_runs import AUTOMATION, ensure_automation, reconcile_prefect
 from tasks.stages.runs.run_store import list_runs, load_run, save_status
 from tasks.storage.home import Home
+from tests.databases import Databases
 from tests.flows.command import wait_until
 
+Server = tuple[Home, str]
+"""A state folder and the address of its Prefect server."""
 RUN = """
 import sys, time
 from rich.console import Console
@@ -48,20 +52,39 @@ with prefect_server(home, Console()):
 """
 
 
-@pytest.fixture
-def server(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def _server(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[Server]:
     """A Prefect server that this process uses; its settings are those of a run."""
     from prefect.context import refresh_global_settings_context
 
     from flows.runs.runner import prefect_server
 
-    for name in ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"):
-        monkeypatch.setenv(name, "30")  # so that the old values come back
-    monkeypatch.delenv("PREFECT_API_URL")
-    with prefect_server(home, Console()) as url:
-        yield url
-    monkeypatch.undo()
+    home = Home(tmp_path_factory.mktemp("dead") / "home").ensure()
+    databases.copy("prefect", home.prefect)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"):
+            patch.setenv(name, "30")  # so that the old values come back
+        patch.delenv("PREFECT_API_URL")
+        patch.setenv("SPARRING_HOME", str(home.root))
+        with prefect_server(home, Console()) as url:
+            yield home, url
     refresh_global_settings_context()
+
+
+@pytest.fixture
+def home(_server: Server) -> Home:
+    """The state folder of the file's server, with no run in it."""
+    shutil.rmtree(_server[0].runs, ignore_errors=True)
+    return _server[0].ensure()
+
+
+@pytest.fixture
+def server(_server: Server) -> str:
+    """The address of the file's server, with no flow run on it."""
+    url = _server[1]
+    for run in ask(url, "flow_runs/filter"):
+        delete(url, run["id"])
+    return url
 
 
 def start(*words: str) -> subprocess.Popen[bytes]:
@@ -86,6 +109,11 @@ def ask(url: str, what: str, query: dict[str, Any] | None = None) -> Any:
             if error.code != 503 or time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
+
+
+def delete(url: str, flow_run: str) -> None:
+    request = urllib.request.Request(f"{url}/flow_runs/{flow_run}", method="DELETE")
+    urllib.request.urlopen(request, timeout=10).close()
 
 
 def states(url: str, what: str) -> list[str]:
@@ -135,9 +163,7 @@ def test_what_is_not_ours_or_gone_is_left_alone(home: Home, server: str) -> None
     elsewhere = Home(home.root.parent / "elsewhere").ensure()
     assert reconcile_prefect(elsewhere) == []
     assert states(server, "flow_runs") == ["RUNNING"]
-    flow_run = ask(server, "flow_runs/filter")[0]["id"]
-    request = urllib.request.Request(f"{server}/flow_runs/{flow_run}", method="DELETE")
-    urllib.request.urlopen(request, timeout=10).close()
+    delete(server, ask(server, "flow_runs/filter")[0]["id"])
     assert reconcile_prefect(home) == []
     assert load_run(home, run.id).status == "crashed"
     save_status(home, run.id, "failed")

@@ -22,6 +22,7 @@ from tasks.processes.detached import is_alive
 from tasks.processes.ports import free_port
 from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.home import Home
+from tests.databases import Databases
 
 STARTER = """
 import sys, time
@@ -66,6 +67,13 @@ def ask(url: str, query: dict[str, object]) -> list[dict[str, object]]:
 def kill(child: subprocess.Popen[str]) -> None:
     child.send_signal(signal.SIGKILL)
     child.communicate(timeout=10)
+
+
+@pytest.fixture
+def migrated(home: Home, databases: Databases) -> Home:
+    """A state folder with an empty database, which a server would otherwise have to make."""
+    databases.copy("prefect", home.prefect)
+    return home
 
 
 @pytest.fixture
@@ -120,10 +128,10 @@ def test_server_survives_its_run_serves_the_next_and_ends_with_the_last(
 
 
 def test_its_pages_show_the_run_in_a_browser(
-    home: Home, clean_up: None, chromium: str, tmp_path: Path
+    migrated: Home, clean_up: None, chromium: str, tmp_path: Path
 ) -> None:
-    handle = start_prefect_server(home)
-    environment = {**os.environ, **prefect_environment(home, handle.url)}
+    handle = start_prefect_server(migrated)
+    environment = {**os.environ, **prefect_environment(migrated, handle.url)}
     command = [sys.executable, "-c", TRIVIAL_FLOW]
     subprocess.run(command, env=environment, cwd=tmp_path, check=True, timeout=60)
     options = "--headless --no-sandbox --disable-gpu --no-first-run --disable-sync --disable-quic"
@@ -147,7 +155,7 @@ def test_its_pages_show_the_run_in_a_browser(
     assert "trivial" in page and "Completed" in page
 
 
-def test_two_runs_at_once_start_one_server(home: Home, clean_up: None) -> None:
+def test_two_runs_at_once_start_one_server(migrated: Home, clean_up: None) -> None:
     starters = [
         subprocess.Popen(
             [sys.executable, "-c", STARTER], stdout=subprocess.PIPE, text=True, env=os.environ
@@ -159,7 +167,7 @@ def test_two_runs_at_once_start_one_server(home: Home, clean_up: None) -> None:
     assert sorted(line[2] for line in printed) == ["False", "True"]
     for starter in starters:
         kill(starter)
-    stop(start_prefect_server(home))
+    stop(start_prefect_server(migrated))
     assert not psutil.pid_exists(int(printed[0][1]))
 
 
@@ -218,16 +226,17 @@ def test_a_server_that_is_too_slow_is_ended(home: Home) -> None:
     assert not [child for child in new if "prefect" in " ".join(child.cmdline())]
 
 
-def test_a_server_that_is_still_starting_is_waited_for(home: Home, clean_up: None) -> None:
+def test_a_server_that_is_still_starting_is_waited_for(migrated: Home, clean_up: None) -> None:
     run = subprocess.Popen(
-        [sys.executable, "-c", STARTER], env={**os.environ, "SPARRING_HOME": str(home.root)}
+        [sys.executable, "-c", STARTER], env={**os.environ, "SPARRING_HOME": str(migrated.root)}
     )
-    while not home.servers.is_file() or not json.loads(home.servers.read_text()).get("prefect"):
+    record = migrated.servers
+    while not record.is_file() or not json.loads(record.read_text()).get("prefect"):
         time.sleep(0.01)
-    first = json.loads(home.servers.read_text())["prefect"]["pid"]
+    first = json.loads(record.read_text())["prefect"]["pid"]
     run.kill()
     run.wait()
-    handle = start_prefect_server(home)
+    handle = start_prefect_server(migrated)
     assert handle.pid == first
     stop(handle)
     assert not psutil.pid_exists(first)

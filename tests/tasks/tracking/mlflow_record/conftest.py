@@ -8,13 +8,18 @@ from pathlib import Path
 import pytest
 
 from tasks.tracking.mlflow_record import TrackingPlace, tracking_place
+from tests.databases import Databases
 from tests.servers.tracking_server import MlflowServer
 
 
 @pytest.fixture(scope="module")
-def tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+def tracking_server(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases
+) -> Iterator[MlflowServer]:
     """One server for all tests of a file."""
-    with MlflowServer(tmp_path_factory.mktemp("mlflow")) as started:
+    folder = tmp_path_factory.mktemp("mlflow")
+    databases.copy("mlflow", folder)
+    with MlflowServer(folder) as started:
         yield started
 
 

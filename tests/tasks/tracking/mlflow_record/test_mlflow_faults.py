@@ -15,6 +15,7 @@ from tasks.tracking.mlflow_record.background_sync import Recorder
 from tasks.tracking.mlflow_record.helper_events import pull_leftovers, push_leftovers
 from tasks.tracking.remote.folder import FolderRemote
 from tasks.tracking.spool import Spool
+from tests.databases import Databases
 from tests.servers.tracking_server import MlflowServer
 from tests.tasks.tracking.mlflow_record import story
 from tests.tasks.tracking.mlflow_record.checks import check_story, client_of, history
@@ -79,8 +80,11 @@ def _drain_and_die(place: TrackingPlace, spool: Path, number: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def test_a_server_that_is_away_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_away_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, databases: Databases
+) -> None:
     """Stages do not notice; afterwards everything is there once."""
+    databases.copy("mlflow", tmp_path / "mlflow")
     with MlflowServer(tmp_path / "mlflow") as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
         spool = Spool(tmp_path / "home" / "spool", "apo-1")

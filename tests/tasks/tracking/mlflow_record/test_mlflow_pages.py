@@ -14,6 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from tasks.tracking.mlflow_record import MlflowRecord, tracking_place
 from tasks.tracking.mlflow_record.links import link_page, logged_pages, run_address
 from tasks.tracking.spool import Spool
+from tests.databases import Databases
 from tests.servers.browser import Browser, browse
 from tests.servers.tracking_server import MlflowServer
 from tests.tasks.tracking.mlflow_record import story
@@ -24,10 +25,11 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture(scope="module")
 def shown(
-    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases
 ) -> Iterator[tuple[MlflowServer, dict[str, str]]]:
     """A server that the story was logged to, and the addresses of its runs by title."""
     folder = tmp_path_factory.mktemp("pages")
+    databases.copy("mlflow", folder / "mlflow")
     with MlflowServer(folder / "mlflow") as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", server.url)
         story.spool_all(Spool(folder / "home" / "spool", "apo-1"), folder)

@@ -15,11 +15,13 @@ from tasks.storage import faults
 from tasks.tracking.mlflow_record import MlflowRecord, tracking_place
 from tasks.tracking.mlflow_record.background_sync import Recorder
 from tasks.tracking.spool import Spool, read_segments
+from tests.databases import Databases
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Any:
+def place(tmp_path: Path, databases: Databases) -> Any:
     """MLflow's database and artifacts in a folder of this test."""
+    databases.copy("mlflow", tmp_path / "mlruns")
     return tracking_place(tmp_path / "mlruns")
 
 
