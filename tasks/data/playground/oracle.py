@@ -21,7 +21,7 @@ per pair of neighbouring words that nobody says here. At most 3 points for each 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING
