@@ -223,7 +223,7 @@ def _split(groups: list[Group], has_test: bool) -> SplitConfig:
         if _is_whole(prompts, split, has_test):
             return split
     raise ConfigError(
-        f"{len(prompts)} distinct prompts are too few to divide: a run needs some for the reward "
+        f"too few distinct prompts to divide ({len(prompts)}): a run needs some for the reward "
         "model, for the policy, to watch and to test; give more pairs"
     )
 

@@ -17,6 +17,8 @@ _DROPPED = {
     "no_comparison": "have no second response, or no scores, and compare nothing",
 }
 """What the reasons of the cleaning mean, which decides for a run and for this report."""
+_LEAST_PROMPTS = 4
+"""One to learn from, for reward model and policy each, one to watch and one to test."""
 _FEW_PROMPTS = 100
 _TOLD_BY_LENGTH = 0.65
 _MUCH_CUT = 0.05
@@ -79,7 +81,13 @@ def _about_cleaning(file: FileReport) -> Iterator[Advice]:
 
 
 def _about_learning(file: FileReport) -> Iterator[Advice]:
-    if 0 < file.prompts < _FEW_PROMPTS:
+    if 0 < file.prompts < _LEAST_PROMPTS:
+        text = (
+            f"its distinct prompts ({file.prompts}) are too few to divide: as the only pairs of a "
+            "run they are refused"
+        )
+        yield Advice("warning", text)
+    elif 0 < file.prompts < _FEW_PROMPTS:
         text = f"{file.prompts:,} distinct prompts are enough for a try, not to learn from"
         yield Advice("warning", text)
     longer = file.chosen_longer

@@ -104,7 +104,7 @@ def test_data_that_a_run_would_refuse_give_no_configuration(
 def test_words_of_the_users_own_are_read_by_fields_in_doctor_init_and_run(fresh: Shell) -> None:
     path = own_pairs(fresh.folder)
     path.write_text(path.read_text().replace('"chosen"', '"good"').replace('"rejected"', '"Bad"'))
-    fields = "`fields: {chosen: good, rejected: Bad}` of the source reads them as the form 'pairs'"
+    fields = "`fields: {chosen: good, rejected: Bad}` of the source, or `--fields` of"
     assert fields in fresh.refusal("doctor", "--data", "my-pairs.jsonl")
     assert fields in fresh.refusal("init", "--data", "my-pairs.jsonl")
     given = ("--data", "my-pairs.jsonl", "--fields", "chosen=good", "--fields", "rejected=Bad")

@@ -102,7 +102,7 @@ def test_however_few_prompts_there_are_no_part_is_empty(
 
 
 def test_too_few_prompts_are_refused_with_their_number(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="1 distinct prompts are too few to divide"):
+    with pytest.raises(ConfigError, match=r"too few distinct prompts to divide \(1\)"):
         fit(answers(pairs_file(tmp_path, 1)))
 
 

@@ -123,7 +123,9 @@ def _renaming(types: Types) -> str:
     _, name, fields = max(close, key=lambda one: one[0])
     columns = sorted(fields, key="prompt".__ne__)
     told = ", ".join(f"{own}: {printable(fields[own]):.80}" for own in columns)
-    return f"`fields: {{{told}}}` of the source reads them as the form {name!r}"
+    # A first look has no configuration to write that into.
+    flag = "`--fields` of `sparring doctor` and `sparring init`"
+    return f"`fields: {{{told}}}` of the source, or {flag}, reads them as the form {name!r}"
 
 
 def _called(column: str, kind: type, words: Mapping[str, str]) -> str:

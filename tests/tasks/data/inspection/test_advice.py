@@ -59,6 +59,7 @@ CASES = [
     ({"dropped": {"no_comparison": 2}}, "warning", "have no second response, or no scores"),
     ({"dropped": {"tied": 990, "empty": 10}}, "error", "a run drops all of its records"),
     ({"left_out": {"not_sampled": 9, "alone": 2}}, "warning", "2 records give nothing to learn"),
+    ({"prompts": 3}, "warning", "distinct prompts (3) are too few to divide: as the only pairs of"),
     ({"prompts": 12}, "warning", "12 distinct prompts are enough for a try, not to learn from"),
     ({"chosen_longer": 0.8}, "warning", "the better response is the longer one in 80%"),
     ({"chosen_longer": 0.2}, "warning", "the better response is the longer one in 20%"),
