@@ -33,6 +33,7 @@ REPEATED = {
     "config": "the settings of the folder it lies in",
     "apo": "the flow, its configuration and its losses",
     "exo": "the flow, its configuration and its losses",
+    "ava": "the configuration of the flow, and its losses",
     "dpo": "a loss, and the method that trains with it",
     "rrhf": "a loss, and the method that trains with it",
     "sft": "a loss, and the method that trains with it",

@@ -59,9 +59,13 @@ class TqrConfig(FrozenConfig):
     """Which reward explains a temporal-difference error: 0, that before the action (Eq. 9 and 10);
     1, that after it."""
 
+    def without(self, part: str) -> TqrConfig:
+        """Return these settings without a part, `ptq` or `rwt`, and without what concerns it."""
+        return TqrConfig(**self.model_dump(exclude=set(_PARTS[part])) | {part: False})
+
     @model_validator(mode="after")
     def _has_its_parts(self) -> TqrConfig:
-        for switch, parts in (("ptq", ("q_map", "alpha")), ("rwt", _WEIGHING)):
+        for switch, parts in _PARTS.items():
             given = [name for name in parts if getattr(self, name) != self._usual(name)]
             if given and not getattr(self, switch):
                 raise ValueError(
@@ -87,4 +91,8 @@ class TqrConfig(FrozenConfig):
         return 1 / self.alpha if self.q_map == "logit" else 1.0
 
 
-_WEIGHING = ("rwt_scale", "rwt_width", "rwt_on_lik", "detach_rwt")
+_PARTS = {
+    "ptq": ("q_map", "alpha"),
+    "rwt": ("rwt_scale", "rwt_width", "rwt_on_lik", "detach_rwt"),
+}
+"""What each switch has that means nothing without it."""

@@ -1,0 +1,148 @@
+"""Configuration of the flow `ava`: which arms are trained, on what, and how they are compared.
+
+Imports no torch: `sparring plan` and a dry run read it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from flows.configs.ava_cells import POLICY_ONLY, TQR_OBJECTIVES, ArmConfig, Cell
+from flows.configs.base import FlowConfig
+from tasks.data.config import DataConfig
+from tasks.data.demonstration_pairs import AfdPairing
+from tasks.evaluation.config import BestOfN
+from tasks.models.tokens.encoding import Limits
+from tasks.models.tqr.config import TqrConfig
+from tasks.settings.base import Seed
+from tasks.training.ava_config import AvaWeights
+from tasks.training.config import TrainingConfig
+from tasks.training.methods.dpo import DpoConfig
+from tasks.training.ppo.config import PpoConfig
+
+TESTER, ORACLE = "RM_Test", "oracle"
+"""Who decides a win: the oracle of the playground, elsewhere a testing reward model."""
+
+
+class AvaConfig(FlowConfig):
+    """One run of Approximated Variational Alignment (arXiv 2411.09341) and its baselines."""
+
+    seed: Seed = 0
+    """Of weights, data order and draws, for arms that name none."""
+
+    data: DataConfig
+    """Sources, split and cleaning. Demonstrations are the chosen halves of the pairs unless they
+    are named."""
+
+    arms: list[ArmConfig] = Field(min_length=1)
+    """What is trained: cells of data, pipeline, objective, ablation and seed."""
+
+    afd_pairing: AfdPairing = "init_sft"
+    """Who is rejected and who is chosen in pairs made of demonstrations: init (the base policy),
+    sft (that fine-tuned on them) or demo (the demonstrations). Default: as AfD's paper recommends
+    (arXiv 2405.15624)."""
+
+    tqr: TqrConfig = TqrConfig()
+    """The model of ava_p and ava_d: Q values, rewards and their weights. `rwt_width` is also that
+    of preference_transformer."""
+
+    ava: AvaWeights = AvaWeights()
+    """The weights of AVA's losses."""
+
+    dpo: DpoConfig = DpoConfig()
+    """DPO's coefficients."""
+
+    score: Literal["last", "return"] = "last"
+    """What an AVA reward model says of a response: the reward of its last action, or of all
+    (Eq. 19). The accuracy of both is measured; best-of-N and PPO take this one."""
+
+    return_scale: Literal["mean", "sum"] = "mean"
+    """Whether a return is the mean of the rewards or, as printed, their sum, which grows with the
+    length."""
+
+    limits: Limits = Limits(max_prompt_tokens=256, max_response_tokens=256)
+    """Longest prompt and response of every model that is trained, tokens. The paper does not give
+    them; 512 in all is the specification's."""
+
+    training: TrainingConfig = TrainingConfig(
+        learning_rate=1e-5,
+        head_learning_rate=1e-4,
+        batch_size=32,
+        warmup_steps=0.03,
+        lr_scheduler="cosine",
+        weight_decay=0.01,
+    )
+    """The optimiser of every arm that names none of its own: equal for all objectives. The paper
+    does not give it. `head_learning_rate` is for those with new heads, so not for dpo and sft."""
+
+    best_of_n: BestOfN | None = BestOfN(n=16)
+    """The best of N samples by each reward model; null leaves it out. The paper does not give N."""
+
+    ppo: PpoConfig | None = PpoConfig()
+    """PPO with each reward model (Eq. 19), whose template, limits and scoring are the run's; null
+    leaves it out."""
+
+    continue_from: Literal["base", "sft"] = "base"
+    """What best-of-N samples and PPO starts from: the base policy (the paper's chat model), or that
+    after `sft`."""
+
+    def cells(self) -> list[Cell]:
+        """Return every arm with every seed, in the order in which they are named."""
+        return [cell for arm in self.arms for cell in arm.cells(self.seed)]
+
+    def training_of(self, cell: Cell) -> TrainingConfig:
+        """Return the optimiser's settings of a cell."""
+        arm = next(arm for arm in self.arms if cell in arm.cells(self.seed))
+        if arm.training or cell.objective not in POLICY_ONLY:
+            return arm.training or self.training
+        return self.training.model_copy(update={"head_learning_rate": None})
+
+    @property
+    def sampled_limits(self) -> Limits:
+        """Longest prompt and response of the policies that are sampled and measured."""
+        return self.limits
+
+    def policy_limits(self) -> tuple[Limits, ...]:
+        """Return every pair of lengths that the base policy, or a model made of it, is fed."""
+        return (self.limits,) if self.reward.base else (self.limits, self.reward.limits)
+
+    def judges(self) -> tuple[str, ...]:
+        """Return who scores every policy; the first one decides what wins."""
+        return (ORACLE, TESTER) if self.playground() else (TESTER,)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AvaConfig:
+        cells = self.cells()
+        if twice := next((cell for cell in cells if cells.count(cell) > 1), None):
+            raise ValueError(f"the arm {twice.label!r} is there twice; name each value once")
+        for cell in cells:
+            self._check_parts(cell)
+        if self.continue_from == "sft" and self.sft is None:
+            raise ValueError("continue_from is sft, and there is no `sft`: name its settings")
+        if self.limits.longest_response < 2:
+            raise ValueError(
+                f"limits.max_response_tokens is {self.limits.longest_response}: a response needs a "
+                "token and its end to leave a place with two actions to learn a reward from"
+            )
+        self.check_samples_fit({"sampling": self.sampling}, {"limits": self.limits})
+        self.check_context()
+        self.check_gate()
+        return self
+
+    def _check_parts(self, cell: Cell) -> None:
+        """Refuse to leave out what is not there, and a policy that draws from a new Q head."""
+        if cell.objective not in TQR_OBJECTIVES:
+            return
+        if cell.pipeline == "direct" and not self.tqr.ptq:
+            raise ValueError(
+                f"tqr.ptq is false and {cell.label!r} trains a policy: without ptq the Q head is "
+                "new and no pretrained policy; use reward_model, or set tqr.ptq"
+            )
+        left = (cell.tqr(self.tqr), cell.weights(self.ava))
+        if cell.ablation != "none" and left == (self.tqr, self.ava):
+            raise ValueError(
+                f"{cell.label!r} leaves out what is off for every arm: switch {cell.ablation} on "
+                "in `tqr` or `ava`, or drop the ablation"
+            )
