@@ -11,6 +11,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from flows.runs.console import open_console, print_json
+from flows.runs.tables import minute
 from tasks.settings.printable import printable
 from tasks.stages.lineage.graph import Graph
 from tasks.stages.lineage.nodes import Edge, Node
@@ -146,7 +147,8 @@ def _line(node: Node, roles: str = "", *, again: bool = False) -> Text:
     line = Text(f"{printable(roles)}: " if roles else "", "bright_black")
     line.append(printable(node.title), "bright_black" if again else "bold")
     if node.run:
-        line.append(f"  {node.run.flow}, {node.run.status}, {node.run.started}", "bright_black")
+        began = minute(node.run.started)
+        line.append(f"  {node.run.flow}, {node.run.status}, {began} UTC", "bright_black")
         return line
     line.append(f"  {node.key[:12]}", "cyan")
     if node.place not in ("here", ""):

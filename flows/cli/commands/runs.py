@@ -12,13 +12,20 @@ from flows.cli.commands.app import (
     ConfigFile,
     FlowName,
     Overrides,
-    RunName,
     app,
     console,
     errors,
 )
+from flows.cli.commands.completion import run_names
 from flows.runs.console import print_json
 
+Unfinished = Annotated[
+    str,
+    typer.Argument(
+        help="A run: its id, the beginning of one, or `latest`: here the newest unfinished one.",
+        autocompletion=run_names,
+    ),
+]
 Full = Annotated[
     bool, typer.Option("--full", help="Print the whole report at the end, not its headline alone.")
 ]
@@ -149,7 +156,7 @@ def plan(
 
 
 @app.command()
-def resume(name: RunName, full: Full = False, as_json: AsJson = False) -> None:
+def resume(name: Unfinished = "latest", full: Full = False, as_json: AsJson = False) -> None:
     """Go on with a run where it stopped; finished stages are not run again."""
     from flows.runs.ending import show_outcome
     from flows.runs.runner import resume_flow

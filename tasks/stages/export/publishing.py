@@ -105,10 +105,11 @@ def _output(graph: Graph, node: Node) -> Manifest:
     """Return the manifest of what is to be exported, or say why it cannot be."""
     if node.run is not None:
         made = [graph.nodes[name] for name in graph.members(node.id)]
-        models = [one for one in made if one.manifest and model_kind(one.manifest)]
-        names = ", ".join(f"{one.title} ({one.key[:12]})" for one in models) or "none"
+        found = (one.manifest for one in made if one.manifest and model_kind(one.manifest))
+        names = ", ".join(one.label or one.stage for one in found) or "none"
         raise ConfigError(
-            f"{node.title} is a run; name one thing that it made or used. Models: {names}. "
+            f"{node.title} is a run; name one thing that it made or used, as {node.title}/NAME. "
+            f"Models: {names}. "
             f"`sparring lineage {node.title}` shows its data too"
         )
     if node.manifest is None:

@@ -54,6 +54,6 @@ def test_an_alias_names_a_model(scored: Manifest, tmp_path: Path) -> None:
 def test_a_run_is_no_single_thing(scored: Manifest, tmp_path: Path) -> None:
     claim_run(current_home(), "apo", None, "apo.yaml", "")
     said = sparring("latest", str(tmp_path / "out"), code=2)
-    assert "is a run; name one thing that it made or used. Models: none" in said
+    assert "/NAME. Models: none" in said
     assert "nothing here has the key" in sparring("feedfeed", str(tmp_path / "out"), code=2)
     assert not (tmp_path / "out").exists()
