@@ -5,6 +5,8 @@ Imports no torch: configs are read by `sparring plan`.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from tasks.models.precision import Precision
@@ -25,6 +27,13 @@ class ScoringConfig(FrozenConfig):
 
     template: str | None = None
     """The reward model's chat template by name; None for its tokenizer's own."""
+
+    score: Literal["last", "return"] = "last"
+    """How a TQR's rewards of tokens become one: `last`, that where the response's end is chosen;
+    `return`, all of them (AVA, Eq. 19). Other scorers have one number only."""
+
+    return_scale: Literal["mean", "sum"] = "mean"
+    """Whether a return is the mean of the rewards or their sum, which grows with the length."""
 
     batch_tokens: int = Field(default=8192, ge=1)
     """Tokens per forward pass, each prompt once; changes memory and speed only."""

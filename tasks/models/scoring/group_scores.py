@@ -6,9 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from tasks.data.selection import keep_responses
 from tasks.models.groups.group_model import GroupModel, GroupPolicy, GroupReward
@@ -63,24 +64,39 @@ def score_groups(
     Raises:
         StageError: A reward is not a finite number; names the group.
     """
-    counts = Counter() if cut is None else cut
 
-    def encode(group: Group) -> list[EncodedGroup]:
-        found = [encode_group(tokenizer, template, group, limits)]
-        size = len(group.responses)
-        if limits.max_tokens and found[0].truncated_prompt and size > 1:
-            alone = (keep_responses(group, [place]) for place in range(size))
-            found = [encode_group(tokenizer, template, one, limits) for one in alone]
-        counts["responses"] += size
-        counts["prompts"] += any(one.truncated_prompt for one in found)
-        counts["endings"] += sum(sum(one.truncated_responses) for one in found)
-        return found
+    def encode_whole(group: Group) -> EncodedGroup:
+        return encode_group(tokenizer, template, group, limits)
 
+    encode = each_as_alone(encode_whole, limits, Counter() if cut is None else cut)
     pad_id = tokenizer.pad_token_id
     reward = GroupReward(model)
     tokens = ordinary_tokens(tokenizer)
     log = log or NullLog()
-    return _map_groups(reward, encode, groups, pad_id, tokens, batch_tokens, precision, log)
+    return map_groups(reward, encode, groups, pad_id, tokens, batch_tokens, precision, log)
+
+
+def each_as_alone(
+    encode: Callable[[Group], EncodedGroup], limits: Limits, cut: Counter[str]
+) -> Callable[[Group], list[EncodedGroup]]:
+    """Return what encodes a group so that each response reads what it would read alone.
+
+    Args:
+        encode: Encodes a group as a whole; its prompt makes room for the longest response.
+        limits: Which it keeps.
+        cut: Counts `responses`, and the `prompts` and `endings` that were not read whole.
+    """
+
+    def encode_all(group: Group) -> list[EncodedGroup]:
+        found, size = [encode(group)], len(group.responses)
+        if limits.max_tokens and found[0].truncated_prompt and size > 1:
+            found = [encode(keep_responses(group, [place])) for place in range(size)]
+        cut["responses"] += size
+        cut["prompts"] += any(one.truncated_prompt for one in found)
+        cut["endings"] += sum(sum(one.truncated_responses) for one in found)
+        return found
+
+    return encode_all
 
 
 def logps_groups(
@@ -114,12 +130,16 @@ def logps_groups(
     # A policy may have no pad of its own: any id serves, the masks decide.
     pad_id = tokenizer.pad_token_id or 0
     tokens = ordinary_tokens(tokenizer)
-    return _map_groups(policy, encode, groups, pad_id, tokens, batch_tokens, precision, NullLog())
+    return map_groups(policy, encode, groups, pad_id, tokens, batch_tokens, precision, NullLog())
 
 
 def response_values(
-    model: GroupModel, groups: Sequence[EncodedGroup], pad_id: int, batch_tokens: int
-) -> list[list[float]]:
+    model: GroupModel,
+    groups: Sequence[EncodedGroup],
+    pad_id: int,
+    batch_tokens: int,
+    read: Callable[[Any], Tensor] | None = None,
+) -> list[list[Any]]:
     """Return what a model gives each response: log-probabilities, nats, or rewards.
 
     The responses of a group do not meet in this computation, so a group beyond the budget is
@@ -130,9 +150,10 @@ def response_values(
         groups: B groups; one may have no response, but no response is empty.
         pad_id: Written where a padded row has no token.
         batch_tokens: The most tokens of a forward pass; a single response may take more.
+        read: Makes (B, K) or (B, K, C) of what the model returns; None: the model does.
 
     Returns:
-        For each group in order, one number per response.
+        For each group in order, one number per response, or a list of C.
     """
     device = next(model.parameters()).device
     owners, pieces = [], []
@@ -140,20 +161,22 @@ def response_values(
         for piece in split_group(group, batch_tokens) if group.responses_ids else ():
             owners.append(owner)
             pieces.append(piece)
-    found: list[list[float]] = [[] for _ in pieces]
+    found: list[list[Any]] = [[] for _ in pieces]
     sizes = [group_tokens(piece, shared=model.shared) for piece in pieces]
     with torch.inference_mode():
         for row in fill_rows(sizes, batch_tokens):
             batch = model.batch([pieces[item] for item in row], pad_id).to(device)
-            for item, values in zip(row, model(batch).tolist(), strict=True):
+            output = model(batch)
+            values_of = (read(output) if read else output).tolist()
+            for item, values in zip(row, values_of, strict=True):
                 found[item] = values[: len(pieces[item].responses_ids)]
-    results: list[list[float]] = [[] for _ in groups]
+    results: list[list[Any]] = [[] for _ in groups]
     for owner, values in zip(owners, found, strict=True):
         results[owner] += values
     return results
 
 
-def _map_groups(
+def map_groups(
     model: GroupModel,
     encode: Callable[[Group], list[EncodedGroup]],
     groups: Iterable[Group],
@@ -162,9 +185,26 @@ def _map_groups(
     batch_tokens: int,
     precision: str,
     log: Log,
-) -> list[list[float]]:
+    read: Callable[[Any], Tensor] | None = None,
+) -> list[list[Any]]:
+    """Return what a model gives each response of a stream of groups; see `response_values`.
+
+    Args:
+        model: Checked here, and on its plain path afterwards.
+        encode: A group as one that the model reads, or as several that make it up.
+        groups: Read once.
+        pad_id: Written where a padded row has no token.
+        tokens: Of ordinary text, for the check.
+        batch_tokens: The most tokens of a forward pass.
+        precision: fp32, bf16 or auto.
+        log: Is told where prompts cannot be shared.
+        read: As `response_values` takes it.
+
+    Raises:
+        StageError: A number is not finite; names the group.
+    """
     stream = iter(groups)
-    results: list[list[float]] = []
+    results: list[list[Any]] = []
     own = model.model
     with frozen(own), kept_memory(), arithmetic_of(precision, own.device.type):
         try:
@@ -174,7 +214,7 @@ def _map_groups(
             while window := list(islice(stream, _WINDOW)):
                 encoded = [encode(group) for group in window]
                 pieces = [piece for row in encoded for piece in row]
-                values = iter(response_values(model, pieces, pad_id, batch_tokens))
+                values = iter(response_values(model, pieces, pad_id, batch_tokens, read))
                 found = [[value for _ in row for value in next(values)] for row in encoded]
                 refuse_broken(own, window, found)
                 results += found
@@ -184,11 +224,11 @@ def _map_groups(
     return results
 
 
-def refuse_broken(model: PreTrainedModel, groups: list[Group], values: list[list[float]]) -> None:
+def refuse_broken(model: PreTrainedModel, groups: list[Group], values: list[list[Any]]) -> None:
     """Raise StageError where a response's value is no finite number; it names the group."""
     for group, row in zip(groups, values, strict=True):
         for k, value in enumerate(row):
-            if not math.isfinite(value):
+            if not all(map(math.isfinite, value if isinstance(value, list) else [value])):
                 raise StageError(
                     f"{type(model).__name__} gives response {k} of the group {group.title} the "
                     f"value {value}: a finite number is needed; check the model's weights, or "

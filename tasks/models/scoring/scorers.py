@@ -13,11 +13,23 @@ from typing import TYPE_CHECKING, Protocol
 
 from tasks.data.groups import Group
 from tasks.models.scoring.config import CLASSIFIER_FILE, WORLD_FILE, ScoringConfig
+from tasks.models.tokens.encoding import Limits
+from tasks.models.tqr.marker import TQR_FILE
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def note_what_was_cut(cut: Counter[str], limits: Limits, log: Log) -> None:
+    """Say how many responses and prompts a model did not read whole, if any."""
+    if cut["endings"] or cut["prompts"]:
+        log.note(
+            f"of {cut['responses']} responses, {cut['endings']} are longer than the "
+            f"{limits.longest_response} tokens that the scorer reads, and are scored without "
+            f"their end; {cut['prompts']} prompts lost their beginning"
+        )
 
 
 class Scorer(Protocol):
@@ -39,20 +51,22 @@ def open_scorer(path: Path, config: ScoringConfig, log: Log | None = None) -> Sc
     """Load the scorer that lies at a path.
 
     Args:
-        path: A reward model's folder, a classifier's folder, or the playground's `world.json` or
-            its folder.
+        path: A reward model's or TQR's folder, a classifier's folder, or the playground's
+            `world.json` or its folder.
         config: How a reward model reads; a classifier that is a transformer takes precision and
             batch size of it, the others nothing.
         log: Is told where a reward model cannot share prompts.
 
     Raises:
-        ConfigError: There is none of the three, or it cannot be loaded.
+        ConfigError: There is none of them, or it cannot be loaded.
     """
     if path.is_file() or (path / WORLD_FILE).is_file():
         return WorldScorer(path)
     is_model = (path / "config.json").is_file()
     if (path / CLASSIFIER_FILE).is_file():
         return _transformer(path, config) if is_model else ClassifierScorer(path)
+    if is_model and (path / TQR_FILE).is_file():
+        return _tqr(path, config, log)
     if is_model:
         return RewardModelScorer.load(path, config, log)
     raise ConfigError(
@@ -66,6 +80,12 @@ def _transformer(path: Path, config: ScoringConfig) -> Scorer:
 
     batch_tokens, precision = config.batch_tokens, config.precision
     return TextClassifierScorer.load(path, batch_tokens=batch_tokens, precision=precision)
+
+
+def _tqr(path: Path, config: ScoringConfig, log: Log | None) -> Scorer:
+    from tasks.models.scoring.tqr_scorer import TqrScorer
+
+    return TqrScorer.load(path, config, log)
 
 
 class RewardModelScorer:
@@ -119,18 +139,7 @@ class RewardModelScorer:
 
     def note_cut(self, log: Log) -> None:
         """Say how many responses and prompts were not read whole; see `Scorer`."""
-        cut, limits = self._cut, self._config.limits
-        told = []
-        if cut["endings"]:
-            told.append(
-                f"of {cut['responses']} responses, {cut['endings']} are longer than the "
-                f"{limits.longest_response} tokens that the scorer reads, and are scored without "
-                "their end"
-            )
-        if cut["prompts"]:
-            told.append(f"{cut['prompts']} prompts lost their beginning")
-        if told:
-            log.note("; ".join(told))
+        note_what_was_cut(self._cut, self._config.limits, log)
 
 
 class ClassifierScorer:

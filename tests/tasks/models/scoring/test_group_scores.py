@@ -105,7 +105,9 @@ def test_groups_are_read_as_a_stream(
     seen: list[int] = []
     last = [0]
 
-    def values(model: Any, groups: Any, pad_id: int, batch_tokens: int) -> list[list[float]]:
+    def values(
+        model: Any, groups: Any, pad_id: int, batch_tokens: int, read: Any
+    ) -> list[list[float]]:
         seen.append(last[0])
         return [[] for _ in groups]
 

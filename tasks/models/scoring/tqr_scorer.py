@@ -1,0 +1,104 @@
+"""A TQR as a scorer: rewards of tokens as one number per response, in both readings at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tasks.data.groups import Group, finished
+from tasks.models.precision import keep_as_computed
+from tasks.models.prompt_sharing_check import ordinary_tokens
+from tasks.models.scoring.config import ScoringConfig
+from tasks.models.scoring.group_scores import each_as_alone, map_groups
+from tasks.models.scoring.scorers import note_what_was_cut
+from tasks.models.tokens.encoding import EncodedGroup, encode_group
+from tasks.models.tokens.tokenizer import load_tokenizer
+from tasks.models.tqr.endings import closed
+from tasks.models.tqr.group_tqr import GroupTqr, TqrOutput
+from tasks.models.tqr.model_files import load_tqr
+from tasks.models.tqr.response_rewards import response_rewards
+from tasks.settings.log import Log, NullLog
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class BothScores(NamedTuple):
+    """One response's score in both readings, reward units."""
+
+    last: float
+    """The reward where the response's end is chosen."""
+    whole: float
+    """The return, in the scale that the configuration says."""
+
+
+class TqrScorer:
+    """A TQR, in the memory of the device where it scores; EOS ends every text that it reads."""
+
+    def __init__(
+        self,
+        tqr: GroupTqr,
+        tokenizer: PreTrainedTokenizerBase,
+        config: ScoringConfig,
+        log: Log | None = None,
+    ) -> None:
+        """Wrap a loaded TQR; the log is told once where prompts cannot be shared."""
+        self.tqr, self.tokenizer = tqr, tokenizer
+        self._config, self._log = config, log
+        self._cut: Counter[str] = Counter()
+
+    @classmethod
+    def load(cls, path: Path, config: ScoringConfig, log: Log | None = None) -> TqrScorer:
+        """Load TQR and tokenizer onto the device that there is, kept as it computes.
+
+        Raises:
+            ConfigError: The folder holds no TQR.
+        """
+        tqr = load_tqr(path, dtype="float32").requires_grad_(False)
+        keep_as_computed(tqr.model, config.precision)
+        return cls(tqr, load_tokenizer(path), config, log)
+
+    def score(self, groups: Sequence[Group]) -> list[list[float]]:
+        """Return the score of every response in the configured reading; see `Scorer`."""
+        place = 0 if self._config.score == "last" else 1
+        return [[score[place] for score in row] for row in self.both(groups)]
+
+    def both(self, groups: Sequence[Group]) -> list[list[BothScores]]:
+        """Return both readings of every response's score, from one pass; see `Scorer`."""
+        config, log = self._config, self._log or NullLog()
+        # Said once, however often it is asked.
+        self._log = None
+
+        def read(output: TqrOutput) -> Tensor:
+            return torch.stack(response_rewards(output, return_scale=config.return_scale), dim=-1)
+
+        found = map_groups(
+            self.tqr,
+            each_as_alone(self._encode, config.limits, self._cut),
+            groups,
+            # It reads as a policy does, which may have no pad: any id serves, the masks decide.
+            self.tokenizer.pad_token_id or 0,
+            ordinary_tokens(self.tokenizer),
+            config.batch_tokens,
+            config.precision,
+            log,
+            read,
+        )
+        return [[BothScores(*scores) for scores in row] for row in found]
+
+    def note_cut(self, log: Log) -> None:
+        """Say how many responses and prompts were not read whole; see `Scorer`."""
+        note_what_was_cut(self._cut, self._config.limits, log)
+
+    def _encode(self, group: Group) -> EncodedGroup:
+        config, limits = self._config, self._config.limits
+        if limits.max_tokens and not all(finished(group)):
+            # Room for the end that is appended.
+            limits = limits.model_copy(update={"max_tokens": limits.max_tokens - 1})
+        encoded = encode_group(self.tokenizer, config.template, group, limits)
+        return closed(encoded, self.tokenizer.eos_token_id, config.limits.longest_response)
