@@ -12,6 +12,7 @@ from torch import Tensor
 from tasks.models.groups.group_model import Batch, GroupModel
 from tasks.models.reward_model import build_reward_model, load_reward_model
 from tasks.models.tokens.tokenizer import load_tokenizer
+from tasks.models.tqr.marker import tqr_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -38,8 +39,9 @@ def load_critic(
 ) -> tuple[PreTrainedModel, bool]:
     """Load the model that a critic starts from, with fp32 weights.
 
-    A reward model that reads the policy's tokens knows most of what a critic has to learn. Else it
-    is the policy's own backbone with a head that expects 0.
+    A reward model that reads the policy's tokens knows most of what a critic has to learn; of a TQR
+    it is the backbone that does. Else it is the policy's own backbone. A backbone gets a head that
+    expects 0.
 
     Args:
         policy: Model folder.
@@ -56,8 +58,12 @@ def load_critic(
     """
     # A classifier and an oracle have no transformers config.
     if (scorer / "config.json").is_file():
-        model = load_reward_model(scorer, context, dtype="float32")
-        if _reads(model, load_tokenizer(scorer), tokenizer, tokens):
+        own = load_tokenizer(scorer)
+        if tqr_config(scorer) is None:
+            model = load_reward_model(scorer, context, dtype="float32")
+        else:
+            model = build_reward_model(scorer, own, context, dtype="float32")
+        if _reads(model, own, tokenizer, tokens):
             return model, True
     return build_reward_model(policy, load_tokenizer(policy), context, dtype="float32"), False
 

@@ -99,6 +99,21 @@ def each_as_alone(
     return encode_all
 
 
+def note_what_was_cut(cut: Counter[str], limits: Limits, log: Log) -> None:
+    """Say how many responses and prompts a model did not read whole, if any."""
+    told = []
+    if cut["endings"]:
+        told.append(
+            f"of {cut['responses']} responses, {cut['endings']} are longer than the "
+            f"{limits.longest_response} tokens that the scorer reads, and are scored without "
+            "their end"
+        )
+    if cut["prompts"]:
+        told.append(f"{cut['prompts']} prompts lost their beginning")
+    if told:
+        log.note("; ".join(told))
+
+
 def logps_groups(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,

@@ -13,23 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from tasks.data.groups import Group
 from tasks.models.scoring.config import CLASSIFIER_FILE, WORLD_FILE, ScoringConfig
-from tasks.models.tokens.encoding import Limits
 from tasks.models.tqr.marker import TQR_FILE
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-def note_what_was_cut(cut: Counter[str], limits: Limits, log: Log) -> None:
-    """Say how many responses and prompts a model did not read whole, if any."""
-    if cut["endings"] or cut["prompts"]:
-        log.note(
-            f"of {cut['responses']} responses, {cut['endings']} are longer than the "
-            f"{limits.longest_response} tokens that the scorer reads, and are scored without "
-            f"their end; {cut['prompts']} prompts lost their beginning"
-        )
 
 
 class Scorer(Protocol):
@@ -139,6 +128,8 @@ class RewardModelScorer:
 
     def note_cut(self, log: Log) -> None:
         """Say how many responses and prompts were not read whole; see `Scorer`."""
+        from tasks.models.scoring.group_scores import note_what_was_cut
+
         note_what_was_cut(self._cut, self._config.limits, log)
 
 

@@ -14,8 +14,7 @@ from tasks.data.groups import Group, finished
 from tasks.models.precision import keep_as_computed
 from tasks.models.prompt_sharing_check import ordinary_tokens
 from tasks.models.scoring.config import ScoringConfig
-from tasks.models.scoring.group_scores import each_as_alone, map_groups
-from tasks.models.scoring.scorers import note_what_was_cut
+from tasks.models.scoring.group_scores import each_as_alone, map_groups, note_what_was_cut
 from tasks.models.tokens.encoding import EncodedGroup, encode_group
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.models.tqr.endings import closed

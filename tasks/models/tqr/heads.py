@@ -15,7 +15,7 @@ from tasks.models.randomness import seeded
 from tasks.models.tqr.config import TqrConfig
 from tasks.objectives.ava import reward_weights
 
-_INITIAL = 0.02  # of new matrices: so small that all tokens weigh nearly the same at first
+_INITIAL = 0.02  # of a new Q head
 _LOWEST, _HIGHEST = -3.0, 3.0  # of ln σ
 
 
@@ -59,8 +59,9 @@ class TqrHeads(nn.Module):
                 # A key's bias would add the same to all that a query is compared with.
                 self.queries = nn.Linear(width, size)
                 self.keys = nn.Linear(width, size, bias=False)
-                nn.init.normal_(self.queries.weight, std=_INITIAL)
-                nn.init.normal_(self.keys.weight, std=_INITIAL)
+                for matrix in (self.queries.weight, self.keys.weight):
+                    # A pretrained model's states are large, and all are to weigh the same at first.
+                    nn.init.normal_(matrix, std=_INITIAL * width**-0.5)
                 nn.init.zeros_(self.queries.bias)
             if not config.ptq:
                 self.q_head = nn.Linear(width, vocabulary, bias=False)
