@@ -29,6 +29,7 @@ from tasks.objectives.ava_terms import (
 from tasks.objectives.guards import (
     full_mask,
     raised,
+    require_at_least,
     require_choice,
     require_ndim,
     require_not_negative,
@@ -81,9 +82,8 @@ def ava_d(
         beta: Weight of the likelihood, not negative. For a Q head of its own, whose beta is a
             temperature, pass log_softmax(beta Q) as `log_lik` and leave it at 1.
         c_kl: Weight of the divergence from the prior, not negative.
-        counts: `{"actions": …, "irl": …}`, the positions in the whole optimiser step this call is
-            a part of, so that the values of its micro-batches add up to the step's loss. None:
-            this call is the whole step.
+        counts: `{"actions": …, "irl": …}`, the positions of the optimiser step this call is a part
+            of, so that its micro-batches add up to the step's loss. None: this is all of it.
 
     Returns:
         The loss, nats. Shape (). An empty set of positions contributes 0.
@@ -138,9 +138,8 @@ def ava_p(
         lam: Weight λ of the temporal-difference term, not negative.
         beta: Weight of the likelihood, not negative; as in `ava_d`.
         c_kl: Weight of the divergence from the prior, not negative.
-        b_neg: Weight of the rejected likelihood, not negative. The ablation `neg`: 0, with
-            `irl_on="chosen"`.
-        irl_on: Which responses have the IRL terms.
+        b_neg: Weight of the rejected likelihood, not negative. 0 in the ablation `neg`.
+        irl_on: Which responses have the IRL terms; `chosen` in that ablation.
         neg_guard: g. `none`: as printed, unbounded below. `floor`: max(l, - beta log vocab_size),
             no further push on a token less likely than one drawn at random; `unlikelihood`:
             - beta log(1 - p) of each token, p = exp(log_lik), Eq. 16's form, token by token.
@@ -157,8 +156,7 @@ def ava_p(
         Eq. 17, arXiv 2411.09341 (AVA), as means over positions.
 
     Example:
-        A response against itself: the likelihoods cancel, and two divergences of (1² + 1 - 1) / 2
-        are left.
+        A response against itself leaves two divergences of (1² + 1 - 1) / 2:
 
         >>> zeros, ones, real = torch.zeros(1, 1), torch.ones(1, 1), torch.tensor([[True]])
         >>> terms = AvaTerms(ones, zeros, -ones, ones, zeros, real, real)
@@ -168,8 +166,7 @@ def ava_p(
     require_not_negative(lam=lam, beta=beta, c_kl=c_kl, b_neg=b_neg)
     require_choice(("both", "chosen"), irl_on=irl_on)
     require_choice(("floor", "none", "unlikelihood"), neg_guard=neg_guard)
-    if vocab_size < 2:
-        raise ValueError(f"vocab_size must be at least 2, got {vocab_size}")
+    require_at_least(2, vocab_size=vocab_size)
     if counts is not None and counts.keys() != {"chosen", "rejected"}:
         raise ValueError(f"counts must have chosen and rejected, got {', '.join(counts)}")
     positive, negative = (counts["chosen"], counts["rejected"]) if counts else (None, None)
@@ -185,9 +182,8 @@ def ava_p(
     loss = b_neg * _mean(beta * log_lik, rejected.action_mask, actions)
     if irl_on == "both":
         loss = loss + _irl(rejected, gamma, lam, c_kl, irl)
-    return loss + ava_d(  # Eq. 17
-        *chosen, gamma=gamma, lam=lam, beta=beta, c_kl=c_kl, counts=positive
-    )
+    # Eq. 17
+    return loss + ava_d(*chosen, gamma=gamma, lam=lam, beta=beta, c_kl=c_kl, counts=positive)
 
 
 def cer(

@@ -13,7 +13,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tasks.objectives.guards import full_mask, raised, require_same_shape, require_share
+from tasks.objectives.guards import (
+    full_mask,
+    raised,
+    require_at_least,
+    require_same_shape,
+    require_share,
+)
 
 
 class Histogram(NamedTuple):
@@ -77,8 +83,7 @@ def share_floored(log_lik: Tensor, mask: Tensor, *, vocab_size: int) -> Tensor:
         >>> share_floored(log_lik, torch.tensor([True, True, False]), vocab_size=4)
         tensor(0.5000)
     """
-    if vocab_size < 2:
-        raise ValueError(f"vocab_size must be at least 2, got {vocab_size}")
+    require_at_least(2, vocab_size=vocab_size)
     real = raised(log_lik.detach())[full_mask(mask, log_lik)]
     return (real < -math.log(vocab_size)).to(real.dtype).mean()
 

@@ -76,6 +76,17 @@ def require_share(**numbers: float) -> None:
             raise ValueError(f"{name} must be from 0 to 1, got {number}")
 
 
+def require_at_least(least: int, **counts: int) -> None:
+    """Refuse counts below `least`.
+
+    Raises:
+        ValueError: naming the count and its value.
+    """
+    for name, count in counts.items():
+        if count < least:
+            raise ValueError(f"{name} must be at least {least}, got {count}")
+
+
 def require_choice(known: Sequence[str], **choices: str) -> None:
     """Refuse a name that is none of the known ones.
 

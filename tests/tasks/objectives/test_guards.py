@@ -9,6 +9,7 @@ from tasks.objectives.guards import (
     full_mask,
     log_shares,
     raised,
+    require_at_least,
     require_choice,
     require_ndim,
     require_not_negative,
@@ -85,3 +86,9 @@ def test_an_unknown_choice_is_told_the_known_ones() -> None:
     require_choice(("log", "sigmoid"), link="log")
     with pytest.raises(ValueError, match="link must be one of log, sigmoid, got 'probit'"):
         require_choice(("log", "sigmoid"), link="probit")
+
+
+def test_a_count_that_is_too_small_is_named() -> None:
+    require_at_least(2, vocab_size=2)
+    with pytest.raises(ValueError, match="vocab_size must be at least 2, got 1"):
+        require_at_least(2, vocab_size=1)
