@@ -148,8 +148,8 @@ def gaussian_coverage(
         >>> td, zeros = torch.tensor([0.5, -1.5, 3.0]), torch.zeros(3)
         >>> gaussian_coverage(td, zeros, zeros, torch.ones(3, dtype=torch.bool))
         tensor([0.3333, 0.6667])
-        >>> [round(share, 3) for share in normal_coverage((1.0, 2.0))]
-        [0.683, 0.954]
+        >>> tuple(round(share, 3) for share in normal_coverage((1.0, 2.0)))
+        (0.683, 0.954)
     """
     require_same_shape(td=td, mean=mean, log_std=log_std)
     mask = full_mask(mask, td)
