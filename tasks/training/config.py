@@ -22,8 +22,9 @@ class TrainingConfig(TrainingScale):
     """Peak learning rate of AdamW. Default 1e-6: the reward models of arXiv 2311.08045 (APO)."""
 
     head_learning_rate: float | None = Field(default=None, gt=0)
-    """Peak learning rate of a reward model's score head, which starts at zero while the backbone
-    was trained before; warm-up and decay are those of the rest. Default: `learning_rate`."""
+    """Peak learning rate of a reward model's score head or a TQR's heads, which are new while the
+    backbone was trained before; warm-up and decay are those of the rest. Default:
+    `learning_rate`."""
 
     batch_size: int = Field(default=64, ge=1)
     """Groups (prompts with their responses) per optimiser step. Default 64: APO's reward models."""

@@ -10,17 +10,21 @@ from torch import Tensor, nn
 
 from tasks.training.config import TrainingConfig
 
+_HEADS = frozenset({"score", "heads"})
+"""What new heads are called, in a transformers model or beside it."""
+
 
 def build_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
     """Return AdamW over the model's trainable parameters, with decay on matrices only.
 
-    A score head has groups of its own, since it may learn at another rate.
+    New heads, a reward model's or a TQR's, have groups of their own: they may learn at another
+    rate.
     """
     head_pace = (config.head_learning_rate or config.learning_rate) / config.learning_rate
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            kind = "score" in name.split("."), _is_matrix(parameter)
+            kind = not _HEADS.isdisjoint(name.split(".")), _is_matrix(parameter)
             groups.setdefault(kind, []).append(parameter)
     return torch.optim.AdamW(
         [
