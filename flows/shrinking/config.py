@@ -200,6 +200,14 @@ def _sweep(config: SweepConfig, small: Smallness) -> Update:
     return {RESPONSES: _distinct(wanted, small.samples)} if wanted else {}
 
 
+def _exo(config: ExoConfig, small: Smallness) -> Update:
+    # Two that differ in what was cut alone have become one.
+    sweeps = [
+        one for place, one in enumerate(config.branches) if one not in config.branches[:place]
+    ]
+    return {"max_queries": _most(config.max_queries, 2 * small.prompts), "branches": sweeps}
+
+
 def _exo_evaluation(config: ExoEvaluation, small: Smallness) -> Update:
     return {
         "prompts": min(config.prompts, small.prompts),
@@ -245,7 +253,7 @@ _RULES: dict[type[Any], Callable[[Any, Smallness], Update]] = {
     ArchitectureConfig: lambda config, small: {"layers": min(config.layers, 2)},
     ApoConfig: lambda config, small: {"apo_epochs": min(config.apo_epochs, 2)},
     PolicyUpdates: lambda config, small: {"max_queries": _most(config.max_queries, small.prompts)},
-    ExoConfig: lambda config, small: {"max_queries": _most(config.max_queries, 2 * small.prompts)},
+    ExoConfig: _exo,
 }
 """What becomes of each part of a configuration; a new kind of work adds its rule here."""
 

@@ -117,3 +117,10 @@ def test_nothing_of_the_whole_one_is_changed() -> None:
     before = whole.model_dump_json()
     shrink_work(shrink_data(whole, SMALL), SMALL)
     assert whole.model_dump_json() == before
+
+
+def test_branches_that_differ_in_what_is_cut_alone_become_one() -> None:
+    """Of 64 and 128 responses 8 are left, and a branch that is there twice is refused."""
+    large = ("{method: best_of_n, responses: 64}", "{method: best_of_n, responses: 128}")
+    small = exo(f"branches=[{large[0]}, {large[1]}, {{method: sft}}]")
+    assert [one.method for one in small.all_branches()] == ["best_of_n", "sft"]
