@@ -195,7 +195,7 @@ class _Run:
     def _accumulate(self, step: int) -> _Share:
         """Add up this rank's gradients of one step, and on its last pass those of all ranks."""
         indices = {name: rows for name, rows in self.plan.at(step).items() if rows}
-        counts = {name: len(rows) for name, rows in self.plan.at(step).items()}
+        counts = self.task.counts(self.plan.at(step))
         budget = self.config.micro_batch_tokens
         pieces = pieces_of(indices, self._sizes, budget, ranks.rank(), ranks.world_size())
         share = _Share()

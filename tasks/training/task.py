@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -49,6 +49,16 @@ class TrainingTask(Protocol):
     def micro_batch(self, name: str, rows: Sequence[int]) -> MicroBatch:
         """Return some rows of one data set as one forward pass takes them, on the CPU."""
 
+    def counts(self, rows: Mapping[str, Sequence[int]]) -> dict[str, int]:
+        """Return what the sums of one whole step are divided by: samples, unless a task adds more.
+
+        A mean over tokens needs all the step's tokens, which no micro-batch knows.
+
+        Args:
+            rows: Rows of the step, per data set, over all ranks.
+        """
+        return {name: len(found) for name, found in rows.items()}
+
     def loss(
         self, model: nn.Module, batch: MicroBatch, counts: dict[str, int]
     ) -> tuple[Tensor, dict[str, float]]:
@@ -59,7 +69,7 @@ class TrainingTask(Protocol):
         Args:
             model: The model being trained: maps ``batch.groups`` to one value per response.
             batch: One of ``micro_batch``, on the model's device.
-            counts: Samples of each data set in the whole step: the denominators.
+            counts: Of the whole step, as the task's own `counts` says: the denominators.
 
         Returns:
             The contribution to the loss, shape (), and to each metric.

@@ -36,7 +36,7 @@ from tasks.training.data.micro_batches import read_micro_batch
 from tasks.training.data.selection import Encoder, keep_groups, refuse_large_groups
 from tasks.training.distributed.job import TrainingJob
 from tasks.training.distributed.launch import launch
-from tasks.training.task import MicroBatch
+from tasks.training.task import MicroBatch, TrainingTask
 from tasks.training.trainable import Trainable, make_ready
 from tasks.training.updates.classifier import held_out_metrics, read_labelled
 from tasks.training.updates.classifier_config import ClassifierConfig
@@ -63,7 +63,7 @@ class TextEncoder(Encoder):
 
 
 @dataclass
-class TextTask:
+class TextTask(TrainingTask):
     """Labelled texts, told apart by the log-odds of the good label."""
 
     texts: EncodedFolder

@@ -30,7 +30,7 @@ from tasks.training.distributed.launch import launch
 from tasks.training.distributed.opening import whole_weights
 from tasks.training.methods.method import GroupMethod
 from tasks.training.methods.registry import get_group_method
-from tasks.training.task import MicroBatch
+from tasks.training.task import MicroBatch, TrainingTask
 from tasks.training.trainable import Trainable, make_ready
 from tasks.training.updates.reference_logps import SET, keep_reference, read_reference, step_zero
 
@@ -39,7 +39,7 @@ _PROBED_GROUPS = 16
 
 
 @dataclass
-class PolicyTask:
+class PolicyTask(TrainingTask):
     """A policy method on a set of groups."""
 
     groups: EncodedFolder

@@ -33,7 +33,7 @@ from tasks.training.distributed.job import TrainingJob
 from tasks.training.distributed.launch import launch
 from tasks.training.methods.method import require_scores
 from tasks.training.methods.reward_objectives import RewardObjective, get_reward_objective
-from tasks.training.task import MicroBatch
+from tasks.training.task import MicroBatch, TrainingTask
 from tasks.training.trainable import Trainable, make_ready
 
 PREFERENCES = "preferences"
@@ -41,7 +41,7 @@ APO = "apo"
 
 
 @dataclass
-class RewardTask:
+class RewardTask(TrainingTask):
     """A reward-model objective on human preferences, gold against samples, or both."""
 
     sets: Mapping[str, EncodedFolder]

@@ -20,7 +20,7 @@ from tasks.storage.workspace import Workspace
 from tasks.training.config import TrainingConfig
 from tasks.training.distributed.opening import whole_weights
 from tasks.training.loop import train
-from tasks.training.task import MicroBatch
+from tasks.training.task import MicroBatch, TrainingTask
 
 VOCABULARY = 50
 COUNTS = {"many": 9, "few": 2}
@@ -30,7 +30,7 @@ SETTINGS = {
 }  # fmt: skip
 
 
-class ToyTask:
+class ToyTask(TrainingTask):
     """Raises the log-probability of random responses, each set with a weight of its own."""
 
     def __init__(self) -> None:
