@@ -18,6 +18,7 @@ from tasks.evaluation.metrics.length_drift import length_drift
 from tasks.evaluation.metrics.oracle_gap import gap_closed
 from tasks.evaluation.metrics.win_rates import paired_difference, win_rates
 from tasks.settings.log import Log
+from tasks.storage.digests import sha256_json
 from tasks.storage.files import read_json, write_json
 
 ORACLE = "oracle"
@@ -57,6 +58,11 @@ class Answer:
     best: float | None = None
     """Best achievable oracle reward; None without a playground."""
 
+    @property
+    def digests(self) -> list[str]:
+        """A digest of each response, by which equal texts of two contenders are told."""
+        return [sha256_json(text.strip())[:16] for text in self.responses]
+
 
 def measure_policy(
     contender: PolicyUnderTest,
@@ -80,7 +86,8 @@ def measure_policy(
             [answer.scores[min(contender.scores)] for answer in answers.values()],
         ).metrics(),
         "per_prompt": {
-            key: {"scores": answer.scores, "best": answer.best} for key, answer in answers.items()
+            key: {"scores": answer.scores, "best": answer.best, "texts": answer.digests}
+            for key, answer in answers.items()
         },
         "examples": [
             {"id": key, "prompt": answers[key].prompt, "response": answers[key].responses[0]}

@@ -11,8 +11,11 @@ from tasks.evaluation.report.document import Report
 from tasks.evaluation.report.tables import Cell, Column, Table
 from tasks.settings.errors import ConfigError
 
-JOINED = ("table-2", "matches", "win-rates", "duels", "last-checkpoints")
-"""The tables whose rows several runs can share, by key: of the flows `apo` and `exo`."""
+JOINED = (
+    "accuracies", "table-2", "table-3", "table-4", "table-5",
+    "matches", "win-rates", "duels", "last-checkpoints",
+)  # fmt: skip
+"""The tables whose rows several runs can share, by key: of the flows `apo`, `exo` and `ava`."""
 _BASE, _START = "LLM Base", "start"
 
 

@@ -85,6 +85,7 @@ ELSEWHERE = {
     "decide_promotion": "it is a decision: `sparring show` has its evidence",
     "examine_data": "it is what was found in your files: `sparring show` has it",
     "train_classifier": "its classifier is no model that transformers loads",
+    "write_ava_report": "it is a report, plain files already: `sparring report` says where",
     "write_apo_report": "it is a report, plain files already: `sparring report` says where",
     "write_exo_report": "it is a report, plain files already: `sparring report` says where",
 }

@@ -15,6 +15,7 @@ from tasks.evaluation.config import PolicyEvaluation
 from tasks.evaluation.policy import PolicyUnderTest, collect_answers, measure_policy
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.log import NullLog
+from tasks.storage.digests import sha256_json
 from tasks.storage.files import read_json, write_json
 
 CONFIG = PolicyEvaluation(limits=Limits(), template="plain", bootstrap_samples=50, examples=2)
@@ -83,6 +84,7 @@ def test_scores_and_habits_by_hand(tmp_path: Path) -> None:
     assert kept["per_prompt"]["r"] == {
         "scores": {"RM_A": [0.0, 3.0], "RM_B": [100.0, 103.0]},
         "best": None,
+        "texts": [sha256_json(f"r {which}")[:16] for which in ("one", "two")],
     }
     assert kept["examples"] == [
         {"id": name, "prompt": f"ask {name}", "response": f"{name} one"} for name in ("p", "q")

@@ -1,0 +1,159 @@
+"""Which contenders belong together: a line is one arm with all its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tasks.evaluation.ava.config import AvaEntry
+from tasks.evaluation.metrics.best_of_n import best_of_n_kl
+from tasks.evaluation.metrics.estimates import Estimate, Interval, mean_estimate, over_seeds
+from tasks.evaluation.report.headline import Contender
+from tasks.settings.errors import ConfigError, did_you_mean
+
+Evaluations = Mapping[str, Mapping[str, Any]]
+_Z = 1.96
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One arm's contenders, a seed each."""
+
+    name: str
+    """What tables call it."""
+    entries: tuple[AvaEntry, ...]
+    """Its seeds, in order."""
+
+    @property
+    def first(self) -> AvaEntry:
+        """An entry with what all of them share."""
+        return self.entries[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Duel:
+    """One line against another under one judge, as shares of all pairs of their answers."""
+
+    win: Estimate
+    """Share that ours wins."""
+    tie: Estimate
+    """Share whose texts or scores are equal."""
+    lose: Estimate
+    """Share that theirs wins."""
+    identical: Estimate
+    """Share whose texts are equal, a part of the ties."""
+    lead: Estimate
+    """Share won minus share lost."""
+
+    @property
+    def interval(self) -> Interval:
+        """Where the lead lies with 95 % confidence, over prompts and seeds."""
+        return interval_of(self.lead)
+
+    @property
+    def verdict(self) -> str:
+        """Who is ahead, as far as the interval tells."""
+        return verdict(self.lead)
+
+
+def lines_of(entries: Iterable[AvaEntry]) -> list[Line]:
+    """Sort entries into lines by their names, in the order in which they first occur."""
+    found: dict[str, list[AvaEntry]] = {}
+    for entry in entries:
+        found.setdefault(entry.line, []).append(entry)
+    return [Line(name, tuple(seeds)) for name, seeds in found.items()]
+
+
+def duel(ours: Line, theirs: Line, evaluations: Evaluations, judge: str) -> Duel:
+    """Compare every answer of ours with every one of theirs, prompt by prompt.
+
+    Seeds meet in their order, those of the line with fewer several times, and count alike. Equal
+    texts are a tie whatever the scores, as arithmetic in batches may tell them apart.
+
+    Raises:
+        ConfigError: An entry has no evaluation, or a judge did not score it.
+    """
+    by_seed = []
+    for row in range(max(len(ours.entries), len(theirs.entries))):
+        mine, others = (
+            evaluation_of(line.entries[row % len(line.entries)], evaluations, judge)["per_prompt"]
+            for line in (ours, theirs)
+        )
+        shared = [key for key in mine if key in others]
+        shares = [_shares(mine[key], others[key], judge) for key in shared]
+        by_seed.append(np.array(shares).reshape(-1, 4))
+    columns = [[shares[:, place] for shares in by_seed] for place in range(4)]
+    columns.append([shares[:, 0] - shares[:, 2] for shares in by_seed])
+    return Duel(*(over_seeds([mean_estimate(one) for one in column]) for column in columns))
+
+
+def interval_of(estimate: Estimate) -> Interval:
+    """Return where the truth lies with 95 % confidence."""
+    ends = (estimate.value + side * _Z * estimate.standard_error for side in (-1, 1))
+    return Interval(*ends)
+
+
+def verdict(lead: Estimate) -> str:
+    """Say whether a lead is ahead or behind, or undecided where its 95 % interval holds 0.
+
+    Example:
+        >>> verdict(Estimate(0.3, 0.1, 5)), verdict(Estimate(0.3, 0.2, 5))
+        ('ahead', 'undecided')
+    """
+    ends = interval_of(lead)
+    if ends.low <= 0 <= ends.high:
+        return "undecided"
+    return "ahead" if lead.value > 0 else "behind"
+
+
+def contender(line: Line, evaluations: Evaluations, judge: str) -> Contender:
+    """Return a line as the headline and the summary take it: its reward by a judge, and its KL."""
+    found = [evaluation_of(one, evaluations, judge) for one in line.entries]
+    by_prompt = [
+        {key: float(np.mean(row["scores"][judge])) for key, row in one["per_prompt"].items()}
+        for one in found
+    ]
+    reward = over_seeds([Estimate(**one["scores"][judge]) for one in found])
+    return Contender(line.name, reward, by_prompt, divergence(line, found))
+
+
+def divergence(line: Line, found: Sequence[Mapping[str, Any]]) -> Estimate | None:
+    """Return the KL to the start; that of best-of-N is known, and that of the start is none.
+
+    None too where it was not measured, as of a policy that draws at another temperature.
+    """
+    if line.first.responses:
+        return Estimate(best_of_n_kl(line.first.responses), 0.0, len(found))
+    if line.first.kind == "start" or not all("kl" in one for one in found):
+        return None
+    return over_seeds([Estimate(**one["kl"]) for one in found])
+
+
+def evaluation_of(entry: AvaEntry, evaluations: Evaluations, judge: str) -> Mapping[str, Any]:
+    """Return an entry's evaluation, which a judge must have scored.
+
+    Raises:
+        ConfigError: There is none, or that judge gave it no scores.
+    """
+    if entry.name not in evaluations:
+        known = did_you_mean(entry.name, evaluations)
+        raise ConfigError(f"the report's entry {entry.name!r} has no evaluation{known}")
+    found = evaluations[entry.name]
+    if judge not in found["scores"]:
+        known = did_you_mean(judge, found["scores"])
+        raise ConfigError(f"the evaluation {entry.name!r} has no scores of {judge!r}{known}")
+    return found
+
+
+def _shares(
+    mine: Mapping[str, Any], theirs: Mapping[str, Any], judge: str
+) -> tuple[float, float, float, float]:
+    """Return the shares of one prompt's pairs of answers: won, tied, lost, and equal texts."""
+    ours = np.array(mine["scores"][judge])[:, None]
+    others = np.array(theirs["scores"][judge])[None, :]
+    same = np.array(mine["texts"])[:, None] == np.array(theirs["texts"])[None, :]
+    win, lose = (ours > others) & ~same, (ours < others) & ~same
+    return win.mean(), (~win & ~lose).mean(), lose.mean(), same.mean()

@@ -1,0 +1,97 @@
+"""What the report of the flow `ava` is told; imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tasks.settings.base import FrozenConfig, Seed
+
+Kind = Literal["start", "chosen", "direct", "best_of_n", "ppo"]
+OWN = "its reward model"
+"""The judge that is each contender's own: the reward model that picked or trained it, its proxy."""
+
+
+class AvaEntry(FrozenConfig):
+    """One contender: a policy, picked samples, or what both are measured against."""
+
+    name: str
+    """Name of its evaluation among those given to the report."""
+
+    line: str
+    """What tables call it: the arm without its seed, such as `PPO w/ AVA-p`."""
+
+    kind: Kind
+    """start: what every arm begins from. chosen: the chosen responses. direct: a policy that was
+    trained on the data. best_of_n: picked samples of the start. ppo: the start, reinforced."""
+
+    objective: str = ""
+    """Of the policy, or of the reward model that picked or trained it; empty for start, chosen."""
+
+    data: str = ""
+    """What that learnt from: preferences, demonstrations or afd."""
+
+    seed: Seed = 0
+    """Of the arm."""
+
+    responses: int | None = None
+    """N of best-of-N."""
+
+    start_proxy: float | None = None
+    """The mean score that its reward model gives the start's samples; None without one."""
+
+
+class RewardEntry(FrozenConfig):
+    """One reward model that was trained from preferences, or from demonstrations."""
+
+    name: str
+    """Name of its evaluation among those given to the report."""
+
+    line: str
+    """What tables call it: the arm without its seed, such as `AVA-p w/o rwt`."""
+
+    objective: str
+    """What trained it."""
+
+    data: str
+    """What it learnt from."""
+
+    ablation: str = "none"
+    """Which part of AVA was left out."""
+
+    seed: Seed = 0
+    """Of the arm."""
+
+
+class AvaReportConfig(FrozenConfig):
+    """What the report of the flow `ava` must know beside the evaluations."""
+
+    entries: tuple[AvaEntry, ...]
+    """Contenders in the order of the tables; exactly one is the start."""
+
+    rewards: tuple[RewardEntry, ...] = ()
+    """Reward models in the order of the table of accuracies."""
+
+    judges: tuple[str, ...] = Field(min_length=1)
+    """Who scored every contender; the first one decides what wins."""
+
+    testers: tuple[str, ...] = ()
+    """Judges that are reward models, whose own accuracy was measured."""
+
+    facts: dict[str, str] = {}
+    """What was run, by name."""
+
+    examples: int = Field(default=8, ge=0)
+    """Prompts shown with outputs."""
+
+    @model_validator(mode="after")
+    def _one_start(self) -> AvaReportConfig:
+        for named in (self.entries, self.rewards):
+            names = [one.name for one in named]
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise ValueError(f"entries need names of their own, got {min(twice)!r} twice")
+        count = sum(entry.kind == "start" for entry in self.entries)
+        if count != 1:
+            raise ValueError(f"expected one entry of kind start, got {count}")
+        return self

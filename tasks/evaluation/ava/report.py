@@ -1,0 +1,199 @@
+"""The report of an AVA run: accuracies, the matches of the paper's tables, reward hacking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.evaluation.ava.accuracies import (
+    RewardLine,
+    accuracy,
+    accuracy_findings,
+    accuracy_table,
+    reward_lines,
+)
+from tasks.evaluation.ava.arm_lines import Evaluations, Line, contender, lines_of
+from tasks.evaluation.ava.config import AvaReportConfig
+from tasks.evaluation.ava.matches import Match, match_findings, match_tables, matches_of
+from tasks.evaluation.ava.proxies import proxy_findings, proxy_table
+from tasks.evaluation.config import EVALUATION
+from tasks.evaluation.metrics.judge_accuracy import JudgeAccuracy, judge_accuracies
+from tasks.evaluation.metrics.length_drift import unfinished
+from tasks.evaluation.report.data import asked, data_sentence
+from tasks.evaluation.report.document import Example, Report, write_report
+from tasks.evaluation.report.headline import Contender, headline, summary_table
+from tasks.evaluation.report.tables import Table
+from tasks.settings.log import Log
+from tasks.storage.files import read_json
+
+
+@dataclass(frozen=True, slots=True)
+class AvaRun:
+    """The evaluations of a run, sorted into lines and matches."""
+
+    config: AvaReportConfig
+    """What the run says of them."""
+    evaluations: Evaluations
+    """Of the contenders, by name."""
+    reward_models: Evaluations
+    """Of the reward models, those that judge among them, by name."""
+    lines: list[Line]
+    """The contenders, the start first."""
+    contenders: list[Contender]
+    """The lines with their rewards by the judge that decides."""
+    rewards: list[RewardLine]
+    """The arms' reward models."""
+    matches: list[Match]
+    """Those of the paper's tables."""
+    accuracies: list[JudgeAccuracy]
+    """How often the judges are right that are reward models."""
+
+    @classmethod
+    def of(
+        cls, evaluations: Evaluations, reward_models: Evaluations, config: AvaReportConfig
+    ) -> AvaRun:
+        """Sort the contents of evaluation.json, by the names of the configuration.
+
+        Raises:
+            ConfigError: An entry has no evaluation, or a judge did not score it.
+        """
+        lines = sorted(lines_of(config.entries), key=lambda line: line.first.kind != "start")
+        return cls(
+            config,
+            evaluations,
+            reward_models,
+            lines,
+            [contender(line, evaluations, config.judges[0]) for line in lines],
+            reward_lines(config.rewards),
+            matches_of(lines, evaluations, config.judges),
+            judge_accuracies(config.testers, reward_models),
+        )
+
+    @property
+    def judge(self) -> str:
+        """Who decides what wins."""
+        return self.config.judges[0]
+
+    @property
+    def arms(self) -> list[tuple[Line, Contender]]:
+        """The lines of the arms, without the start and the chosen responses."""
+        both = zip(self.lines, self.contenders, strict=True)
+        return [one for one in both if one[0].first.kind not in ("start", "chosen")]
+
+    @property
+    def usable(self) -> list[Contender]:
+        """The start and every policy that one could use; best-of-N where there is no policy."""
+        trained = [one for one in self.arms if one[0].first.kind != "best_of_n"] or self.arms
+        return [self.contenders[0], *(found for _, found in trained)]
+
+
+def assemble_ava_report(
+    policies: Mapping[str, Path],
+    reward_models: Mapping[str, Path],
+    examination: Path,
+    config: AvaReportConfig,
+    output: Path,
+    log: Log,
+) -> dict[str, float]:
+    """Write the report and CSVs of the stage `write_ava_report` from its inputs' folders."""
+    run = AvaRun.of(
+        {name: read_json(path / EVALUATION) for name, path in policies.items()},
+        {name: read_json(path / EVALUATION) for name, path in reward_models.items()},
+        config,
+    )
+    sentences = findings(run)
+    flat = headlines(run)
+    start = run.evaluations[run.lines[0].first.name]
+    report = Report(
+        title="AVA and its baselines",
+        facts={"judge": run.judge, "test prompts": asked(start), **config.facts},
+        headline=headline(run.usable, run.judge, run.accuracies),
+        findings=[data_sentence(examination), *sentences],
+        tables=tables(run),
+        examples=examples(run),
+        numbers={"headlines": flat},
+    )
+    write_report(report, output)
+    for sentence in sentences:
+        log.note(sentence)
+    return flat
+
+
+def findings(run: AvaRun) -> list[str]:
+    """Say what the run found, in sentences that say what the intervals allow.
+
+    The last ones say what it does not show.
+    """
+    ended = {
+        line.name: min(run.evaluations[one.name]["habits"]["ended"] for one in line.entries)
+        for line in (run.lines[0], *(line for line, _ in run.arms))
+    }
+    return [
+        *(one.sentence for one in run.accuracies),
+        *unfinished(ended, "sampling.max_new_tokens"),
+        *accuracy_findings(run.rewards, run.reward_models),
+        *match_findings(run.matches, run.judge),
+        *proxy_findings(run.arms, run.contenders[0], run.evaluations, run.judge),
+        *_not_shown(run),
+    ]
+
+
+def tables(run: AvaRun) -> list[Table]:
+    """Return the tables that the run has numbers for."""
+    gained = proxy_table(run.arms, run.contenders[0], run.evaluations, run.judge)
+    return [
+        *([summary_table(run.usable, run.judge)] if len(run.usable) > 1 else []),
+        *([accuracy_table(run.rewards, run.reward_models)] if run.rewards else []),
+        *match_tables(run.matches),
+        *([gained] if gained else []),
+    ]
+
+
+def examples(run: AvaRun) -> list[Example]:
+    """Return prompts with the outputs of every line's first seed."""
+    texts = {line.name: _texts(run.evaluations[line.first.name]) for line in run.lines}
+    shown = run.evaluations[run.lines[0].first.name]["examples"][: run.config.examples]
+    return [
+        Example(
+            one["prompt"],
+            {name: found[one["id"]] for name, found in texts.items() if one["id"] in found},
+        )
+        for one in shown
+    ]
+
+
+def headlines(run: AvaRun) -> dict[str, float]:
+    """Return accuracies, rewards and leads as flat names and floats."""
+    flat = {}
+    for line in run.rewards:
+        for reading in ("last", "return"):
+            if found := accuracy(line, run.reward_models, "test", reading):
+                flat[f"{line.name}/accuracy_{reading}"] = found.value
+    for _, one in run.arms:
+        flat[f"{one.name}/reward"] = one.reward.value
+        if one.kl is not None:
+            flat[f"{one.name}/kl"] = one.kl.value
+    for match in run.matches:
+        flat[f"{match.ours.name} vs {match.theirs.name}/lead"] = match.decided.lead.value
+    return flat
+
+
+def _not_shown(run: AvaRun) -> Iterator[str]:
+    seeds = [len(line.entries) for line, _ in run.arms]
+    seeds += [len(line.entries) for line in run.rewards]
+    if single := seeds.count(1):
+        yield (
+            f"not shown: how other seeds end; {single} of {len(seeds)} arms have one seed, and the "
+            "intervals of these are over prompts alone"
+        )
+    if run.judge in run.config.testers:
+        yield (
+            f"not shown: whether people would prefer the answers; {run.judge} is a model of their "
+            "preferences"
+        )
+
+
+def _texts(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    return {one["id"]: one["response"] for one in evaluation["examples"]}

@@ -1,0 +1,99 @@
+"""The report of an AVA run on made-up evaluations whose answers are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tasks.evaluation.ava.config import AvaReportConfig
+from tasks.evaluation.ava.report import assemble_ava_report
+from tasks.settings.log import NullLog
+from tasks.storage.files import read_json, write_json
+from tests.tasks.evaluation.ava.evaluations import START, entry, evaluation, measured, reward
+
+POLICIES = [
+    START,
+    entry("PPO w/ AVA-p", "ppo", "ava_p", start_proxy=1.0),
+    entry("BoN w/ AVA-p", "best_of_n", "ava_p", responses=4, start_proxy=1.0),
+    entry("BoN w/ Bradley-Terry", "best_of_n", "bradley_terry", responses=4, start_proxy=0.0),
+]
+EVALUATIONS = {
+    "start": evaluation([0, 0, 0, 0], "abcd", kl=0.0),
+    "PPO w/ AVA-p s0": evaluation([-1, -1, -1, -1.1], "wxyz", kl=2.0, own=5.0),
+    "BoN w/ AVA-p s0": evaluation([1, 1, 1, 1], "ijkl", own=3.0),
+    "BoN w/ Bradley-Terry s0": evaluation([0, 0, 0, 0], "abcd", own=2.0),
+}
+REWARDS = [reward("AVA-p", "ava_p"), reward("Bradley-Terry", "bradley_terry")]
+MODELS = {
+    "RM_Test": measured([1.0] * 10, 0.9, 0.9),
+    "AVA-p s0": measured([1.0] * 10, 1.0, 0.9),
+    "Bradley-Terry s0": measured([1.0, -1.0] * 5, 0.5, 0.5),
+}
+
+
+def written(folder: Path, **told: Any) -> tuple[Any, dict[str, float], str]:
+    """Return report.json, the headlines and report.md of a run."""
+    paths = {}
+    for name, found in {**EVALUATIONS, **MODELS}.items():
+        paths[name] = folder / name.replace("/", "_")
+        paths[name].mkdir()
+        write_json(paths[name] / "evaluation.json", found)
+    (folder / "examined").mkdir()
+    write_json(folder / "examined" / "examination.json", {"sentence": "read 10 records"})
+    output = folder / "output"
+    output.mkdir()
+    settings = {"entries": POLICIES, "rewards": REWARDS, "testers": ("RM_Test",), "examples": 2}
+    config = AvaReportConfig(judges=("oracle", "RM_Test"), **(settings | told))
+    flat = assemble_ava_report(
+        {name: paths[name] for name in EVALUATIONS},
+        {name: paths[name] for name in MODELS},
+        folder / "examined",
+        config,
+        output,
+        NullLog(),
+    )
+    return read_json(output / "report.json"), flat, (output / "report.md").read_text()
+
+
+def test_a_hacked_reward_model_and_the_better_arm_are_named(tmp_path: Path) -> None:
+    kept, _, text = written(tmp_path)
+    said = "\n".join(kept["findings"])
+    assert kept["findings"][0] == "read 10 records"
+    assert "accuracy of AVA-p against Bradley-Terry" in said
+    assert "BoN w/ AVA-p against BoN w/ Bradley-Terry by oracle: wins 100.0%" in said
+    assert "PPO w/ AVA-p: its reward model gives it +4.000 over the start, and oracle" in said
+    assert "BoN w/ AVA-p: its reward model" not in said, "the judge gains as well"
+    assert set(kept["tables"]) == {"summary", "accuracies", "table-2", "proxies"}
+    assert kept["headline"].startswith("start wins by 1.025 oracle reward"), kept["headline"]
+    assert "ask &lt;b&gt;p" not in text and "ask <b>p</b>" in text, "in a fence, as it stands"
+
+
+def test_the_proxy_is_laid_beside_the_judge(tmp_path: Path) -> None:
+    rows = {row[0]: row for row in written(tmp_path)[0]["tables"]["proxies"]["rows"]}
+    assert rows["PPO w/ AVA-p"][2:] == ["2.000 ± 0.100", "+4.000 ± 0.000", "-1.025 ± 0.025"]
+    assert rows["BoN w/ Bradley-Terry"][3] == "+2.000 ± 0.000"
+    assert "start" not in rows
+
+
+def test_headlines_are_flat(tmp_path: Path) -> None:
+    flat = written(tmp_path)[1]
+    assert flat["AVA-p/accuracy_last"] == 1.0 and flat["AVA-p/accuracy_return"] == 0.9
+    assert flat["PPO w/ AVA-p/kl"] == 2.0
+    assert flat["BoN w/ AVA-p vs BoN w/ Bradley-Terry/lead"] == 1.0
+
+
+def test_reward_models_alone_are_a_report_too(tmp_path: Path) -> None:
+    kept = written(tmp_path, entries=[START])[0]
+    assert list(kept["tables"]) == ["accuracies"]
+    assert "nothing to compare" in kept["headline"]
+
+
+def test_entries_have_names_of_their_own_and_one_start() -> None:
+    twice = [START, *(entry("DPO", "direct", "dpo") for _ in range(2))]
+    with pytest.raises(ValidationError, match="names of their own, got 'DPO s0' twice"):
+        AvaReportConfig(entries=twice, judges=("oracle",))
+    with pytest.raises(ValidationError, match="one entry of kind start, got 0"):
+        AvaReportConfig(entries=twice[1:2], judges=("oracle",))
