@@ -15,6 +15,7 @@ from tasks.evaluation.metrics.paired_comparison import JudgeComparison, compare_
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.settings.printable import printable
 from tasks.stages.artifact import committed_artifact
+from tasks.stages.export.origins import judge_doubts
 from tasks.stages.lineage.difference import Cause, find_causes
 from tasks.stages.lineage.graph import Graph
 from tasks.stages.lineage.nodes import Node
@@ -37,6 +38,8 @@ class Side(NamedTuple):
     """Scores by judge, by prompt id."""
     judges: dict[str, str]
     """Digest of each judge's model, or of the world, by name."""
+    doubts: dict[str, list[str]]
+    """Why a judge's scores say little, by judge."""
     scored: dict[str, str]
     """Id of the output that holds the responses with a judge's scores, by judge."""
 
@@ -53,6 +56,8 @@ class Comparison(NamedTuple):
     second: Side
     judges: list[JudgeComparison]
     """Under the judges that are the same model on both sides."""
+    doubts: list[str]
+    """Why scores of these judges say little, a sentence each."""
     others: list[str]
     """Judges of both that are not the same model."""
     examples: list[dict[str, Any]]
@@ -96,6 +101,7 @@ def _compare_policies(graph: Graph, first: str, second: str, policy: str | None)
         one,
         two,
         compare_prompts(one.prompts, two.prompts, same),
+        list(dict.fromkeys(said for judge in same for said in one.doubts.get(judge, []))),
         [judge for judge in both if judge not in same],
         _examples(graph, one, two, telling, gaps[telling]),
         find_causes(graph, one.node.id, two.node.id),
@@ -122,18 +128,20 @@ def side_of(graph: Graph, name: str, policy: str | None) -> Side:
         raise ConfigError(
             f"{node.title} {node.key[:12]} is not on this machine; `sparring pull {node.key[:12]}`"
         )
-    judges, scored = {}, {}
+    judges, doubts, scored = {}, {}, {}
     for edge in graph.inputs(node.id):
         role, _, judge = edge.role.partition(".")
         if role == "scores":
             models = [up for up in graph.inputs(edge.source) if up.role == "reward_model"]
             made = graph.nodes[models[0].target].manifest if models else None
             judges[judge] = made.inputs["reward_model"].digest if made else ""
+            found_of = (judge_doubts(graph, judge, graph.nodes[up.source]) for up in models)
+            doubts[judge] = [said for doubt in found_of for said in doubt]
             scored[judge] = edge.source
         elif role == _ORACLE:
             judges[_ORACLE] = graph.nodes[edge.source].digest
     run = found.key if found.run else ""
-    return Side(node, run, read_json(path)["per_prompt"], judges, scored)
+    return Side(node, run, read_json(path)["per_prompt"], judges, doubts, scored)
 
 
 def _contender(graph: Graph, run: Node, policy: str | None) -> Node:
@@ -236,6 +244,7 @@ def _plain(comparison: Comparison) -> dict[str, Any]:
         "first": side(comparison.first),
         "second": side(comparison.second),
         "judges": {judge.judge: asdict(judge) for judge in comparison.judges},
+        "doubts": comparison.doubts,
         "judges_that_differ": comparison.others,
         "prompts": comparison.examples,
         "differences": [asdict(cause) for cause in comparison.causes],
@@ -260,6 +269,8 @@ def _print(comparison: Comparison, console: Console) -> None:
     ]
     heads = ("judge", "A", "B", "A − B", "95 %", "won/tied/lost", "A wins")
     console.print(table(heads, rows))
+    for doubt in comparison.doubts:
+        console.print(f"but {doubt}", markup=False, highlight=False, soft_wrap=True)
     for judge in comparison.others:
         console.print(f"{judge} is another model on each side, so its scores cannot be compared")
     for example in comparison.examples:

@@ -73,6 +73,7 @@ def _serve(path: str) -> None:
         importlib.import_module(name)
     # Arrow's allocator has a thread besides, which outlives a fork by its own means.
     assert threading.active_count() == 1, "what is forked would miss all threads but one"
+    os.fsync = os.fdatasync = os.fstat  # type: ignore[assignment]  # as in tests/conftest.py
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as door:

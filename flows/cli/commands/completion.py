@@ -45,7 +45,8 @@ def _things() -> Iterable[str]:
     home = current_home()
     run = latest_run(home)
     labels = {one["label"] for one in stage_events(home, run.id)} if run else set()
-    made = sorted(f"latest/{label}" for label in labels if label)
+    # A name with a space would be several words to the shell.
+    made = sorted(f"latest/{label}" for label in labels if label and " " not in label)
     aliases = (f"{one.flow}/{one.alias}" for one in list_aliases(home))
     return [*_runs(), *made, *aliases]
 

@@ -168,15 +168,26 @@ def _doubts(graph: Graph, node: Node) -> Iterator[str]:
             if up.role == "reward_model"
         ]
     for judge, model in judges:
-        for one in _measurements(graph, model):
-            metrics = one.manifest.metrics if one.manifest else {}
-            figures = {
-                name.removeprefix("test/"): value
-                for name, value in metrics.items()
-                if name.startswith("test/")
-            }
-            if "accuracy_pairs" in figures and (said := judge_accuracy(judge, figures).doubt):
-                yield said
+        yield from judge_doubts(graph, judge, model)
+
+
+def judge_doubts(graph: Graph, judge: str, model: Node) -> Iterator[str]:
+    """Yield why a judge's scores say little: a sentence for each measurement that shows it.
+
+    Args:
+        graph: Of all that is known.
+        judge: What the run calls it.
+        model: The reward model that it is.
+    """
+    for one in _measurements(graph, model):
+        metrics = one.manifest.metrics if one.manifest else {}
+        figures = {
+            name.removeprefix("test/"): value
+            for name, value in metrics.items()
+            if name.startswith("test/")
+        }
+        if "accuracy_pairs" in figures and (said := judge_accuracy(judge, figures).doubt):
+            yield said
 
 
 def _created(node: Node) -> str:
