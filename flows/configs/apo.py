@@ -160,6 +160,7 @@ class ApoConfig(FlowConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> ApoConfig:
+        self.data.require_preferences("apo")
         reward = self.reward
         if not self.adversarial and (reward.ablations or reward.ablation_games):
             raise ValueError("reward.ablations need adversarial: true: no samples without it")

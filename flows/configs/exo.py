@@ -97,6 +97,8 @@ class ExoConfig(ExoSettings):
     def _consistent(self) -> ExoConfig:
         if (self.data is None) == (self.texts is None):
             raise ValueError("give either `data` (dialogues with preferences) or `texts`")
+        if self.data:
+            self.data.require_preferences("exo")
         if self.texts and not self.texts.corpus and self.model.architecture:
             raise ValueError("a built architecture learns its language from texts.corpus: name it")
         self._check_supervision()

@@ -19,7 +19,8 @@ class DataConfig(FrozenConfig):
     """The data of a run: its sources and how they are divided."""
 
     preferences: list[SourceConfig] = Field(default_factory=list)
-    """Training preferences (D_P), divided into the reward model's and the policy's part."""
+    """Training preferences (D_P), divided into the reward model's and the policy's part. A flow
+    that learns from demonstrations alone needs none; dev and test are then cut off those."""
     test: list[SourceConfig] = Field(default_factory=list)
     """Test preferences; empty cuts `split.test_share` off the training preferences."""
     demonstrations: list[SourceConfig] | Literal["chosen"] = "chosen"
@@ -45,9 +46,12 @@ class DataConfig(FrozenConfig):
     """Use the embedded playground's files where no sources are named."""
 
     @model_validator(mode="after")
-    def _has_preferences(self) -> DataConfig:
-        if not self.preferences and self.playground is None:
-            raise ValueError("name at least one source in `preferences`, or use the `playground`")
+    def _has_training_data(self) -> DataConfig:
+        if not self.has_preferences and self.demonstrations in ([], "chosen"):
+            raise ValueError(
+                "name at least one source in `preferences`, or use the `playground`; a flow that "
+                "learns from demonstrations alone wants a source in `demonstrations`"
+            )
         return self
 
     @model_validator(mode="after")
@@ -61,9 +65,28 @@ class DataConfig(FrozenConfig):
         return self
 
     @property
+    def has_preferences(self) -> bool:
+        """Whether there are training preferences; else demonstrations alone, and K = 1 in dev."""
+        return bool(self.preferences) or self.playground is not None
+
+    def require_preferences(self, flow: str) -> None:
+        """Refuse demonstrations alone for a flow that learns from pairs.
+
+        Raises:
+            ValueError: There are no training preferences.
+        """
+        if not self.has_preferences:
+            raise ValueError(
+                f"{flow} learns from pairs and `data` has demonstrations alone: name at least one "
+                "source in `preferences`, or use the `playground`"
+            )
+
+    @property
     def policy_part(self) -> str:
         """The part of the prepared data whose prompts the policy answers in training."""
-        return "policy_prompts" if self.policy_prompts else "policy_train"
+        if self.policy_prompts:
+            return "policy_prompts"
+        return "policy_train" if self.has_preferences else "demonstrations"
 
     def with_usual_split(self, **usual: Any) -> DataConfig:
         """Return this config with values of `split` where it has none of its own."""

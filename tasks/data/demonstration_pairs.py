@@ -11,10 +11,19 @@ from typing import Literal, NamedTuple, get_args
 
 from tasks.data.gold_pairs import same_queries
 from tasks.data.groups import Group, finished
+from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import StageError
 
 AfdPairing = Literal["init_sft", "init_demo", "sft_demo"]
 """The pairings by name, the worse side first, as the paper writes them."""
+
+
+class AfdConfig(FrozenConfig):
+    """How pairs are made of demonstrations."""
+
+    pairing: AfdPairing = "init_sft"
+    """Who is rejected and who is chosen: `init` (the base policy), `sft` (that fine-tuned on the
+    demonstrations) or `demo` (the demonstrations). Default: as AfD's paper recommends."""
 
 
 class Sides(NamedTuple):

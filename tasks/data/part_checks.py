@@ -1,4 +1,4 @@
-"""What must hold of the parts of prepared data: none is empty, and none leaks into another."""
+"""Which parts prepared data have, and what must hold of them: none is empty, and none leaks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from tasks.data.config import DataConfig
 from tasks.data.files import GroupWriter
-from tasks.data.splits import PROTOCOL_PAIRS
+from tasks.data.groups import Prompt
+from tasks.data.splits import PROTOCOL_PAIRS, place
 from tasks.settings.errors import ConfigError
 
 _MAY_BE_EMPTY = ("extra", "policy_prompts")
@@ -23,6 +24,8 @@ def require_parts(writers: Mapping[str, GroupWriter], config: DataConfig) -> Non
         optional.discard("policy_prompts")
     if config.split.rm_share == 0 and not config.rm_queries:
         optional |= {"rm_train", "rm_queries"}
+    if not config.has_preferences:
+        optional |= {"rm_train", "rm_queries", "policy_train"}
     empty = [part for part, writer in writers.items() if part not in optional and not writer.count]
     if empty:
         raise ConfigError(
@@ -31,9 +34,20 @@ def require_parts(writers: Mapping[str, GroupWriter], config: DataConfig) -> Non
         )
 
 
+def place_demonstration(prompt: Prompt, config: DataConfig) -> str:
+    """Return the part of a demonstration: where there are no preferences, dev and test too."""
+    if config.has_preferences:
+        return "demonstrations"
+    split = config.split.model_copy(update={"rm_share": 0.0})
+    parts = place(prompt, split, cut_test=not config.test)
+    return next((part for part in ("test", "dev") if part in parts), "demonstrations")
+
+
 def disjoint_pairs(config: DataConfig) -> list[tuple[str, str]]:
     """Return the pairs of parts that may share no prompt."""
     pairs = list(PROTOCOL_PAIRS)
     if config.split.dev_from_policy == "held_out":
         pairs.append(("policy_train", "dev"))
+    if not config.has_preferences:
+        pairs.append(("demonstrations", "dev"))
     return pairs

@@ -17,7 +17,7 @@ from tasks.data.cleaning import Cleaner
 from tasks.data.config import DataConfig
 from tasks.data.files import GroupWriter
 from tasks.data.groups import Group, first_turn_hash, text_hash
-from tasks.data.part_checks import disjoint_pairs, require_parts
+from tasks.data.part_checks import disjoint_pairs, place_demonstration, require_parts
 from tasks.data.playground.generator import ensure_playground
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.places import require_rows
@@ -113,7 +113,8 @@ class _Preparation:
             self._put("rm_queries", group)
 
     def write_test(self) -> None:
-        for group in self._read("test", self.config.test, needs=2):
+        needs = 2 if self.config.has_preferences else 1
+        for group in self._read("test", self.config.test, needs=needs):
             if not self._leaves("test", group, ("in_rm_queries",)):
                 self._test_turns.add(_turn(group))
                 self._put("test", group)
@@ -151,7 +152,7 @@ class _Preparation:
                 if text_hash(group.id, group.responses[0]) in self._dev_answers:
                     self.dropped["demonstrations"]["in_dev"] += 1
                 elif not self._leaves("demonstrations", group, ("in_test",)):
-                    self._put("demonstrations", group)
+                    self._put(place_demonstration(group.prompt, self.config), group)
 
     def write_extra(self) -> None:
         for group in self._read("extra", self.config.extra_preferences, needs=2):

@@ -30,7 +30,7 @@ def test_runs_of_both_flows_record_all_that_the_page_names(tmp_path: Path) -> No
     assert not list(untold(PAGE, found))
     # What a run of the playground has no use for.
     elsewhere = {"prepare_texts", "extract_prompts", "train_classifier", "decide_promotion"}
-    elsewhere |= {"label_preferences"}
+    elsewhere |= {"label_preferences", "pair_demonstrations", "diagnose_rewards"}
     rare = {
         "dropped/SET/REASON",
         "loss/ranking",
@@ -38,6 +38,9 @@ def test_runs_of_both_flows_record_all_that_the_page_names(tmp_path: Path) -> No
         "rewards/best",
         "win_rate/OPPONENT/JUDGE",
     }
+    # Of a TQR alone.
+    figures = ("accuracy", "accuracy_se", "ties", "length_correlation")
+    rare |= {f"SET/{one}_{name}" for one in ("last", "return", "logp") for name in figures}
     for stage, names in told(PAGE).items():
         for name in set(names) - rare if stage not in elsewhere else ():
             seen = [one for where, one in found if where == stage and pattern(name).fullmatch(one)]

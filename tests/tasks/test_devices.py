@@ -11,6 +11,7 @@ import torch
 
 from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group, Message
+from tasks.evaluation.ava.diagnosis_config import DiagnosisConfig
 from tasks.evaluation.config import PolicyEvaluation, RewardModelEvaluation
 from tasks.evaluation.exo.config import DensityConfig
 from tasks.models import loading, precision, sample_shards
@@ -21,6 +22,8 @@ from tasks.models.scoring.config import ScoringConfig
 from tasks.models.scoring.labelling import LabelConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.models.tokens.tokenizer import train_tokenizer
+from tasks.models.tqr.config import TqrConfig
+from tasks.models.tqr.model_files import build_tqr, save_tqr
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
 from tasks.training.config import ReferenceConfig
@@ -48,6 +51,10 @@ CALLS: dict[str, tuple[dict[str, Any], Any]] = {
         {"reward_model": "reward", "pairs": {"test": "groups"}},
         RewardModelEvaluation(scoring=SCORING),
     ),
+    "diagnose_rewards": (
+        {"reward_model": "tqr", "pairs": "groups", "oracle": None},
+        DiagnosisConfig(scoring=SCORING, prefix_tokens=(1,)),
+    ),
     "evaluate_policy": (
         {
             "scores": {"RM": "groups"},
@@ -74,7 +81,7 @@ CALLS: dict[str, tuple[dict[str, Any], Any]] = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A `policy`, a `reward` model, scored `groups` and labelled `texts`."""
+    """A `policy`, a `reward` model, a `tqr`, scored `groups` and labelled `texts`."""
     root = tmp_path_factory.mktemp("devices")
     asked = (f"what is {i}?" for i in range(3))
     groups = [Group((Message("user", text),), ("it is", "no, it"), (1.0, 0.0)) for text in asked]
@@ -86,6 +93,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_model(build_policy(shape, tokenizer, 0), tokenizer, root / "policy", "plain")
     model = random_reward_model(root / "policy", tokenizer, 0)
     save_model(model, tokenizer, root / "reward", "plain")
+    save_tqr(build_tqr(root / "policy", TqrConfig()), tokenizer, root / "tqr", "plain")
     return root
 
 

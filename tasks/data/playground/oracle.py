@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.data.playground import language as say
 
@@ -49,6 +49,17 @@ _VALUES = frozenset(value for kind in say.ATTRIBUTES.values() for value in kind.
 _STEPS = frozenset(step for chore in say.CHORES.values() for step in (chore.first, chore.second))
 
 
+class Fault(NamedTuple):
+    """Something in a text that costs points."""
+
+    start: int
+    """Where it begins, characters of the text."""
+    end: int
+    """Where it ends: the first character after it."""
+    points: float
+    """What it costs, before the cap of its kind."""
+
+
 def score(
     facts: Facts,
     pairs: frozenset[tuple[str, str]],
@@ -68,8 +79,9 @@ def score(
         return 0.0
     said = f" {' '.join(words)} "
     credit = _SUBSTANCE[request.intent](facts, request, said) + _courtesy(request, said)
-    faults = _faults(facts, request, words) + _form_faults(pairs, request, response, words)
-    return max(0.0, credit - faults)
+    found = faults(facts, pairs, request, response).values()
+    lost = sum(min(PENALTY_CAP, sum(fault.points for fault in kind)) for kind in found)
+    return max(0.0, credit - lost)
 
 
 @cache  # tenths of a second, and every evaluation opens its world anew
@@ -130,27 +142,59 @@ def _courtesy(request: Request, said: str) -> float:
     return float(opens) + float(closes)
 
 
-def _faults(facts: Facts, request: Request, words: list[str]) -> float:
-    rude = sum(word in say.RUDE_WORDS for word in words)
-    named = {word for word in words if word in facts or word in say.TOPICS}
-    strangers = named - {request.subject}
-    return min(PENALTY_CAP, rude) + min(PENALTY_CAP, len(strangers))
+def faults(
+    facts: Facts, pairs: frozenset[tuple[str, str]], request: Request, response: str
+) -> dict[str, list[Fault]]:
+    """Everything in a text that costs points, and where; of each kind at most `PENALTY_CAP` counts.
+
+    Args:
+        facts: As `score` takes them, and so is the rest.
+        pairs: Neighbouring words that can be said.
+        request: What was asked.
+        response: Any text.
+    """
+    text = response.lower()
+    words = list(_WORD.finditer(text))
+    units = list(_UNIT.finditer(response))[UNIT_LIMIT[request.intent] :]
+    runs = [
+        (run, words[place], words[place + 2])
+        for place, run in enumerate(_runs([word[0] for word in words]))
+    ]
+    first_runs: set[tuple[str, str, str]] = set()
+    named: dict[str, re.Match[str]] = {}
+    again = []
+    for run, first, last in runs:
+        if run in first_runs:
+            again.append((first, last))
+        first_runs.add(run)
+    for word in words:
+        if (word[0] in facts or word[0] in say.TOPICS) and word[0] != request.subject:
+            named.setdefault(word[0], word)
+    return {
+        "rude": [_fault(word, word, 1.0) for word in words if word[0] in say.RUDE_WORDS],
+        "strangers": [_fault(word, word, 1.0) for word in named.values()],
+        "excess": [_fault(unit, unit, 0.25) for unit in units],
+        "repeats": [_fault(first, last, 0.5) for first, last in again],
+        "rambling": [_fault(first, last, 0.25) for run, first, last in runs if run in _RAMBLING],
+        "strange": [_fault(*both, 0.5) for both in _strange(pairs, text)],
+    }
 
 
-def _form_faults(
-    pairs: frozenset[tuple[str, str]], request: Request, response: str, words: list[str]
-) -> float:
-    excess = max(0, sum(1 for _ in _UNIT.finditer(response)) - UNIT_LIMIT[request.intent])
-    runs = _runs(words)
-    repeats = len(runs) - len(set(runs))
-    rambling = sum(run in _RAMBLING for run in runs)
-    strange = sum(
-        pair not in pairs
-        for sentence in _SENTENCE_END.split(response.lower())
-        for pair in _neighbours(sentence)
-    )
-    faults = (0.25 * excess, 0.5 * repeats, 0.25 * rambling, 0.5 * strange)
-    return sum(min(PENALTY_CAP, fault) for fault in faults)
+def _fault(first: re.Match[str], last: re.Match[str], points: float) -> Fault:
+    return Fault(first.start(), last.end(), points)
+
+
+def _strange(
+    pairs: frozenset[tuple[str, str]], text: str
+) -> Iterator[tuple[re.Match[str], re.Match[str]]]:
+    """Yield neighbours that nobody says; a sentence's border is its word's neighbour."""
+    start = 0
+    for end, following in [*(m.span() for m in _SENTENCE_END.finditer(text)), (len(text), 0)]:
+        words = list(_WORD.finditer(text, start, end))
+        for place, pair in enumerate(_neighbours(text[start:end])):
+            if pair not in pairs:
+                yield words[max(place - 1, 0)], words[min(place, len(words) - 1)]
+        start = following
 
 
 def _runs(words: list[str]) -> list[tuple[str, str, str]]:

@@ -66,6 +66,15 @@ class World:
         """
         return oracle.score(self.facts, self._pairs, self.understand(prompt), response)
 
+    def faults(self, prompt: Prompt, response: str) -> list[oracle.Fault]:
+        """What in a text the oracle takes points for, and where.
+
+        Raises:
+            ValueError: `prompt` is no prompt of this world.
+        """
+        kinds = oracle.faults(self.facts, self._pairs, self.understand(prompt), response)
+        return [fault for kind in kinds.values() for fault in kind]
+
     def best_reward(self, prompt: Prompt) -> float:
         """The exact maximum of `oracle_reward` over all texts, in points."""
         return oracle.BEST_CREDIT[self.understand(prompt).intent]

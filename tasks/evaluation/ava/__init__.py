@@ -1,1 +1,1 @@
-"""The report of the flow ava: accuracies, matches in the shape of the paper's tables, proxies."""
+"""The report of the flow ava: accuracies, matches, proxies; and diagnostics of a TQR, token by token."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.models.tqr.endings import closed
 from tasks.models.tqr.group_tqr import GroupTqr, TqrOutput
 from tasks.models.tqr.model_files import load_tqr
-from tasks.models.tqr.response_rewards import response_rewards
+from tasks.models.tqr.response_rewards import mean_log_likelihood, response_rewards
 from tasks.settings.log import Log, NullLog
 
 if TYPE_CHECKING:
@@ -64,21 +64,69 @@ class TqrScorer:
 
     def score(self, groups: Sequence[Group]) -> list[list[float]]:
         """Return the score of every response in the configured reading; see `Scorer`."""
-        place = 0 if self._config.score == "last" else 1
+        place = ("last", "return").index(self.own)
         return [[score[place] for score in row] for row in self.both(groups)]
+
+    @property
+    def own(self) -> str:
+        """The reading that is its score: `last` or `return`."""
+        return self._config.score
+
+    @property
+    def return_scale(self) -> Literal["mean", "sum"]:
+        """Whether its returns are means of the rewards or sums."""
+        return self._config.return_scale
 
     def both(self, groups: Sequence[Group]) -> list[list[BothScores]]:
         """Return both readings of every response's score, from one pass; see `Scorer`."""
+
+        def scores(output: TqrOutput) -> Tensor:
+            return torch.stack(response_rewards(output, return_scale=self.return_scale), dim=-1)
+
+        return [[BothScores(*found) for found in row] for row in self.read(groups, scores)]
+
+    def every_reading(self, groups: Sequence[Group]) -> dict[str, list[list[float]]]:
+        """Return all that can rank responses, by name and from one pass, like `Scorer.score`.
+
+        They are `last`, `return` and, where the TQR is a policy, `logp`: the mean log-likelihood of
+        a token, which knows no reward.
+        """
+        names = ("last", "return", *(["logp"] if self.tqr.heads.config.ptq else []))
+
+        def scores(output: TqrOutput) -> Tensor:
+            found = (
+                *response_rewards(output, return_scale=self.return_scale),
+                mean_log_likelihood(output),
+            )
+            return torch.stack(found[: len(names)], dim=-1)
+
+        rows = self.read(groups, scores)
+        return {
+            name: [[found[place] for found in row] for row in rows]
+            for place, name in enumerate(names)
+        }
+
+    def read(
+        self, groups: Sequence[Group], reading: Callable[[TqrOutput], Tensor]
+    ) -> list[list[list[float]]]:
+        """Return what is read of each response, from one pass.
+
+        Args:
+            groups: Every response gets an end; see `closed`.
+            reading: Makes (B, K, C) of what the TQR says of B groups with K responses.
+
+        Returns:
+            For each group in order, C numbers per response.
+
+        Raises:
+            StageError: A number is not finite; names the group.
+        """
         config, log = self._config, self._log or NullLog()
         # Said once, however often it is asked.
         self._log = None
-
-        def read(output: TqrOutput) -> Tensor:
-            return torch.stack(response_rewards(output, return_scale=config.return_scale), dim=-1)
-
-        found = map_groups(
+        return map_groups(
             self.tqr,
-            each_as_alone(self._encode, config.limits, self._cut),
+            each_as_alone(self.encode, config.limits, self._cut),
             groups,
             # It reads as a policy does, which may have no pad: any id serves, the masks decide.
             self.tokenizer.pad_token_id or 0,
@@ -86,15 +134,26 @@ class TqrScorer:
             config.batch_tokens,
             config.precision,
             log,
-            read,
+            reading,
         )
-        return [[BothScores(*scores) for scores in row] for row in found]
+
+    def showing(self, tokens: int) -> TqrScorer:
+        """Return this TQR as one that sees so many tokens of a response, and then its end.
+
+        What it scores is a text of its own: nothing of it knows how the response went on.
+        """
+        limits = self._config.limits.model_copy(
+            update={"max_response_tokens": tokens + 1, "on_long_response": "truncate_without_eos"}
+        )
+        config = self._config.model_copy(update={"limits": limits})
+        return TqrScorer(self.tqr, self.tokenizer, config, self._log)
 
     def note_cut(self, log: Log) -> None:
         """Say how many responses and prompts were not read whole; see `Scorer`."""
         note_what_was_cut(self._cut, self._config.limits, log)
 
-    def _encode(self, group: Group) -> EncodedGroup:
+    def encode(self, group: Group) -> EncodedGroup:
+        """Return a group's token ids as the TQR reads them: every response with an end."""
         config, limits = self._config, self._config.limits
         if limits.max_tokens and not all(finished(group)):
             # Room for the end that is appended.

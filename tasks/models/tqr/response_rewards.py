@@ -33,3 +33,18 @@ def response_rewards(
     rewards, mask = output.rewards, output.mask
     whole = return_score(rewards.mean, rewards.weights, mask, return_scale=return_scale)
     return ResponseRewards(last_score(rewards.mean, mask), whole)
+
+
+def mean_log_likelihood(output: TqrOutput) -> Tensor:
+    """Return each response's mean log-likelihood of a token: a score that knows no reward.
+
+    With `logit` and ptq it is the policy's mean log-probability, its end included.
+
+    Args:
+        output: Of a TQR, for groups whose responses all have an end.
+
+    Returns:
+        Nats per token; 0 in empty slots. Shape (B, K).
+    """
+    mask, log_lik = output.mask, output.terms.log_lik
+    return log_lik.masked_fill(~mask, 0).sum(dim=-1) / mask.sum(dim=-1).clamp(min=1)

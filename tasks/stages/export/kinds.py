@@ -68,6 +68,7 @@ DATA = {
     "extract_prompts": "prompts",
     "collect_gold": "gold responses",
     "pair_with_gold": "gold against samples",
+    "pair_demonstrations": "pairs of demonstrations and samples",
     "label_preferences": "labelled pairs",
     "sample_responses": "samples",
     "score_responses": "scored samples",
@@ -79,6 +80,7 @@ SCORED_BY_MODELS = {"score_responses"}
 
 ELSEWHERE = {
     "compute_reference_logps": "it holds log-probabilities for one training here",
+    "diagnose_rewards": "it is a report, plain files already: `sparring show` says where",
     "estimate_density_ratios": "it holds numbers: `sparring show` and the report have them",
     "evaluate_policy": "it holds numbers: `sparring show` and the report have them",
     "evaluate_reward_model": "it holds numbers: `sparring show` and the report have them",

@@ -29,6 +29,7 @@ _LANE_OF = {
     "update_reward_model": REWARD,
     "train_classifier": REWARD,
     "pair_with_gold": SAMPLES,
+    "pair_demonstrations": SAMPLES,
     "sample_responses": SAMPLES,
     "score_responses": SAMPLES,
     "compute_reference_logps": SAMPLES,
@@ -39,7 +40,7 @@ _LANE_OF = {
     "update_policy_by_ppo": POLICY,
 }
 _MODELS = {"policy": POLICY, "reward_model": REWARD}
-_MEASURING = ("evaluate_", "estimate_", "write_", "decide_promotion", "judge")
+_MEASURING = ("diagnose_", "evaluate_", "estimate_", "write_", "decide_promotion", "judge")
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,3 +79,10 @@ def test_a_misspelt_method_is_one_sentence(flow: str, wrong: str, said: str) -> 
     with pytest.raises(ConfigError, match=said) as caught:
         read_config(FLOWS[flow], None, [wrong])
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("flow", ["apo", "exo"])
+def test_demonstrations_alone_are_refused(flow: str) -> None:
+    change = ["data.playground=null", "data.demonstrations=[{path: a.jsonl}]"]
+    with pytest.raises(ConfigError, match=f"{flow} learns from pairs and `data` has .* alone"):
+        read(flow, CONFIGS / f"{flow}-tiny.yaml", *change)

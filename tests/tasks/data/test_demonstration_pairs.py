@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
-from tasks.data.demonstration_pairs import pair_demonstrations, sides_of
+from tasks.data.demonstration_pairs import AfdConfig, pair_demonstrations, sides_of
+from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group, Message, finished, scores_of
 from tasks.settings.errors import StageError
+from tasks.storage.workspace import Workspace
+from tests.tasks.stages.every_stage import STAGES
 
 
 def answers(*texts: str, ended: bool | None = None) -> list[Group]:
@@ -84,3 +90,16 @@ def test_sets_that_do_not_fit_are_refused() -> None:
 def test_nothing_left_is_said(better: list[str], worse: list[str], why: str) -> None:
     with pytest.raises(StageError, match=f"no pair of init_sft is left .*{why}"):
         list(pair_demonstrations("init_sft", answers(*better), answers(*worse))[0])
+
+
+def test_the_stage_writes_the_pairs(tmp_path: Path) -> None:
+    for name, groups in WRITTEN.items():
+        write_groups(tmp_path / name, groups)
+    chosen, rejected = (SimpleNamespace(path=tmp_path / name) for name in ("demo", "sft"))
+    workspace = Workspace(tmp_path / "work")
+    body = STAGES["pair_demonstrations"].body
+    config = AfdConfig(pairing="sft_demo")
+    metrics = body(chosen, rejected, config=config, workspace=workspace)
+    assert metrics == {"groups": 2.0, "identical_share": 0.0, "empty_share": 0.0}
+    found = [group.responses for group in read_groups(workspace.output)]
+    assert found == [("4", "Four."), ("Paris.", "It is Paris")]

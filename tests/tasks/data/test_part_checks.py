@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from tasks.data.config import DataConfig
 from tests.tasks.data.prepared import first_words, pair, pairs, run, source
@@ -51,3 +52,31 @@ def test_prompts_of_another_source_are_the_policys_and_leak_nowhere(
     assert not found & (first_words(parts["test"]) | first_words(parts["dev"]))
     if overlap == "drop":
         assert metrics["dropped/policy_prompts/in_dev"] == metrics["dev"]
+
+
+def test_demonstrations_alone_are_divided_into_dev_test_and_the_rest(tmp_path: Path) -> None:
+    """They are the policy's prompts too, and no pair is missed."""
+    rows = [{"prompt": f"d {i}", "response": f"yes {i}"} for i in range(200)]
+    shown = source(tmp_path / "d.jsonl", *rows)
+    split = {"dev_share": 0.2, "test_share": 0.2}
+    assert DataConfig(demonstrations=shown).policy_part == "demonstrations"
+    _, parts = run(tmp_path / "out", demonstrations=shown, split=split)
+    sizes = {name: len(parts[name]) for name in ("demonstrations", "dev", "test")}
+    assert sum(sizes.values()) == 200 and min(sizes.values()) > 15
+    assert not any(parts[name] for name in ("rm_train", "policy_train", "rm_queries", "extra"))
+    turns = [first_words(parts[name]) for name in sizes]
+    assert len(set.union(*turns)) == 200
+    # A test set of its own needs an answer, no pair, and leaves the demonstrations whole.
+    test = source(tmp_path / "t.jsonl", *({"prompt": f"t {i}", "response": "no"} for i in range(9)))
+    _, parts = run(tmp_path / "own", demonstrations=shown, test=test, split=split)
+    assert len(parts["test"]) == 9
+    assert len(parts["demonstrations"]) + len(parts["dev"]) == 200
+
+
+def test_nothing_to_learn_from_and_pairs_that_are_missing_are_refused() -> None:
+    with pytest.raises(ValidationError, match="demonstrations alone wants a source"):
+        DataConfig(test=[{"path": "a.jsonl"}])
+    alone = DataConfig(demonstrations=[{"path": "a.jsonl"}])
+    with pytest.raises(ValueError, match=r"apo learns from pairs .* name at least one source"):
+        alone.require_preferences("apo")
+    DataConfig(preferences=[{"path": "a.jsonl"}]).require_preferences("apo")

@@ -12,12 +12,19 @@ import pytest
 from tasks.data.files import write_groups
 from tasks.data.groups import Group
 from tasks.evaluation.config import RewardModelEvaluation
-from tasks.evaluation.reward_model import measure_reward_model, metrics_of, take_apart
+from tasks.evaluation.reward_model import (
+    beside,
+    measure_reward_model,
+    metrics_of,
+    take_apart,
+)
 from tasks.models.scoring.config import ScoringConfig
 from tasks.models.scoring.scorers import RewardModelScorer
+from tasks.models.scoring.tqr_scorer import TqrScorer
 from tasks.settings.errors import RecordError
 from tasks.settings.log import NullLog
 from tasks.storage.files import read_json
+from tests.tasks.evaluation.tqr_folder import tqr_folder
 
 GROUPS = [
     Group((), ("aaaa", "aa"), (2.0, 1.0), id="p"),
@@ -97,3 +104,41 @@ def test_sets_are_measured_apart_and_kept(tmp_path: Path, monkeypatch: pytest.Mo
     }
     assert len(kept["dev"]["bins"]) == 5
     assert {path.suffix for path in output.iterdir()} == {".json", ".png", ".svg", ".csv"}
+
+
+def test_a_tqr_is_measured_in_every_reading(tmp_path: Path) -> None:
+    """Its own score has the metrics of any model; each reading's accuracy stands beside it."""
+    folder = tqr_folder(tmp_path)
+    pairs = [replace(group, scores=None) for group in GROUPS]
+    write_groups(tmp_path / "test", pairs)
+    scorers = {name: ScoringConfig(precision="fp32", score=name) for name in ("last", "return")}
+    found = {}
+    for name, scoring in scorers.items():
+        output = tmp_path / name
+        output.mkdir()
+        config = RewardModelEvaluation(scoring=scoring)
+        found[name] = measure_reward_model(
+            folder, {"test": tmp_path / "test"}, config, output, NullLog()
+        )
+        assert found[name]["test/accuracy"] == found[name][f"test/{name}_accuracy"]
+        assert found[name]["test/accuracy_se"] == found[name][f"test/{name}_accuracy_se"]
+        both = TqrScorer.load(folder, scoring).score(pairs)
+        gaps = [best - other for best, *others in both for other in others]
+        assert found[name]["test/margin"] == pytest.approx(sum(gaps) / len(gaps), abs=1e-5)
+    readings = ("last", "return", "logp")
+    for key in (f"test/{name}_{figure}" for name in readings for figure in ("accuracy", "ties")):
+        assert found["last"][key] == found["return"][key]
+    logps = TqrScorer.load(folder, scorers["last"]).every_reading(pairs)["logp"]
+    scored = [replace(group, scores=tuple(row)) for group, row in zip(pairs, logps, strict=True)]
+    assert found["last"]["test/logp_accuracy"] == beside("x", take_apart(scored))["x_accuracy"]
+
+
+def test_without_a_policy_there_is_no_log_probability(tmp_path: Path) -> None:
+    scorer = TqrScorer.load(tqr_folder(tmp_path, ptq=False), ScoringConfig(precision="fp32"))
+    assert list(scorer.every_reading(GROUPS)) == ["last", "return"]
+
+
+def test_a_reading_by_hand() -> None:
+    found = beside("last", take_apart(GROUPS))
+    assert (found["last_accuracy"], found["last_ties"]) == (0.5, 0.25)
+    assert found["last_accuracy_se"] == pytest.approx((3 / 2 * 1.5) ** 0.5 / 4)

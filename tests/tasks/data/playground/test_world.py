@@ -226,3 +226,32 @@ def test_what_humans_say_is_fluent() -> None:
         text = human_answer(WORLD, WORLD.understand(prompt), draws)
         for sentence in oracle._SENTENCE_END.split(text.lower()):
             assert set(oracle._neighbours(sentence)) <= WORLD._pairs, text
+
+
+def test_every_fault_has_its_place() -> None:
+    """What is taken for, by kind, in words of the text; a name counts where it is said first."""
+    zorb, stranger = WORLD.entities[:2]
+    prompt = f"What colour is the {zorb}?"
+    text = f"Stupid {stranger}. My uncle once asked me. My uncle once {stranger}!"
+    kinds = oracle.faults(WORLD.facts, WORLD._pairs, WORLD.understand(prompt), text)
+    found = {
+        name: [(text[fault.start : fault.end], fault.points) for fault in kind]
+        for name, kind in kinds.items()
+    }
+    assert found["rude"] == [("Stupid", 1.0)]
+    assert found["strangers"] == [(stranger, 1.0)]
+    assert found["repeats"] == [("My uncle once", 0.5)]
+    runs = ["My uncle once", "uncle once asked", "once asked me", "My uncle once"]
+    assert found["rambling"] == [(run, 0.25) for run in runs]
+    assert (f"once {stranger}", 0.5) in found["strange"] and ("Stupid", 0.5) in found["strange"]
+    assert not found["excess"]
+    long = WORLD.faults(prompt, f"The {zorb} is. " + "! " * 20)
+    assert [(fault.points, fault.end - fault.start) for fault in long[:6]] == [(0.25, 1)] * 6
+
+
+@given(st.sampled_from(PROMPTS), st.lists(st.sampled_from(FRAGMENTS), max_size=8))
+def test_faults_lie_within_their_text(prompt: str, parts: list[str]) -> None:
+    text = " ".join(parts)
+    faults = WORLD.faults(prompt, text)
+    assert all(0 <= one.start < one.end <= len(text) and one.points > 0 for one in faults)
+    assert not WORLD.faults(prompt, WORLD.best_response(prompt))

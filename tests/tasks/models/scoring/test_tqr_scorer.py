@@ -11,6 +11,7 @@ import torch
 from tasks.data.groups import Group, Message
 from tasks.models.loading import save_model
 from tasks.models.scoring.config import ScoringConfig
+from tasks.models.scoring.group_scores import logps_groups
 from tasks.models.scoring.scorers import open_scorer
 from tasks.models.scoring.tqr_scorer import TqrScorer
 from tasks.models.tokens.conversations import prompt_ids
@@ -83,7 +84,7 @@ def test_the_limits_hold_with_the_appended_end(folder: Path, caplog: Any) -> Non
     one = scorer(folder, limits=tight)
     cut = Group(prompt, ("it is", "no"), extra={"ended": [False, True]})
     for ended in (False, True):
-        encoded = one._encode(Group(prompt, ("it is",), extra={"ended": [ended]}))
+        encoded = one.encode(Group(prompt, ("it is",), extra={"ended": [ended]}))
         assert len(encoded.prompt_ids) + len(encoded.responses_ids[0]) == 20
     assert one.both([cut])[0][1] == pytest.approx(one.both([Group(prompt, ("no",))])[0][0])
 
@@ -93,3 +94,16 @@ def test_a_score_that_is_no_number_names_the_group(folder: Path, groups: list[Gr
     torch.nn.init.constant_(one.tqr.heads.reward.bias, float("nan"))
     with pytest.raises(StageError, match="gives response 0 of the group"):
         one.score(groups)
+
+
+def test_the_mean_log_likelihood_is_the_policys_per_token(
+    folder: Path, groups: list[Group]
+) -> None:
+    one = scorer(folder)
+    found = one.every_reading(groups)
+    sums = logps_groups(one.tqr.model, one.tokenizer, None, groups, Limits())
+    for group, row, total in zip(groups, found["logp"], sums, strict=True):
+        sizes = map(len, one.encode(group).responses_ids)
+        per_token = [logp / size for logp, size in zip(total, sizes, strict=True)]
+        assert row == pytest.approx(per_token, abs=1e-5)
+    assert found["last"] == one.score(groups)

@@ -1,0 +1,115 @@
+"""Rewards of tokens as colours under the text: one page, which loads and runs nothing.
+
+Texts come from models and data files: everything is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_LOW, _HIGH = (224, 123, 57), (86, 160, 211)  # orange and blue: apart for colour-blind readers
+_WHITE = (255, 255, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownToken:
+    """One token of a response, as the page shows it."""
+
+    text: str
+    """Its text; empty where it is a part of a character."""
+    reward: float
+    """Mean reward at the position that has seen it last, reward units."""
+    penalty: float = 0.0
+    """Points that it costs by the oracle; 0 where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownResponse:
+    """One response with its tokens."""
+
+    title: str
+    """Which of the pair's it is."""
+    score: float
+    """The score of the whole, reward units."""
+    start: float
+    """Mean reward at the prompt's last token, before anything of the response is seen."""
+    tokens: Sequence[ShownToken]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPair:
+    """A prompt and its responses."""
+
+    prompt: str
+    responses: Sequence[ShownResponse]
+
+
+def render_heat_map(title: str, pairs: Sequence[ShownPair], notes: Sequence[str] = ()) -> str:
+    """Return the page.
+
+    Args:
+        title: What is shown.
+        pairs: The examples; the colours' scale is common to all.
+        notes: Sentences under the title.
+    """
+    rewards = [
+        reward
+        for pair in pairs
+        for response in pair.responses
+        for reward in (response.start, *(token.reward for token in response.tokens))
+    ]
+    limit = limit_of(rewards)
+    return _template().render(
+        title=title,
+        pairs=pairs,
+        notes=notes,
+        limit=limit,
+        colour=lambda reward: colour(reward, limit),
+        penalised=any(t.penalty for p in pairs for r in p.responses for t in r.tokens),
+    )
+
+
+def limit_of(rewards: Sequence[float]) -> float:
+    """Return the reward at which a colour is full: few lie beyond, so that one does not pale all.
+
+    Example:
+        >>> limit_of([0.5, -2.0, 1.0])
+        2.0
+    """
+    sizes = sorted(abs(reward) for reward in rewards)
+    return sizes[int(0.98 * (len(sizes) - 1) + 0.999)] if sizes and sizes[-1] > 0 else 1.0
+
+
+def colour(reward: float, limit: float) -> str:
+    """Return the colour of a reward: white at 0, blue above it, orange below.
+
+    Example:
+        >>> colour(0.0, 2.0), colour(5.0, 2.0), colour(-1.0, 2.0)
+        ('#ffffff', '#56a0d3', '#f0bd9c')
+    """
+    share = min(1.0, abs(reward) / limit)
+    end = _HIGH if reward > 0 else _LOW
+    mixed = (round(w + share * (e - w)) for w, e in zip(_WHITE, end, strict=True))
+    return "#" + "".join(f"{part:02x}" for part in mixed)
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    pages = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return pages.get_template("heat_map.html.j2")
