@@ -1,1 +1,1 @@
-"""The report of the flow ava: accuracies, matches, proxies; and diagnostics of a TQR, token by token."""
+"""The report of the flow ava: accuracies, matches, proxies; and diagnostics of a TQR by token."""
