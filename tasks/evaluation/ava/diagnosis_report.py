@@ -19,7 +19,7 @@ HEAT_MAP = "heat-map.html"
 """The page of real examples, beside the report."""
 _TOKENS = {
     "seen": "the last token that the reward has seen, x[j], as the heat-map shows it",
-    "chosen": "the token that it rewards, x[j+1]",
+    "next": "the token that comes next, which it rewards, x[j+1]",
 }
 
 
@@ -32,7 +32,7 @@ class Findings:
     beginnings: Sequence[Beginning]
     """Its accuracy on beginnings, and on the whole."""
     correlations: Mapping[str, RankCorrelation]
-    """With the oracle's penalties: `seen` and `chosen`; empty where there is no oracle."""
+    """With the oracle's penalties: `seen` and `next`; empty where there is no oracle."""
     groups: int
     """Groups looked at."""
 
@@ -104,12 +104,12 @@ def _sentences(found: Findings) -> list[str]:
         word = "too narrow" if one < expected else "too wide"
         sentences.append(
             f"{one:.1%} of temporal-difference errors lie within one standard deviation of their "
-            f"reward, and {expected:.1%} would of a Gaussian that is right: the spreads are {word}"
+            f"reward, and {expected:.1%} would of a Gaussian that is right: the spreads are {word}."
         )
     if numbers.floored is not None:
         sentences.append(
             f"{numbers.floored:.1%} of the worse responses' tokens are less likely than one drawn "
-            "at random: the floor of AVA-p pushes them no further"
+            "at random: the floor of AVA-p pushes them no further."
         )
     return sentences
 
@@ -118,10 +118,10 @@ def _pointing(name: str, one: RankCorrelation) -> str:
     """Say whether rewards tell penalised tokens from others of the same response."""
     beyond = "beyond" if one.points_at_tokens else "not beyond"
     return (
-        f"rank correlation of rewards with the oracle's penalties, by {_TOKENS[name]}: "
+        f"Rank correlation of rewards with the oracle's penalties, by {_TOKENS[name]}: "
         f"{one.value:+.3f} over {one.tokens:,} tokens, positive where rewards are low on "
         f"penalties; shuffled within responses {one.control:+.3f} (95 %: {one.control_low:+.3f} to "
-        f"{one.control_high:+.3f}), so {beyond} what whole responses explain"
+        f"{one.control_high:+.3f}), so {beyond} what whole responses explain."
     )
 
 
@@ -165,6 +165,7 @@ def _std_plot(numbers: RewardNumbers, output: Path) -> Plot:
     with new_figure({"σ": numbers}, panel=(5.2, 3.0), columns=1) as (figure, (axes,)):
         axes.stairs(counts, edges, fill=True, color=COLOURS[0])
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.axvline(1, color=GREY, linestyle=":", linewidth=1)
         axes.set(xlabel="standard deviation of the reward, weighted", ylabel="positions")
         rows = [

@@ -61,11 +61,11 @@ def correlations(
         seed: Of the shuffles.
 
     Returns:
-        `seen`: with the token before the reward, x[j], the last one that it has seen; `chosen`:
+        `seen`: with the token before the reward, x[j], the last one that it has seen; `next`:
         with that after it, x[j+1], which it rewards. Positive where rewards are low on penalties.
     """
     worth = [[-points for points in row] for row in penalties]
-    views = {"seen": [row[1:] for row in means], "chosen": [row[:-1] for row in means]}
+    views = {"seen": [row[1:] for row in means], "next": [row[:-1] for row in means]}
     return {
         name: rank_correlation(rows, worth, shuffles=shuffles, seed=seed)
         for name, rows in views.items()

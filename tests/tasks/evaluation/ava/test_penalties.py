@@ -23,6 +23,6 @@ def test_low_rewards_on_penalties_correlate_at_the_token_that_they_stand_for() -
     penalties = [[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0]]
     after = [[9.0, *(-cost for cost in row)] for row in penalties]
     found = correlations(after, penalties, shuffles=50, seed=0)
-    assert found["seen"].value == pytest.approx(1) and found["chosen"].value < 0.8
+    assert found["seen"].value == pytest.approx(1) and found["next"].value < 0.8
     before = [[*(-cost for cost in row), 9.0] for row in penalties]
-    assert correlations(before, penalties, shuffles=50, seed=0)["chosen"].value == pytest.approx(1)
+    assert correlations(before, penalties, shuffles=50, seed=0)["next"].value == pytest.approx(1)
