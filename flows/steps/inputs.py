@@ -21,8 +21,8 @@ from tasks.stages.runs.context import current_run
 from tasks.stages.runs.references import referenced_artifact
 
 _MAKERS = {
-    "policy": ("update_policy", "update_policy_by_ppo", "initialise_policy"),
-    "reward_model": ("update_reward_model",),
+    "policy": ("update_policy", "update_policy_by_ppo", "initialise_policy", "update_tqr"),
+    "reward_model": ("update_reward_model", "update_tqr"),
 }
 
 

@@ -63,7 +63,7 @@ def ava_d(
     lam: float,
     beta: float = 1.0,
     c_kl: float = 1.0,
-    counts: Mapping[str, int] | None = None,
+    counts: Mapping[str, float] | None = None,
 ) -> Tensor:
     """Learn policy and rewards from demonstrations: AVA-d.
 
@@ -124,7 +124,7 @@ def ava_p(
     irl_on: Literal["both", "chosen"] = "both",
     neg_guard: Literal["floor", "none", "unlikelihood"] = "floor",
     vocab_size: int,
-    counts: Mapping[str, Mapping[str, int]] | None = None,
+    counts: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Tensor:
     """Learn policy and rewards from preferences: AVA-p, without its contrast `cer` of the scores.
 
@@ -230,7 +230,7 @@ def _checked(terms: AvaTerms) -> AvaTerms:
     return AvaTerms(q, q_next, log_lik, mean, log_std, actions, irl)
 
 
-def _irl(terms: AvaTerms, gamma: float, lam: float, c_kl: float, count: int) -> Tensor:
+def _irl(terms: AvaTerms, gamma: float, lam: float, c_kl: float, count: float) -> Tensor:
     """The mean over IRL positions of what keeps rewards near the prior and near the errors."""
     td = terms.q - gamma * terms.q_next  # Eq. 14
     divergence = gaussian_kl(terms.mean, terms.log_std)
@@ -238,15 +238,15 @@ def _irl(terms: AvaTerms, gamma: float, lam: float, c_kl: float, count: int) -> 
     return _mean(c_kl * divergence - lam * fit, terms.irl_mask, count)
 
 
-def _mean(values: Tensor, mask: Tensor, count: int) -> Tensor:
+def _mean(values: Tensor, mask: Tensor, count: float) -> Tensor:
     """The sum over the mask by `count`; by at least 1, because the sum over an empty set is 0."""
     return zero_outside(values, mask).sum() / max(count, 1)
 
 
-def _denominators(terms: AvaTerms, counts: Mapping[str, int] | None) -> tuple[int, int]:
+def _denominators(terms: AvaTerms, counts: Mapping[str, float] | None) -> tuple[float, float]:
     """The step's numbers of action and of IRL positions, or those that are here."""
     here = {"actions": int(terms.action_mask.sum()), "irl": int(terms.irl_mask.sum())}
-    step = here if counts is None else counts
+    step: Mapping[str, float] = here if counts is None else counts
     if step.keys() != here.keys():
         raise ValueError(f"counts must have actions and irl, got {', '.join(step)}")
     if any(step[name] < here[name] for name in here):

@@ -26,6 +26,8 @@ class MicroBatch(NamedTuple):
     """What each response scored, in the annotator's or reward model's units. Shape (B, K)."""
     reference_logps: Tensor | None = None
     """Log-probability of each response under the reference, nats. Shape (B, K)."""
+    ended: Tensor | None = None
+    """Which responses their author ended, where it matters to the task. Bool, shape (B, K)."""
     tokens: int = 0
     """Tokens of the groups, each prompt once: what is left without pads and repetitions."""
 
@@ -37,6 +39,7 @@ class MicroBatch(NamedTuple):
             reference_logps=(
                 None if self.reference_logps is None else self.reference_logps.to(device)
             ),
+            ended=None if self.ended is None else self.ended.to(device),
         )
 
 

@@ -15,6 +15,9 @@ from tasks.data.batches import BatchPlan
 from tasks.models.groups.group_model import GroupModel
 from tasks.models.loading import save_model
 from tasks.models.precision import arithmetic_of, compute_device, keep_as_computed
+from tasks.models.tqr.group_tqr import GroupTqr, output_shape
+from tasks.models.tqr.heads import TqrHeads
+from tasks.models.tqr.model_files import save_parts
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 from tasks.training.config import TrainingConfig
@@ -26,6 +29,8 @@ from tasks.training.task import TrainingTask
 from tasks.training.tensor_files import trained_tensors
 from tasks.training.weights.last_layers import freeze_below, head_is_tied
 from tasks.training.weights.lora import FOLDER, Adapter
+
+_HEADS = "heads."
 
 Load = Callable[[AbstractContextManager[Any]], PreTrainedModel]
 """Loads a training's start, inside a context that may spread its weights over processes."""
@@ -89,10 +94,20 @@ class Trainable:
             workspace=workspace,
             log=log,
             seed=self._seed,
-            save=partial(self.save, encoder=encoder),
+            save=partial(
+                self.save,
+                encoder=encoder,
+                heads=model.heads if isinstance(model, GroupTqr) else None,
+            ),
         )
 
-    def save(self, state: Mapping[str, Tensor] | None, folder: Path, encoder: Encoder) -> None:
+    def save(
+        self,
+        state: Mapping[str, Tensor] | None,
+        folder: Path,
+        encoder: Encoder,
+        heads: TqrHeads | None = None,
+    ) -> None:
         """Save what was trained as a folder that transformers loads, an adapter merged in.
 
         Args:
@@ -100,9 +115,16 @@ class Trainable:
                 holds them. Where they lie on several processes or are few, the model is made anew.
             folder: Receives the model, and the adapter in `adapter/`.
             encoder: Of the model: its tokenizer and chat template are saved too.
+            heads: What a TQR has beside its model; `state` has them, where it is given, by names
+                that begin with `heads.`.
         """
         assert self._loaded is not None, "a model is loaded before it is saved"
         model, adapter = self._loaded
+        beside: dict[str, Tensor] = {}
+        if heads is not None and state is not None:
+            names = [name for name in state if name.startswith(_HEADS)]
+            beside = {name.removeprefix(_HEADS): state[name] for name in names}
+            state = {name: part for name, part in state.items() if name not in names}
         if state is None and not all(p.requires_grad for p in model.parameters()):
             # What is frozen may be held in bfloat16, and merging would end the training.
             state = trained_tensors(model)
@@ -111,8 +133,15 @@ class Trainable:
         if adapter is not None:
             adapter.save(folder / FOLDER)
             model = adapter.merge()
-        longest = encoder.limits.max_response_tokens
-        save_model(model, encoder.tokenizer, folder, encoder.template, max_new_tokens=longest)
+        tokenizer, longest = encoder.tokenizer, encoder.limits.max_response_tokens
+        if heads is None:
+            save_model(model, tokenizer, folder, encoder.template, max_new_tokens=longest)
+            return
+        if beside:
+            # Those in training lie on several processes.
+            heads = TqrHeads(heads.config, *output_shape(model))
+            heads.load_state_dict(beside)
+        save_parts(model, heads, tokenizer, folder, encoder.template, max_new_tokens=longest)
 
     def _make(self, context: AbstractContextManager[Any]) -> tuple[PreTrainedModel, Adapter | None]:
         model = self._load(context)

@@ -81,6 +81,8 @@ def _fit_of(kind: str) -> Fit:
         from tasks.training.ppo.trainer import fit
     elif kind == "classifier":
         from tasks.training.updates.fine_tuned_classifier import fit
+    elif kind == "tqr":
+        from tasks.training.updates.tqr import fit
     else:
         from tasks.training.updates.reward_model import fit
     return fit

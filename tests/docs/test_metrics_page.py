@@ -31,7 +31,7 @@ def test_runs_of_both_flows_record_all_that_the_page_names(tmp_path: Path) -> No
     # What a run of the playground has no use for.
     elsewhere = {"prepare_texts", "extract_prompts", "train_classifier", "decide_promotion"}
     elsewhere |= {"label_preferences", "pair_demonstrations", "diagnose_rewards"}
-    elsewhere |= {"write_ava_report"}
+    elsewhere |= {"write_ava_report", "update_tqr"}
     rare = {
         "dropped/SET/REASON",
         "loss/ranking",

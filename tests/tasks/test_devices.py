@@ -32,7 +32,7 @@ from tests.tasks.models.fake_device import KIND, FakeDevice
 from tests.tasks.models.random_heads import random_reward_model
 from tests.tasks.stages.every_stage import STAGES
 
-TRAININGS = {"update_policy", "update_policy_by_ppo", "update_reward_model"}
+TRAININGS = {"update_policy", "update_policy_by_ppo", "update_reward_model", "update_tqr"}
 LIMITS = Limits(max_prompt_tokens=40, max_response_tokens=12)
 SCORING = ScoringConfig(limits=LIMITS, precision="fp32")
 ROLLOUT = RolloutConfig(

@@ -28,9 +28,10 @@ class ScoringConfig(FrozenConfig):
     template: str | None = None
     """The reward model's chat template by name; None for its tokenizer's own."""
 
-    score: Literal["last", "return"] = "last"
+    score: Literal["last", "return"] | None = None
     """How a TQR's rewards of tokens become one: `last`, that where the response's end is chosen;
-    `return`, all of them (AVA, Eq. 19). Other scorers have one number only."""
+    `return`, all of them (AVA, Eq. 19). Default: the one that it was trained for, `last` but of
+    preference_transformer. Other scorers have one number only."""
 
     return_scale: Literal["mean", "sum"] = "mean"
     """Whether a return is the mean of the rewards or their sum, which grows with the length."""

@@ -63,14 +63,14 @@ class TqrScorer:
         return cls(tqr, load_tokenizer(path), config, log)
 
     def score(self, groups: Sequence[Group]) -> list[list[float]]:
-        """Return the score of every response in the configured reading; see `Scorer`."""
+        """Return the score of every response in the configured or own reading; see `Scorer`."""
         place = ("last", "return").index(self.own)
         return [[score[place] for score in row] for row in self.both(groups)]
 
     @property
     def own(self) -> str:
         """The reading that is its score: `last` or `return`."""
-        return self._config.score
+        return self._config.score or self.tqr.heads.config.score
 
     @property
     def return_scale(self) -> Literal["mean", "sum"]:

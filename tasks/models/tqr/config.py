@@ -55,6 +55,10 @@ class TqrConfig(FrozenConfig):
     std_map: Literal["exp", "softplus"] = "exp"
     """What makes the reward's standard deviation positive."""
 
+    score: Literal["last", "return"] = "last"
+    """Which reading of a response's rewards is the model's own score, taken where none is named:
+    `last`, that where the response's end is chosen, or `return`, all of them (Eq. 19)."""
+
     reward_shift: Literal[0, 1] = 0
     """Which reward explains a temporal-difference error: 0, that before the action (Eq. 9 and 10);
     1, that after it."""

@@ -54,30 +54,44 @@ class GroupTqr(GroupModel):
         super().__init__(model)
         self.heads = heads
 
-    def forward(self, batch: Batch, ended: Tensor | None = None) -> TqrOutput:
+    def forward(
+        self, batch: Batch, ended: Tensor | None = None, *, reads_q: bool = True
+    ) -> TqrOutput:
         """Return terms and rewards of every response, in one pass.
 
         Args:
             batch: Groups whose responses all end with EOS, in the layout of `batch`.
             ended: Which responses their author ended, bool, shape (B, K). Of the others EOS was
                 appended (`closed`): it is scored, but not an action to learn. None: all.
+            reads_q: Whether Q values and likelihoods are wanted; else they are 0, and cost nothing.
         """
-        return self.read(self.states(batch), batch, ended)
+        return self.read(self.states(batch), batch, ended, reads_q=reads_q)
 
-    def read(self, states: Tensor, batch: Batch, ended: Tensor | None = None) -> TqrOutput:
+    def read(
+        self,
+        states: Tensor,
+        batch: Batch,
+        ended: Tensor | None = None,
+        *,
+        reads_q: bool = True,
+    ) -> TqrOutput:
         """Return what `forward` does, from the hidden states of the action positions.
 
         Args:
             states: Response after response, as `states` returns them. Shape (S, H).
             batch: What they are of.
             ended: As `forward`.
+            reads_q: As `forward`.
         """
         config = self.heads.config
         columns = torch.arange(int(batch.lengths.max()), device=batch.lengths.device)
         left = batch.lengths.unsqueeze(-1) - columns
         mask = left > 0
         rewards: Rewards = self.heads(states, mask)
-        q, log_lik = self._q(states, targets_of(batch), rewards.weights[mask])
+        if reads_q:
+            q, log_lik = self._q(states, targets_of(batch), rewards.weights[mask])
+        else:
+            q = log_lik = states.new_zeros(len(states))
         weighted = spread_out(q, mask)
         following = weighted.detach() if config.detach_next_q else weighted
         actions = mask if ended is None else mask & (ended.unsqueeze(-1) | (left > 1))

@@ -80,6 +80,35 @@ def load_tqr(
         dtype=dtype,
         with_encoder=AutoModelForSeq2SeqLM,
     )
+    return GroupTqr(model, _trained_heads(path, model, config)).eval()
+
+
+def start_heads(path: str | Path, model: PreTrainedModel, config: TqrConfig, seed: int) -> TqrHeads:
+    """Return the heads that a training begins with: fresh ones, or those of a TQR.
+
+    Args:
+        path: Where the language model comes from.
+        model: The language model.
+        config: Which heads.
+        seed: Of fresh ones.
+
+    Raises:
+        ConfigError: A TQR with other settings lies there, its heads cannot be loaded, or the model
+            has no output head that we can read.
+    """
+    found = tqr_config(path)
+    if found is None:
+        return _heads(model, config, seed)
+    if found != config:
+        differ = [name for name, value in config if getattr(found, name) != value]
+        raise ConfigError(
+            f"the TQR {str(path)!r} has other settings than this training "
+            f"({', '.join(differ)}): give them alike to go on from it, or start from a policy"
+        )
+    return _trained_heads(path, model, config)
+
+
+def _trained_heads(path: str | Path, model: PreTrainedModel, config: TqrConfig) -> TqrHeads:
     heads = _heads(model, config, seed=0)
     try:
         heads.load_state_dict(load_file(Path(path) / HEADS_FILE))
@@ -87,7 +116,7 @@ def load_tqr(
         raise ConfigError(
             f"the heads {str(Path(path) / HEADS_FILE)!r} cannot be loaded: {one_line(error)}"
         ) from error
-    return GroupTqr(model, heads).eval()
+    return heads
 
 
 def save_tqr(
@@ -107,18 +136,26 @@ def save_tqr(
         template: As `save_model` takes it, and so is the rest.
         max_new_tokens: The longest response it was trained on.
     """
-    model, own = tqr.model, tqr.model.generation_config
+    save_parts(tqr.model, tqr.heads, tokenizer, folder, template, max_new_tokens=max_new_tokens)
+
+
+def save_parts(
+    model: PreTrainedModel,
+    heads: TqrHeads,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    template: str | None = None,
+    *,
+    max_new_tokens: int | None = None,
+) -> None:
+    """Save a language model and heads as `save_tqr` does, which are not joined to compute."""
+    own = model.generation_config
     if own is not None:
-        model.generation_config = _drawn_as_trained(own, tqr.heads.config)
+        model.generation_config = _drawn_as_trained(own, heads.config)
     try:
         save_model(model, tokenizer, folder, template, max_new_tokens=max_new_tokens)
     finally:
         model.generation_config = own
-    save_heads(tqr.heads, folder)
-
-
-def save_heads(heads: TqrHeads, folder: Path) -> None:
-    """Put heads into a folder that holds their language model, which makes it a TQR's."""
     tensors = {name: part.detach().cpu().contiguous() for name, part in heads.state_dict().items()}
     write_atomic(folder / HEADS_FILE, save(tensors))
     if not (folder / _INDEX).is_file():

@@ -27,6 +27,7 @@ _LANE_OF = {
     "extract_prompts": DATA,
     "collect_gold": DATA,
     "update_reward_model": REWARD,
+    "update_tqr": REWARD,
     "train_classifier": REWARD,
     "pair_with_gold": SAMPLES,
     "pair_demonstrations": SAMPLES,

@@ -81,6 +81,11 @@ class Selection:
         self.left_out = 0
         """Groups read so far that teach the method nothing."""
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many groups were left out."""
+        return {"left_out": self.left_out}
+
     def __iter__(self) -> Iterator[Group]:
         """Yield the groups to train on.
 
@@ -123,6 +128,7 @@ def keep_groups(
 ) -> tuple[EncodedFolder, dict[str, float]]:
     """Write the groups of a training into a part as token ids, each encoded this once.
 
+    Where whoever yields them has `counts`, what was left out for example, these are kept as well.
     A part that is there already is used as it is, so a resumed training sees the same rows.
 
     Returns:
@@ -137,8 +143,7 @@ def keep_groups(
         with EncodedWriter(folder) as writer:
             for group in groups:
                 writer.write(group, encoder.encode(group))
-            if isinstance(groups, Selection):
-                writer.counts["left_out"] = groups.left_out
+            writer.counts |= getattr(groups, "counts", {})
 
     kept = EncodedFolder(workspace.part(name) or workspace.save_part(name, write))
     if not len(kept):

@@ -13,7 +13,7 @@ from tasks.training.scale import TrainingScale
 class TrainingJob(FrozenConfig):
     """What is trained on what. The data lie in parts of the workspace already."""
 
-    kind: Literal["policy", "ppo", "reward", "classifier"]
+    kind: Literal["policy", "ppo", "reward", "classifier", "tqr"]
     """What is updated, and so which `fit` does it: `tasks.training.worker` knows."""
 
     model: Path

@@ -1,0 +1,121 @@
+"""The pairs of groups as AVA-p takes them, where a group may have more than two responses.
+
+All ordered pairs count, and what is learnt of a response by itself counts once: where it is the
+better one in c of its n pairs, by c / n as a chosen and by 1 - c / n as a rejected response.
+
+B groups, K responses, T positions, P pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tasks.objectives.ava import AvaTerms, ava_p
+
+_SIDES = ("chosen", "rejected")
+
+
+class Pairs(NamedTuple):
+    """Every two responses of a group with different scores; shape (P,) but for the last."""
+
+    group: Tensor
+    """The group, in [0, B)."""
+    chosen: Tensor
+    """The better response, in [0, K)."""
+    rejected: Tensor
+    """The other one."""
+    shared: Tensor
+    """In how many pairs each response is. Shape (B, K)."""
+
+    def sides(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what chosen and rejected responses have, of values of shape (B, K, …)."""
+        return values[self.group, self.chosen], values[self.group, self.rejected]
+
+
+def pairs_of(scores: Tensor, mask: Tensor) -> Pairs:
+    """Return the ordered pairs of groups.
+
+    Args:
+        scores: Of each response; only their order counts. Shape (B, K).
+        mask: Which slots hold a response. Bool, shape (B, K).
+
+    Example:
+        >>> pairs = pairs_of(torch.tensor([[1, 3, 1]]), torch.tensor([[True, True, True]]))
+        >>> pairs.chosen, pairs.rejected, pairs.shared
+        (tensor([1, 1]), tensor([0, 2]), tensor([[1, 2, 1]]))
+    """
+    real = mask.unsqueeze(2) & mask.unsqueeze(1)
+    ordered = real & (scores.unsqueeze(2) > scores.unsqueeze(1))
+    group, chosen, rejected = ordered.nonzero().unbind(-1)
+    return Pairs(group, chosen, rejected, ordered.sum(dim=1) + ordered.sum(dim=2))
+
+
+def add_counts(counts: dict[str, int], pairs: Pairs, sizes: list[tuple[int, int]]) -> None:
+    """Add a group's pairs to a step's counts, as `ava_p_of_pairs` reads them.
+
+    `chosen/irl/2` are the IRL positions of chosen sides whose response is in two pairs, counted
+    pair by pair.
+
+    Args:
+        counts: What is added to.
+        pairs: Of one group.
+        sizes: Of each of its responses the number of actions and of IRL positions.
+    """
+    counts["pairs"] = counts.get("pairs", 0) + len(pairs.group)
+    for side in _SIDES:
+        for place in getattr(pairs, side).tolist():
+            for what, size in zip(("actions", "irl"), sizes[place], strict=True):
+                name = f"{side}/{what}/{int(pairs.shared[0, place])}"
+                counts[name] = counts.get(name, 0) + size
+
+
+def ava_p_of_pairs(
+    terms: AvaTerms, pairs: Pairs, counts: Mapping[str, int], **options: Any
+) -> Tensor:
+    """Return `ava_p` of the pairs of groups, each response once.
+
+    Args:
+        terms: Of every response. Shapes (B, K, T).
+        pairs: Of the groups.
+        counts: Of the step, as `add_counts` makes them.
+        **options: Weights and switches of `ava_p`.
+
+    Returns:
+        The share of the step's loss. Shape ().
+    """
+    step = {
+        side: {what: _once(counts, f"{side}/{what}/") for what in ("actions", "irl")}
+        for side in _SIDES
+    }
+    times_of = pairs.sides(pairs.shared)
+    found = terms.q.new_zeros(())
+    for times in torch.cat(times_of).unique().tolist():
+        # A response in n pairs is taken n times, and each time counts an nth.
+        both = zip(*(pairs.sides(part) for part in terms), strict=True)
+        sides = [
+            AvaTerms(*(part[own == times] for part in parts))
+            for parts, own in zip(both, times_of, strict=True)
+        ]
+        sizes = {
+            side: {what: float(times * size) for what, size in of.items()}
+            for side, of in step.items()
+        }
+        found = found + ava_p(*sides, counts=sizes, **options)
+    return found
+
+
+def _once(counts: Mapping[str, int], start: str) -> Fraction:
+    """The positions of a step, each response's once; exact, as rounding would lose some."""
+    return sum(
+        (
+            Fraction(count, int(name.removeprefix(start)))
+            for name, count in counts.items()
+            if name.startswith(start)
+        ),
+        start=Fraction(0),
+    )

@@ -1,0 +1,90 @@
+"""A step's loss is the objective's own, however it is cut, and only what was said is learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from tasks.data.files import read_groups, write_groups
+from tasks.data.groups import Group, Message
+from tasks.models.tokens.encoding import encode_group
+from tasks.models.tqr.model_files import load_tqr
+from tasks.models.tqr.response_rewards import response_rewards
+from tasks.objectives.ava import AvaTerms, ava_d, ava_p, cer
+from tasks.storage.workspace import Workspace
+from tasks.training.data.encoded import EncodedFolder
+from tasks.training.tqr_config import TqrUpdateConfig
+from tasks.training.updates.tqr_task import GROUPS, TqrTask
+from tests.tasks.training.small_tqrs import config_of, train
+
+
+def reading_of(folder: Path, data: Path, config: TqrUpdateConfig):
+    """Terms and last rewards of every response of a folder, read apart from the training."""
+    tqr = load_tqr(folder, dtype="float32")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    groups = [encode_group(tokenizer, None, one, config.limits) for one in read_groups(data)]
+    output = tqr(tqr.batch(groups, 0))
+    return output.terms, response_rewards(output).last
+
+
+def test_losses_are_the_objectives_own(tiny_policy, data_folders, tmp_path, recording_log):
+    """One step over all pairs by a rate of almost nothing: its loss is that of the start."""
+    data = data_folders["pairs"]
+    still = {"learning_rate": 1e-12, "batch_size": 10, "num_train_epochs": 1}
+    train(tmp_path / "start", tiny_policy, data, config_of(tqr={"alpha": 0.8, "beta": 1.2}))
+    start = tmp_path / "start" / "output"
+    found = {}
+    for objective, cut in (("ava_p", 60), ("ava_p", 4000), ("ava_d", 60), ("ava_d", 4000)):
+        config = config_of(
+            objective,
+            training=still | {"micro_batch_tokens": cut},
+            tqr={"alpha": 0.8, "beta": 1.2},
+            ava={"b_neg": 0.7, "c_cer": 2.0},
+        )
+        recording_log.metrics.clear()
+        train(tmp_path / f"{objective}-{cut}", start, data, config, recording_log)
+        found[objective, cut] = recording_log.metrics[0][1]
+    terms, last = reading_of(start, data, config)
+    chosen, rejected = (AvaTerms(*(part[:, k] for part in terms)) for k in (0, 1))
+    options = {"gamma": 0.99, "lam": 0.5, "beta": 1.2}
+    expected = ava_p(chosen, rejected, b_neg=0.7, vocab_size=280, **options)
+    expected = expected + 2.0 * cer(last[:, 0], last[:, 1]).mean()
+    imitated = ava_d(*chosen, **options)
+    for cut in (60, 4000):
+        values = found["ava_p", cut]
+        assert values["loss"] == pytest.approx(expected.item(), rel=1e-5)
+        parts = sum(value for name, value in values.items() if name.startswith("loss/"))
+        assert parts == pytest.approx(values["loss"], rel=1e-5)
+        right = (last[:, 0] > last[:, 1]).float().mean().item()
+        assert values["accuracy/last"] == pytest.approx(right)
+        assert found["ava_d", cut]["loss"] == pytest.approx(imitated.item(), rel=1e-5)
+    for name, value in found["ava_p", 60].items():
+        if not name.startswith(("speed", "padding", "td/median")):
+            assert value == pytest.approx(found["ava_p", 4000][name], rel=1e-4, abs=1e-6), name
+
+
+def test_a_cut_response_has_an_end_that_nobody_learns(tiny_policy, tmp_path, recording_log):
+    """`no tea` was cut, so its 2 tokens are actions and its end is not; `yes` has its end."""
+    groups = [
+        Group(
+            (Message("user", "a?"),), ("no tea", "yes"), (1.0, 0.0), extra={"ended": [False, True]}
+        )
+    ]
+    write_groups(tmp_path / "data", groups)
+    train(tmp_path / "run", tiny_policy, tmp_path / "data", config_of())
+    folder = EncodedFolder(Workspace(tmp_path / "run").part(GROUPS))
+    eos = AutoTokenizer.from_pretrained(tiny_policy).eos_token_id
+    cut, whole = map(len, folder.encoded(0).responses_ids)
+    for strict in (False, True):
+        task = TqrTask(folder, config_of(strict_sum=strict), eos, 280, lambda groups: groups)
+        counts = task.counts({GROUPS: [0]})
+        assert counts["chosen/actions/1"] == cut - strict
+        assert counts["rejected/actions/1"] == counts["rejected"] == whole - strict
+        assert (counts["chosen/irl/1"], counts["rejected/irl/1"]) == (cut - 1, whole - 1)
+        assert counts["pairs"] == 1 and counts["actions"] == cut + whole - 2 * strict
+    batch = task.micro_batch(GROUPS, [0])
+    assert batch.ended.tolist() == [[False, True]]
+    assert [ids[-1] for ids in batch.groups[0].responses_ids] == [eos, eos]
+    assert len(batch.groups[0].responses_ids[0]) == cut + 1
