@@ -102,15 +102,15 @@ def _pull_the_plug(*given: object) -> None:
 def test_without_irl_terms_imitation_is_sft(tiny_policy, tmp_path, recording_log):
     """Responses of m tokens each: SFT sums over them and AVA-d takes their mean, so its rate is m
     times as large. Behind so large an epsilon AdamW is plain descent."""
-    words = ("yes no tea", "tea no yes", "no tea yes", "tea yes no")
-    groups = [Group((Message("user", f"{text}?"),), (text,)) for text in words]
+    asked = ("yes no tea", "tea no yes", "no tea yes", "tea yes no")
+    groups = [Group((Message("user", f"{text}?"),), ("yes please",)) for text in asked]
     write_groups(tmp_path / "data", groups)
-    plain = {"adam_epsilon": 1e6, "max_grad_norm": 0.0, "batch_size": 2, "learning_rate": 1e4}
+    plain = {"adam_epsilon": 1e6, "max_grad_norm": 0.0, "batch_size": 2, "learning_rate": 1e3}
     training = config_of(training=plain).training
     policy = PolicyConfig(method="sft", limits=LIMITS, training=training)
     update(tmp_path / "sft", tiny_policy, tmp_path / "data", policy, recording_log)
     sft = recording_log.metrics[0][1]
-    rate = {"learning_rate": 1e4 * sft["loss"] / sft["nats_per_token"]}
+    rate = {"learning_rate": 1e3 * sft["loss"] / sft["nats_per_token"]}
     config = config_of("ava_d", training=plain | rate, ava={"lam": 0, "c_kl": 0})
     train(tmp_path / "ava", tiny_policy, tmp_path / "data", config)
     ours, theirs, start = (
