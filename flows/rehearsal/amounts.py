@@ -136,6 +136,9 @@ class Amounts:
             small = self._small.get("prepare_texts", {})
             return {name: small.get(name, 0.0) * ratio for name, ratio in ratios.items()}
         small = self._small.get("prepare_data", {})
+        if "preferences" not in ratios:  # all parts are of the demonstrations, alike
+            usual = ratios["demonstrations"]
+            return {name: count * ratios.get(name, usual) for name, count in small.items()}
         whole = self._config
         data = whole.divided_data() if isinstance(whole, ExoConfig) else whole.sources()
         assert isinstance(data, DataConfig), "plain texts are another flow's"
