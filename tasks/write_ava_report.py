@@ -9,10 +9,11 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=1, resources="cpu")
+@stage_task(version=2, resources="cpu")
 def write_ava_report(
     policies: dict[str, Artifact],
     reward_models: dict[str, Artifact],
+    diagnoses: dict[str, Artifact],
     examination: Artifact,
     *,
     config: AvaReportConfig,
@@ -24,9 +25,10 @@ def write_ava_report(
     Args:
         policies: Evaluations of contenders by the names of `config.entries`.
         reward_models: Evaluations of reward models by the names of `config.rewards`, and of judges.
+        diagnoses: Outputs of `diagnose_rewards` by the names of reward models; may be empty.
         examination: What of the data the models did not see.
         config: Order and meaning of the entries.
-        workspace: `output/` receives report.md, report.html, report.json and the tables as CSVs.
+        workspace: `output/` receives report.md, .html and .json, tables as CSVs, and heat-maps.
         log: Where notes go.
 
     Returns:
@@ -41,6 +43,7 @@ def write_ava_report(
     return assemble_ava_report(
         {name: evaluation.path for name, evaluation in policies.items()},
         {name: evaluation.path for name, evaluation in reward_models.items()},
+        {name: diagnosis.path for name, diagnosis in diagnoses.items()},
         examination.path,
         config,
         workspace.output,

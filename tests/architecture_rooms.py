@@ -18,6 +18,7 @@ ROOMS = {
         "configs shrinking servers placement steps schedule runs starting rehearsal cli".split()
     ),
     "flows.cli": ["commands"],
+    "flows.steps": ["ava"],
     "tasks.data": "playground sources inspection".split(),
     "tasks.data.sources": ["forms"],
     "tasks.tracking": "remote store mlflow_record".split(),
@@ -33,7 +34,7 @@ REPEATED = {
     "config": "the settings of the folder it lies in",
     "apo": "the flow, its configuration and its losses",
     "exo": "the flow, its configuration and its losses",
-    "ava": "the configuration of the flow, and its losses",
+    "ava": "the flow, its configuration and its losses",
     "dpo": "a loss, and the method that trains with it",
     "rrhf": "a loss, and the method that trains with it",
     "sft": "a loss, and the method that trains with it",

@@ -14,6 +14,7 @@ from flows.configs.base import FlowConfig
 from tasks.data.config import DataConfig
 from tasks.data.demonstration_pairs import AfdPairing
 from tasks.evaluation.config import BestOfN
+from tasks.models.scoring.config import ScoringConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.models.tqr.config import TqrConfig
 from tasks.settings.base import Seed
@@ -40,13 +41,14 @@ class AvaConfig(FlowConfig):
     """What is trained: cells of data, pipeline, objective, ablation and seed."""
 
     afd_pairing: AfdPairing = "init_sft"
-    """Who is rejected and who is chosen in pairs made of demonstrations: init (the base policy),
-    sft (that fine-tuned on them) or demo (the demonstrations). Default: as AfD's paper recommends
-    (arXiv 2405.15624)."""
+    """Who is rejected and who is chosen in pairs made of demonstrations: init (what every arm
+    starts from), sft (that fine-tuned on them) or demo (the demonstrations). Default: as AfD's
+    paper recommends (arXiv 2405.15624)."""
 
     tqr: TqrConfig = TqrConfig()
-    """The model of ava_p and ava_d: Q values, rewards and their weights. `rwt_width` is also that
-    of preference_transformer."""
+    """The model of ava_p and ava_d: Q values, rewards and their weights. Its `score` is what
+    best-of-N and PPO take; the accuracy of both readings is measured. `rwt_width` is also that of
+    preference_transformer."""
 
     ava: AvaWeights = AvaWeights()
     """The weights of AVA's losses."""
@@ -54,17 +56,13 @@ class AvaConfig(FlowConfig):
     dpo: DpoConfig = DpoConfig()
     """DPO's coefficients."""
 
-    score: Literal["last", "return"] = "last"
-    """What an AVA reward model says of a response: the reward of its last action, or of all
-    (Eq. 19). The accuracy of both is measured; best-of-N and PPO take this one."""
-
     return_scale: Literal["mean", "sum"] = "mean"
     """Whether a return is the mean of the rewards or, as printed, their sum, which grows with the
     length."""
 
     limits: Limits = Limits(max_prompt_tokens=256, max_response_tokens=256)
-    """Longest prompt and response of every model that is trained, tokens. The paper does not give
-    them; 512 in all is the specification's."""
+    """Longest prompt and response of policies, tokens; those of reward models are `reward.limits`.
+    The paper does not give them; 512 in all is the specification's."""
 
     training: TrainingConfig = TrainingConfig(
         learning_rate=1e-5,
@@ -85,18 +83,35 @@ class AvaConfig(FlowConfig):
     leaves it out."""
 
     continue_from: Literal["base", "sft"] = "base"
-    """What best-of-N samples and PPO starts from: the base policy (the paper's chat model), or that
-    after `sft`."""
+    """The start: what policies are trained from, best-of-N samples and PPO begins with. The base
+    policy (the paper's chat model), or that after `sft`. Reward models begin with it too, unless
+    `reward.base` names their own."""
+
+    test_prompts: int | None = Field(default=None, ge=1)
+    """Test prompts that every policy answers, a sample of so many, with `sampling.samples` answers
+    each. Default: all."""
+
+    def divided_data(self) -> DataConfig:
+        """Return the data: a half of the pairs for the arms, the other for who judges them.
+
+        The prompts of that half are also PPO's.
+        """
+        return super().divided_data().with_usual_split(rm_share=0.5)
+
+    def scoring(self) -> ScoringConfig:
+        """Return how reward models score: in the arithmetic they were trained in."""
+        return super().scoring().model_copy(update={"return_scale": self.return_scale})
 
     def cells(self) -> list[Cell]:
         """Return every arm with every seed, in the order in which they are named."""
         return [cell for arm in self.arms for cell in arm.cells(self.seed)]
 
     def training_of(self, cell: Cell) -> TrainingConfig:
-        """Return the optimiser's settings of a cell."""
-        arm = next(arm for arm in self.arms if cell in arm.cells(self.seed))
-        if arm.training or cell.objective not in POLICY_ONLY:
-            return arm.training or self.training
+        """Return the optimiser's settings of a cell; those of the run for one that no arm has."""
+        arm = next((arm for arm in self.arms if cell in arm.cells(self.seed)), None)
+        own = arm.training if arm else None
+        if own or cell.objective not in POLICY_ONLY:
+            return own or self.training
         return self.training.model_copy(update={"head_learning_rate": None})
 
     @property
@@ -114,6 +129,7 @@ class AvaConfig(FlowConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> AvaConfig:
+        self.data.require_preferences("ava")
         cells = self.cells()
         if twice := next((cell for cell in cells if cells.count(cell) > 1), None):
             raise ValueError(f"the arm {twice.label!r} is there twice; name each value once")
@@ -121,12 +137,25 @@ class AvaConfig(FlowConfig):
             self._check_parts(cell)
         if self.continue_from == "sft" and self.sft is None:
             raise ValueError("continue_from is sft, and there is no `sft`: name its settings")
+        if self.start.reward_model or (self.schedule and self.schedule.reward_model != "base"):
+            raise ValueError(
+                "start.reward_model and schedule.reward_model are of flows with one reward model: "
+                "those of ava's arms all begin with the start, or with reward.base"
+            )
+        if self.divided_data().split.rm_share == 0:
+            raise ValueError(
+                "data.split.rm_share is 0, and the arms learn from that share of the pairs: the "
+                "rest is the testing reward model's"
+            )
         if self.limits.longest_response < 2:
             raise ValueError(
                 f"limits.max_response_tokens is {self.limits.longest_response}: a response needs a "
                 "token and its end to leave a place with two actions to learn a reward from"
             )
-        self.check_samples_fit({"sampling": self.sampling}, {"limits": self.limits})
+        readers = {"limits": self.limits}
+        if self.reward.base is None:  # else the reward models count tokens of another kind
+            readers["reward.limits"] = self.reward.limits
+        self.check_samples_fit({"sampling": self.sampling}, readers)
         self.check_context()
         self.check_gate()
         return self

@@ -29,6 +29,15 @@ ON_PAIRS = ("ava_p", *REWARD_ONLY, "dpo")
 """They learn from a better and a worse response; the others imitate one."""
 OF_THE_MODEL = ("rwt", "ptq")
 """Ablations of the TQR; the others are of AVA-p's loss."""
+_TITLES = {
+    "ava_p": "AVA-p",
+    "ava_d": "AVA-d",
+    "bradley_terry": "Bradley-Terry",
+    "preference_transformer": "Pref-Trans",
+    "dpo": "DPO",
+    "sft": "SFT",
+}
+_LEARNT = {"preferences": "", "demonstrations": " on demonstrations", "afd": " w/ AfD"}
 
 
 class Cell(NamedTuple):
@@ -50,6 +59,12 @@ class Cell(NamedTuple):
         """What people call it: `ava_p w/o rwt, direct on afd, s0`."""
         without = "" if self.ablation == "none" else f" w/o {self.ablation}"
         return f"{self.objective}{without}, {self.pipeline} on {self.data}, s{self.seed}"
+
+    @property
+    def title(self) -> str:
+        """What the paper and the report call it, without the seed: `AVA-p w/o rwt`."""
+        without = "" if self.ablation == "none" else f" w/o {self.ablation}"
+        return f"{_TITLES[self.objective]}{without}{_LEARNT[self.data]}"
 
     def tqr(self, shared: TqrConfig) -> TqrConfig:
         """Return the model's settings, without the part that is ablated and what concerns it."""
@@ -147,7 +162,8 @@ class ArmConfig(FrozenConfig):
     )
     """Parts of AVA to leave out, one at a time: rwt (reward weights), ptq (the pretrained Q head),
     and of ava_p alone neg (rejected responses but for the contrast), irl (KL and
-    temporal-difference terms) and cer (the contrast). `none` is the whole."""
+    temporal-difference terms) and cer (the contrast). `none` is the whole. A reward model without a
+    part is measured by its accuracy alone."""
 
     seeds: Annotated[tuple[Seed, ...], BeforeValidator(_as_tuple)] = ()
     """Of weights, data order and draws. Default: the run's `seed`."""

@@ -139,9 +139,7 @@ class Amounts:
         if "preferences" not in ratios:  # all parts are of the demonstrations, alike
             usual = ratios["demonstrations"]
             return {name: count * ratios.get(name, usual) for name, count in small.items()}
-        whole = self._config
-        data = whole.divided_data() if isinstance(whole, ExoConfig) else whole.sources()
-        assert isinstance(data, DataConfig), "plain texts are another flow's"
+        data = self._config.divided_data()
         cut = not data.resolved().test
         shared = data.split.dev_from_policy != "held_out"
         reward = RM_SHARE if data.split.rm_share is None else data.split.rm_share
@@ -171,5 +169,8 @@ class Amounts:
 
 def _inputs(call: StageCall) -> list[Artifact]:
     """Return the inputs of a call that hold the groups it works on."""
-    roles = ("groups", "preferences", "apo", "prompts", "queries", "responses", "texts", "samples")
+    roles = (
+        "groups", "preferences", "apo", "prompts", "queries", "responses", "texts", "samples",
+        "chosen",
+    )  # fmt: skip
     return [one for role, one in call.inputs.items() if role.split(".")[0] in roles]

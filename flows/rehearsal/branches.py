@@ -1,17 +1,21 @@
-"""The branches of a sweep one by one, so that one of them can be left out."""
+"""The branches of a sweep, or the arms of `ava`, one by one, so that one can be left out."""
 
 from __future__ import annotations
 
+from flows.configs.ava import AvaConfig
+from flows.configs.ava_cells import ArmConfig
 from flows.configs.base import FlowConfig
 from flows.configs.exo import ExoConfig
 from flows.configs.exo_sweep import Branch, SweepConfig
 
 
 def without_branch(config: FlowConfig, label: str) -> FlowConfig | None:
-    """Return a sweep's configuration without the branch that a stage's label names.
+    """Return a configuration without the branch, or the arm, that a stage's label names.
 
-    None where there is no such branch, or no other one.
+    None where there is no such one, or no other one.
     """
+    if isinstance(config, AvaConfig):
+        return _without_arm(config, label)
     if not isinstance(config, ExoConfig):
         return None
     every = config.all_branches()
@@ -38,3 +42,20 @@ def alone(branch: Branch) -> SweepConfig:
         training=branch.training,
         **values,
     )
+
+
+def _without_arm(config: AvaConfig, label: str) -> AvaConfig | None:
+    """Return a configuration of `ava` without the cells of a name, by whatever pipeline."""
+    every = config.cells()
+    left = [cell for cell in every if f"{cell.title} s{cell.seed}" not in label]
+    if not left or len(left) == len(every):
+        return None
+    arms = [
+        ArmConfig(
+            **{name: getattr(cell, name) for name in ("objective", "data", "pipeline", "ablation")},
+            seeds=(cell.seed,),
+            training=config.training_of(cell),
+        )
+        for cell in left
+    ]
+    return config.model_copy(update={"arms": arms})

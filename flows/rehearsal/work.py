@@ -29,6 +29,7 @@ _ONLY_COMPUTE = {
     "score_responses": "reward_model",
     "label_preferences": "oracle",
     "evaluate_reward_model": "reward_model",
+    "diagnose_rewards": "reward_model",
     "evaluate_policy": "policy",
     "estimate_density_ratios": "start",
 }

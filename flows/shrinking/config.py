@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from flows.configs.apo import ApoConfig, PolicyUpdates
 from flows.configs.apo_evaluation import ApoEvaluation
+from flows.configs.ava import AvaConfig
 from flows.configs.exo import ExoConfig
 from flows.configs.exo_evaluation import DensitySettings, ExoEvaluation, PpoSearch
 from flows.configs.exo_sweep import SweepConfig
@@ -22,6 +23,7 @@ from tasks.data.config import DataConfig
 from tasks.data.sources.config import SourceConfig
 from tasks.data.splits import SplitConfig
 from tasks.data.text_config import TextsConfig
+from tasks.evaluation.config import BestOfN
 from tasks.gold.collection import GoldConfig
 from tasks.models.architecture import ArchitectureConfig
 from tasks.models.sampling.config import SamplingConfig
@@ -251,6 +253,8 @@ _RULES: dict[type[Any], Callable[[Any, Smallness], Update]] = {
     },
     ClassifierConfig: lambda config, small: {"least_accuracy": 0.0},
     ArchitectureConfig: lambda config, small: {"layers": min(config.layers, 2)},
+    AvaConfig: lambda config, small: {"test_prompts": _most(config.test_prompts, small.prompts)},
+    BestOfN: lambda config, small: {"n": min(config.n, small.samples), "most": min(config.most, 2)},
     ApoConfig: lambda config, small: {"apo_epochs": min(config.apo_epochs, 2)},
     PolicyUpdates: lambda config, small: {"max_queries": _most(config.max_queries, small.prompts)},
     ExoConfig: _exo,

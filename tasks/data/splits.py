@@ -47,7 +47,8 @@ class SplitConfig(FrozenConfig):
     rm_share: float | None = Field(default=None, ge=0, lt=1)
     """Share of the training preferences for the reward model alone; the rest is the policy's.
     Default: 20/86 in `apo`, as in its paper; 0 in `exo`, whose reward model and policies learn from
-    all pairs."""
+    all pairs; 0.5 in `ava`, whose arms learn from this share and whose judge learns from the
+    rest."""
     dev_share: float = Field(default=10 / 66, gt=0, lt=1)
     """Share of the policy's part that is the dev set."""
     test_share: float = Field(default=0.05, gt=0, lt=1)

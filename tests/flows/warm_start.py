@@ -32,7 +32,7 @@ LIBRARIES = (
     "torch.utils.data", "transformers.models.llama.modeling_llama", "transformers.generation.utils",
     "transformers.models.auto.modeling_auto", "transformers.trainer_utils", "datasets", "pandas",
     "dvc.repo", "scipy.stats", "matplotlib.pyplot", "jinja2", "alembic.command", "boto3",
-    "rich.markdown", "flows.apo", "flows.exo",
+    "rich.markdown", "flows.apo", "flows.exo", "flows.ava",
 )  # fmt: skip
 """What runs import; nothing that takes its settings from the environment for good."""
 

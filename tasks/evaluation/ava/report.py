@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from tasks.evaluation.ava.accuracies import (
 )
 from tasks.evaluation.ava.arm_lines import Evaluations, Line, contender, lines_of
 from tasks.evaluation.ava.config import AvaReportConfig
+from tasks.evaluation.ava.diagnosis_report import HEAT_MAP
 from tasks.evaluation.ava.matches import Match, match_findings, match_tables, matches_of
 from tasks.evaluation.ava.proxies import proxy_findings, proxy_table
 from tasks.evaluation.config import EVALUATION
@@ -26,7 +28,7 @@ from tasks.evaluation.report.document import Example, Report, write_report
 from tasks.evaluation.report.headline import Contender, headline, summary_table
 from tasks.evaluation.report.tables import Table
 from tasks.settings.log import Log
-from tasks.storage.files import read_json
+from tasks.storage.files import read_json, write_atomic
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class AvaRun:
 def assemble_ava_report(
     policies: Mapping[str, Path],
     reward_models: Mapping[str, Path],
+    diagnoses: Mapping[str, Path],
     examination: Path,
     config: AvaReportConfig,
     output: Path,
@@ -103,7 +106,7 @@ def assemble_ava_report(
         {name: read_json(path / EVALUATION) for name, path in reward_models.items()},
         config,
     )
-    sentences = findings(run)
+    sentences = [*findings(run), *_looked_at(diagnoses, output), *_not_shown(run)]
     flat = headlines(run)
     start = run.evaluations[run.lines[0].first.name]
     report = Report(
@@ -122,10 +125,7 @@ def assemble_ava_report(
 
 
 def findings(run: AvaRun) -> list[str]:
-    """Say what the run found, in sentences that say what the intervals allow.
-
-    The last ones say what it does not show.
-    """
+    """Say what the run found, in sentences that say what the intervals allow."""
     ended = {
         line.name: min(run.evaluations[one.name]["habits"]["ended"] for one in line.entries)
         for line in (run.lines[0], *(line for line, _ in run.arms))
@@ -136,7 +136,6 @@ def findings(run: AvaRun) -> list[str]:
         *accuracy_findings(run.rewards, run.reward_models),
         *match_findings(run.matches, run.judge),
         *proxy_findings(run.arms, run.contenders[0], run.evaluations, run.judge),
-        *_not_shown(run),
     ]
 
 
@@ -178,6 +177,16 @@ def headlines(run: AvaRun) -> dict[str, float]:
     for match in run.matches:
         flat[f"{match.ours.name} vs {match.theirs.name}/lead"] = match.decided.lead.value
     return flat
+
+
+def _looked_at(diagnoses: Mapping[str, Path], output: Path) -> Iterator[str]:
+    """Put the heat-maps beside the report, and say what was found of the rewards of tokens."""
+    for name, folder in diagnoses.items():
+        page = f"{Path(HEAT_MAP).stem}-{'-'.join(re.findall(r'[a-z0-9]+', name.lower()))}.html"
+        write_atomic(output / page, (folder / HEAT_MAP).read_bytes())
+        said = read_json(folder / "report.json")["findings"]
+        yield from (f"{name}: {one}" for one in said if HEAT_MAP not in one)
+        yield f"{name}: {page} shows the rewards of real examples, token by token"
 
 
 def _not_shown(run: AvaRun) -> Iterator[str]:

@@ -43,6 +43,11 @@ def written(folder: Path, **told: Any) -> tuple[Any, dict[str, float], str]:
         write_json(paths[name] / "evaluation.json", found)
     (folder / "examined").mkdir()
     write_json(folder / "examined" / "examination.json", {"sentence": "read 10 records"})
+    looked = folder / "looked"
+    looked.mkdir()
+    (looked / "heat-map.html").write_text("<p>map</p>")
+    said = ["spreads are too wide.", "heat-map.html shows the rewards of real examples."]
+    write_json(looked / "report.json", {"findings": said})
     output = folder / "output"
     output.mkdir()
     settings = {"entries": POLICIES, "rewards": REWARDS, "testers": ("RM_Test",), "examples": 2}
@@ -50,6 +55,7 @@ def written(folder: Path, **told: Any) -> tuple[Any, dict[str, float], str]:
     flat = assemble_ava_report(
         {name: paths[name] for name in EVALUATIONS},
         {name: paths[name] for name in MODELS},
+        {"AVA-p s0": looked},
         folder / "examined",
         config,
         output,
@@ -68,6 +74,10 @@ def test_a_hacked_reward_model_and_the_better_arm_are_named(tmp_path: Path) -> N
     assert "BoN w/ AVA-p: its reward model" not in said, "the judge gains as well"
     assert set(kept["tables"]) == {"summary", "accuracies", "table-2", "proxies"}
     assert kept["headline"].startswith("start wins by 1.025 oracle reward"), kept["headline"]
+    assert "AVA-p s0: spreads are too wide." in said
+    assert "AVA-p s0: heat-map-ava-p-s0.html shows the rewards" in said
+    assert (tmp_path / "output" / "heat-map-ava-p-s0.html").read_text() == "<p>map</p>"
+    assert kept["findings"][-1].startswith("not shown: how other seeds end; 5 of 5 arms")
     assert "ask &lt;b&gt;p" not in text and "ask <b>p</b>" in text, "in a fence, as it stands"
 
 

@@ -1,0 +1,248 @@
+"""Steps 4 to 7 of the flow `ava`: what an arm's model is worth, and what is made with it.
+
+It only orders stages; the metrics are computed in `tasks/evaluation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from flows.configs.ava import TESTER, AvaConfig
+from flows.configs.ava_cells import TQR_OBJECTIVES, Cell
+from flows.steps.ava.inputs import AvaInputs
+from flows.steps.evaluation import (
+    CHOSEN,
+    START,
+    EvaluatedPolicy,
+    PolicyEvaluator,
+    evaluate_on_pairs,
+)
+from flows.steps.inputs import oracle_artifact
+from tasks.diagnose_rewards import diagnose_rewards
+from tasks.evaluation.ava.config import OWN, AvaEntry, RewardEntry
+from tasks.evaluation.ava.diagnosis_config import DiagnosisConfig
+from tasks.models.sample_shards import RolloutConfig
+from tasks.pick_best_of_n import pick_best_of_n
+from tasks.sample_responses import sample_responses
+from tasks.score_responses import score_responses
+from tasks.stages.artifact import Artifact
+from tasks.stages.runs.aliases import CHAMPION
+from tasks.update_policy_by_ppo import update_policy_by_ppo
+
+Evaluated = EvaluatedPolicy[AvaEntry]
+
+
+class EvaluatedReward(NamedTuple):
+    """An arm's reward model with what was measured of it."""
+
+    entry: RewardEntry
+    """How the report lists it."""
+    evaluation: Artifact
+    """What `evaluate_reward_model` left."""
+    model: Artifact
+    """The model."""
+    diagnosis: Artifact | None
+    """What its rewards of tokens look like; of whole arms of AVA."""
+
+
+class EvaluatedArm(NamedTuple):
+    """All that was made and measured of one cell."""
+
+    policies: list[Evaluated]
+    """Its policy, or those that its reward model picked and trained."""
+    reward: EvaluatedReward | None
+    """Its reward model, if it is one."""
+
+
+class ArmEvaluation:
+    """Evaluates the arms, and first of all what they are compared with.
+
+    Attributes:
+        references: The start and the chosen responses.
+        tester: What was measured of the testing reward model.
+    """
+
+    def __init__(self, config: AvaConfig, inputs: AvaInputs) -> None:
+        """Evaluate the start, the chosen responses and the testing reward model."""
+        self._config, self._inputs, cells = config, inputs, config.cells()
+        self._evaluator = evaluator_of(config, inputs.start, inputs.test, inputs.testers)
+        rollouts = rollouts_of(config)
+        start = self._evaluator.evaluate_policy(START, inputs.start, *rollouts, {})
+        chosen = self._evaluator.evaluate_responses(CHOSEN, inputs.test, {START: start})
+        self.references = [
+            EvaluatedPolicy(AvaEntry(name=START, line=START, kind="start"), start, inputs.start),
+            EvaluatedPolicy(AvaEntry(name=CHOSEN, line=CHOSEN, kind="chosen"), chosen, None),
+        ]
+        self._opponents: Mapping[str, Artifact] = {START: start, CHOSEN: chosen}
+        pairs = {"test": inputs.test}
+        self.tester = evaluate_on_pairs(config, TESTER, inputs.testers[TESTER], pairs)
+        continues = config.best_of_n or config.ppo
+        self._samples = self._sample_start() if continues and any(map(_goes_on, cells)) else None
+
+    def evaluate(self, cell: Cell, model: Artifact) -> EvaluatedArm:
+        """Measure what an arm trained; a whole reward model goes on to best-of-N and PPO."""
+        if cell.pipeline == "direct":
+            return EvaluatedArm([self._evaluate_policy(cell, model)], None)
+        reward = self._evaluate_reward(cell, model)
+        policies, name = [], reward.entry.name
+        if self._samples and _goes_on(cell):
+            scored = score_responses(
+                model, self._samples, config=self._config.scoring(), label=f"{START} by {name}"
+            )
+            if self._config.best_of_n:
+                policies.append(self._pick_best(cell, model, scored))
+            if self._config.ppo:
+                policies.append(self._reinforce(cell, model, scored))
+        return EvaluatedArm(policies, reward)
+
+    def _evaluate_reward(self, cell: Cell, model: Artifact) -> EvaluatedReward:
+        """Step 4: measure how often a reward model is right on pairs that no arm saw.
+
+        The rewards of AVA's are looked at token by token too.
+        """
+        pairs = {"test": self._inputs.test, "dev": self._inputs.data.part("dev")}
+        name = f"{cell.title} s{cell.seed}"
+        entry = RewardEntry(
+            name=name,
+            line=cell.title,
+            objective=cell.objective,
+            data=cell.data,
+            ablation=cell.ablation,
+            seed=cell.seed,
+        )
+        evaluation = evaluate_on_pairs(self._config, name, model, pairs)
+        diagnosis = None
+        if cell.objective in TQR_OBJECTIVES and cell.ablation == "none":
+            settings = DiagnosisConfig(
+                scoring=self._config.scoring(),
+                gamma=self._config.ava.gamma,
+                examples=self._config.evaluation.examples,
+            )
+            diagnosis = diagnose_rewards(
+                model,
+                self._inputs.test,
+                self._evaluator.world,
+                config=settings,
+                seed=cell.seed,
+                label=name,
+            )
+        return EvaluatedReward(entry, evaluation, model, diagnosis)
+
+    def _sample_start(self) -> Artifact:
+        """Sample the start for reward models to pick from; without best-of-N as it is measured."""
+        picks, draws = self._config.best_of_n, self._config.sampling
+        if picks:
+            draws = draws.model_copy(update={"samples": picks.n * picks.most})
+        return sample_responses(
+            self._inputs.start,
+            self._inputs.test,
+            config=self._config.rollout(draws, self._config.test_prompts),
+            seed=self._config.seed,
+            label=f"{START} K{draws.samples}",
+        )
+
+    def _pick_best(self, cell: Cell, model: Artifact, scored: Artifact) -> Evaluated:
+        """Step 5: pick the best of N samples of the start."""
+        picks = self._config.best_of_n
+        assert picks is not None, "asked where there is best-of-N"
+        entry = _entry(cell, "best_of_n", scored=scored, responses=picks.n)
+        picked = pick_best_of_n(scored, config=picks, label=entry.name)
+        evaluation = self._with_proxy(model).evaluate_responses(entry.name, picked, self._opponents)
+        return EvaluatedPolicy(entry, evaluation, None)
+
+    def _reinforce(self, cell: Cell, model: Artifact, scored: Artifact) -> Evaluated:
+        """Step 6: train the start by PPO with the reward model's scores."""
+        config, start = self._config, self._inputs.start
+        assert config.ppo is not None, "asked where there is PPO"
+        entry = _entry(cell, "ppo", scored=scored)
+        policy = update_policy_by_ppo(
+            start,
+            model,
+            self._inputs.data.part(config.divided_data().policy_part),
+            start,
+            config=config.ppo_settings(config.ppo),
+            seed=cell.seed,
+            label=entry.name,
+        )
+        evaluation = self._with_proxy(model).evaluate_policy(
+            entry.name, policy, *rollouts_of(config), self._opponents
+        )
+        return EvaluatedPolicy(entry, evaluation, policy)
+
+    def _evaluate_policy(self, cell: Cell, policy: Artifact) -> Evaluated:
+        """Step 7, of a policy that an arm trained directly."""
+        entry = _entry(cell, "direct")
+        rollout, kl_rollout = rollouts_of(self._config, self._temperature(cell))
+        evaluation = self._evaluator.evaluate_policy(
+            entry.name,
+            policy,
+            rollout,
+            # At a temperature of its own it is measured against no start of another one.
+            kl_rollout if self._temperature(cell) == 1 else None,
+            self._opponents,
+        )
+        return EvaluatedPolicy(entry, evaluation, policy)
+
+    def _temperature(self, cell: Cell) -> float:
+        """Return what a policy's logits are divided by before any draw."""
+        is_tqr = cell.objective in TQR_OBJECTIVES
+        return cell.tqr(self._config.tqr).temperature if is_tqr else 1.0
+
+    def _with_proxy(self, model: Artifact) -> PolicyEvaluator:
+        """Return the evaluator in which a reward model too judges what it picked or trained."""
+        judges = {**self._evaluator.judges, OWN: model}
+        return replace(self._evaluator, judges=judges)
+
+
+def evaluator_of(
+    config: AvaConfig, start: Artifact, test: Artifact, testers: Mapping[str, Artifact]
+) -> PolicyEvaluator:
+    """Return the one evaluator of a run."""
+    return PolicyEvaluator(config, start, test, testers, oracle_artifact(config.data))
+
+
+def rollouts_of(config: AvaConfig, temperature: float = 1.0) -> tuple[RolloutConfig, RolloutConfig]:
+    """Return how the answers are drawn that judges score, and those that estimate the KL.
+
+    The latter come from the whole distribution. `temperature` is the policy's own.
+    """
+    own = config.sampling.temperature * temperature
+    draws = config.sampling.model_copy(update={"temperature": own})
+    whole = {"top_k": 0, "top_p": 1.0, "temperature": own or 1.0}
+    untruncated = draws.model_copy(update=whole)
+    most = config.test_prompts
+    return config.rollout(draws, most), config.rollout(untruncated, most)
+
+
+def judge_champion(policy: Artifact, config: AvaConfig, basis: Mapping[str, Artifact]) -> Artifact:
+    """Evaluate a champion as the candidate was evaluated: same prompts, same draws, same judges.
+
+    The config is that of the candidate's run, the basis what this run offered with its models.
+    """
+    testers = {TESTER: basis[TESTER]}
+    # A record names whole outputs of stages.
+    evaluator = evaluator_of(config, basis["start"], basis["test"].part("test"), testers)
+    return evaluator.evaluate_policy(CHAMPION, policy, *rollouts_of(config), {})
+
+
+def _goes_on(cell: Cell) -> bool:
+    """Tell whether an arm's reward model is used to pick and to reinforce."""
+    return cell.pipeline == "reward_model" and cell.ablation == "none"
+
+
+def _entry(cell: Cell, kind: Any, *, scored: Artifact | None = None, **own: Any) -> AvaEntry:
+    """Return how the report lists what was made of a cell."""
+    line = {"direct": "", "best_of_n": "BoN w/ ", "ppo": "PPO w/ "}[kind] + cell.title
+    proxy = None if scored is None else scored.metrics.get("mean_score", 0.0)
+    return AvaEntry(
+        name=f"{line} s{cell.seed}",
+        line=line,
+        kind=kind,
+        objective=cell.objective,
+        data=cell.data,
+        seed=cell.seed,
+        start_proxy=proxy,
+        **own,
+    )
