@@ -12,7 +12,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=5, resources="cpu")
+@stage_task(version=6, resources="cpu")
 def prepare_data(
     sources: list[Artifact],
     templates: Sequence[Artifact] = (),

@@ -166,7 +166,7 @@ class _Preparation:
             for reason, count in sorted(reasons.items())
         }
         counts = {part: float(writer.count) for part, writer in self.writers.items()}
-        found = {"read": float(self.tally.forms.total()), "bad_records": float(self.bad.count)}
+        found = {"read": float(self._found), "bad_records": float(self.bad.count)}
         return counts | dropped | found
 
     def table(self, prompts: dict[str, int]) -> dict[str, Any]:
@@ -181,12 +181,17 @@ class _Preparation:
         dropped = {source: dict(reasons) for source, reasons in self._left_out().items()}
         return {
             "parts": parts,
-            "read": self.tally.forms.total(),
+            "read": self._found,
             "ignored": dict(self.tally.ignored),
             "dropped": dropped,
             "bad_records": self.bad.count,
             "split": self.config.split.model_dump(),
         }
+
+    @property
+    def _found(self) -> int:
+        """How many records there were: those that no form reads are left out of these too."""
+        return self.tally.forms.total() + self.bad.count
 
     def _left_out(self) -> dict[str, Counter[str]]:
         """Return how many records were left out by reason: while reading, and by purpose."""

@@ -132,6 +132,8 @@ def test_cleaning_and_bad_records_are_counted_and_written(tmp_path: Path) -> Non
     assert metrics["dropped/preferences/identical"] == 1
     assert metrics["dropped/preferences/duplicate"] == 1
     assert metrics["bad_records"] == 1
+    kept = sum(metrics[part] for part in ("rm_train", "policy_train", "test"))
+    assert metrics["read"] == len(rows) == kept + 3, "what nobody can read is of the records too"
     reason = "not JSON: Expecting value at character 10"
     assert notes == [f"left out {tmp_path}/p.jsonl:103: {reason}"]
     lines = (tmp_path / "out" / "bad_records.jsonl").read_text().splitlines()
@@ -140,6 +142,7 @@ def test_cleaning_and_bad_records_are_counted_and_written(tmp_path: Path) -> Non
     ]
     table = json.loads((tmp_path / "out" / "table1.json").read_text())
     assert table["dropped"]["preferences"] == {"identical": 1, "duplicate": 1}
+    assert table["read"] == len(rows)
     assert table["parts"]["dev"]["groups"] == metrics["dev"]
     assert table["parts"]["dev"]["responses"] == 2 * metrics["dev"]
     assert table["split"]["rm_share"] == 0.5
