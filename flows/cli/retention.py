@@ -43,7 +43,8 @@ def pin_named(name: str, note: str, console: Console, *, as_json: bool) -> None:
     made = pin(home, "artifact" if stage else "run", thing.key, stage=stage, note=note)
     if as_json:
         print_json(made)
-    console.print(f"pinned {_title(made)}; `sparring unpin {made.name[:16]}` takes the pin away")
+    short = made.name[:16] if stage else made.name  # runs of one hour begin alike
+    console.print(f"pinned {_title(made)}; `sparring unpin {short}` takes the pin away")
 
 
 def unpin_named(name: str, console: Console, *, as_json: bool) -> None:

@@ -12,6 +12,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import model_validator
+
 from flows.configs.placement import Placement
 from flows.configs.recurring import ModelSource, RecurringConfig
 from flows.configs.reward_start import RewardStart
@@ -24,7 +26,9 @@ from tasks.models.sample_shards import RolloutConfig
 from tasks.models.sampling.config import SamplingConfig
 from tasks.models.scoring.config import ScoringConfig
 from tasks.models.tokens.encoding import Limits
+from tasks.models.tokens.templates import TEMPLATES
 from tasks.settings.errors import did_you_mean
+from tasks.settings.parts import configs_in
 from tasks.training.config import PolicyConfig
 from tasks.training.ppo.config import PpoConfig
 
@@ -150,6 +154,24 @@ class FlowConfig(RecurringConfig):
         """Return this configuration with `reward.base` named anew."""
         base = self.reward.base and change(self.reward.base)
         return self.model_copy(update={"reward": self.reward.model_copy(update={"base": base})})
+
+    @model_validator(mode="after")
+    def _known_templates_and_layers(self) -> Self:
+        """Refuse what the first training that needs it would refuse, hours later."""
+        built = self.model.architecture
+        for key, part in configs_in(self):
+            template = getattr(part, "template", None)
+            if isinstance(template, str) and template not in TEMPLATES:
+                known = did_you_mean(template, TEMPLATES)
+                raise ValueError(f"{key}.template: unknown chat template {template!r}{known}")
+            layers = getattr(part, "trainable_layers", None) or 0
+            of_another = key.startswith("oracle") or (key.startswith("reward") and self.reward.base)
+            if built and layers > built.layers and not of_another:
+                raise ValueError(
+                    f"{key}.trainable_layers is {layers}, and model.architecture.layers "
+                    f"{built.layers}: lower it"
+                )
+        return self
 
     def check_gate(self) -> None:
         """Refuse a gate that asks somebody who does not judge in this run."""

@@ -70,7 +70,7 @@ def check_model_source(path: str | Path, revision: str | None = None) -> None:
 
 
 def check_local_model(path: str, limits: Iterable[Limits]) -> None:
-    """Refuse a folder that is no model, or whose config says that sequences would be too long.
+    """Refuse a GGUF file or folder that is no model, or whose config has too short a context.
 
     Nothing is loaded; another file, or a hub name, is passed over.
 
@@ -78,6 +78,8 @@ def check_local_model(path: str, limits: Iterable[Limits]) -> None:
         ConfigError: Names the path and what to do.
     """
     folder = Path(path)
+    if folder.is_file() and (is_gguf(folder) or folder.suffix == ".gguf"):
+        check_model_source(folder)
     if not folder.is_dir():
         return
     check_model_source(folder)

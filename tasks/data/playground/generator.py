@@ -102,6 +102,10 @@ def ensure_playground(config: PlaygroundConfig) -> Path:
     if not folder.exists():
         generate(config, folder)
         return folder
+    if not (folder / "world.json").is_file():
+        raise ConfigError(
+            f"{folder} is no playground: name another `folder`, one that is not there"
+        )
     advice = f"remove {folder} to generate it again, or name another `folder`"
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:

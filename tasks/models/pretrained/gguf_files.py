@@ -89,7 +89,8 @@ def check_gguf(path: str | Path) -> None:
         raise ConfigError(
             f"the GGUF file {str(path)!r} cannot be read ({error}): fetch it again"
         ) from error
-    known = {*GGUF_ARCHS, *GGUF_SUPPORTED_ARCHITECTURES}
+    # Two of its names are sections that every file has.
+    known = {*GGUF_ARCHS, *GGUF_SUPPORTED_ARCHITECTURES} - {"general", "tokenizer"}
     if header.architecture not in known:
         raise ConfigError(
             f"the GGUF file {str(path)!r} holds a model of the architecture "

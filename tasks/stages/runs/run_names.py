@@ -39,7 +39,7 @@ def made_by(home: Home, run: Run, name: str) -> str:
         several = few([f"{run.id}/{titles[thing]}" for thing in meant or found])
         raise ConfigError(f"{run.id}/{name} means several: {several}; say which")
     if not found:
-        labels = [titles[thing].partition("/")[2] for thing in models]
+        labels = [titles[thing].partition("/")[2] or titles[thing] for thing in models]
         near = closest(name, [one["label"] or one["stage"] for one in ended])
         near = near or next((one for one in labels if _plain(name) in _plain(one)), None)
         raise UnknownNameError(

@@ -119,3 +119,9 @@ def test_nothing_here_is_nothing_to_do(tmp_path: Path) -> None:
     assert "would free 0 bytes" in empty("gc", "--dry-run").stdout
     assert not empty.home.root.exists()
     assert "SPARRING_REMOTE" in empty.refusal("gc", "--remote")
+
+
+def test_the_way_to_unpin_a_run_names_that_run_alone(shell: Shell) -> None:
+    for run in (one["run"] for one in shell.json("ls")[:2]):
+        words = shell("pin", run).stdout.split("`")[1].split()
+        assert words == ["sparring", "unpin", run], "runs of one hour begin alike"

@@ -69,3 +69,27 @@ def test_what_cannot_go_well_is_refused_by_the_keys_name() -> None:
     short = third(model={"architecture": built, "template": "plain"}, reward={"limits": LIMITS})
     with pytest.raises(ValueError, match="context is 63 tokens, .* = 64: lower them or raise"):
         short.check_context()
+
+
+BUILT = {"architecture": {"kind": "llama", "layers": 2, "context": 4096}, "template": "plain"}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"reward": {"template": "plian"}}, r"reward\.template: unknown .*did you mean 'plain'"),
+        (
+            {"model": BUILT, "reward": {"training": {"trainable_layers": 3}}},
+            r"reward\.training\.trainable_layers is 3, and model\.architecture\.layers 2",
+        ),
+    ],
+)
+def test_what_a_training_would_refuse_hours_later(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        third(**values)
+
+
+def test_layers_are_counted_in_the_model_that_is_trained() -> None:
+    training = {"trainable_layers": 3}
+    assert third(model=BUILT, reward={"base": "org/deep", "training": training}).reward.base
+    assert third(model=BUILT, reward={"training": {"trainable_layers": 2}}).model.architecture

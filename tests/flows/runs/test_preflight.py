@@ -76,6 +76,18 @@ def test_a_file_without_a_record_is_found_before_anything_runs(text: str, tmp_pa
         check_files(config(data={"preferences": [{"path": str(path)}]}))
 
 
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"GGUF", "cannot be read .*fetch it again"), (b"<html>", "no GGUF file")]
+)
+def test_a_file_that_is_no_model_is_found_by_a_dry_run(
+    content: bytes, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=said):
+        check_files(config({"path": str(path)}))
+
+
 @pytest.mark.parametrize("key", ["max_position_embeddings", "n_positions"])
 def test_limits_beyond_a_models_context_are_found_without_loading_it(
     key: str, tmp_path: Path

@@ -180,4 +180,5 @@ def test_the_command_reports_a_foreign_folder_with_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--folder", str(tmp_path)]) == 2
-    assert "is no whole playground" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "is no playground: name another" in said and "remove" not in said, "it is not ours"

@@ -160,3 +160,16 @@ def test_a_configuration_names_the_model_to_start_from(home: Home, run: str) -> 
         find_model(home, "champion", "reward_model")
     with pytest.raises(ConfigError, match=f"start.policy is the run {run}; name a model, {run}/"):
         find_model(home, "latest", "policy")
+
+
+def test_a_model_without_a_label_goes_by_its_stage(home: Home, run: str) -> None:
+    told = {"produces": "policy"}
+    made = Manifest(
+        key("a7"), "initialise_policy", 1, None, 0, {}, "fa7.dir", (), {}, "", provenance=told
+    )
+    commit_manifest(home, made)
+    event = {"stage": "initialise_policy", "label": "", "key": made.key, "state": "completed"}
+    append_record(run_folder(home, run) / "stages.journal", event)
+    with pytest.raises(ConfigError, match="and [0-9]+ more|, initialise_policy") as told:
+        find_thing(home, "latest/zzz")
+    assert ", ," not in str(told.value) and "are ," not in str(told.value)
