@@ -20,8 +20,10 @@ from tasks.stages.runs.context import PlannedStage, StageRecord
 from tasks.stages.runs.progress import StageProgress
 
 _WHOLE = Column(no_wrap=True)
+_NAME = Column(ratio=1, no_wrap=True, overflow="ellipsis")
 _WIDE = 100
 """Columns from which on there is room for a bar beside its numbers."""
+_BAR = 16
 _DRAW_SECONDS = 0.125
 STATE_STYLES = {
     "cached": ("=", "cyan"),
@@ -42,10 +44,10 @@ class _Bars(Progress):
 
     def __init__(self, console: Console, foot: Callable[[], str]) -> None:
         self._foot = foot
-        bar = [BarColumn(bar_width=None)] if console.width >= _WIDE else []
+        bar = [BarColumn(bar_width=_BAR)] if console.width >= _WIDE else []
         super().__init__(
             SpinnerColumn(),
-            TextColumn("{task.description}", markup=False, table_column=Column(ratio=1)),
+            TextColumn("{task.description}", markup=False, table_column=_NAME),
             *bar,
             TextColumn("{task.fields[numbers]}", markup=False, table_column=_WHOLE),
             TextColumn("{task.fields[figure]}", style="bright_black", table_column=_WHOLE),

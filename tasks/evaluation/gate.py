@@ -15,10 +15,10 @@ from tasks.settings.errors import ConfigError
 from tasks.storage.files import read_json, write_atomic, write_json
 
 _REMEDY = (
-    "train it on more or cleaner preference pairs, or from a better model, and measure it on more "
-    "test pairs; `--set gate.min_judge_accuracy=null` promotes all the same"
+    "Train the judge on more or cleaner pairs, or from a better model, and measure it on more "
+    "test pairs; `--set gate.min_judge_accuracy=null` asks nothing of it"
 )
-"""What to do about a judge in doubt."""
+"""What to do where the judge is what the gate refuses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,9 @@ def decide(
         }
     criteria = criteria_of(metrics, check)
     holds = all(one.holds is not False for one in criteria)
-    doubt = known.doubt if known else ""
-    _write(output, criteria, metrics, check, doubt, holds=holds)
+    told = [known.doubt] if known and known.doubt else []
+    told += [_REMEDY] if _judge(metrics, check.gate).holds is False else []
+    _write(output, criteria, metrics, check, "".join(f" {one}." for one in told), holds=holds)
     return {"holds": float(holds), **metrics}
 
 
@@ -169,7 +170,7 @@ def _write(
     columns = ["criterion", "found", "asked", "verdict"]
     title = "The gate holds" if holds else "The gate refuses"
     note = f"Paired over {metrics['prompts']:.0f} test prompts; ties count half; 95 % interval."
-    note += f" {doubt}: {_REMEDY}." if doubt else ""
+    note += doubt
     lines = [f"# {title}", "", "| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     write_atomic(output / "report.md", "\n".join([*lines, "", note, ""]))

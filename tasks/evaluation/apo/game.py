@@ -77,7 +77,7 @@ def game_state(
 
     Example:
         >>> human = {"accuracy": 0.7, "accuracy_se": 0.1, "ece": 0.3}
-        >>> fresh = {"accuracy": 0.5, "accuracy_se": 0.1, "margin": 0.0, "margin_se": 0.1}
+        >>> fresh = {"accuracy": 0.5, "accuracy_se": 0.01, "margin": 0.0, "margin_se": 0.1}
         >>> fresh |= {"length_correlation": 0.0, "longer_wins": 0.5}
         >>> fresh |= {"length_matched": 0.5, "length_matched_pairs": 4.0}
         >>> game_state(1, human, fresh).verdict
@@ -97,17 +97,30 @@ def game_state(
         longer_is_gold=fresh["longer_wins"],
         matched_accuracy=fresh["length_matched"],
         matched_pairs=int(fresh["length_matched_pairs"]),
-        verdict=verdict(fresh["accuracy"], fresh["longer_wins"]),
+        verdict=verdict(fresh["accuracy"], fresh["longer_wins"], fresh["accuracy_se"]),
     )
 
 
-def verdict(gold_accuracy: float, longer_is_gold: float) -> str:
+def verdict(gold_accuracy: float, longer_is_gold: float, error: float = 0.0) -> str:
     """Say in plain words what the accuracy on gold against fresh samples means.
+
+    Args:
+        gold_accuracy: Share of the pairs in which gold has the higher reward.
+        longer_is_gold: Share of them in which gold is the longer one.
+        error: Standard error of `gold_accuracy`. A share whose 95 % interval holds a coin's means
+            nothing, unless it is narrow around a coin's: then the policy has caught up.
 
     Example:
         >>> verdict(0.8, 0.5)
         'the game is on: gold is told from fresh samples in 80% of pairs'
+        >>> verdict(0.57, 0.5, error=0.1)
+        'undecided: gold is told from fresh samples in 57% of pairs (95 %: 37% to 77%)'
     """
+    low, high = gold_accuracy - 1.96 * error, min(gold_accuracy + 1.96 * error, 1.0)
+    is_about_half = 1 - CAUGHT_UP <= gold_accuracy <= CAUGHT_UP and high - low <= 0.2
+    if error and low <= 0.5 <= high and not is_about_half:
+        found = f"{gold_accuracy:.0%} of pairs (95 %: {max(low, 0.0):.0%} to {high:.0%})"
+        return f"undecided: gold is told from fresh samples in {found}"
     if gold_accuracy < 1 - CAUGHT_UP:
         lost = 1 - gold_accuracy
         return f"the policy has overtaken gold: fresh samples score higher in {lost:.0%} of pairs"

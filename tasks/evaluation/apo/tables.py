@@ -195,7 +195,7 @@ def _length_table(models: Evaluations) -> Table:
                 metrics["accuracy"],
                 metrics["accuracy_se"],
                 metrics["longer_wins"],
-                metrics["length_matched"],
+                metrics["length_matched"] if metrics["length_matched_pairs"] else None,
                 metrics["length_matched_pairs"],
                 metrics["length_correlation"],
             )

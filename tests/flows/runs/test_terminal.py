@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import typing
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -58,6 +59,19 @@ def test_a_stage_that_was_stopped_is_no_error() -> None:
     sink.stage_finished(record("interrupted", 45.4, "TrainingInterrupted: stopped at step 188"))
     assert "TrainingInterrupted" not in out.getvalue() and "\x1b[31m" not in out.getvalue()
     assert "stopped at step 188" in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_the_bar_of_a_stage_leaves_room_for_its_name(width: int) -> None:
+    out = io.StringIO()
+    sink = TerminalSink(Console(file=out, width=width, force_terminal=True, color_system=None))
+    one = replace(record("running", 0.0), label="APO-DPO-v1")
+    with sink.live():
+        sink.stage_started(one)
+        sink.progress(one.title, 400, 1092, "steps")
+        sink.metrics(one.title, {"loss": 1.234}, 400)
+        sink._bars.refresh()
+    assert "update_policy · APO-DPO" in out.getvalue()
 
 
 def test_on_a_pipe_a_stages_line_has_its_numbers() -> None:

@@ -90,6 +90,8 @@ def test_a_judge_at_chance_promotes_nobody(tmp_path: Path) -> None:
     assert judged(tmp_path, better, worse, right=0.65)["holds"] == 1.0
     note = read_json(tmp_path / "out" / "report.json")["tables"]["criteria"]["note"]
     assert "RM_Test is not shown to know more than length" in note
+    # What to do about the judge is advised where it is what the gate refuses.
+    assert "gate.min_judge_accuracy" not in note
     assert judged(tmp_path, better, worse, right=0.65, min_judge_accuracy=0.6)["holds"] == 0.0
     assert judged(tmp_path, better, worse)["holds"] == 1.0
     assert "not shown" not in (tmp_path / "out" / "report.md").read_text()

@@ -39,7 +39,7 @@ def test_by_hand() -> None:
     assert state.gold_accuracy_se == pytest.approx(0.5)
     assert state.ece_drift == state.ece == HUMAN["ece"]
     assert (state.matched_accuracy, state.matched_pairs) == (0.0, 0)
-    assert "caught up" in state.verdict
+    assert "undecided" in state.verdict
     assert state.margin == 0.25
 
 
@@ -68,3 +68,21 @@ def test_drift_is_against_the_start() -> None:
 )
 def test_verdicts(accuracy: float, longer: float, words: str) -> None:
     assert words in verdict(accuracy, longer)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "error", "words"),
+    [
+        (0.57, 0.131, "undecided: gold is told from fresh samples in 57% of pairs (95 %: 31% to"),
+        (0.57, 0.04, "undecided"),
+        (0.3, 0.15, "undecided"),
+        (0.52, 0.2, "undecided"),
+        (0.52, 0.03, "caught up"),
+        (0.57, 0.02, "the game is on"),
+        (0.3, 0.05, "overtaken"),
+    ],
+)
+def test_no_verdict_claims_what_its_interval_does_not_carry(
+    accuracy: float, error: float, words: str
+) -> None:
+    assert words in verdict(accuracy, 0.5, error)
