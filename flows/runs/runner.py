@@ -170,7 +170,7 @@ def recorded_config(home: Home, run: Run) -> tuple[FlowEntry, FrozenConfig]:
 @contextmanager
 def prefect_server(home: Home, console: Console) -> Iterator[str]:
     """Have a real Prefect server during the block; one that this starts is stopped at its end."""
-    text = "starting a local Prefect server …"
+    text = "connecting to Prefect, or starting it …"
     with console.status(text) if console.is_terminal else nullcontext():
         handle = start_prefect_server(home)
     is_ours = handle.pid is not None
