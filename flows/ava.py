@@ -6,13 +6,13 @@ Run it with `sparring run ava -c flows/configs/ava-tiny.yaml`.
 from __future__ import annotations
 
 from flows.configs.ava import AvaConfig
-from flows.configs.ava_cells import Cell
+from flows.configs.branches.ava_cells import Cell
 from flows.placement.local_workers import side_by_side
 from flows.runs.flow_decorator import sparring_flow
 from flows.steps.ava.arm_evaluation import ArmEvaluation, EvaluatedArm
 from flows.steps.ava.arm_training import ArmTrainer
 from flows.steps.ava.inputs import prepare_inputs
-from flows.steps.ava.outcome import offer_best, report
+from flows.steps.ava.offering import offer_best, report
 from tasks.stages.artifact import Artifact
 from tasks.stages.runs.context import chapter, current_run
 

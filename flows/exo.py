@@ -5,8 +5,8 @@ Run it with `sparring run exo -c flows/configs/exo-tiny.yaml`.
 
 from __future__ import annotations
 
+from flows.configs.branches.exo_sweep import Branch
 from flows.configs.exo import ExoConfig
-from flows.configs.exo_sweep import Branch
 from flows.placement.local_workers import side_by_side
 from flows.runs.flow_decorator import sparring_flow
 from flows.steps.exo_evaluation import Evaluated, SweepEvaluation

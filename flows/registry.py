@@ -61,6 +61,12 @@ def _exo_config() -> type[FrozenConfig]:
     return ExoConfig
 
 
+def _ava_config() -> type[FrozenConfig]:
+    from flows.configs.ava import AvaConfig
+
+    return AvaConfig
+
+
 def _promotion_config() -> type[FrozenConfig]:
     from flows.configs.promotion import PromotionConfig
 
@@ -75,6 +81,12 @@ def _judge_apo(policy: Artifact, config: Any, basis: Mapping[str, Artifact]) -> 
 
 def _judge_exo(policy: Artifact, config: Any, basis: Mapping[str, Artifact]) -> Artifact:
     from flows.steps.exo_evaluation import judge_champion
+
+    return judge_champion(policy, config, basis)
+
+
+def _judge_ava(policy: Artifact, config: Any, basis: Mapping[str, Artifact]) -> Artifact:
+    from flows.steps.ava.arm_evaluation import judge_champion
 
     return judge_champion(policy, config, basis)
 
@@ -97,6 +109,14 @@ FLOWS = {
             "exo-tiny.yaml",
             _judge_exo,
             "exo-pairs.yaml",
+        ),
+        FlowEntry(
+            "ava",
+            "Approximated Variational Alignment: rewards of tokens, from pairs or demonstrations",
+            _ava_config,
+            "ava-tiny.yaml",
+            _judge_ava,
+            "ava-pairs.yaml",
         ),
     )
 }

@@ -18,6 +18,7 @@ ROOMS = {
         "configs shrinking servers placement steps schedule runs starting rehearsal cli".split()
     ),
     "flows.cli": ["commands"],
+    "flows.configs": ["branches"],
     "flows.steps": ["ava"],
     "tasks.data": "playground sources inspection".split(),
     "tasks.data.sources": ["forms"],

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from flows.configs.ava_cells import POLICY_ONLY, TQR_OBJECTIVES, ArmConfig, Cell
 from flows.configs.base import FlowConfig
+from flows.configs.branches.ava_cells import POLICY_ONLY, TQR_OBJECTIVES, ArmConfig, Cell
 from tasks.data.config import DataConfig
 from tasks.data.demonstration_pairs import AfdPairing
 from tasks.evaluation.config import BestOfN

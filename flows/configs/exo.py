@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import model_validator
 
+from flows.configs.branches.exo_sweep import Branch, SweepConfig, branches_of
 from flows.configs.exo_settings import ExoSettings
-from flows.configs.exo_sweep import Branch, SweepConfig, branches_of
 from tasks.models.sample_shards import RolloutConfig
 from tasks.models.sampling.config import SamplingConfig
 from tasks.models.tokens.encoding import Limits

@@ -11,8 +11,8 @@ from typing import Literal, Self
 from pydantic import Field
 
 from flows.configs.base import FlowConfig
+from flows.configs.branches.exo_sweep import Methods, SweepConfig
 from flows.configs.exo_evaluation import ORACLE, RM, ExoEvaluation, ExoGateConfig, PpoSearch
-from flows.configs.exo_sweep import Methods, SweepConfig
 from tasks.data.config import DataConfig
 from tasks.data.text_config import TextsConfig
 from tasks.models.sampling.config import SamplingConfig

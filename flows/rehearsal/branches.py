@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from flows.configs.ava import AvaConfig
-from flows.configs.ava_cells import ArmConfig
 from flows.configs.base import FlowConfig
+from flows.configs.branches.ava_cells import ArmConfig
+from flows.configs.branches.exo_sweep import Branch, SweepConfig
 from flows.configs.exo import ExoConfig
-from flows.configs.exo_sweep import Branch, SweepConfig
 
 
 def without_branch(config: FlowConfig, label: str) -> FlowConfig | None:

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, TypeVar
 from flows.configs.apo import ApoConfig, PolicyUpdates
 from flows.configs.apo_evaluation import ApoEvaluation
 from flows.configs.ava import AvaConfig
+from flows.configs.branches.exo_sweep import SweepConfig
 from flows.configs.exo import ExoConfig
 from flows.configs.exo_evaluation import DensitySettings, ExoEvaluation, PpoSearch
-from flows.configs.exo_sweep import SweepConfig
 from flows.configs.placement import Placement
 from flows.configs.recurring import RecurringConfig, StartConfig
 from tasks.data.config import DataConfig

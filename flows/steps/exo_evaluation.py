@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from flows.configs.branches.exo_sweep import Branch
 from flows.configs.exo import ExoConfig
 from flows.configs.exo_evaluation import ORACLE, RM
-from flows.configs.exo_sweep import Branch
 from flows.steps.evaluation import CHOSEN, START, EvaluatedPolicy, PolicyEvaluator
 from flows.steps.exo_inputs import SharedInputs
 from flows.steps.inputs import oracle_artifact

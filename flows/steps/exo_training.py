@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from flows.configs.branches.exo_sweep import Branch
 from flows.configs.exo import ExoConfig
-from flows.configs.exo_sweep import Branch
 from flows.placement.local_workers import LocalWorkers
 from flows.steps.exo_inputs import SharedInputs
 from flows.steps.exo_reward import Supervision

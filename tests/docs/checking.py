@@ -24,7 +24,7 @@ from tests.docs.pages import ROOT
 SYSTEM = {"cd", "cp", "docker", "eval", "export", "git", "kubectl", "mkdir", "mlflow", "openssl"}
 SYSTEM |= {"pg_dump", "pre-commit", "source"}
 """Programs that are not this project's: only the files that they name are looked at."""
-BASES = {"apo": "apo-tiny", "exo": "exo-tiny"}
+BASES = {"apo": "apo-tiny", "exo": "exo-tiny", "ava": "ava-tiny"}
 """The ready configuration that a fragment of YAML is laid over, by flow."""
 
 

@@ -103,7 +103,7 @@ def whole_tutorial(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["docs/explanation/apo.md", "docs/explanation/exo.md"])
+@pytest.mark.parametrize("name", [f"docs/explanation/{flow}.md" for flow in ("apo", "exo", "ava")])
 def test_the_tutorial_and_the_long_commands_run_whole(name: str, whole_tutorial: Project) -> None:
     typed(whole_tutorial, name)
 

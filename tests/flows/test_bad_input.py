@@ -48,7 +48,7 @@ def test_wrong_configuration_is_found_before_anything_is_done(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("run", "app"), "there is no flow 'app'; did you mean 'apo'? known: apo, exo"),
+        (("run", "app"), "there is no flow 'app'; did you mean 'apo'? known: apo, exo, ava"),
         (("plan", "app"), "there is no flow 'app'"),
         (("run", "apo", "-c", "apo-tyny"), "did you mean 'apo-tiny'? known: apo-hh-cpu"),
         (("run", "apo", "-c", "nowhere/x.yaml"), "there is no config file 'nowhere/x.yaml'"),

@@ -43,7 +43,9 @@ def test_a_config_is_read_by_the_flow_that_has_its_keys(
 
 
 def test_an_unknown_flow_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(ConfigError, match=r"no flow 'apa'; did you mean 'apo'\? known: apo, exo"):
-        find_flow("apa")
+    with pytest.raises(
+        ConfigError, match=r"no flow 'apoo'; did you mean 'apo'\? known: apo, exo, ava"
+    ):
+        find_flow("apoo")
     with pytest.raises(ConfigError, match="promotion has no config of its own"):
         read_config(PROMOTION, None, [])

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flows.configs.ava import TESTER, AvaConfig
-from flows.configs.ava_cells import TQR_OBJECTIVES, Cell
+from flows.configs.branches.ava_cells import TQR_OBJECTIVES, Cell
 from flows.steps.ava.inputs import AvaInputs
 from flows.steps.evaluation import (
     CHOSEN,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from flows.configs.ava import AvaConfig
-from flows.configs.ava_cells import Cell
+from flows.configs.branches.ava_cells import Cell
 from flows.placement.local_workers import LocalWorkers
 from flows.steps.ava.inputs import AvaInputs, imitation
 from tasks.compute_reference_logps import compute_reference_logps

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from flows.configs.ava import TESTER, AvaConfig
-from flows.configs.ava_cells import Cell
+from flows.configs.branches.ava_cells import Cell
 from flows.steps.data_examination import examined
 from flows.steps.inputs import base_policy, check_inputs, prepared_data, reward_base
 from tasks.data.demonstration_pairs import AfdConfig, sides_of

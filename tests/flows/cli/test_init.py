@@ -17,7 +17,7 @@ from tasks.gold.collection import OWN_GOLD
 from tasks.settings.errors import ConfigError
 from tests.flows.command import Shell, sets
 
-FLOWS = ["apo", "exo"]
+FLOWS = ["apo", "exo", "ava"]
 TINY = sets(
     "model.architecture.hidden_size=16",
     "model.architecture.layers=1",

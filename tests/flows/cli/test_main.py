@@ -87,7 +87,7 @@ def test_ls_lists_runs_artifacts_flows_and_configs(finished: Shell) -> None:
     assert {one["key"] for one in artifacts} == {
         name.split("/")[1][:12] for name in finished.finished_keys()
     }
-    assert [flow["flow"] for flow in finished.json("ls", "flows")] == ["apo", "exo"]
+    assert [flow["flow"] for flow in finished.json("ls", "flows")] == ["apo", "exo", "ava"]
     assert "apo-tiny.yaml" in {config["config"] for config in finished.json("ls", "configs")}
     shown = {"runs": "completed", "artifacts": "prepare_data", "flows": "apo", "configs": "hh-cpu"}
     for what, expected in shown.items():

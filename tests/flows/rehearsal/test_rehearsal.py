@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from flows.configs.exo_sweep import SweepConfig
+from flows.configs.branches.exo_sweep import SweepConfig
 from flows.registry import PROMOTION, find_flow, read_config
 from flows.rehearsal.answer import rehearsal_json, show_rehearsal
 from flows.rehearsal.branches import without_branch

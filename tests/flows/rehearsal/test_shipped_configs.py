@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from flows.configs.ava import AvaConfig
 from flows.configs.base import FlowConfig
 from flows.configs.exo import ExoConfig
 from flows.registry import CONFIGS, find_flow, read_config
@@ -26,6 +27,8 @@ MODEL_OF = {
     "exo-tiny": "",
     "apo-pairs": "",
     "exo-pairs": "",
+    "ava-tiny": "",
+    "ava-pairs": "",
 }
 """The model in whose architecture each configuration is rehearsed; none where it builds its own."""
 ON_REAL_FILES = {"apo-hh-cpu", "exo-imdb-cpu"}
@@ -36,7 +39,14 @@ LARGE = "h200"
 
 
 def one_of_each_method(config: FlowConfig) -> FlowConfig:
-    """Return a configuration with the first branch of every method, and one trial of a search."""
+    """Return a configuration with the first branch of every method, and one trial of a search.
+
+    Of the arms of `ava` the first objective of the first and of the last ones is taken.
+    """
+    if isinstance(config, AvaConfig):
+        ends = (config.arms[0], config.arms[-1])
+        arms = [arm.model_copy(update={"objective": arm.objective[:1]}) for arm in ends]
+        return config.model_copy(update={"arms": arms})
     if not isinstance(config, ExoConfig):
         return config
     first = {branch.method: branch for branch in reversed(config.all_branches())}

@@ -63,7 +63,7 @@ def test_nobody_at_a_pipe_is_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flow", "words"), [("apa", "did you mean 'apo'"), ("promotion", "no configuration for pairs")]
+    ("flow", "words"), [("apoo", "did you mean 'apo'"), ("promotion", "no configuration for pairs")]
 )
 def test_a_flow_that_takes_no_pairs_is_refused(flow: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from flows.configs.ava_cells import (
+from flows.configs.branches.ava_cells import (
     Ablation,
     ArmConfig,
     Cell,
