@@ -18,7 +18,7 @@ from flows.starting.fitting import Fit, fit
 from flows.starting.questions import CHOSEN, SMALL, Answers, takes_gold
 from tasks.data.sources.tally import share_that_allows
 from tasks.gold.collection import OWN_GOLD
-from tasks.settings.errors import ConfigError
+from tasks.settings.errors import ConfigError, RecordError
 from tasks.settings.printable import printable
 
 
@@ -29,7 +29,10 @@ def show_new_config(answers: Answers, output: Path, console: Console, *, as_json
         ConfigError: A file or the model cannot be read, or a run would refuse the data.
     """
     _require_other(answers, output)
-    found = fit(answers)
+    try:
+        found = fit(answers)
+    except RecordError as error:  # nothing has begun yet
+        raise ConfigError(str(error)) from error
     if not as_json:
         show_advice(found.report, console)
     if not found.report.is_usable:

@@ -101,6 +101,15 @@ def test_data_that_a_run_would_refuse_give_no_configuration(
     assert "max_bad_share: 0.25" in output.read_text()
 
 
+def test_what_is_no_data_file_is_bad_usage(tmp_path: Path) -> None:
+    sheet = tmp_path / "pairs.xlsx"
+    sheet.write_bytes(b"PK\x03\x04")
+    answers = Answers("exo", (sheet,), None, "small", "chosen", None)
+    with pytest.raises(ConfigError, match="an Excel workbook; unpack it, or save the sheet"):
+        show_new_config(answers, tmp_path / "run.yaml", Console(), as_json=False)
+    assert ConfigError.exit_code == 2 and not (tmp_path / "run.yaml").exists()
+
+
 def test_words_of_the_users_own_are_read_by_fields_in_doctor_init_and_run(fresh: Shell) -> None:
     path = own_pairs(fresh.folder)
     path.write_text(path.read_text().replace('"chosen"', '"good"').replace('"rejected"', '"Bad"'))
