@@ -66,7 +66,10 @@ def _show(found: Sequence[Finding], console: Console, *, as_json: bool) -> None:
         return
     marks = {True: Text("✓", style="green"), False: Text("!", style="yellow")}
     rows = [(marks[finding.ok], finding.subject, finding.detail) for finding in found]
-    console.print(table(("", "", ""), rows))
+    if rows:
+        console.print(table(("", "", ""), rows))
+    else:  # of a configuration alone: a machine always has something
+        console.print("it names no file, data set or model: a run makes all that it reads")
 
 
 def examine(home: Home) -> list[Finding]:

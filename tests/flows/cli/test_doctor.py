@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from flows.cli.doctor import examine, show_data_report, show_machine_report
+from flows.cli.doctor import (
+    examine,
+    show_config_report,
+    show_data_report,
+    show_machine_report,
+)
 from tasks.models.tokens.tokenizer import train_tokenizer
 from tasks.processes.identity import current_process
 from tasks.settings.errors import ConfigError
@@ -222,3 +227,11 @@ def test_what_a_models_own_template_refuses_is_unreadable_with_its_line(
     assert usable and (file["groups"], file["bad_records"]) == (2, 1)
     assert file["bad_reasons"][0]["example"].startswith(f"{path}:2: the chat template of ")
     assert file["tokens"]["prompt"]["longest"] > 0
+
+
+def test_a_configuration_that_names_nothing_gets_a_sentence_and_no_empty_table(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    tiny = Path(__file__).parents[3] / "flows" / "configs" / "apo-tiny.yaml"
+    assert show_config_report(tiny, [], Console(), as_json=False)
+    assert capsys.readouterr().out.startswith("it names no file, data set or model")
