@@ -12,13 +12,16 @@ from flows.registry import FLOWS, config_headers
 from flows.runs.console import print_json
 from flows.runs.tables import columns, minute
 from tasks.settings.errors import ConfigError, did_you_mean
+from tasks.settings.loading import load_config
 from tasks.stages.key import stage_title
-from tasks.stages.manifest import list_manifests
+from tasks.stages.manifest import list_manifests, load_manifest
 from tasks.stages.runs.aliases import ROLES, list_aliases
-from tasks.stages.runs.run_store import list_runs
+from tasks.stages.runs.run_store import Run, list_runs, run_folder, stage_ends, stage_events
+from tasks.stages.runs.states import PROMOTION
 from tasks.storage.home import Home, current_home
 
 Row = dict[str, Any]
+_DECISION = "decide_promotion"
 
 
 class Listing(NamedTuple):
@@ -49,9 +52,32 @@ def show_list(what: str, console: Console, *, as_json: bool) -> None:
         console.print(f"no {what} yet in {current_home().root}", soft_wrap=True)
 
 
+def outcome(home: Home, run: Run) -> str:
+    """Return what a promotion came to: `dry run`, `refused` or `promoted`; empty for other runs.
+
+    It is empty too of one that did not complete, or whose evidence was removed.
+    """
+    if (run.flow, run.status) != (PROMOTION, "completed"):
+        return ""
+    if load_config(run_folder(home, run.id) / "config.yaml").get("dry_run"):
+        return "dry run"
+    calls = stage_ends(stage_events(home, run.id))
+    keys = [call["key"] for call in calls if call["stage"] == _DECISION]
+    decision = load_manifest(home, _DECISION, keys[-1]) if keys else None
+    if decision is None:
+        return ""
+    return "promoted" if decision.metrics["holds"] else "refused"
+
+
 def _runs(home: Home) -> list[Row]:
     return [
-        {"run": run.id, "flow": run.flow, "status": run.status, "started": run.started}
+        {
+            "run": run.id,
+            "flow": run.flow,
+            "status": run.status,
+            "outcome": outcome(home, run),
+            "started": run.started,
+        }
         for run in list_runs(home)
     ]
 
@@ -102,7 +128,7 @@ def _artifact_cells(row: Row) -> Row:
 
 
 def _run_cells(row: Row) -> Row:
-    shown = {name: row[name] for name in ("run", "flow", "status")}
+    shown = {"run": row["run"], "flow": row["flow"], "status": row["outcome"] or row["status"]}
     return {**shown, "started (UTC)": minute(row["started"])}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from flows.cli.lists import outcome
 from flows.configs.base import FlowConfig
 from flows.runs.console import print_json
 from flows.runs.ending import report_file, show_report_text
@@ -89,9 +90,10 @@ def show_status(name: str, console: Console, *, as_json: bool) -> None:
     pace = _pace_of(home, run, events) if run.status == "running" else None
     if as_json:
         where = {"progress": _where(pace)} if pace else {}
-        print_json({"run": asdict(run), "stages": ends, **where})
+        told = asdict(run) | {"outcome": outcome(home, run)}
+        print_json({"run": told, "stages": ends, **where})
         return
-    console.print(_run_line(run), highlight=False)
+    console.print(_run_line(home, run), highlight=False)
     # A stage that was running when its process died is running no more.
     ended = {} if run.status == "running" else {"running": "interrupted"}
     rows = [
@@ -117,8 +119,10 @@ def show_status(name: str, console: Console, *, as_json: bool) -> None:
         console.print(f"{word}: {run.way_on}", soft_wrap=True)
 
 
-def _run_line(run: Run) -> str:
-    return f"run {run.id} ({run.flow}) is {run.status}; started {minute(run.started)} UTC"
+def _run_line(home: Home, run: Run) -> str:
+    came_to = outcome(home, run)
+    state = f"{run.status}: {came_to}" if came_to else run.status
+    return f"run {run.id} ({run.flow}) is {state}; started {minute(run.started)} UTC"
 
 
 def _pace_of(home: Home, run: Run, events: list[dict[str, Any]]) -> Pace:
@@ -156,7 +160,7 @@ def show_artifact_or_run(name: str, console: Console, *, as_json: bool) -> None:
     if as_json:
         print_json({"run": asdict(run), "config": config.model_dump(mode="json")})
         return
-    console.print(_run_line(run), highlight=False)
+    console.print(_run_line(home, run), highlight=False)
     if run.config_path:
         console.print(f"from {run.config_path}:", highlight=False, markup=False, soft_wrap=True)
     console.print(dump_config(config), markup=False, highlight=False)

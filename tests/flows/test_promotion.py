@@ -32,6 +32,8 @@ def test_the_gate_refuses_with_code_3_and_keeps_the_evidence(served_copy: Shell)
     assert "refused" in done.stdout and "holds" in done.stdout and "not asked" in done.stdout
     assert current_alias(served_copy.home, "apo", "champion") is None
     (evidence,) = list_manifests(served_copy.home, "decide_promotion")
+    (run, *_) = list_runs(served_copy.home)
+    assert f"{run.id} (promotion) is completed: refused;" in served_copy("status", run.id).stdout
     assert evidence.metrics["holds"] == 0.0 and 0 <= evidence.metrics["win_rate"] <= 1
     assert evidence.inputs["candidate"].stage == "evaluate_policy"
     assert "The gate refuses" in (evidence.folder(served_copy.home) / "report.md").read_text()
@@ -41,10 +43,12 @@ def test_promote_and_demote(served_copy: Shell) -> None:
     before = served_copy.finished_keys()
     assert "would become" in served_copy("promote", *LOW, "--dry-run").stdout
     assert current_alias(served_copy.home, "apo", "champion") is None
+    assert served_copy.json("ls")[0]["outcome"] == "dry run"
     told = json.loads(served_copy("promote", *LOW, "--json").stdout)
     assert told["moved"] and told["figures"]["prompts"] == 24
     new = {key.split("/")[0] for key in served_copy.finished_keys().keys() - before.keys()}
     assert new == {"decide_promotion"}, "all the rest had been measured by the run"
+    assert served_copy.json("ls")[0]["outcome"] == "promoted"
     first = current_alias(served_copy.home, "apo", "champion")
     assert first and first.evidence["win_rate"] == told["figures"]["win_rate"]
     assert "is the champion of apo already" in served_copy("promote").stdout

@@ -8,10 +8,16 @@ import re
 import subprocess
 import sys
 import termios
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from flows.cli.lists import LISTS
+from flows.cli import lists
+from flows.cli.lists import LISTS, outcome
+from tasks.stages.runs.run_store import claim_run, load_run, run_folder, save_status
+from tasks.storage.home import Home
+from tasks.storage.journal import append_record
 from tests.flows.command import Shell
 
 NAMES = {"runs": "run", "artifacts": "key", "aliases": "run", "flows": "flow", "configs": "config"}
@@ -63,3 +69,35 @@ def test_it_is_not_cut_on_a_pipe(finished: Shell, what: str) -> None:
 def test_there_is_no_other_list(fresh: Shell) -> None:
     assert "no list of 'artefacts'; did you mean 'artifacts'?" in fresh.refusal("ls", "artefacts")
     assert fresh("ls").stdout == f"no runs yet in {fresh.home.root}\n"
+
+
+@pytest.mark.parametrize(
+    ("flow", "dry", "holds", "said"),
+    [
+        ("promotion", "true", 1.0, "dry run"),
+        ("promotion", "true", 0.0, "dry run"),
+        ("promotion", "false", 1.0, "promoted"),
+        ("promotion", "false", 0.0, "refused"),
+        ("promotion", "false", None, ""),
+        ("apo", "false", 1.0, ""),
+    ],
+)
+def test_a_promotion_says_what_it_came_to(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    flow: str,
+    dry: str,
+    holds: float | None,
+    said: str,
+) -> None:
+    home = Home(tmp_path).ensure()
+    run = claim_run(home, flow, None, "", f"dry_run: {dry}\n")
+    event = {"stage": "decide_promotion", "label": "", "key": "k", "state": "cached", "seconds": 0}
+    append_record(run_folder(home, run.id) / "stages.journal", event)
+    kept = None if holds is None else SimpleNamespace(metrics={"holds": holds})
+    monkeypatch.setattr(lists, "load_manifest", lambda *_: kept)
+    assert outcome(home, run) == "", "it is not at its end"
+    save_status(home, run.id, "completed")
+    assert outcome(home, load_run(home, run.id)) == said
+    (row,) = LISTS["runs"].rows(home)
+    assert LISTS["runs"].cells(row)["status"] == (said or "completed")
