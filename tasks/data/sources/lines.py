@@ -107,11 +107,16 @@ def _is_spread(head: bytes, path: Path) -> bool:
     if line[:1] != b"{":
         if rest[:1] not in b"{[":
             raise RecordError(
-                f"{path} is not JSON, it begins with {line[:40]!r:.60}; a CSV file's name ends in "
+                f"{path} is not JSON, it begins with {_shown(line)}; a CSV file's name ends in "
                 ".csv, that of one with tabs in .tsv"
             )
         return False
     return not is_whole(line) and (rest[:1] != b"{" or line.rstrip()[-1:] in b"[{")
+
+
+def _shown(data: bytes) -> str:
+    """Return the beginning of some bytes as a quoted text."""
+    return f"{data[:40].decode('utf-8', 'replace')!r:.60}"
 
 
 def _array_rows(blocks: Iterator[bytes], path: Path, caps: Caps, wrapped: bool) -> Iterator[Row]:
@@ -125,7 +130,7 @@ def _array_rows(blocks: Iterator[bytes], path: Path, caps: Caps, wrapped: bool) 
     behind = rest + next(blocks, b"")
     if (not _AFTER_WRAPPED.fullmatch(behind)) if wrapped else behind.strip():
         what = "the list that was read" if wrapped else "its array"
-        raise RecordError(f"{path} goes on behind {what}, with {behind.strip()[:40]!r:.60}")
+        raise RecordError(f"{path} goes on behind {what}, with {_shown(behind.strip())}")
 
 
 def _decoded(numbered: Iterable[tuple[int, bytes | None]], caps: Caps) -> Iterator[Row]:

@@ -106,7 +106,7 @@ def test_a_wrapper_streams_and_is_capped(tmp_path: Path) -> None:
         ('[{"a": 1}][{"a": 2}]', "goes on behind its array"),
         ('{\n"a": 1\n}\n{\n"a": 2\n', "breaks off inside its last object"),
         ('{"prompt": ["a", "b"], "chosen": ["c"], "rejected": ["d", "e"]}', "different lengths"),
-        ("prompt,chosen\na,b\n", r"is not JSON, it begins with b'prompt,chosen'; a CSV file's"),
+        ("prompt,chosen\na,b\n", r"is not JSON, it begins with 'prompt,chosen'; a CSV file's"),
     ],
 )
 def test_what_would_be_lost_of_a_file_is_an_error(tmp_path: Path, text: str, words: str) -> None:
