@@ -11,7 +11,12 @@ from rich.text import Text
 from flows.cli.lineage import find_node, known_graph
 from flows.runs.console import print_json
 from flows.runs.tables import table
-from tasks.evaluation.metrics.paired_comparison import JudgeComparison, compare_prompts, prompt_gaps
+from tasks.evaluation.metrics.paired_comparison import (
+    JudgeComparison,
+    compare_prompts,
+    prompt_gaps,
+    telling_pairs,
+)
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.settings.printable import printable
 from tasks.stages.artifact import committed_artifact
@@ -103,7 +108,7 @@ def _compare_policies(graph: Graph, first: str, second: str, policy: str | None)
         compare_prompts(one.prompts, two.prompts, same),
         list(dict.fromkeys(said for judge in same for said in one.doubts.get(judge, []))),
         [judge for judge in both if judge not in same],
-        _examples(graph, one, two, telling, gaps[telling]),
+        _examples(graph, one, two, telling),
         find_causes(graph, one.node.id, two.node.id),
     )
 
@@ -197,40 +202,38 @@ def _require_same_prompts(graph: Graph, one: Side, two: Side) -> None:
     )
 
 
-def _examples(
-    graph: Graph, one: Side, two: Side, judge: str, gaps: dict[str, float]
-) -> list[dict[str, Any]]:
-    """Return the prompts that differ most, with the first response of each side."""
-    names = [name for name, gap in gaps.items() if gap]
-    wanted = dict.fromkeys([*names[:_SHOWN], *reversed(names[-_SHOWN:])])
-    texts = [_responses(graph, side, set(wanted)) for side in (one, two)]
+def _examples(graph: Graph, one: Side, two: Side, judge: str) -> list[dict[str, Any]]:
+    """Return the prompts that differ most, with the responses of each side that show it."""
+    pairs = telling_pairs(one.prompts, two.prompts, judge, _SHOWN)
+    texts = [
+        _responses(graph, side, {pair.id: pair.places[number] for pair in pairs})
+        for number, side in enumerate((one, two))
+    ]
     return [
         {
-            "id": name,
-            "judge": judge,
-            "difference": gaps[name],
-            "prompt": texts[0].get(name, texts[1].get(name, ("", "")))[0],
-            "first": texts[0].get(name, ("", ""))[1],
-            "second": texts[1].get(name, ("", ""))[1],
+            **pair._asdict(),
+            "prompt": texts[0].get(pair.id, texts[1].get(pair.id, ("", "")))[0],
+            "first": texts[0].get(pair.id, ("", ""))[1],
+            "second": texts[1].get(pair.id, ("", ""))[1],
         }
-        for name in wanted
+        for pair in pairs
     ]
 
 
-def _responses(graph: Graph, side: Side, wanted: set[str]) -> dict[str, tuple[str, str]]:
-    """Return prompt and first response by id; nothing where they are not on this machine."""
+def _responses(graph: Graph, side: Side, wanted: dict[str, int]) -> dict[str, tuple[str, str]]:
+    """Return prompt and wanted response by id; nothing where they are not on this machine."""
     from tasks.data.files import read_groups
 
     for name in side.scored.values():
         node = graph.nodes[name]
         if node.place != "here" or node.manifest is None:
             continue
-        folder = committed_artifact(current_home(), node.manifest).path
-        return {
-            group.id: (group.prompt[-1].content if group.prompt else "", group.responses[0])
-            for group in read_groups(folder)
-            if group.id in wanted and group.responses
-        }
+        found: dict[str, tuple[str, str]] = {}
+        for group in read_groups(committed_artifact(current_home(), node.manifest).path):
+            if (place := wanted.get(group.id)) is not None:
+                prompt = group.prompt[-1].content if group.prompt else ""
+                found.setdefault(group.id, (prompt, group.responses[place]))
+        return found
     return {}
 
 
@@ -274,14 +277,21 @@ def _print(comparison: Comparison, console: Console) -> None:
     for judge in comparison.others:
         console.print(f"{judge} is another model on each side, so its scores cannot be compared")
     for example in comparison.examples:
-        side = "A is worse" if example["difference"] < 0 else "A is better"
-        text = Text(f"{side} by {abs(example['difference']):.3g} ({example['judge']}): ", "bold")
-        text.append(printable(example["prompt"]), "default")
-        text.append(
-            f"\n  A  {printable(example['first'])}\n  B  {printable(example['second'])}", "default"
-        )
-        console.print(text, soft_wrap=True)
+        console.print(_example_text(example), soft_wrap=True)
     for cause in comparison.causes[: 2 * _SHOWN]:
         changes = "; ".join(map(str, cause.changes))
         text = Text(f"{printable(cause.title)}: ", "bold").append(printable(changes), "default")
         console.print(text, soft_wrap=True)
+
+
+def _example_text(example: dict[str, Any]) -> Text:
+    side = "A is worse" if example["difference"] < 0 else "A is better"
+    judge, answers = example["judge"], example["answers"]
+    if max(answers) > 1:
+        many = " and ".join(map(str, dict.fromkeys(answers)))
+        judge = f"mean {judge} of {many} answers, of which one pair is shown"
+    text = Text(f"{side} by {abs(example['difference']):.3g} ({judge}): ", "bold")
+    text.append(printable(example["prompt"]), "default")
+    for letter, name, score in zip("AB", ("first", "second"), example["scores"], strict=True):
+        text.append(f"\n  {letter}  {score:.3g}  {printable(example[name])}", "default")
+    return text

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -97,3 +98,37 @@ def prompt_gaps(ours: PerPrompt, theirs: PerPrompt, judge: str) -> dict[str, flo
         if key in theirs
     }
     return dict(sorted(gaps.items(), key=lambda item: (item[1], item[0])))
+
+
+class TellingPair(NamedTuple):
+    """Two answers to a prompt that show how the two policies differ there."""
+
+    id: str
+    """The prompt's."""
+    judge: str
+    """Whose scores these are."""
+    difference: float
+    """Our mean score minus theirs."""
+    answers: tuple[int, int]
+    """How many answers these are means of, ours and theirs."""
+    places: tuple[int, int]
+    """Which of our answers, and which of theirs."""
+    scores: tuple[float, float]
+    """The scores of those two."""
+
+
+def telling_pairs(ours: PerPrompt, theirs: PerPrompt, judge: str, most: int) -> list[TellingPair]:
+    """Return answers to the prompts on which two policies differ, `most` from either end.
+
+    They are those of the same place, the shorter list over and over, with the largest gap in the
+    direction of the means' difference: there is always one that is as large.
+    """
+    gaps = [(name, gap) for name, gap in prompt_gaps(ours, theirs, judge).items() if gap]
+    found = []
+    for name, gap in dict.fromkeys([*gaps[:most], *reversed(gaps[-most:])]):
+        mine, other = ours[name]["scores"][judge], theirs[name]["scores"][judge]
+        places = [(k % len(mine), k % len(other)) for k in range(math.lcm(len(mine), len(other)))]
+        a, b = max(places, key=lambda at: gap * (mine[at[0]] - other[at[1]]))
+        counts, scores = (len(mine), len(other)), (mine[a], other[b])
+        found.append(TellingPair(name, judge, gap, counts, (a, b), scores))
+    return found

@@ -82,7 +82,10 @@ def test_prompts_with_both_answers_are_shown(two_runs: Shell) -> None:
     found = two_runs.json("compare", *_runs(two_runs))
     gaps = [one["difference"] for one in found["prompts"]]
     assert 0 < len(gaps) <= 6 and gaps[0] == min(gaps)
-    assert all(one["prompt"] and {"first", "second"} <= one.keys() for one in found["prompts"])
+    for one in found["prompts"]:
+        assert one["prompt"] and one["answers"] == [1, 1] and one["first"] != one["second"]
+        gap = one["scores"][0] - one["scores"][1]
+        assert abs(gap) >= abs(one["difference"]) and gap * one["difference"] > 0
     shown = two_runs("compare", *_runs(two_runs)).stdout
     assert "won/tied/lost" in shown and "RM_Test" in shown
     assert "config.coefficients.dpo.beta: 0.1 → 5.0" in shown

@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from tasks.evaluation.metrics.paired_comparison import compare_prompts, prompt_gaps
+from tasks.evaluation.metrics.paired_comparison import (
+    compare_prompts,
+    prompt_gaps,
+    telling_pairs,
+)
 
 
 def _scores(**by_prompt: list[float]) -> dict[str, dict[str, Any]]:
@@ -49,3 +53,15 @@ def test_only_shared_prompts_count_and_order_does_not() -> None:
 def test_gaps_are_sorted_the_worst_first() -> None:
     assert prompt_gaps(OURS, THEIRS, "judge") == {"c": -1.0, "b": 0.0, "a": 1.0}
     assert list(prompt_gaps(OURS, THEIRS, "judge")) == ["c", "b", "a"]
+
+
+def test_the_answers_that_are_shown_differ_as_their_means_do() -> None:
+    """The first answers to `a` are the same one; of `d` their one answer stands by all of ours."""
+    ours = OURS | _scores(d=[2.0, 4.0, 9.0])
+    found = telling_pairs(ours, THEIRS | _scores(d=[4.0]), "judge", most=2)
+    assert [(one.id, one.difference, one.places, one.scores) for one in found] == [
+        ("c", -1.0, (0, 0), (5.0, 6.0)),
+        ("a", 1.0, (1, 1), (3.0, 1.0)),
+        ("d", 1.0, (2, 0), (9.0, 4.0)),
+    ]
+    assert found[-1].answers == (3, 1)
