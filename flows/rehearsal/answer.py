@@ -29,6 +29,10 @@ def show_rehearsal(found: Rehearsal, console: Console, price: float | None) -> N
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     ran, missed = found.performance.records, found.performance.missed
     console.print(f"{len(ran)} stages rehearsed, {len(missed)} not reached", highlight=False)
+    if found.performance.report is not None:
+        console.print(
+            "the report was written; of random models it says nothing, so it is not shown"
+        )
     for failure in found.failures:
         said = Text.assemble(("✗ ", "red"), f"{failure.where}: {failure.why}")
         console.print(said, soft_wrap=True)

@@ -33,6 +33,18 @@ from tasks.storage.durable import make_folder
 from tasks.storage.home import current_home
 from tasks.tracking.remote.opening import open_remote
 
+_REPORT = "write_"
+"""How the names of the stages begin that write reports."""
+
+
+class Watcher(TerminalSink):
+    """Shows the stages of the small run; what a report finds of random models says nothing."""
+
+    def note(self, title: str, text: str) -> None:
+        """Print one sentence, unless it is a report's."""
+        if not title.startswith(_REPORT):
+            super().note(title, text)
+
 
 class Options(NamedTuple):
     """How a configuration is rehearsed."""
@@ -135,7 +147,7 @@ def rehearse(
         reading, stands_for = with_small_models(reading, folder / "models", options.model)
         # Before anything is done, so that every artifact is still named by the stage it comes from.
         calls = plan_calls(entry, reading)[1]
-        sink = TerminalSink(console)
+        sink = Watcher(console)
         with sink.live():
             small = shrink_work(reading, options.small, placed=options.placed)
             server = partial(prefect_server, real, console) if options.placed else None

@@ -15,12 +15,13 @@ from flows.rehearsal.answer import rehearsal_json, show_rehearsal
 from flows.rehearsal.branches import without_branch
 from flows.rehearsal.machines import Machine, named_machine
 from flows.rehearsal.performance import Failure, Performance, environment
-from flows.rehearsal.rehearsal import Options, Rehearsal, rehearse
+from flows.rehearsal.rehearsal import Options, Rehearsal, Watcher, rehearse
 from flows.rehearsal.work import Need
 from flows.shrinking import models
 from tasks.models.sizes.footprint import Footprint
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import load_config, validate
+from tasks.stages.artifact import Artifact
 
 QUIET = Console(quiet=True)
 SMALL = Path(__file__).parents[1] / "configs" / "exo-small.yaml"
@@ -143,3 +144,15 @@ def test_the_page_says_what_failed_and_what_is_needed() -> None:
         "✗ prepare_data: no such file",
     ):
         assert words in text, words
+
+
+def test_what_a_report_finds_of_random_models_is_not_said() -> None:
+    console = Console(record=True, width=100)
+    watcher = Watcher(console)
+    watcher.note("write_apo_report · report", "APO-DPO-v1 is not shown to have moved")
+    watcher.note("examine_data", "data: 8 records read, none left out")
+    made = Artifact("0.dir", Path("report"), "write_apo_report", "k", "report")
+    show_rehearsal(rehearsal(performance=Performance([], [], [], made)), console, None)
+    text = console.export_text()
+    assert "is not shown to have moved" not in text and "8 records read" in text
+    assert "of random models it says nothing" in text
