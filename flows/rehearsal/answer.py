@@ -11,8 +11,11 @@ from rich.text import Text
 from flows.rehearsal.rehearsal import Rehearsal
 from flows.rehearsal.work import Need
 from flows.runs.tables import table
+from flows.runs.terminal import span
 
 _GB = 1e9
+_AS_MUCH = 0.5
+"""Share of the run's time from which on its rehearsal is said to cost as much."""
 
 
 def show_rehearsal(found: Rehearsal, console: Console, price: float | None) -> None:
@@ -54,6 +57,7 @@ def rehearsal_json(found: Rehearsal, price: float | None) -> dict[str, Any]:
                 "processes": need.processes,
                 "memory": {name: one.parts() for name, one in need.models.items()},
                 "seconds": need.seconds,
+                "overhead": need.overhead,
                 "stored": need.stored,
                 "working": need.working,
             }
@@ -61,6 +65,7 @@ def rehearsal_json(found: Rehearsal, price: float | None) -> dict[str, Any]:
         ],
         "hours": found.hours,
         "device_hours": found.device_hours,
+        "rehearsed_hours": found.rehearsed,
         "dollars": price and found.device_hours * price,
         "paid_calls": 0,
         "stored": found.stored,
@@ -99,16 +104,20 @@ def _projection(found: Rehearsal, price: float | None) -> Iterator[str]:
     if not found.is_judged:
         has = "what the pool's devices have is not known here: name one by --device to compare"
     yield f"memory: {has}"
-    hours = f"at most about {found.hours:.2g} hours, stage after stage"
-    if not found.is_judged:
-        hours += f", on {machine.name}"
+    overhead = sum(need.overhead for need in found.needs)
+    arithmetic = f"{span(3600 * found.hours - overhead)} of arithmetic on {machine.name}"
+    hours = f"about {span(3600 * found.hours)}, stage after stage: {arithmetic}"
+    hours += f", {span(overhead)} beside it, as long as the rehearsal's stages took"
     if found.unknown:
         hours += f" (counting only the rows read of {', '.join(found.unknown)})"
-    yield f"time: {hours}; {found.device_hours:.2g} hours of one device"
+    yield f"time: {hours}; {span(3600 * found.device_hours)} of one device"
+    if found.rehearsed > _AS_MUCH * found.hours:
+        took = span(3600 * found.rehearsed)
+        yield f"rehearsing took {took}: so small a run costs about as much as its rehearsal"
     bill = "no paid calls"
     if price is not None:
         bill = f"{found.device_hours * price:,.0f} dollars of devices at {price:g} an hour; {bill}"
-    yield f"bill: at most {bill}" if price is not None else f"bill: {bill}"
+    yield f"bill: about {bill}" if price is not None else f"bill: {bill}"
     yield (
         f"disk: {found.stored / _GB:.3g} GB stay, {found.working / _GB:.3g} GB more for "
         f"checkpoints; {found.disk / _GB:.0f} GB are free"

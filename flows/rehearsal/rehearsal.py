@@ -94,13 +94,19 @@ class Rehearsal(NamedTuple):
 
     @property
     def device_hours(self) -> float:
-        """Hours of one device, all processes counted."""
-        return sum(one.seconds * one.processes for one in self.needs) / 3600
+        """Hours of one device, all processes of the stages that have a model counted."""
+        needs = [one for one in self.needs if one.models]
+        return sum((one.seconds + one.overhead) * one.processes for one in needs) / 3600
 
     @property
     def hours(self) -> float:
         """Hours of the run, one stage after the other."""
-        return sum(one.seconds for one in self.needs) / 3600
+        return sum(one.seconds + one.overhead for one in self.needs) / 3600
+
+    @property
+    def rehearsed(self) -> float:
+        """Hours of the rehearsal's own stages."""
+        return sum(one.seconds for one in self.performance.records) / 3600
 
     def _without_room(self) -> Iterator[Failure]:
         memory, name = self.machine.memory, self.machine.name

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from flows.configs.recurring import ModelSource
@@ -35,6 +36,7 @@ _ONLY_COMPUTE = {
 }
 _BATCH_TOKENS = 8192
 """Tokens of a forward pass where a stage's configuration names none."""
+_DONE = ("completed", "cached")
 _FORWARD, _TRAINING = 2, 6
 """Operations per number of a matrix and token: one pass, and one with its backward pass."""
 
@@ -52,11 +54,13 @@ class Need:
     processes: int = 1
     """How many of them there are."""
     seconds: float = 0.0
-    """How long it takes, at most."""
+    """How long its arithmetic takes."""
     stored: float = 0.0
     """Bytes that stay on the disk."""
     working: float = 0.0
     """Bytes of checkpoints while it works."""
+    overhead: float = 0.0
+    """Seconds beside its arithmetic: what the small stage took, which has next to none."""
 
     @property
     def memory(self) -> float:
@@ -123,24 +127,36 @@ class Work:
         """Take what is known of the real run and of the small one, and what computes."""
         self._calls, self._shapes, self._amounts = calls, shapes, amounts
         self._small = {record.title: record.metrics for record in records}
+        self._took = {one.title: one.seconds for one in records if one.state in _DONE}
+        self._stage_took: dict[str, list[float]] = {}
+        for one in records:
+            if one.state == "completed":
+                self._stage_took.setdefault(one.stage, []).append(one.seconds)
         self._machine = machine
 
     def needs(self) -> Iterator[Need]:
-        """Yield what each stage needs that loads a model, in their order."""
+        """Yield what each stage needs, in their order."""
         for call in self._calls:
-            config = call.arguments.get("config")
-            if isinstance(config, PpoConfig):
-                yield self._ppo(call, config)
-            elif isinstance(training := getattr(config, "training", None), TrainingConfig):
-                yield self._training(call, training)
-            elif isinstance(config, RolloutConfig) and config.sampling.engine == "own":
-                yield self._rollout(call, config)
-            elif call.spec.name in _ONLY_COMPUTE:
-                yield self._forward(call, config)
-            elif call.spec.name == "initialise_policy":
-                shape = self._shapes.of_output(call)
-                size = FP32 * shape.parameters if shape else 0
-                yield Need(call.title, call.spec.resources, {}, stored=size)
+            yield replace(self._need(call), overhead=self._overhead(call))
+
+    def _overhead(self, call: StageCall) -> float:
+        """Return what a call took in the rehearsal; of one that was not in it, what others did."""
+        took = self._took.get(call.title)
+        return fmean(self._stage_took.get(call.spec.name, [0.0])) if took is None else took
+
+    def _need(self, call: StageCall) -> Need:
+        config = call.arguments.get("config")
+        if isinstance(config, PpoConfig):
+            return self._ppo(call, config)
+        if isinstance(training := getattr(config, "training", None), TrainingConfig):
+            return self._training(call, training)
+        if isinstance(config, RolloutConfig) and config.sampling.engine == "own":
+            return self._rollout(call, config)
+        if call.spec.name in _ONLY_COMPUTE:
+            return self._forward(call, config)
+        shape = self._shapes.of_output(call) if call.spec.name == "initialise_policy" else None
+        size = FP32 * shape.parameters if shape else 0
+        return Need(call.title, call.spec.resources, {}, stored=size)
 
     def _bf16(self, precision: str) -> bool:
         return self._machine.bf16 if precision == "auto" else precision == "bf16"

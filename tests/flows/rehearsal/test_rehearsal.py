@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -16,15 +17,17 @@ from flows.rehearsal.branches import without_branch
 from flows.rehearsal.machines import Machine, named_machine
 from flows.rehearsal.performance import Failure, Performance, environment
 from flows.rehearsal.rehearsal import Options, Rehearsal, Watcher, rehearse
-from flows.rehearsal.work import Need
+from flows.rehearsal.work import Need, Work
 from flows.shrinking import models
 from tasks.models.sizes.footprint import Footprint
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import load_config, validate
 from tasks.stages.artifact import Artifact
+from tasks.stages.runs.context import StageRecord
 
 QUIET = Console(quiet=True)
 SMALL = Path(__file__).parents[1] / "configs" / "exo-small.yaml"
+SPEC = SimpleNamespace(name="write_apo_report", resources="cpu")
 MACHINE = Machine("a machine", 10e9, 1e12, 1e9, bf16=True)
 
 
@@ -129,6 +132,38 @@ def test_hours_dollars_and_bytes_are_sums() -> None:
     assert told["needs"][0]["memory"] == {"model": {"weights": 4e9, "gradients": 2e9}}
 
 
+def test_what_a_stage_takes_beside_its_arithmetic_counts() -> None:
+    """Of 1.6 s of arithmetic nobody learns what a run of minutes takes; the rehearsal knows it."""
+    needs = [
+        Need("update_policy · SFT", "gpu", {"model": Footprint(1e9)}, 2, 1.6, overhead=100),
+        Need("prepare_data", "cpu", {}, overhead=20),
+    ]
+    ran = [StageRecord("prepare_data", "", "k", "completed", seconds=20.0)]
+    found = rehearsal(needs=needs, performance=Performance(ran * 6, [], [], None))
+    assert found.hours == pytest.approx(121.6 / 3600)
+    assert found.device_hours == pytest.approx(203.2 / 3600), "preparing data needs no device"
+    console = Console(record=True, width=200)
+    show_rehearsal(found, console, None)
+    text = console.export_text()
+    assert "about 2 min 02 s, stage after stage: 1.6 s of arithmetic" in text
+    assert "2 min 00 s beside it" in text and "at most" not in text
+    assert "rehearsing took 2 min 00 s: so small a run costs about as much" in text
+
+
+def test_a_stage_that_was_not_rehearsed_takes_what_its_like_did() -> None:
+    """Labels of the real run's later epochs are not all in the small one."""
+    calls = [
+        SimpleNamespace(title=f"write_apo_report · {label}", arguments={}, inputs={}, spec=SPEC)
+        for label in ("a", "b", "later")
+    ]
+    ran = [
+        StageRecord("write_apo_report", label, label, "completed", seconds=seconds)
+        for label, seconds in (("a", 1.0), ("b", 3.0))
+    ]
+    work = Work(calls, None, None, ran, MACHINE)  # type: ignore[arg-type]
+    assert [one.overhead for one in work.needs()] == [1.0, 3.0, 2.0]
+
+
 def test_the_page_says_what_failed_and_what_is_needed() -> None:
     failed = Performance([], [Failure("prepare_data", "no such file")], ["evaluate"], None)
     console = Console(record=True, width=200)
@@ -138,12 +173,15 @@ def test_the_page_says_what_failed_and_what_is_needed() -> None:
         "actor 9, critic 2",
         "weights 4, gradients 2",
         "a machine has 10 GB for a process",
-        "at most about 1 hours",
+        "time: about 1 h 00 min, stage after stage: 1 h 00 min of arithmetic on a machine, 0.0 s",
+        "; 2 h 00 min of one device",
+        "bill: about 6 dollars",
         "6 dollars of devices at 3 an hour; no paid calls",
         "0 stages rehearsed, 1 not reached",
         "✗ prepare_data: no such file",
     ):
         assert words in text, words
+    assert "at most" not in text and "rehearsing took" not in text
 
 
 def test_what_a_report_finds_of_random_models_is_not_said() -> None:
