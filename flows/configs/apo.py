@@ -169,11 +169,8 @@ class ApoConfig(FlowConfig):
             raise ValueError(
                 f"compare_templates names {min(strangers)!r}, no model to compare{known}"
             )
-        readers = {"policy.limits": self.policy.limits}
-        if self.reward.base is None:  # else the reward model counts tokens of another kind
-            readers["reward.limits"] = self.reward.limits
         draws = {"sampling": self.sampling, "evaluation.sampling": self.evaluation.sampling}
-        self.check_samples_fit(draws, readers)
+        self.check_samples_fit(draws, "policy.limits")
         if self.gold.provider == "chosen" and self.data.rm_queries:
             raise ValueError(
                 "gold.provider is 'chosen', and the pairs do not answer data.rm_queries: leave "

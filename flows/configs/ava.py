@@ -119,10 +119,6 @@ class AvaConfig(FlowConfig):
         """Longest prompt and response of the policies that are sampled and measured."""
         return self.limits
 
-    def policy_limits(self) -> tuple[Limits, ...]:
-        """Return every pair of lengths that the base policy, or a model made of it, is fed."""
-        return (self.limits,) if self.reward.base else (self.limits, self.reward.limits)
-
     def judges(self) -> tuple[str, ...]:
         """Return who scores every policy; the first one decides what wins."""
         return (ORACLE, TESTER) if self.playground() else (TESTER,)
@@ -152,10 +148,7 @@ class AvaConfig(FlowConfig):
                 f"limits.max_response_tokens is {self.limits.longest_response}: a response needs a "
                 "token and its end to leave a place with two actions to learn a reward from"
             )
-        readers = {"limits": self.limits}
-        if self.reward.base is None:  # else the reward models count tokens of another kind
-            readers["reward.limits"] = self.reward.limits
-        self.check_samples_fit({"sampling": self.sampling}, readers)
+        self.check_samples_fit({"sampling": self.sampling})
         self.check_context()
         self.check_gate()
         return self

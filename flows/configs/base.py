@@ -69,9 +69,10 @@ class FlowConfig(RecurringConfig):
     def sampled_limits(self) -> Limits:
         """Longest prompt and response of the policies that are sampled and measured."""
 
-    @abstractmethod
     def policy_limits(self) -> tuple[Limits, ...]:
         """Return every pair of lengths that the base policy, or a model made of it, is fed."""
+        policy = (self.sampled_limits,)
+        return policy if self.reward.base else (*policy, self.reward.limits)
 
     @abstractmethod
     def judges(self) -> tuple[str, ...]:
@@ -180,12 +181,16 @@ class FlowConfig(RecurringConfig):
             raise ValueError(f"gate.tester is {self.gate.tester!r}, no judge of this run{known}")
 
     def check_samples_fit(
-        self, draws: Mapping[str, SamplingConfig], readers: Mapping[str, Limits]
+        self, draws: Mapping[str, SamplingConfig], policy_key: str = "limits"
     ) -> None:
         """Refuse samples that the limits of those who read them would refuse much later.
 
-        Both are given by their key of the configuration.
+        `draws` are given by their key of the configuration; `policy_key` is that of the limits of
+        policies.
         """
+        readers = {policy_key: self.sampled_limits}
+        if self.reward.base is None:  # else the reward model counts tokens of another kind
+            readers["reward.limits"] = self.reward.limits
         if self.sampled_limits.max_tokens:
             raise ValueError(
                 "max_tokens is a limit of models that score (reward.limits): a policy reads the "

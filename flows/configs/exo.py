@@ -58,10 +58,6 @@ class ExoConfig(ExoSettings):
         """Longest prompt and response of the policies that are sampled and measured."""
         return self.limits
 
-    def policy_limits(self) -> tuple[Limits, ...]:
-        """Return every pair of lengths that the base policy, or a model made of it, is fed."""
-        return (self.limits,) if self.reward.base else (self.limits, self.reward.limits)
-
     def draws(self, temperature: float, samples: int) -> SamplingConfig:
         """Return how so many responses per prompt are drawn at τ."""
         return self.sampling.model_copy(update={"temperature": temperature, "samples": samples})
@@ -142,10 +138,7 @@ class ExoConfig(ExoSettings):
                 f"sampling.temperature is {draws.temperature} and temperature {self.temperature}: "
                 "one τ holds for sampling and training; set `temperature` alone"
             )
-        readers = {"limits": self.limits}
-        if self.reward.base is None:  # else the reward model counts tokens of another kind
-            readers["reward.limits"] = self.reward.limits
-        self.check_samples_fit({"sampling": draws}, readers)
+        self.check_samples_fit({"sampling": draws})
 
     def _check_branches(self) -> None:
         labels = [branch.label(self.temperature) for branch in self.all_branches()]

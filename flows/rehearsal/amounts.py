@@ -136,9 +136,6 @@ class Amounts:
             small = self._small.get("prepare_texts", {})
             return {name: small.get(name, 0.0) * ratio for name, ratio in ratios.items()}
         small = self._small.get("prepare_data", {})
-        if "preferences" not in ratios:  # all parts are of the demonstrations, alike
-            usual = ratios["demonstrations"]
-            return {name: count * ratios.get(name, usual) for name, count in small.items()}
         data = self._config.divided_data()
         cut = not data.resolved().test
         shared = data.split.dev_from_policy != "held_out"

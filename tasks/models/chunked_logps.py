@@ -132,14 +132,10 @@ class _TokenLogps(torch.autograd.Function):
         states, table, bias, targets, kept = ctx.saved_tensors
         wants_states, wants_table, wants_bias = ctx.needs_input_grad[:3]
         exact, device = gradient.dtype, states.device
-        shapes = states.shape, table.shape, table.shape[:1]
-        sums = [torch.zeros(shape, dtype=exact, device=device) for shape in shapes]
-        of_states, of_table, of_bias = sums
+        sums = of_states, of_table, of_bias = _empty_sums(states, table, exact)
         with torch.autocast(device.type, enabled=False):
             for here in _slices(0, len(targets), ctx.rows):
-                logits = kept
-                if logits is None:
-                    logits = torch.nn.functional.linear(states[here], table, bias)
+                logits = _logits(states[here], table, bias, kept)
                 logits, slopes = _tempered(logits, ctx.temperature, ctx.softcap)
                 probs = logits.softmax(dim=-1)
                 factors = gradient[here, None] / ctx.temperature
@@ -191,14 +187,10 @@ class _TokenReadings(torch.autograd.Function):
         states, table, bias, targets, kept = ctx.saved_tensors
         wants_states, wants_table, wants_bias = ctx.needs_input_grad[:3]
         exact, device = gradient.dtype, states.device
-        shapes = states.shape, table.shape, table.shape[:1]
-        sums = [torch.zeros(shape, dtype=exact, device=device) for shape in shapes]
-        of_states, of_table, of_bias = sums
+        sums = of_states, of_table, of_bias = _empty_sums(states, table, exact)
         with torch.autocast(device.type, enabled=False):
             for chunk in _slices(0, len(targets), ctx.rows):
-                logits = kept
-                if logits is None:
-                    logits = torch.nn.functional.linear(states[chunk], table, bias)
+                logits = _logits(states[chunk], table, bias, kept)
                 slopes = torch.empty_like(logits)
                 for here in _slices(0, len(logits), _ROWS_AT_ONCE):
                     rows = logits[here].to(exact), targets[chunk][here]
@@ -210,6 +202,17 @@ class _TokenReadings(torch.autograd.Function):
                 if wants_table:
                     of_table += slopes.T @ states[chunk]
         return (*_asked_for(ctx, sums), *(None,) * 3)
+
+
+def _empty_sums(states: Tensor, table: Tensor, dtype: torch.dtype) -> list[Tensor]:
+    """Return where the gradients of states, table and bias add up."""
+    shapes = states.shape, table.shape, table.shape[:1]
+    return [torch.zeros(shape, dtype=dtype, device=states.device) for shape in shapes]
+
+
+def _logits(states: Tensor, table: Tensor, bias: Tensor | None, kept: Tensor | None) -> Tensor:
+    """Return the logits of a chunk: those that the forward pass kept, or computed once more."""
+    return torch.nn.functional.linear(states, table, bias) if kept is None else kept
 
 
 def _slopes(reading: Reading, logits: Tensor, targets: Tensor, gradient: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from tasks.models.loading import save_model
 from tasks.models.precision import arithmetic_of, compute_device, keep_as_computed
 from tasks.models.tqr.group_tqr import GroupTqr, output_shape
 from tasks.models.tqr.heads import TqrHeads
-from tasks.models.tqr.model_files import save_parts
+from tasks.models.tqr.model_files import save_tqr
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 from tasks.training.config import TrainingConfig
@@ -122,9 +122,12 @@ class Trainable:
         model, adapter = self._loaded
         beside: dict[str, Tensor] = {}
         if heads is not None and state is not None:
-            names = [name for name in state if name.startswith(_HEADS)]
-            beside = {name.removeprefix(_HEADS): state[name] for name in names}
-            state = {name: part for name, part in state.items() if name not in names}
+            beside = {
+                name.removeprefix(_HEADS): part
+                for name, part in state.items()
+                if name.startswith(_HEADS)
+            }
+            state = {name: part for name, part in state.items() if not name.startswith(_HEADS)}
         if state is None and not all(p.requires_grad for p in model.parameters()):
             # What is frozen may be held in bfloat16, and merging would end the training.
             state = trained_tensors(model)
@@ -141,7 +144,7 @@ class Trainable:
             # Those in training lie on several processes.
             heads = TqrHeads(heads.config, *output_shape(model))
             heads.load_state_dict(beside)
-        save_parts(model, heads, tokenizer, folder, encoder.template, max_new_tokens=longest)
+        save_tqr(model, heads, tokenizer, folder, encoder.template, max_new_tokens=longest)
 
     def _make(self, context: AbstractContextManager[Any]) -> tuple[PreTrainedModel, Adapter | None]:
         model = self._load(context)

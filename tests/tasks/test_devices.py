@@ -22,14 +22,14 @@ from tasks.models.scoring.config import ScoringConfig
 from tasks.models.scoring.labelling import LabelConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.models.tokens.tokenizer import train_tokenizer
-from tasks.models.tqr.config import TqrConfig
-from tasks.models.tqr.model_files import build_tqr, save_tqr
+from tasks.models.tqr.model_files import save_tqr
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
 from tasks.training.config import ReferenceConfig
 from tasks.training.updates.classifier_config import ClassifierConfig
 from tests.tasks.models.fake_device import KIND, FakeDevice
 from tests.tasks.models.random_heads import random_reward_model
+from tests.tasks.models.tqr.tqr_models import on_folder
 from tests.tasks.stages.every_stage import STAGES
 
 TRAININGS = {"update_policy", "update_policy_by_ppo", "update_reward_model", "update_tqr"}
@@ -93,7 +93,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_model(build_policy(shape, tokenizer, 0), tokenizer, root / "policy", "plain")
     model = random_reward_model(root / "policy", tokenizer, 0)
     save_model(model, tokenizer, root / "reward", "plain")
-    save_tqr(build_tqr(root / "policy", TqrConfig()), tokenizer, root / "tqr", "plain")
+    tqr = on_folder(root / "policy")
+    save_tqr(tqr.model, tqr.heads, tokenizer, root / "tqr", "plain")
     return root
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -128,12 +128,6 @@ def _of_the_ablation(cell: Cell) -> str | None:
             "without ptq the Q head is new and no pretrained policy: its pipeline is reward_model"
         )
     return None
-
-
-def valid_cells() -> list[Cell]:
-    """Return every combination of data, pipeline, objective and ablation that is a cell."""
-    axes = map(get_args, (DataKind, Pipeline, Objective, Ablation))
-    return [cell for values in product(*axes) if not refusal(cell := Cell(*values))]
 
 
 def _as_tuple(given: Any) -> Any:

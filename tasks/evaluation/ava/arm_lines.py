@@ -11,8 +11,8 @@ import numpy as np
 from tasks.evaluation.ava.config import AvaEntry
 from tasks.evaluation.metrics.best_of_n import best_of_n_kl
 from tasks.evaluation.metrics.estimates import Estimate, Interval, mean_estimate, over_seeds
+from tasks.evaluation.report.data import scored_evaluation
 from tasks.evaluation.report.headline import Contender
-from tasks.settings.errors import ConfigError, did_you_mean
 
 Evaluations = Mapping[str, Mapping[str, Any]]
 _Z = 1.96
@@ -79,7 +79,9 @@ def duel(ours: Line, theirs: Line, evaluations: Evaluations, judge: str) -> Duel
     by_seed = []
     for row in range(max(len(ours.entries), len(theirs.entries))):
         mine, others = (
-            evaluation_of(line.entries[row % len(line.entries)], evaluations, judge)["per_prompt"]
+            scored_evaluation(line.entries[row % len(line.entries)].name, evaluations, judge)[
+                "per_prompt"
+            ]
             for line in (ours, theirs)
         )
         shared = [key for key in mine if key in others]
@@ -111,7 +113,7 @@ def verdict(lead: Estimate) -> str:
 
 def contender(line: Line, evaluations: Evaluations, judge: str) -> Contender:
     """Return a line as the headline and the summary take it: its reward by a judge, and its KL."""
-    found = [evaluation_of(one, evaluations, judge) for one in line.entries]
+    found = [scored_evaluation(one.name, evaluations, judge) for one in line.entries]
     by_prompt = [
         {key: float(np.mean(row["scores"][judge])) for key, row in one["per_prompt"].items()}
         for one in found
@@ -130,22 +132,6 @@ def divergence(line: Line, found: Sequence[Mapping[str, Any]]) -> Estimate | Non
     if line.first.kind == "start" or not all("kl" in one for one in found):
         return None
     return over_seeds([Estimate(**one["kl"]) for one in found])
-
-
-def evaluation_of(entry: AvaEntry, evaluations: Evaluations, judge: str) -> Mapping[str, Any]:
-    """Return an entry's evaluation, which a judge must have scored.
-
-    Raises:
-        ConfigError: There is none, or that judge gave it no scores.
-    """
-    if entry.name not in evaluations:
-        known = did_you_mean(entry.name, evaluations)
-        raise ConfigError(f"the report's entry {entry.name!r} has no evaluation{known}")
-    found = evaluations[entry.name]
-    if judge not in found["scores"]:
-        known = did_you_mean(judge, found["scores"])
-        raise ConfigError(f"the evaluation {entry.name!r} has no scores of {judge!r}{known}")
-    return found
 
 
 def _shares(

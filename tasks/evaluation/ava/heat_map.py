@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from jinja2 import Template
+from tasks.evaluation.report.pages import page_template
 
+_PAGE = Path(__file__).with_name("heat_map.html.j2")
 _LOW, _HIGH = (224, 123, 57), (86, 160, 211)  # orange and blue: apart for colour-blind readers
 _WHITE = (255, 255, 255)
 
@@ -66,7 +64,8 @@ def render_heat_map(title: str, pairs: Sequence[ShownPair], notes: Sequence[str]
         for reward in (response.start, *(token.reward for token in response.tokens))
     ]
     limit = limit_of(rewards)
-    return _template().render(
+    page = page_template(_PAGE, lstrip_blocks=True, keep_trailing_newline=True)
+    return page.render(
         title=title,
         pairs=pairs,
         notes=notes,
@@ -98,18 +97,3 @@ def colour(reward: float, limit: float) -> str:
     end = _HIGH if reward > 0 else _LOW
     mixed = (round(w + share * (e - w)) for w, e in zip(_WHITE, end, strict=True))
     return "#" + "".join(f"{part:02x}" for part in mixed)
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return pages.get_template("heat_map.html.j2")

@@ -14,7 +14,8 @@ from tasks.evaluation.exo.series import KINDS, Series
 from tasks.evaluation.metrics.best_of_n import best_of_n_kl
 from tasks.evaluation.metrics.estimates import Estimate, mean_estimate, over_seeds
 from tasks.evaluation.metrics.win_rates import win_shares
-from tasks.settings.errors import ConfigError, did_you_mean
+from tasks.evaluation.report.data import scored_evaluation
+from tasks.settings.errors import ConfigError
 
 Evaluations = Mapping[str, Any]
 
@@ -41,7 +42,7 @@ def frontier_points(
     """
     entries = [(series.name, entry) for series in all_series for entry in series.entries]
     answered = {
-        entry.name: evaluation_of(evaluations, entry, judge)["per_prompt"]
+        entry.name: scored_evaluation(entry.name, evaluations, judge)["per_prompt"]
         for _, entry in [("", start), *entries]
     }
     prompts = list(dict.fromkeys(key for per_prompt in answered.values() for key in per_prompt))
@@ -50,24 +51,6 @@ def frontier_points(
         for series, entry in [(KINDS["start"], start), *entries]
     ]
     return points[1:], points[0]
-
-
-def evaluation_of(evaluations: Evaluations, entry: ExoEntry, judge: str) -> Mapping[str, Any]:
-    """Return an entry's evaluation, which a judge must have scored.
-
-    Raises:
-        ConfigError: There is none, or that judge gave it no scores.
-    """
-    if entry.name not in evaluations:
-        known = did_you_mean(entry.name, evaluations)
-        raise ConfigError(f"the report's entry {entry.name!r} has no evaluation{known}")
-    found: Mapping[str, Any] = evaluations[entry.name]
-    if judge not in found["scores"]:
-        raise ConfigError(
-            f"the evaluation {entry.name!r} has no scores of {judge!r}"
-            f"{did_you_mean(judge, found['scores'])}"
-        )
-    return found
 
 
 def shares_against(
@@ -80,10 +63,10 @@ def shares_against(
     Source:
         Appendix C, arXiv 2402.00856 (EXO).
     """
-    theirs = evaluation_of(evaluations, opponent, judge)["per_prompt"]
+    theirs = scored_evaluation(opponent.name, evaluations, judge)["per_prompt"]
     wins, losses = [], []
     for entry in entries:
-        ours = evaluation_of(evaluations, entry, judge)["per_prompt"]
+        ours = scored_evaluation(entry.name, evaluations, judge)["per_prompt"]
         shared = [key for key in ours if key in theirs]
         rows = win_shares(
             [ours[key]["scores"][judge] for key in shared],

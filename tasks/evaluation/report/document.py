@@ -10,10 +10,10 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tasks.evaluation.report.pages import page_template
 from tasks.evaluation.report.tables import (
     Table,
     escape_markdown,
@@ -24,8 +24,7 @@ from tasks.evaluation.report.tables import (
 )
 from tasks.storage.files import write_atomic, write_json
 
-if TYPE_CHECKING:
-    from jinja2 import Template
+_PAGE = Path(__file__).with_name("report.html.j2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,21 +141,8 @@ def render_html(report: Report) -> str:
 
     Every text in it is escaped, plots are embedded as images.
     """
-    return _template().render(report=report, shown=shown, image=_image)
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return pages.get_template("report.html.j2")
+    page = page_template(_PAGE, keep_trailing_newline=True)
+    return page.render(report=report, shown=shown, image=_image)
 
 
 def _fenced(text: str) -> list[str]:

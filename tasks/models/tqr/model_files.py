@@ -17,7 +17,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from tasks.models.loading import load_weights, save_model
-from tasks.models.policy import load_policy
 from tasks.models.sampling.config import SamplingConfig
 from tasks.models.tqr.config import TqrConfig
 from tasks.models.tqr.group_tqr import GroupTqr, output_shape
@@ -31,30 +30,6 @@ if TYPE_CHECKING:
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
-
-
-def build_tqr(
-    backbone: str | Path,
-    config: TqrConfig,
-    context: AbstractContextManager[Any] | None = None,
-    *,
-    dtype: str = "auto",
-    seed: int = 0,
-) -> GroupTqr:
-    """Put fresh heads on a language model.
-
-    Args:
-        backbone: A policy's folder, a GGUF file or a hub name.
-        config: Which heads.
-        context: Entered around the loading of the language model.
-        dtype: `auto` (as stored), `float32`, `bfloat16`…
-        seed: Of the new matrices.
-
-    Raises:
-        ConfigError: The backbone cannot be loaded, or has no output head that we can read.
-    """
-    model = load_policy(backbone, context, dtype=dtype)
-    return GroupTqr(model, _heads(model, config, seed)).eval()
 
 
 def load_tqr(
@@ -120,7 +95,8 @@ def _trained_heads(path: str | Path, model: PreTrainedModel, config: TqrConfig) 
 
 
 def save_tqr(
-    tqr: GroupTqr,
+    model: PreTrainedModel,
+    heads: TqrHeads,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     template: str | None = None,
@@ -130,25 +106,13 @@ def save_tqr(
     """Save a TQR so that `load_tqr` has it back and plain transformers has its policy.
 
     Args:
-        tqr: Its language model and its heads.
+        model: Its language model.
+        heads: Its heads.
         tokenizer: Its own.
         folder: Created if absent.
         template: As `save_model` takes it, and so is the rest.
         max_new_tokens: The longest response it was trained on.
     """
-    save_parts(tqr.model, tqr.heads, tokenizer, folder, template, max_new_tokens=max_new_tokens)
-
-
-def save_parts(
-    model: PreTrainedModel,
-    heads: TqrHeads,
-    tokenizer: PreTrainedTokenizerBase,
-    folder: Path,
-    template: str | None = None,
-    *,
-    max_new_tokens: int | None = None,
-) -> None:
-    """Save a language model and heads as `save_tqr` does, which are not joined to compute."""
     own = model.generation_config
     if own is not None:
         model.generation_config = _drawn_as_trained(own, heads.config)

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.evaluation.report.pages import page_template
 from tasks.stages.lineage import page_layout
 from tasks.stages.lineage.graph import Graph
 from tasks.stages.lineage.nodes import Node
@@ -76,24 +77,19 @@ def lineage_page(graph: Graph, focus: str, *, link: Link = symbolic_link) -> str
 
 @cache
 def _template() -> Template:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
+    page = page_template(Path(__file__).with_name("page.html.j2"))
+    page.globals.update(
+        lanes=page_layout.LANES,
+        places=PLACES,
+        node_width=page_layout.NODE_WIDTH,
+        node_height=page_layout.NODE_HEIGHT,
+        most_metrics=_MOST_METRICS,
+        most_settings=_MOST_SETTINGS,
+        captions=_captions,
+        hint=_hint,
+        settings=settings,
     )
-    constants = {
-        "lanes": page_layout.LANES,
-        "places": PLACES,
-        "node_width": page_layout.NODE_WIDTH,
-        "node_height": page_layout.NODE_HEIGHT,
-        "most_metrics": _MOST_METRICS,
-        "most_settings": _MOST_SETTINGS,
-    }
-    functions = {"captions": _captions, "hint": _hint, "settings": settings}
-    return pages.get_template("page.html.j2", globals={**constants, **functions})
+    return page
 
 
 @cache

@@ -64,7 +64,7 @@ def test_what_cannot_go_well_is_refused_by_the_keys_name() -> None:
         config.check_gate()
     third(gate={"tester": "oracle"}).check_gate()
     with pytest.raises(ValueError, match=r"sampling\.max_new_tokens is 256, but a\.max_response"):
-        config.check_samples_fit({"sampling": config.sampling}, {"a": LIMITS})
+        config.check_samples_fit({"sampling": config.sampling}, "a")
     built = {"kind": "llama", "hidden_size": 32, "layers": 1, "heads": 2, "context": 63}
     short = third(model={"architecture": built, "template": "plain"}, reward={"limits": LIMITS})
     with pytest.raises(ValueError, match="context is 63 tokens, .* = 64: lower them or raise"):

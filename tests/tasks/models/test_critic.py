@@ -12,9 +12,9 @@ from tasks.models.critic import GroupCritic, load_critic
 from tasks.models.loading import save_model
 from tasks.models.tokens.encoding import EncodedGroup
 from tasks.models.tokens.tokenizer import load_tokenizer, train_tokenizer
-from tasks.models.tqr.config import TqrConfig
-from tasks.models.tqr.model_files import build_tqr, save_tqr
+from tasks.models.tqr.model_files import save_tqr
 from tests.tasks.models.random_heads import random_reward_model
+from tests.tasks.models.tqr.tqr_models import on_folder
 
 GROUPS = [
     EncodedGroup([5, 6, 7], [[8, 9], [10]], False, [False, False]),
@@ -83,13 +83,14 @@ def test_an_oracle_is_no_model(folders, tmp_path):
 def test_of_a_tqr_it_is_the_backbone(folders, tmp_path):
     """With a head that expects 0; one whose tokens are others is not taken."""
     tokenizer = _own(folders)
-    tqr = build_tqr(folders["policy"], TqrConfig())
+    tqr = on_folder(folders["policy"])
     with torch.no_grad():
         tqr.model.get_input_embeddings().weight[7] = 3.0
-    save_tqr(tqr, tokenizer, tmp_path / "tqr", "plain")
+    save_tqr(tqr.model, tqr.heads, tokenizer, tmp_path / "tqr", "plain")
     model, scores = load_critic(folders["policy"], tmp_path / "tqr", tokenizer, 32)
     assert scores and not model.score.weight.any()
     assert (model.get_input_embeddings().weight[7] == 3.0).all()
     other = load_tokenizer(folders["other"])
-    save_tqr(build_tqr(folders["other"], TqrConfig()), other, tmp_path / "other", "plain")
+    tqr = on_folder(folders["other"])
+    save_tqr(tqr.model, tqr.heads, other, tmp_path / "other", "plain")
     assert not load_critic(folders["policy"], tmp_path / "other", tokenizer, 32)[1]

@@ -16,18 +16,17 @@ from tasks.models.scoring.scorers import open_scorer
 from tasks.models.scoring.tqr_scorer import TqrScorer
 from tasks.models.tokens.conversations import prompt_ids
 from tasks.models.tokens.encoding import Limits
-from tasks.models.tqr.config import TqrConfig
-from tasks.models.tqr.model_files import build_tqr, save_tqr
+from tasks.models.tqr.model_files import save_tqr
 from tasks.settings.errors import StageError
-from tests.tasks.models.tqr.tqr_models import random_heads
+from tests.tasks.models.tqr.tqr_models import on_folder, random_heads
 
 
 @pytest.fixture
 def folder(build: Any, tokenizer: Any, tmp_path: Path) -> Path:
     save_model(build("llama"), tokenizer, tmp_path / "backbone", "hh")
-    tqr = build_tqr(tmp_path / "backbone", TqrConfig())
+    tqr = on_folder(tmp_path / "backbone")
     tqr.heads = random_heads(tqr.heads.config, tqr.model)
-    save_tqr(tqr, tokenizer, tmp_path / "tqr", "hh")
+    save_tqr(tqr.model, tqr.heads, tokenizer, tmp_path / "tqr", "hh")
     return tmp_path / "tqr"
 
 

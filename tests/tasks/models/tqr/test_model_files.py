@@ -17,19 +17,19 @@ from tasks.models.reward_model import load_reward_model
 from tasks.models.tqr.config import TqrConfig
 from tasks.models.tqr.group_tqr import GroupTqr
 from tasks.models.tqr.marker import TQR_FILE, tqr_config
-from tasks.models.tqr.model_files import build_tqr, load_tqr, save_tqr
+from tasks.models.tqr.model_files import load_tqr, save_tqr
 from tasks.settings.errors import ConfigError
 from tests.tasks.models import families
 from tests.tasks.models.families import PAD, group
-from tests.tasks.models.tqr.tqr_models import random_heads
+from tests.tasks.models.tqr.tqr_models import on_folder, random_heads
 
 
 def saved(build: Any, tokenizer: Any, folder: Path, kind: str = "llama", **config: Any) -> GroupTqr:
     """A TQR with random heads, saved in a folder of its own."""
     save_model(build(kind), tokenizer, folder.parent / "backbone", "hh")
-    tqr = build_tqr(folder.parent / "backbone", TqrConfig(**config))
+    tqr = on_folder(folder.parent / "backbone", **config)
     tqr.heads = random_heads(tqr.heads.config, tqr.model)
-    save_tqr(tqr, tokenizer, folder, "hh", max_new_tokens=30)
+    save_tqr(tqr.model, tqr.heads, tokenizer, folder, "hh", max_new_tokens=30)
     return tqr
 
 
@@ -51,7 +51,7 @@ def test_it_loads_again_and_saves_the_same_bytes(
     batch = tqr.batch([group(3, [4, 2])], PAD)
     for mine, his in zip(tqr(batch).terms, again(batch).terms, strict=True):
         assert torch.equal(mine, his)
-    save_tqr(again, tokenizer, tmp_path / "again", "hh", max_new_tokens=30)
+    save_tqr(again.model, again.heads, tokenizer, tmp_path / "again", "hh", max_new_tokens=30)
     assert files(tmp_path / "again") == files(tmp_path / "tqr")
 
 
@@ -88,7 +88,7 @@ def test_an_index_names_the_files_of_the_language_model_alone(
 def test_an_encoder_decoder_has_a_folder_too(tokenizer: Any, tmp_path: Path) -> None:
     model = families.build("bart")
     tqr = GroupTqr(model, random_heads(TqrConfig(), model))
-    save_tqr(tqr, tokenizer, tmp_path, "hh")
+    save_tqr(tqr.model, tqr.heads, tokenizer, tmp_path, "hh")
     again = load_tqr(tmp_path)
     with torch.no_grad():
         batch = tqr.batch([group(3, [4])], PAD)
@@ -126,4 +126,4 @@ def test_what_is_damaged_is_refused(build: Any, tokenizer: Any, tmp_path: Path) 
 def test_a_reward_model_is_no_backbone(build: Any, tokenizer: Any, tmp_path: Path) -> None:
     families.build("llama", "ForSequenceClassification").save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="lacks 1 weights .*lm_head"):
-        build_tqr(tmp_path, TqrConfig())
+        on_folder(tmp_path)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from tasks.models.policy import load_policy
 from tasks.models.tokens.encoding import EncodedGroup
 from tasks.models.tqr.config import TqrConfig
 from tasks.models.tqr.group_tqr import GroupTqr, output_shape
 from tasks.models.tqr.heads import TqrHeads
+from tasks.models.tqr.model_files import start_heads
 from tasks.objectives.ava import AvaTerms, q_values, reward_weights
 from tests.tasks.models import families
 
@@ -33,6 +36,12 @@ def build(family: str, *, float64: bool = False, seed: int = 0, **config: Any) -
     model = families.build(family, seed=seed)
     model = families.exact(model) if float64 else model
     return GroupTqr(model, random_heads(TqrConfig(**config), model)).eval()
+
+
+def on_folder(path: Path, **config: Any) -> GroupTqr:
+    """Put fresh heads on the policy in a folder, as a training does."""
+    model = load_policy(path)
+    return GroupTqr(model, start_heads(path, model, TqrConfig(**config), seed=0)).eval()
 
 
 def by_hand(tqr: GroupTqr, group: EncodedGroup, k: int) -> AvaTerms:
