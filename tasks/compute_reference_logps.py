@@ -9,7 +9,7 @@ from tasks.storage.workspace import Workspace
 from tasks.training.config import ReferenceConfig
 
 
-@stage_task(version=2, resources="gpu")
+@stage_task(version=3, resources="gpu")
 def compute_reference_logps(
     reference: Artifact,
     groups: list[Artifact],

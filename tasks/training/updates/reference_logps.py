@@ -75,7 +75,9 @@ def compute_logps(
     shards = [f"shard-{number:05d}" for number in range(len(starts))]
     if not all(workspace.part(name) for name in shards):
         metrics |= _compute(reference, encoded, encoder, config, shards, workspace, log)
-    logps = torch.cat([load_file(workspace.parts / name / _FILE)["logps"] for name in shards])
+    kept = [load_file(workspace.parts / name / _FILE) for name in shards]
+    logps = torch.cat([shard["logps"] for shard in kept])
+    shared = min(float(shard["shared"]) for shard in kept)
     write_atomic(workspace.output / _FILE, save({"logps": logps}))
     write_json(
         workspace.output / _INDEX,
@@ -88,7 +90,7 @@ def compute_logps(
             "precision": _precision(config.precision),
         },
     )
-    return metrics | {"mean_logp": float(logps.mean())}
+    return metrics | {"mean_logp": float(logps.mean()), "shared_prompts": shared}
 
 
 def keep_reference(
@@ -197,17 +199,17 @@ def _compute(
                 groups = [encoded.encoded(row) for row in rows]
                 values = response_values(policy, groups, encoder.pad_id, config.batch_tokens)
                 _require_finite(values, encoded, rows, reference)
-                _keep(workspace, name, torch.tensor([value for row in values for value in row]))
+                logps = torch.tensor([value for row in values for value in row])
+                _keep(workspace, name, logps, shared=policy.shared)
                 tokens += sum(sizes[row] for row in rows)
             log.progress(rows.stop, len(encoded), "reference groups")
     seconds = time.perf_counter() - began
-    shared = float(policy.shared)
     del model, policy
     # Modules refer to each other in cycles, which only the collector breaks.
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return {"shared_prompts": shared, "speed/tokens_per_second": tokens / seconds}
+    return {"speed/tokens_per_second": tokens / seconds}
 
 
 def _require_finite(
@@ -221,8 +223,9 @@ def _require_finite(
             )
 
 
-def _keep(workspace: Workspace, name: str, logps: Tensor) -> None:
-    data = save({"logps": logps})
+def _keep(workspace: Workspace, name: str, logps: Tensor, *, shared: bool) -> None:
+    # A later attempt may find every shard here, and load no model that could tell.
+    data = save({"logps": logps, "shared": torch.tensor(float(shared))})
     workspace.save_part(name, lambda folder: write_atomic(folder / _FILE, data))
 
 
