@@ -24,9 +24,12 @@ from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
 from tasks.training import loop
 from tasks.training.config import PolicyConfig, RewardConfig, TrainingConfig
+from tasks.training.tqr_config import TqrUpdateConfig
 from tasks.training.updates.policy import train_policy
 from tasks.training.updates.reference_logps import SET, compute_logps
 from tasks.training.updates.reward_model import PREFERENCES, train_reward_model
+from tasks.training.updates.tqr import train_tqr
+from tasks.training.updates.tqr_task import GROUPS
 
 
 def policy(
@@ -93,6 +96,25 @@ def reward(
         train_reward_model(folder / "reward", [groups], None, config, work, log, seed=0)
 
 
+def tqr(turns: Turns, setting: Setting, folder: Path, *, objective: str, **plan: Any) -> None:
+    """Train a TQR on pairs by one of its objectives, through `train_tqr`.
+
+    Each objective has a loss of its own, so sides agree on the tokens that each step computed.
+    """
+    training = Training(**plan)
+    config = TqrUpdateConfig(
+        objective=objective,
+        training=_settings(training, None),
+        limits=setting.limits,
+        template=TEMPLATE,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        groups = _groups(Path(scratch), setting, folder, 2, training)
+        log = Halting(turns, setting, folder, training, (2, GROUPS), None, agree_on="tokens")
+        work = Workspace(Path(scratch) / "training")
+        train_tqr(folder / "policy", [groups], config, work, log, seed=0)
+
+
 class Halting(NullLog):
     """A log that ends the side's turn after the last step of a block."""
 
@@ -105,18 +127,19 @@ class Halting(NullLog):
         data: tuple[int, str],
         before: Callable[[list[EncodedGroup]], object] | None,
         model: str = "policy",
+        agree_on: str = "loss",
     ) -> None:
         """Say what the steps work on.
 
         The data are the responses per group and the data set's name in the plan; `before` is done
         with the groups of a block at its beginning, in its time; `model`, policy or reward, is
-        whose arithmetic is counted.
+        whose arithmetic is counted; sides agree on each step's `loss` or its computed `tokens`.
         """
         self.turns, self.training, self.before = turns, training, before
         self.plan, self.name = plan_of(training, data[1]), data[1]
         found = encoded(folder, setting.limits, data[0], training.groups)
         self.groups = [found[row % len(found)] for row in range(training.groups)]
-        self.model = _shape(folder / model)
+        self.model, self.agree_on = _shape(folder / model), agree_on
         self.done = Block()
 
     def __call__(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -124,10 +147,11 @@ class Halting(NullLog):
         if step and "loss" in metrics:
             rows = self._rows(step - 1)
             needed = sum(map(group_tokens, rows))
-            self.done.losses[step] = metrics["loss"]
+            computed = round(needed / (1 - metrics["padding_share"]))
+            self.done.losses[step] = metrics["loss"] if self.agree_on == "loss" else computed
             self.done.units += len(rows)
             self.done.needed += needed
-            self.done.computed += round(needed / (1 - metrics["padding_share"]))
+            self.done.computed += computed
             self.done.operations += self._operations(rows)
 
     def progress(self, done: int, total: int, unit: str) -> None:

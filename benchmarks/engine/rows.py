@@ -59,6 +59,7 @@ def rows(*, quick: bool = False) -> list[Row]:
     return [
         *_trainings(quick),
         *_groupwise(quick),
+        _token_rewards(quick),
         *_passes(quick),
         *_samplings(quick),
         *_ablations(quick),
@@ -108,6 +109,20 @@ def _groupwise(quick: bool) -> Iterator[Row]:
             floor,
             goal,
         )
+
+
+def _token_rewards(quick: bool) -> Row:
+    plan, side = _plan(quick, batch=16), "benchmarks.engine.own_training:tqr"
+    return Row(
+        "ava-p",
+        "AVA-p on pairs, 16 a step, against Bradley–Terry on the same pairs and backbone",
+        "groups",
+        Side("train_tqr by ava_p", side, {"objective": "ava_p"} | plan),
+        (Side("train_tqr by bradley_terry", side, {"objective": "bradley_terry"} | plan),),
+        0.0,
+        # It may take 1.5 times as long.
+        floor=0.67,
+    )
 
 
 def _passes(quick: bool) -> Iterator[Row]:

@@ -120,7 +120,8 @@ def _promise(row: dict[str, Any]) -> str:
     limit = row["memory_floor"]
     met = met and (limit is None or row["memory"] <= limit)
     memory = "" if limit is None else f", memory {limit:g}×"
-    return f"{row['floor']:g}×, {row['goal']:g}×{memory}: {'met' if met else 'not met'}"
+    goal = "" if row["goal"] is None else f", {row['goal']:g}×"
+    return f"{row['floor']:g}×{goal}{memory}: {'met' if met else 'not met'}"
 
 
 def _commit() -> str:

@@ -165,7 +165,7 @@ def response_values(
         groups: B groups; one may have no response, but no response is empty.
         pad_id: Written where a padded row has no token.
         batch_tokens: The most tokens of a forward pass; a single response may take more.
-        read: Makes (B, K) or (B, K, C) of what the model returns; None: the model does.
+        read: Makes (B, K) or (B, K, C) of a batch on the model's device; None: the model does.
 
     Returns:
         For each group in order, one number per response, or a list of C.
@@ -181,8 +181,7 @@ def response_values(
     with torch.inference_mode():
         for row in fill_rows(sizes, batch_tokens):
             batch = model.batch([pieces[item] for item in row], pad_id).to(device)
-            output = model(batch)
-            values_of = (read(output) if read else output).tolist()
+            values_of = (read or model)(batch).tolist()
             for item, values in zip(row, values_of, strict=True):
                 found[item] = values[: len(pieces[item].responses_ids)]
     results: list[list[Any]] = [[] for _ in groups]

@@ -83,7 +83,8 @@ class TqrScorer:
         def scores(output: TqrOutput) -> Tensor:
             return torch.stack(response_rewards(output, return_scale=self.return_scale), dim=-1)
 
-        return [[BothScores(*found) for found in row] for row in self.read(groups, scores)]
+        rows = self.read(groups, scores, reads_q=False)
+        return [[BothScores(*found) for found in row] for row in rows]
 
     def every_reading(self, groups: Sequence[Group]) -> dict[str, list[list[float]]]:
         """Return all that can rank responses, by name and from one pass, like `Scorer.score`.
@@ -100,20 +101,26 @@ class TqrScorer:
             )
             return torch.stack(found[: len(names)], dim=-1)
 
-        rows = self.read(groups, scores)
+        rows = self.read(groups, scores, reads_q="logp" in names)
         return {
             name: [[found[place] for found in row] for row in rows]
             for place, name in enumerate(names)
         }
 
     def read(
-        self, groups: Sequence[Group], reading: Callable[[TqrOutput], Tensor]
+        self,
+        groups: Sequence[Group],
+        reading: Callable[[TqrOutput], Tensor],
+        *,
+        reads_q: bool = True,
     ) -> list[list[list[float]]]:
         """Return what is read of each response, from one pass.
 
         Args:
             groups: Every response gets an end; see `closed`.
             reading: Makes (B, K, C) of what the TQR says of B groups with K responses.
+            reads_q: Whether it reads Q values or likelihoods, which cost a pass over the
+                vocabulary.
 
         Returns:
             For each group in order, C numbers per response.
@@ -134,7 +141,7 @@ class TqrScorer:
             config.batch_tokens,
             config.precision,
             log,
-            reading,
+            lambda batch: reading(self.tqr(batch, reads_q=reads_q)),
         )
 
     def showing(self, tokens: int) -> TqrScorer:

@@ -44,6 +44,7 @@ def test_the_floors_of_the_table() -> None:
     assert found["dpo-k2"] == (6.0, 9.0)
     assert found["rm"] == (3.5, 5.0)
     assert found["k8"] == (4.5, 7.0)
+    assert found["ava-p"] == (0.67, None), "at most 1.5 times the time of Bradley-Terry"
     assert found["sampling-bf16"] == (4.0, 6.0)
     assert found["sampling-fp32"] == (5.0, 8.0)
 
@@ -108,7 +109,7 @@ def test_waste_counts_pads_and_repeated_prompts(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_rows_without_peers_libraries_run_end_to_end(folder: Path, tmp_path: Path) -> None:
-    names = ["k4", "reference", "scoring", "sampling-fp32", "own-gradient-checkpointing"]
+    names = ["k4", "ava-p", "reference", "scoring", "sampling-fp32", "own-gradient-checkpointing"]
     run = Run(QUICK, folder, pairs=1, most=1)
     assert table(run, chosen_rows(all_rows.rows(quick=True), names), tmp_path / "table.json")
     found = json.loads((tmp_path / "table.json").read_text())

@@ -16,6 +16,7 @@ from tasks.models.scoring.scorers import open_scorer
 from tasks.models.scoring.tqr_scorer import TqrScorer
 from tasks.models.tokens.conversations import prompt_ids
 from tasks.models.tokens.encoding import Limits
+from tasks.models.tqr.group_tqr import GroupTqr
 from tasks.models.tqr.model_files import save_tqr
 from tasks.settings.errors import StageError
 from tests.tasks.models.tqr.tqr_models import on_folder, random_heads
@@ -86,6 +87,23 @@ def test_the_limits_hold_with_the_appended_end(folder: Path, caplog: Any) -> Non
         encoded = one.encode(Group(prompt, ("it is",), extra={"ended": [ended]}))
         assert len(encoded.prompt_ids) + len(encoded.responses_ids[0]) == 20
     assert one.both([cut])[0][1] == pytest.approx(one.both([Group(prompt, ("no",))])[0][0])
+
+
+@pytest.mark.parametrize("way", ["grouped", None])
+def test_rewards_are_read_without_the_vocabulary_and_are_the_same(
+    folder: Path, groups: list[Group], monkeypatch: pytest.MonkeyPatch, way: str | None
+) -> None:
+    """On the shared path and on the plain one."""
+    one, asked, read = scorer(folder), [], GroupTqr._q
+    monkeypatch.setattr(GroupTqr, "check", lambda self, tokens: self._use(way))
+    monkeypatch.setattr(GroupTqr, "_q", lambda *given: asked.append(given) or read(*given))
+    expected = one.every_reading(groups)
+    assert asked
+    asked.clear()
+    found = one.both(groups)
+    assert not asked
+    assert [[score.last for score in row] for row in found] == expected["last"]
+    assert [[score.whole for score in row] for row in found] == expected["return"]
 
 
 def test_a_score_that_is_no_number_names_the_group(folder: Path, groups: list[Group]) -> None:
