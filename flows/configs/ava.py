@@ -22,6 +22,7 @@ from tasks.training.ava_config import AvaWeights
 from tasks.training.config import TrainingConfig
 from tasks.training.methods.dpo import DpoConfig
 from tasks.training.ppo.config import PpoConfig
+from tasks.training.tqr_config import require_rewards
 
 TESTER, ORACLE = "RM_Test", "oracle"
 """Who decides a win: the oracle of the playground, elsewhere a testing reward model."""
@@ -163,6 +164,7 @@ class AvaConfig(FlowConfig):
                 "new and no pretrained policy; use reward_model, or set tqr.ptq"
             )
         left = (cell.tqr(self.tqr), cell.weights(self.ava))
+        require_rewards(*left)
         if cell.ablation != "none" and left == (self.tqr, self.ava):
             raise ValueError(
                 f"{cell.label!r} leaves out what is off for every arm: switch {cell.ablation} on "

@@ -46,6 +46,20 @@ class AvaWeights(FrozenConfig):
     cer_link: Literal["sigmoid", "log"] = "sigmoid"
     """The contrast: sigmoid of the gap, as printed, or its logarithm, which is Bradley–Terry."""
 
+    reduction: Literal["mean", "sum"] = "mean"
+    """mean: every term is the mean over all positions of its side, so that long responses have no
+    more weight than short ones; sum: it is added up over a response, as printed, and the mean is
+    over groups."""
+
+    strict_sum: bool = False
+    """Whether the likelihood leaves out a response's last action, as the sums are printed. The end
+    of a response is then not learnt."""
+
+    terminal_td: bool = False
+    """Whether the KL and temporal-difference terms have a response's last action too, whose next Q
+    is 0 as nothing follows. The paper's sums end before it; with it the prior pulls on the reward
+    that is the score."""
+
     @model_validator(mode="after")
     def _bounded(self) -> Self:
         if self.lam > self.c_kl and not self.allow_unbounded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.models.tokens.encoding import Limits
 from tasks.models.tqr.config import TqrConfig
@@ -16,6 +16,19 @@ TqrObjective = Literal["ava_p", "ava_d", "bradley_terry", "preference_transforme
 """What can train a TQR."""
 
 _ON_PAIRS = ("b_neg", "irl_on", "neg_guard", "c_cer", "cer_link")
+
+
+def require_rewards(tqr: TqrConfig, ava: AvaWeights) -> None:
+    """Refuse a model that has no reward where a loss asks for one.
+
+    Raises:
+        ValueError: The last action has a temporal-difference error, and its reward is behind it.
+    """
+    if ava.terminal_td and tqr.reward_shift:
+        raise ValueError(
+            "ava.terminal_td wants a reward where a response ends, and with tqr.reward_shift 1 "
+            "that is after its end, where there is none: leave one of them out"
+        )
 
 
 class TqrUpdateConfig(FrozenConfig):
@@ -32,10 +45,6 @@ class TqrUpdateConfig(FrozenConfig):
 
     ava: AvaWeights = AvaWeights()
     """The weights of AVA's losses."""
-
-    strict_sum: bool = False
-    """Whether AVA's likelihood leaves out a response's last action, as the sums are printed. The
-    end of a response is then not learnt."""
 
     training: TrainingConfig = TrainingConfig()
     """The optimiser's settings; heads learn at `head_learning_rate`."""
@@ -66,8 +75,13 @@ class TqrUpdateConfig(FrozenConfig):
         if self.is_ava:
             usual = {name: getattr(weights, name) for name in _ON_PAIRS}
             weights = self.ava.model_copy(update=usual if self.objective == "ava_d" else {})
-        update = {"tqr": self.model, "ava": weights, "strict_sum": self.is_ava and self.strict_sum}
-        return self.model_copy(update=update)
+        return self.model_copy(update={"tqr": self.model, "ava": weights})
+
+    @model_validator(mode="after")
+    def _rewards_where_asked(self) -> Self:
+        if self.is_ava:
+            require_rewards(self.tqr, self.ava)
+        return self
 
     @field_validator("training")
     @classmethod

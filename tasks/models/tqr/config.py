@@ -5,7 +5,7 @@ Imports no torch: configs are read by `sparring plan`.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -63,6 +63,14 @@ class TqrConfig(FrozenConfig):
     """Which reward explains a temporal-difference error: 0, that before the action (Eq. 9 and 10);
     1, that after it."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _can_be_built(cls, given: Any) -> Any:
+        for name, reason in _NOT_BUILT.items():
+            if isinstance(given, dict) and name in given:
+                raise ValueError(f"{name} is no setting: {reason}")
+        return given
+
     def without(self, part: str) -> TqrConfig:
         """Return these settings without a part, `ptq` or `rwt`, and without what concerns it."""
         return TqrConfig(**self.model_dump(exclude=set(_PARTS[part])) | {part: False})
@@ -95,6 +103,18 @@ class TqrConfig(FrozenConfig):
         return 1 / self.alpha if self.q_map == "logit" else 1.0
 
 
+_NOT_BUILT = {
+    "rwt_source": (
+        "the weights are by attention of their own. Those of the backbone's last layer are causal, "
+        "which leaves the scored position of m next to nothing, 1 / m², and the engine keeps no "
+        "attention matrix that they could be read from"
+    ),
+    "score_position": (
+        "the score is read where the end is chosen. The state behind the end is never trained by "
+        "AVA-d, and an encoder-decoder has none"
+    ),
+}
+"""Readings of the paper that are refused, and why."""
 _PARTS = {
     "ptq": ("q_map", "alpha"),
     "rwt": ("rwt_scale", "rwt_width", "rwt_on_lik", "detach_rwt"),

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from tasks.objectives.ava import AvaTerms, ava_p
 
+Positions = Mapping[str, Mapping[str, Fraction]]
+"""Of a step, by side: `actions` and `irl` positions."""
 _SIDES = ("chosen", "rejected")
 
 
@@ -56,7 +58,7 @@ def pairs_of(scores: Tensor, mask: Tensor) -> Pairs:
 
 
 def add_counts(counts: dict[str, int], pairs: Pairs, sizes: list[tuple[int, int]]) -> None:
-    """Add a group's pairs to a step's counts, as `ava_p_of_pairs` reads them.
+    """Add a group's pairs to a step's counts, as `positions_of` reads them.
 
     `chosen/irl/2` are the IRL positions of chosen sides whose response is in two pairs, counted
     pair by pair.
@@ -74,24 +76,45 @@ def add_counts(counts: dict[str, int], pairs: Pairs, sizes: list[tuple[int, int]
                 counts[name] = counts.get(name, 0) + size
 
 
-def ava_p_of_pairs(
-    terms: AvaTerms, pairs: Pairs, counts: Mapping[str, int], **options: Any
-) -> Tensor:
+def positions_of(counts: Mapping[str, int]) -> Positions:
+    """Return the positions of a step by side and kind, each response's once, of its counts."""
+    return {
+        side: {what: _once(counts, f"{side}/{what}/") for what in ("actions", "irl")}
+        for side in _SIDES
+    }
+
+
+def denominators(
+    positions: Positions, reduction: Literal["mean", "sum"], groups: int
+) -> tuple[Positions, float]:
+    """Return what the objectives divide their sums by, and what their result is multiplied with.
+
+    Args:
+        positions: Of a step, by side and kind.
+        reduction: `mean` over the positions of each side and kind; or `sum` over them, and the mean
+            over groups: all are divided by one number, which is multiplied back.
+        groups: Of the step.
+    """
+    if reduction == "mean":
+        return positions, 1.0
+    found = [size for sizes in positions.values() for size in sizes.values()]
+    most = sum(found, start=Fraction(0))
+    same = {side: dict.fromkeys(sizes, most) for side, sizes in positions.items()}
+    return same, float(most / groups)
+
+
+def ava_p_of_pairs(terms: AvaTerms, pairs: Pairs, sizes: Positions, **options: Any) -> Tensor:
     """Return `ava_p` of the pairs of groups, each response once.
 
     Args:
         terms: Of every response. Shapes (B, K, T).
         pairs: Of the groups.
-        counts: Of the step, as `add_counts` makes them.
+        sizes: What the sums of the step are divided by, by side and kind.
         **options: Weights and switches of `ava_p`.
 
     Returns:
         The share of the step's loss. Shape ().
     """
-    step = {
-        side: {what: _once(counts, f"{side}/{what}/") for what in ("actions", "irl")}
-        for side in _SIDES
-    }
     times_of = pairs.sides(pairs.shared)
     found = terms.q.new_zeros(())
     for times in torch.cat(times_of).unique().tolist():
@@ -101,11 +124,11 @@ def ava_p_of_pairs(
             AvaTerms(*(part[own == times] for part in parts))
             for parts, own in zip(both, times_of, strict=True)
         ]
-        sizes = {
+        counts = {
             side: {what: float(times * size) for what, size in of.items()}
-            for side, of in step.items()
+            for side, of in sizes.items()
         }
-        found = found + ava_p(*sides, counts=sizes, **options)
+        found = found + ava_p(*sides, counts=counts, **options)
     return found
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from tasks.models.groups.group_model import Batch
 from tasks.models.groups.packing import group_tokens
@@ -21,7 +23,14 @@ from tasks.objectives.reward import bradley_terry
 from tasks.training.data.encoded import EncodedFolder
 from tasks.training.task import MicroBatch, TrainingTask
 from tasks.training.tqr_config import TqrUpdateConfig
-from tasks.training.updates.tqr_pairs import Pairs, add_counts, ava_p_of_pairs, pairs_of
+from tasks.training.updates.tqr_pairs import (
+    Pairs,
+    add_counts,
+    ava_p_of_pairs,
+    denominators,
+    pairs_of,
+    positions_of,
+)
 
 GROUPS = "groups"
 """The name of the only data set."""
@@ -119,11 +128,14 @@ class TqrTask(TrainingTask):
         self, output: TqrOutput, counts: dict[str, int]
     ) -> tuple[Tensor, dict[str, float]]:
         """The loss of AVA-d."""
-        step = {name: counts[name] for name in ("actions", "irl")}
+        given = self.config.ava
+        positions = {"all": {name: Fraction(counts[name]) for name in ("actions", "irl")}}
+        step, scale = denominators(positions, given.reduction, counts[GROUPS])
+        sizes = {name: float(size) for name, size in step["all"].items()}
 
         def loss(terms: AvaTerms, weights: Mapping[str, float]) -> Tensor:
             rows = (part.flatten(0, 1) for part in terms)
-            return ava_d(*rows, gamma=self.config.ava.gamma, counts=step, **weights)
+            return scale * ava_d(*rows, gamma=given.gamma, counts=sizes, **weights)
 
         return self._ava(loss, self._terms(output), self._weights, counts)
 
@@ -139,9 +151,10 @@ class TqrTask(TrainingTask):
             "neg_guard": given.neg_guard,
             "vocab_size": self.vocabulary,
         }
+        step, scale = denominators(positions_of(counts), given.reduction, counts[GROUPS])
 
         def loss(terms: AvaTerms, weights: Mapping[str, float]) -> Tensor:
-            return ava_p_of_pairs(terms, pairs, counts, **switches, **weights)
+            return scale * ava_p_of_pairs(terms, pairs, step, **switches, **weights)
 
         found, metrics = self._ava(loss, terms, weights, counts)
         likelihoods = weights | {"lam": 0.0, "c_kl": 0.0}
@@ -183,7 +196,14 @@ class TqrTask(TrainingTask):
 
     def _terms(self, output: TqrOutput) -> AvaTerms:
         terms = output.terms
-        return terms._replace(action_mask=terms.irl_mask) if self.config.strict_sum else terms
+        actions, irl = terms.action_mask, terms.irl_mask
+        if self.config.ava.strict_sum:
+            actions = irl
+        if self.config.ava.terminal_td:
+            # The last position is an action where a response ends; no Q follows it there.
+            followed = pad(output.mask[..., 1:], (0, 1))
+            irl = irl | (terms.action_mask & ~followed)
+        return terms._replace(action_mask=actions, irl_mask=irl)
 
     @property
     def _weights(self) -> dict[str, float]:
@@ -196,11 +216,12 @@ class TqrTask(TrainingTask):
 
     def _sizes(self, group: EncodedGroup) -> list[tuple[int, int]]:
         """The number of actions and of IRL positions of each response."""
-        sizes = [
-            len(ids) if ended else min(len(ids), self._longest - 1)
-            for ids, ended in zip(group.responses_ids, has_ended(group, self.end), strict=True)
-        ]
-        return [(size - self.config.strict_sum, size - 1) for size in sizes]
+        given, sizes = self.config.ava, []
+        for ids, ended in zip(group.responses_ids, has_ended(group, self.end), strict=True):
+            size = len(ids) if ended else min(len(ids), self._longest - 1)
+            irl = size if ended and given.terminal_td else size - 1
+            sizes.append((size - given.strict_sum, irl))
+        return sizes
 
 
 def _still(terms: AvaTerms) -> AvaTerms:

@@ -25,8 +25,8 @@ def test_the_baselines_have_models_of_their_own() -> None:
         ("ava_p", {"ava": AvaWeights(b_neg=0.5)}, True),
         ("ava_d", {"ava": AvaWeights(b_neg=0.5)}, False),
         ("ava_d", {"ava": AvaWeights(lam=0.25)}, True),
-        ("ava_d", {"strict_sum": True}, True),
-        ("bradley_terry", {"ava": AvaWeights(lam=0.25), "strict_sum": True}, False),
+        ("ava_d", {"ava": AvaWeights(strict_sum=True, reduction="sum")}, True),
+        ("bradley_terry", {"ava": AvaWeights(lam=0.25, strict_sum=True)}, False),
         ("bradley_terry", {"tqr": TqrConfig(rwt_width=7)}, False),
         ("preference_transformer", {"tqr": TqrConfig(rwt_width=7)}, True),
         ("preference_transformer", {"tqr": TqrConfig(alpha=2.0)}, False),
@@ -44,6 +44,9 @@ def test_the_key_has_what_the_objective_reads(objective: str, given: dict, is_re
         ({"training": {"lora": {"dropout": 0.2}}}, "dropout is 0.2.*set it to 0"),
         ({"limits": {"max_response_tokens": 1}}, "no room for a token and its end"),
         ({"ava": {"lam": 2.0}}, "unbounded below"),
+        ({"ava": {"terminal_td": True}, "tqr": {"reward_shift": 1}}, "after its end"),
+        ({"tqr": {"rwt_source": "last_attn"}}, "rwt_source.*scored position"),
+        ({"tqr": {"score_position": "eos"}}, "score_position.*never trained"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(given: dict, words: str) -> None:

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from tasks.objectives.ava import AvaTerms, ava_p, gaussian_kl, td_log_density
-from tasks.training.updates.tqr_pairs import add_counts, ava_p_of_pairs, pairs_of
+from tasks.training.updates.tqr_pairs import (
+    Positions,
+    add_counts,
+    ava_p_of_pairs,
+    denominators,
+    pairs_of,
+    positions_of,
+)
 
 OPTIONS = {"gamma": 0.9, "lam": 0.4, "beta": 1.5, "c_kl": 0.8, "b_neg": 0.7, "vocab_size": 12}
 
@@ -22,13 +29,13 @@ def random_terms(shape: tuple[int, ...], lengths: Tensor, seed: int = 0) -> AvaT
     return AvaTerms(*parts, places < lengths[..., None], places < lengths[..., None] - 1)
 
 
-def counts_of(scores: Tensor, mask: Tensor, terms: AvaTerms) -> dict[str, int]:
+def sizes_of(scores: Tensor, mask: Tensor, terms: AvaTerms) -> Positions:
     counts: dict[str, int] = {}
     for row in range(len(scores)):
         sizes = terms.action_mask[row].sum(-1).tolist(), terms.irl_mask[row].sum(-1).tolist()
         pairs = pairs_of(scores[row : row + 1], mask[row : row + 1])
         add_counts(counts, pairs, list(zip(*sizes, strict=True)))
-    return counts
+    return positions_of(counts)
 
 
 @pytest.mark.parametrize("guard", ["floor", "none", "unlikelihood"])
@@ -37,7 +44,7 @@ def test_of_two_responses_it_is_the_objective(guard: str) -> None:
     scores = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [2.0, 1.5]])
     mask = torch.ones(4, 2, dtype=torch.bool)
     pairs = pairs_of(scores, mask)
-    found = ava_p_of_pairs(terms, pairs, counts_of(scores, mask, terms), neg_guard=guard, **OPTIONS)
+    found = ava_p_of_pairs(terms, pairs, sizes_of(scores, mask, terms), neg_guard=guard, **OPTIONS)
     rows, best = torch.arange(4), torch.tensor([0, 1, 0, 0])
     sides = (AvaTerms(*(part[rows, place] for part in terms)) for place in (best, 1 - best))
     assert found == pytest.approx(ava_p(*sides, neg_guard=guard, **OPTIONS).item(), abs=1e-12)
@@ -47,8 +54,8 @@ def test_the_middle_one_of_three_is_half_chosen_and_half_rejected() -> None:
     """Scores 2 > 1 > 0 are three pairs; every response is in two of them."""
     terms = random_terms((1, 3, 4), torch.tensor([[4, 3, 2]]))
     scores, mask = torch.tensor([[2.0, 1.0, 0.0]]), torch.ones(1, 3, dtype=torch.bool)
-    counts = counts_of(scores, mask, terms)
-    found = ava_p_of_pairs(terms, pairs_of(scores, mask), counts, neg_guard="floor", **OPTIONS)
+    sizes = sizes_of(scores, mask, terms)
+    found = ava_p_of_pairs(terms, pairs_of(scores, mask), sizes, neg_guard="floor", **OPTIONS)
 
     def once(values: Tensor, real: Tensor, share: list[float]) -> float:
         weight = torch.tensor(share, dtype=torch.float64)[:, None] * real[0]
@@ -73,15 +80,29 @@ def test_groups_of_all_sizes_add_up_however_they_are_cut() -> None:
     terms = random_terms((4, 3, 5), lengths)
     scores = torch.tensor([[1.0, 3.0, 2.0], [1.0, 0.0, 0.0], [1.0, 3.0, 1.0], [0.0, 1.0, 2.0]])
     mask = lengths > 0
-    counts = counts_of(scores, mask, terms)
-    whole = ava_p_of_pairs(terms, pairs_of(scores, mask), counts, **OPTIONS)
+    sizes = sizes_of(scores, mask, terms)
+    whole = ava_p_of_pairs(terms, pairs_of(scores, mask), sizes, **OPTIONS)
     cut = [
         ava_p_of_pairs(
             AvaTerms(*(part[here] for part in terms)),
             pairs_of(scores[here], mask[here]),
-            counts,
+            sizes,
             **OPTIONS,
         )
         for here in (slice(0, 1), slice(1, 3), slice(3, 4))
     ]
     assert float(sum(cut)) == pytest.approx(float(whole), abs=1e-12)
+
+
+def test_sums_are_of_the_positions_as_printed_and_by_group() -> None:
+    """Eq. 17 has Σ over pairs and positions; here it is by pair."""
+    terms = random_terms((3, 2, 5), torch.tensor([[5, 2], [3, 5], [2, 1]]))
+    scores, mask = torch.tensor([[1.0, 0.0]] * 3), torch.ones(3, 2, dtype=torch.bool)
+    step, scale = denominators(sizes_of(scores, mask, terms), "sum", 3)
+    found = scale * ava_p_of_pairs(terms, pairs_of(scores, mask), step, neg_guard="none", **OPTIONS)
+    td = terms.q - 0.9 * terms.q_next
+    irl = 0.8 * gaussian_kl(terms.mean, terms.log_std)
+    irl = irl - 0.4 * td_log_density(td, terms.mean, terms.log_std)
+    signs = torch.tensor([-1.0, 0.7], dtype=torch.float64)[:, None]
+    printed = (1.5 * signs * terms.log_lik)[terms.action_mask].sum() + irl[terms.irl_mask].sum()
+    assert float(found) == pytest.approx(float(printed) / 3, abs=1e-12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoTokenizer
 
 from tasks.data.files import read_groups, write_groups
@@ -12,7 +13,7 @@ from tasks.data.groups import Group, Message
 from tasks.models.tokens.encoding import encode_group
 from tasks.models.tqr.model_files import load_tqr
 from tasks.models.tqr.response_rewards import response_rewards
-from tasks.objectives.ava import AvaTerms, ava_d, ava_p, cer
+from tasks.objectives.ava import AvaTerms, ava_d, ava_p, cer, gaussian_kl, td_log_density
 from tasks.storage.workspace import Workspace
 from tasks.training.data.encoded import EncodedFolder
 from tasks.training.tqr_config import TqrUpdateConfig
@@ -65,6 +66,29 @@ def test_losses_are_the_objectives_own(tiny_policy, data_folders, tmp_path, reco
             assert value == pytest.approx(found["ava_p", 4000][name], rel=1e-4, abs=1e-6), name
 
 
+def test_the_printed_sums_and_the_end_as_a_last_error(
+    tiny_policy, data_folders, tmp_path, recording_log
+):
+    """Likelihoods without the last action, errors with it: there δ is Q itself. Sums by pair."""
+    data, still = data_folders["pairs"], {"learning_rate": 1e-12, "batch_size": 10}
+    weights = {"reduction": "sum", "strict_sum": True, "terminal_td": True, "neg_guard": "none"}
+    once = still | {"num_train_epochs": 1, "micro_batch_tokens": 60}
+    config = config_of(training=once, ava=weights)
+    train(tmp_path / "start", tiny_policy, data, config_of())
+    start = tmp_path / "start" / "output"
+    train(tmp_path / "run", start, data, config, recording_log)
+    terms, last = reading_of(start, data, config)
+    likelihood = (terms.log_lik * terms.irl_mask).sum(dim=(0, 2))
+    td = terms.q - 0.99 * terms.q_next
+    last_action = terms.action_mask & ~terms.irl_mask
+    assert torch.equal(terms.q_next[last_action], torch.zeros(int(last_action.sum())))
+    irl = gaussian_kl(terms.mean, terms.log_std)
+    irl = irl - 0.5 * td_log_density(td, terms.mean, terms.log_std)
+    expected = likelihood[1] - likelihood[0] + irl[terms.action_mask].sum()
+    expected = expected / len(last) + cer(last[:, 0], last[:, 1]).mean()
+    assert recording_log.metrics[0][1]["loss"] == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_a_cut_response_has_an_end_that_nobody_learns(tiny_policy, tmp_path, recording_log):
     """`no tea` was cut, so its 2 tokens are actions and its end is not; `yes` has its end."""
     groups = [
@@ -77,12 +101,14 @@ def test_a_cut_response_has_an_end_that_nobody_learns(tiny_policy, tmp_path, rec
     folder = EncodedFolder(Workspace(tmp_path / "run").part(GROUPS))
     eos = AutoTokenizer.from_pretrained(tiny_policy).eos_token_id
     cut, whole = map(len, folder.encoded(0).responses_ids)
-    for strict in (False, True):
-        task = TqrTask(folder, config_of(strict_sum=strict), eos, 280, lambda groups: groups)
+    for strict, terminal in ((False, False), (True, False), (False, True)):
+        given = config_of(ava={"strict_sum": strict, "terminal_td": terminal})
+        task = TqrTask(folder, given, eos, 280, lambda groups: groups)
         counts = task.counts({GROUPS: [0]})
         assert counts["chosen/actions/1"] == cut - strict
         assert counts["rejected/actions/1"] == counts["rejected"] == whole - strict
-        assert (counts["chosen/irl/1"], counts["rejected/irl/1"]) == (cut - 1, whole - 1)
+        assert counts["chosen/irl/1"] == cut - 1, "a response that was cut goes on"
+        assert counts["rejected/irl/1"] == whole - 1 + terminal
         assert counts["pairs"] == 1 and counts["actions"] == cut + whole - 2 * strict
     batch = task.micro_batch(GROUPS, [0])
     assert batch.ended.tolist() == [[False, True]]
