@@ -13,6 +13,7 @@ from tasks.training.tqr_config import TqrUpdateConfig
 def update_tqr(
     base: Artifact,
     groups: list[Artifact],
+    apo: Artifact | None = None,
     *,
     config: TqrUpdateConfig,
     seed: int,
@@ -24,6 +25,7 @@ def update_tqr(
     Args:
         base: A policy, which receives fresh heads, or a TQR of the same settings to go on from.
         groups: Folders of pairs or scored responses; for ava_d demonstrations too.
+        apo: D_APO: folder of groups with gold in column 0, which `config.gold` says how to weigh.
         config: Objective, model, weights, optimiser, limits.
         seed: Of heads, of adapters and of the order of the data.
         workspace: `output/` becomes a TQR's folder; training checkpoints are its parts.
@@ -33,9 +35,11 @@ def update_tqr(
         The last training metrics.
 
     Raises:
-        ConfigError: The model cannot be loaded, or a group lacks responses or scores.
+        ConfigError: The model cannot be loaded, a group lacks responses or scores, or of D_APO
+            and `config.gold` there is one without the other.
         StageError: There is nothing to learn from, or the loss stopped being finite.
     """
     from tasks.training.updates.tqr import train_tqr
 
-    return train_tqr(base.path, [folder.path for folder in groups], config, workspace, log, seed)
+    folders = [folder.path for folder in groups]
+    return train_tqr(base.path, folders, apo.path if apo else None, config, workspace, log, seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from tasks.models.tokens.encoding import Limits
 from tasks.models.tqr.config import TqrConfig
@@ -16,6 +16,17 @@ TqrObjective = Literal["ava_p", "ava_d", "bradley_terry", "preference_transforme
 """What can train a TQR."""
 
 _ON_PAIRS = ("b_neg", "irl_on", "neg_guard", "c_cer", "cer_link")
+
+
+class GoldGames(FrozenConfig):
+    """How gold responses against samples are learnt from, beside human preferences."""
+
+    beta_2: float = Field(default=10.0, ge=0)
+    """Weight of the human preferences against gold-against-samples."""
+
+    split_samples: bool = False
+    """Whether gold against each sample of a query is a group of its own; its tokens then count once
+    for each."""
 
 
 def require_rewards(tqr: TqrConfig, ava: AvaWeights) -> None:
@@ -45,6 +56,11 @@ class TqrUpdateConfig(FrozenConfig):
 
     ava: AvaWeights = AvaWeights()
     """The weights of AVA's losses."""
+
+    gold: GoldGames | None = Field(default=None, exclude_if=lambda given: given is None)
+    """How gold against samples is learnt from too, by an objective on pairs: the loss is that of
+    gold against samples and `beta_2` times that of the human preferences (arXiv 2311.08045,
+    Eq. 17), each set with means of its own. Default: there is none."""
 
     training: TrainingConfig = TrainingConfig()
     """The optimiser's settings; heads learn at `head_learning_rate`."""
@@ -93,6 +109,13 @@ class TqrUpdateConfig(FrozenConfig):
                 "the next, which dropout would take from two networks; set it to 0"
             )
         return training
+
+    @field_validator("gold")
+    @classmethod
+    def _on_pairs(cls, gold: GoldGames | None, info: ValidationInfo) -> GoldGames | None:
+        if gold is not None and info.data.get("objective") == "ava_d":
+            raise ValueError("ava_d imitates single responses: gold against samples is for ava_p")
+        return gold
 
     @field_validator("limits")
     @classmethod

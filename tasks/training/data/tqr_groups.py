@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
-from tasks.data.files import read_groups
 from tasks.data.groups import Group
 from tasks.data.selection import keep_responses
 from tasks.models.tokens.encoding import EncodedGroup
@@ -16,16 +14,16 @@ from tasks.training.methods.method import require_scores
 
 
 class TqrGroups:
-    """What a TQR trains on, folder after folder, and how much is left out; the same for each arm.
+    """What a TQR trains on of some groups, and how much is left out; the same for each arm.
 
     A text that a group has twice is neither better nor worse than itself: it is read once. A sample
     that ended at once has no place with two actions, and is left out; such a response that somebody
     wrote is refused by `TqrEncoder`.
     """
 
-    def __init__(self, folders: Sequence[Path], objective: str) -> None:
+    def __init__(self, groups: Iterable[Group], objective: str) -> None:
         """Say what to read and for which objective; nothing is read yet."""
-        self._folders, self._objective = folders, objective
+        self._groups, self._objective = groups, objective
         self.counts = dict.fromkeys(("empty", "identical", "left_out"), 0)
         """Responses without text and those that are there already; groups without an order."""
         self.named: str | None = None
@@ -39,16 +37,15 @@ class TqrGroups:
             RecordError: A line is no group.
         """
         self.counts = dict.fromkeys(self.counts, 0)
-        for folder in self._folders:
-            for group in read_groups(folder):
-                before = dict(self.counts)
-                found = self._imitated(group) if self._objective == "ava_d" else self._pairs(group)
-                if found is None:
-                    self.counts["left_out"] += 1
-                else:
-                    yield found
-                if self.counts != before and self.named is None:
-                    self.named = group.title
+        for group in self._groups:
+            before = dict(self.counts)
+            found = self._imitated(group) if self._objective == "ava_d" else self._pairs(group)
+            if found is None:
+                self.counts["left_out"] += 1
+            else:
+                yield found
+            if self.counts != before and self.named is None:
+                self.named = group.title
 
     def note(self, log: Log) -> None:
         """Say what was left out of what has been read, and name a group."""

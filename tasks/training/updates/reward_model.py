@@ -27,6 +27,7 @@ from tasks.storage.files import read_json
 from tasks.storage.workspace import Workspace
 from tasks.training.config import RewardConfig
 from tasks.training.data.encoded import EncodedFolder
+from tasks.training.data.gold_games import APO, gold_games
 from tasks.training.data.micro_batches import read_micro_batch
 from tasks.training.data.selection import Encoder, keep_groups, refuse_large_groups
 from tasks.training.distributed.job import TrainingJob
@@ -37,7 +38,6 @@ from tasks.training.task import MicroBatch, TrainingTask
 from tasks.training.trainable import Trainable, make_ready
 
 PREFERENCES = "preferences"
-APO = "apo"
 
 
 @dataclass
@@ -45,7 +45,7 @@ class RewardTask(TrainingTask):
     """A reward-model objective on human preferences, gold against samples, or both."""
 
     sets: Mapping[str, EncodedFolder]
-    """``preferences`` (D_P) and ``apo`` (D_APO: gold in column 0, samples behind it)."""
+    """``preferences`` (D_P) and ``apo`` (D_APO: gold, which alone scores, in column 0)."""
     objective: RewardObjective
     """The objective."""
     beta_2: float
@@ -72,10 +72,6 @@ class RewardTask(TrainingTask):
         assert scores is not None, "micro_batch fills it in"
         values = model(batch.groups)
         loss = self._contribution(name, values, scores, mask, counts)
-        if name == APO:
-            # Gold is meant to win: it is the only one that scores.
-            scores = scores.new_zeros(scores.shape)
-            scores[:, 0] = 1
         accuracy, margin = _pair_means(values.detach(), scores, mask)
         prefix = "" if name == PREFERENCES else f"{name}/"
         metrics = {f"{prefix}accuracy": accuracy, f"{prefix}margin": margin}
@@ -202,21 +198,13 @@ def _sources(
                 f"{objective.name} ranks gold responses above samples and was given none: "
                 "give D_APO, or use bradley_terry or ab"
             )
-        games = (group for group in read_groups(apo) if len(group.responses) > 1)
-        sources[APO] = _against_each(games) if config.split_samples else games
+        sources[APO] = gold_games(apo, split_samples=config.split_samples)
     if objective.uses_preferences:
         if not preferences:
             raise ConfigError(f"{objective.name} needs human preferences and was given none")
         groups = (group for folder in preferences for group in read_groups(folder))
         sources[PREFERENCES] = _ordered(groups, in_pairs=objective.game is not None)
     return sources
-
-
-def _against_each(games: Iterator[Group]) -> Iterator[Group]:
-    """Yield gold, in column 0, against one sample at a time."""
-    for group in games:
-        for place in range(1, len(group.responses)):
-            yield keep_responses(group, [0, place])
 
 
 def _ordered(groups: Iterator[Group], *, in_pairs: bool) -> Iterator[Group]:

@@ -21,6 +21,7 @@ from tasks.objectives.ava_diagnostics import share_floored, td_quantiles
 from tasks.objectives.response_scores import TokenRewards, preference_transformer
 from tasks.objectives.reward import bradley_terry
 from tasks.training.data.encoded import EncodedFolder
+from tasks.training.data.gold_games import APO
 from tasks.training.task import MicroBatch, TrainingTask
 from tasks.training.tqr_config import TqrUpdateConfig
 from tasks.training.updates.tqr_pairs import (
@@ -33,7 +34,7 @@ from tasks.training.updates.tqr_pairs import (
 )
 
 GROUPS = "groups"
-"""The name of the only data set."""
+"""The data set that every training has; the other one is D_APO, gold against samples."""
 
 _PARTS = {"likelihood": "beta", "kl": "c_kl", "td": "lam"}
 """The terms of AVA's losses, and the weight of each: with no other weight a loss is that term."""
@@ -43,10 +44,13 @@ Loss = Callable[[AvaTerms, Mapping[str, float]], Tensor]
 
 @dataclass
 class TqrTask(TrainingTask):
-    """One of a TQR's objectives on a set of groups. B groups, K responses, T positions."""
+    """One of a TQR's objectives on one or two sets of groups, each with means of its own.
 
-    groups: EncodedFolder
-    """What is learnt from; responses that were cut have no end yet."""
+    B groups, K responses, T positions.
+    """
+
+    sets: Mapping[str, EncodedFolder]
+    """What is learnt from: `groups`, and `apo` too; responses that were cut have no end yet."""
     config: TqrUpdateConfig
     """The objective and its weights."""
     end: int
@@ -60,42 +64,55 @@ class TqrTask(TrainingTask):
 
     def sizes(self, name: str) -> Sequence[int]:
         """Return how many tokens each group takes of a forward pass, but for appended ends."""
-        return self.groups.sizes(shared=self.shared)
+        return self.sets[name].sizes(shared=self.shared)
 
     def micro_batch(self, name: str, rows: Sequence[int]) -> MicroBatch:
-        """Return some groups, every response with an end, and which of them had theirs."""
-        found = [self.groups.encoded(row) for row in rows]
+        """Return some groups of a set, every response with an end, and which of them had theirs."""
+        groups = self.sets[name]
+        found = [groups.encoded(row) for row in rows]
         whole = [closed(one, self.end, self._longest) for one in found]
         return MicroBatch(
             name,
             tuple(rows),
-            tuple(self.groups.name(row) for row in rows),
+            tuple(groups.name(row) for row in rows),
             self.layout(whole),
-            self.groups.scores(rows),
+            groups.scores(rows),
             ended=ended_slots(found, self.end),
             tokens=sum(map(group_tokens, whole)),
         )
 
     def counts(self, rows: Mapping[str, Sequence[int]]) -> dict[str, int]:
-        """Return the actions, IRL positions and pairs of a step, and the actions that lose one."""
-        counts = super().counts(rows) | {"actions": 0, "irl": 0, "rejected": 0}
-        for row in rows[GROUPS]:
-            sizes = self._sizes(self.groups.encoded(row))
-            counts["actions"] += sum(actions for actions, _ in sizes)
-            counts["irl"] += sum(irl for _, irl in sizes)
-            if self.config.objective != "ava_d":
-                scores = self.groups.scores([row])
-                pairs = pairs_of(scores, torch.ones_like(scores, dtype=torch.bool))
-                add_counts(counts, pairs, sizes)
-                losers = set(pairs.rejected.tolist())
-                counts["rejected"] += sum(sizes[place][0] for place in losers)
-        return counts
+        """Return a step's groups, actions, IRL positions and pairs, and the actions that lose one.
+
+        Each set has its own, by names that begin with `SET:`.
+        """
+        return {
+            f"{name}:{what}": count
+            for name, found in rows.items()
+            for what, count in self._counts_of(self.sets[name], found).items()
+        }
 
     def loss(
         self, model: nn.Module, batch: MicroBatch, counts: dict[str, int]
     ) -> tuple[Tensor, dict[str, float]]:
         """Return a micro-batch's share of the step's loss, a mean over tokens and over pairs."""
         output: TqrOutput = model(batch.groups, batch.ended, reads_q=self.config.is_ava)
+        name, gold = batch.data_set, self.config.gold
+        start = f"{name}:"
+        own = {key.removeprefix(start): n for key, n in counts.items() if key.startswith(start)}
+        loss, metrics = self._loss(output, batch, own)
+        prefix = f"{APO}/" if name == APO else ""
+        weight = gold.beta_2 if gold and name == GROUPS else 1.0
+        shown = {
+            f"{prefix}{metric}": weight * value if metric.startswith("loss/") else value
+            for metric, value in metrics.items()
+        }
+        return weight * loss, shown
+
+    def _loss(
+        self, output: TqrOutput, batch: MicroBatch, counts: dict[str, int]
+    ) -> tuple[Tensor, dict[str, float]]:
+        """A micro-batch's share of the loss of its set, before that is weighed."""
         if self.config.objective == "ava_d":
             return self._imitation(output, counts)
         assert batch.scores is not None, "micro_batch fills it in"
@@ -130,7 +147,7 @@ class TqrTask(TrainingTask):
         """The loss of AVA-d."""
         given = self.config.ava
         positions = {"all": {name: Fraction(counts[name]) for name in ("actions", "irl")}}
-        step, scale = denominators(positions, given.reduction, counts[GROUPS])
+        step, scale = denominators(positions, given.reduction, counts["groups"])
         sizes = {name: float(size) for name, size in step["all"].items()}
 
         def loss(terms: AvaTerms, weights: Mapping[str, float]) -> Tensor:
@@ -151,7 +168,7 @@ class TqrTask(TrainingTask):
             "neg_guard": given.neg_guard,
             "vocab_size": self.vocabulary,
         }
-        step, scale = denominators(positions_of(counts), given.reduction, counts[GROUPS])
+        step, scale = denominators(positions_of(counts), given.reduction, counts["groups"])
 
         def loss(terms: AvaTerms, weights: Mapping[str, float]) -> Tensor:
             return scale * ava_p_of_pairs(terms, pairs, step, **switches, **weights)
@@ -209,6 +226,21 @@ class TqrTask(TrainingTask):
     def _weights(self) -> dict[str, float]:
         given, model = self.config.ava, self.config.tqr
         return {"beta": model.likelihood_weight, "c_kl": given.c_kl, "lam": given.lam}
+
+    def _counts_of(self, groups: EncodedFolder, rows: Sequence[int]) -> dict[str, int]:
+        """The counts of a step's rows of one set."""
+        counts = {"groups": len(rows), "actions": 0, "irl": 0, "rejected": 0}
+        for row in rows:
+            sizes = self._sizes(groups.encoded(row))
+            counts["actions"] += sum(actions for actions, _ in sizes)
+            counts["irl"] += sum(irl for _, irl in sizes)
+            if self.config.objective != "ava_d":
+                scores = groups.scores([row])
+                pairs = pairs_of(scores, torch.ones_like(scores, dtype=torch.bool))
+                add_counts(counts, pairs, sizes)
+                losers = set(pairs.rejected.tolist())
+                counts["rejected"] += sum(sizes[place][0] for place in losers)
+        return counts
 
     @property
     def _longest(self) -> int:

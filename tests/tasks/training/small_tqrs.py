@@ -35,6 +35,12 @@ def config_of(
 
 
 def train(
-    path: Path, base: Path, data: Path, config: TqrUpdateConfig, log: Log | None = None
+    path: Path,
+    base: Path,
+    data: Path,
+    config: TqrUpdateConfig,
+    log: Log | None = None,
+    *,
+    apo: Path | None = None,
 ) -> dict[str, float]:
-    return train_tqr(base, [data], config, Workspace(path), log or NullLog(), seed=0)
+    return train_tqr(base, [data], apo, config, Workspace(path), log or NullLog(), seed=0)

@@ -14,6 +14,7 @@ from tasks.models.policy import load_policy
 from tasks.models.tokens.encoding import Limits
 from tasks.storage.workspace import Workspace
 from tasks.training.data.encoded import EncodedFolder
+from tasks.training.data.gold_games import APO, gold_games
 from tasks.training.data.selection import Encoder, Selection, keep_groups
 from tasks.training.methods.registry import GROUP_METHODS
 from tasks.training.methods.reward_objectives import REWARD_OBJECTIVES
@@ -44,6 +45,8 @@ def reward_task(name: str, policy: Path, folders: dict[str, Path], path: Path):
     sets: dict[str, EncodedFolder] = {}
     for key, folder in names.items():
         groups = read_groups(folders[folder])
+        if key == APO:
+            groups = gold_games(folders[folder], split_samples=False)
         sets[key], _ = keep_groups(Workspace(path), key, groups, encoder)
     layout = partial(model.batch, pad_id=encoder.pad_id)
     return RewardTask(sets, REWARD_OBJECTIVES[name], 10.0, layout), model

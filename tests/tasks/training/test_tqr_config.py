@@ -47,8 +47,18 @@ def test_the_key_has_what_the_objective_reads(objective: str, given: dict, is_re
         ({"ava": {"terminal_td": True}, "tqr": {"reward_shift": 1}}, "after its end"),
         ({"tqr": {"rwt_source": "last_attn"}}, "rwt_source.*scored position"),
         ({"tqr": {"score_position": "eos"}}, "score_position.*never trained"),
+        ({"objective": "ava_d", "gold": {}}, "ava_d imitates.*gold against samples is for ava_p"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(given: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         TqrUpdateConfig(**given)
+
+
+def test_without_gold_the_key_is_as_if_there_were_none() -> None:
+    """What was trained before gold could be learnt from stays done."""
+    assert "gold" not in key_settings(TqrUpdateConfig())
+    assert key_settings(TqrUpdateConfig(gold={}))["gold"] == {
+        "beta_2": 10.0,
+        "split_samples": False,
+    }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.data.files import write_groups
+from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group, Message
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.errors import ConfigError, RecordError
@@ -22,7 +22,7 @@ def group(*responses: str, scores: tuple[float, ...] | None = None, **extra) -> 
 
 def chosen(folder: Path, objective: str, *groups: Group) -> tuple[list[tuple[str, ...]], TqrGroups]:
     write_groups(folder, groups)
-    found = TqrGroups([folder], objective)
+    found = TqrGroups(read_groups(folder), objective)
     return [one.responses for one in found], found
 
 

@@ -25,6 +25,8 @@ from tasks.storage.workspace import Workspace
 from tasks.training.config import PolicyConfig
 from tasks.training.scale import LoraConfig
 from tasks.training.snapshots import Snapshots
+from tasks.training.tqr_config import GoldGames
+from tasks.training.updates import tqr as updates
 from tasks.update_tqr import update_tqr
 from tests.tasks.training.small_tqrs import LIMITS, OBJECTIVES, config_of, train
 from tests.tasks.training.small_updates import update
@@ -56,27 +58,44 @@ def test_every_objective_trains_and_saves(
         assert found == open_scorer(tmp_path / "output", named).score(groups)
 
 
-@pytest.mark.parametrize("objective", ["ava_p", "preference_transformer"])
+@pytest.mark.parametrize("objective", ["ava_p", "ava_p with gold", "preference_transformer"])
 def test_it_resumes_at_every_checkpoint_to_the_same_bytes(
     objective, tiny_policy, data_folders, tmp_path
 ):
     keep = {"save_every": 1, "keep_checkpoints": 100, "num_train_epochs": 2, "snapshots": 2}
-    config, data = config_of(objective, training=keep), data_folders["pairs"]
-    whole = train(tmp_path / "whole", tiny_policy, data, config)
+    name, _, plays = objective.partition(" with ")
+    apo = {"apo": data_folders["gold"]} if plays else {}
+    games = {"gold": GoldGames()} if plays else {}
+    config, data = config_of(name, training=keep, **games), data_folders["pairs"]
+    whole = train(tmp_path / "whole", tiny_policy, data, config, **apo)
     expected = digest_tree(tmp_path / "whole" / "output")
     steps = [name for name in Workspace(tmp_path / "whole").part_names() if "step-" in name]
-    assert len(steps) == 3
+    assert len(steps) == (5 if plays else 3)
     for number, name in enumerate(steps):
         path = tmp_path / name
         shutil.copytree(tmp_path / "whole", path)
         shutil.rmtree(path / "output")
         for later in steps[number + 1 :]:
             Workspace(path).drop_part(later)
-        assert train(path, tiny_policy, data, config) == whole
+        assert train(path, tiny_policy, data, config, **apo) == whole
         assert digest_tree(path / "output") == expected
     heads = load_file(tmp_path / "whole/output" / HEADS_FILE)
     halfway = load_file(tmp_path / "whole/output/snapshots/1" / HEADS_FILE)
     assert not torch.equal(heads["reward.weight"], halfway["reward.weight"])
+
+
+def test_gold_and_the_rule_for_it_come_together(tiny_policy, data_folders, tmp_path):
+    data, gold = data_folders["pairs"], data_folders["gold"]
+    with pytest.raises(ConfigError, match="given D_APO and no `gold`"):
+        train(tmp_path, tiny_policy, data, config_of(), apo=gold)
+    with pytest.raises(ConfigError, match="given `gold` and no D_APO"):
+        train(tmp_path, tiny_policy, data, config_of(gold=GoldGames()))
+
+
+def test_demonstrations_are_no_pairs(tiny_policy, data_folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(updates, "launch", None)
+    with pytest.raises(ConfigError, match="ava_p needs at least 2 scored responses"):
+        train(tmp_path, tiny_policy, data_folders["demonstrations"], config_of())
 
 
 def test_a_stage_that_failed_at_its_end_goes_on_to_the_same_artifact(

@@ -16,7 +16,8 @@ from tasks.models.tqr.response_rewards import response_rewards
 from tasks.objectives.ava import AvaTerms, ava_d, ava_p, cer, gaussian_kl, td_log_density
 from tasks.storage.workspace import Workspace
 from tasks.training.data.encoded import EncodedFolder
-from tasks.training.tqr_config import TqrUpdateConfig
+from tasks.training.data.gold_games import gold_games
+from tasks.training.tqr_config import GoldGames, TqrUpdateConfig
 from tasks.training.updates.tqr_task import GROUPS, TqrTask
 from tests.tasks.training.small_tqrs import config_of, train
 
@@ -89,6 +90,34 @@ def test_the_printed_sums_and_the_end_as_a_last_error(
     assert recording_log.metrics[0][1]["loss"] == pytest.approx(expected.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("split", [False, True])
+def test_gold_and_pairs_have_means_of_their_own(
+    split, tiny_policy, data_folders, tmp_path, recording_log
+):
+    """Value of a mixed step = gold against samples alone + beta_2 x human pairs alone."""
+    still = {"learning_rate": 1e-12, "batch_size": 100, "num_train_epochs": 1}
+    write_groups(tmp_path / "gold", gold_games(data_folders["gold"], split_samples=split))
+
+    def first_step(name: str, data: Path, cut: int = 4000, **games) -> dict[str, float]:
+        given = {"gold": GoldGames(beta_2=3.0, split_samples=split)} if games else {}
+        config = config_of(training=still | {"micro_batch_tokens": cut}, **given)
+        recording_log.metrics.clear()
+        counts = train(tmp_path / name, tiny_policy, data, config, recording_log, **games)
+        return recording_log.metrics[0][1] | counts
+
+    pairs, games = data_folders["pairs"], {"apo": data_folders["gold"]}
+    human, gold = first_step("human", pairs), first_step("gold run", tmp_path / "gold")
+    for cut in (4000, 120):
+        mixed = first_step(f"mixed {cut}", pairs, cut, **games)
+        assert mixed["data/apo/groups"] == (15 if split else 5)
+        assert mixed["loss"] == pytest.approx(gold["loss"] + 3 * human["loss"], rel=1e-5)
+        parts = [value for name, value in mixed.items() if "loss/" in name]
+        assert len(parts) == 10 and sum(parts) == pytest.approx(mixed["loss"], rel=1e-5)
+        for name in ("accuracy/last", "accuracy/return", "reward_std", "floored"):
+            assert mixed[name] == pytest.approx(human[name], rel=1e-4)
+            assert mixed[f"apo/{name}"] == pytest.approx(gold[name], rel=1e-4)
+
+
 def test_a_cut_response_has_an_end_that_nobody_learns(tiny_policy, tmp_path, recording_log):
     """`no tea` was cut, so its 2 tokens are actions and its end is not; `yes` has its end."""
     groups = [
@@ -103,8 +132,8 @@ def test_a_cut_response_has_an_end_that_nobody_learns(tiny_policy, tmp_path, rec
     cut, whole = map(len, folder.encoded(0).responses_ids)
     for strict, terminal in ((False, False), (True, False), (False, True)):
         given = config_of(ava={"strict_sum": strict, "terminal_td": terminal})
-        task = TqrTask(folder, given, eos, 280, lambda groups: groups)
-        counts = task.counts({GROUPS: [0]})
+        task = TqrTask({GROUPS: folder}, given, eos, 280, lambda groups: groups)
+        counts = {name.removeprefix("groups:"): n for name, n in task.counts({GROUPS: [0]}).items()}
         assert counts["chosen/actions/1"] == cut - strict
         assert counts["rejected/actions/1"] == counts["rejected"] == whole - strict
         assert counts["chosen/irl/1"] == cut - 1, "a response that was cut goes on"
