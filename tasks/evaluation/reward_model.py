@@ -115,10 +115,13 @@ class _Tqr:
 
 
 def take_apart(groups: list[Group]) -> Pairs:
-    """Compare column 0 of every scored group with each of its further columns."""
+    """Compare column 0 of every scored group with each of its further columns.
+
+    A column with the text of column 0 is a tie, as arithmetic in batches may tell them apart.
+    """
     rows = [(group, other) for group in groups for other in range(1, len(group.responses))]
     lengths = [len(text) for group in groups for text in group.responses]
-    scores = [scores_of(group) for group in groups]
+    scores = [_with_ties(group) for group in groups]
     return Pairs(
         margins=[[best - score for score in others] for best, *others in scores],
         better=[best for best, *others in scores for _ in others],
@@ -127,6 +130,12 @@ def take_apart(groups: list[Group]) -> Pairs:
         worse_lengths=[len(group.responses[k]) for group, k in rows],
         length_correlation=pearson(lengths, [score for row in scores for score in row]),
     )
+
+
+def _with_ties(group: Group) -> list[float]:
+    best, *_ = scores = scores_of(group)
+    texts = group.responses
+    return [best if text == texts[0] else one for text, one in zip(texts, scores, strict=True)]
 
 
 def beside(reading: str, pairs: Pairs) -> dict[str, float]:

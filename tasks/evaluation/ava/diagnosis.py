@@ -89,20 +89,33 @@ def _beginnings(
 ) -> list[Beginning]:
     """Measure the accuracy on beginnings that are scored as texts of their own, and on the whole.
 
-    A tie, such as two equal beginnings, is wrong.
+    Two equal beginnings are a tie, and a tie is wrong.
     """
     longest = max(len(one.mean) for row in positions for one in row) - 1
     shown = sorted({tokens for tokens in config.prefix_tokens if tokens < longest})
     found = []
     for done, tokens in enumerate(shown, start=1):
-        rows = scorer.showing(tokens).score(groups)
-        found.append(_accuracy(str(tokens), tokens, rows))
+        shown_part = scorer.showing(tokens)
+        rows = shown_part.score(groups)
+        found.append(_accuracy(str(tokens), tokens, shown_part, groups, rows))
         log.progress(done, len(shown), "lengths of beginnings")
-    return [*found, _accuracy("whole", longest, scores)]
+    return [*found, _accuracy("whole", longest, scorer, groups, scores)]
 
 
-def _accuracy(name: str, tokens: int, scores: Sequence[Sequence[float]]) -> Beginning:
-    margins = [[best - other for other in others] for best, *others in scores]
+def _accuracy(
+    name: str,
+    tokens: int,
+    scorer: TqrScorer,
+    groups: Sequence[Group],
+    scores: Sequence[Sequence[float]],
+) -> Beginning:
+    margins = []
+    for group, (best, *others) in zip(groups, scores, strict=True):
+        first, *rest = scorer.encode(group).responses_ids
+        # Arithmetic in batches may tell equal texts apart.
+        margins.append(
+            [0.0 if ids == first else best - other for ids, other in zip(rest, others, strict=True)]
+        )
     return Beginning(
         name,
         tokens,

@@ -46,6 +46,11 @@ def test_column_0_against_each_further_column() -> None:
     assert pairs.length_correlation == pytest.approx(covariance / spread**0.5)
 
 
+def test_equal_texts_are_a_tie_whatever_arithmetic_made_of_them() -> None:
+    pairs = take_apart([Group((), ("a", "a", "b"), (1.0, 0.9999999, 0.5), id="p")])
+    assert pairs.margins == [[0.0, 0.5]] and pairs.worse == [1.0, 0.5]
+
+
 def test_figures_by_hand() -> None:
     report, found = metrics_of(take_apart(GROUPS), bins=10)
     metrics = found["figures"]

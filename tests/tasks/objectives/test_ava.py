@@ -95,6 +95,25 @@ def test_the_floor_bounds_the_loss() -> None:
     assert unbounded < -1e8
 
 
+@given(st.lists(st.tuples(*[st.floats(-1e3, 1e3)] * 3, st.floats(-3, 3)), min_size=2), st.data())
+def test_with_the_floor_and_the_models_clamp_nothing_is_unbounded(
+    positions: list[tuple[float, float, float, float]], data: st.DataObject
+) -> None:
+    """λ <= c_KL and |ln σ| <= 3: a side's IRL terms are at least -c/2 - 3 (c - λ), whatever Q is.
+
+    c (½(μ² + σ² - 1) - ln σ) + λ(½r² + ln σ + ½ log 2π) with every square and log 2π left out.
+    """
+    c_kl = data.draw(st.floats(0, 2))
+    lam = data.draw(st.floats(0, 1)) * c_kl
+    q, q_next, mean, log_std = torch.tensor(positions, dtype=torch.float64).T.unsqueeze(1)
+    side = terms(width=len(positions))._replace(
+        q=q, q_next=q_next, mean=mean, log_std=log_std, log_lik=-(q**2)
+    )
+    numbers = {"gamma": 0.99, "lam": lam, "c_kl": c_kl, "vocab_size": 5}
+    least = -math.log(5) - 2 * (c_kl / 2 + 3 * (c_kl - lam))
+    assert ava_p(side, side, **numbers).item() >= least - 1e-9
+
+
 def test_unlikelihood_by_hand_and_at_certainty() -> None:
     """-log(1 - p): p = 3/4 gives log 4, p = 1/2 log 2; p = 1 stays finite, slope included."""
     zero = terms(width=2)
@@ -121,6 +140,9 @@ def test_a_response_against_itself_leaves_twice_the_irl_terms() -> None:
     loss = ava_p(side, side, **NUMBERS, neg_guard="none", vocab_size=5)
     without_likelihood = ava_d(*side, **NUMBERS, beta=0.0)
     torch.testing.assert_close(loss, 2 * without_likelihood)
+    same = score(0.7)
+    cer(same, same).backward()
+    assert same.grad.item() == 0
 
 
 def test_the_ablations_drop_their_parts() -> None:

@@ -106,6 +106,18 @@ def test_report_and_heat_map(folder: Path, groups: list[Group], tmp_path: Path) 
     }
 
 
+def test_responses_that_begin_alike_are_ties(folder: Path, tmp_path: Path) -> None:
+    """`it is` begins all four, so that only the whole tells them apart."""
+    ends = ("a longer answer", "no", "it", "sir", "fish", "a fox")
+    asked = [Group((Message("user", f"{end}?"),), ("it is, no", f"it is {end}")) for end in ends]
+    write_groups(tmp_path / "pairs", asked)
+    config = CONFIG.model_copy(update={"prefix_tokens": (1,), "examples": 0})
+    rest = (None, config, tmp_path, NullLog())
+    metrics = diagnose(folder, tmp_path / "pairs", *rest, seed=0)
+    assert (metrics["beginning/1/ties"], metrics["beginning/1/accuracy"]) == (1.0, 0.0)
+    assert metrics["beginning/whole/ties"] == 0
+
+
 def test_what_cannot_be_diagnosed_is_refused(
     folder: Path, groups: list[Group], tmp_path: Path
 ) -> None:

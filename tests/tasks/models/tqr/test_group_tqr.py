@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tasks.models.padded_batches import GroupBatch
 from tasks.models.tqr.config import TqrConfig
 from tasks.models.tqr.group_tqr import GroupTqr, TqrOutput, column
 from tasks.models.tqr.heads import Rewards, TqrHeads
+from tasks.models.tqr.response_rewards import response_rewards
 from tasks.objectives.ava import AvaTerms, ava_d, ava_p, cer
 from tasks.settings.errors import ConfigError
 from tests.tasks.models import families
@@ -124,6 +126,50 @@ def test_causal_and_encoder_decoder_give_the_same_losses_from_the_same_states() 
         values.append((float(loss.detach()), given.grad))
     assert values[0][0] == values[1][0]
     assert torch.equal(values[0][1], values[1][1])
+
+
+@pytest.mark.parametrize("config", [{}, {"ptq": False}], ids=["ptq", "own-q"])
+def test_the_contrast_teaches_neither_spread_nor_q(config: dict[str, Any]) -> None:
+    """CER reads means alone: σ's row of the reward head and every Q head get exactly nothing."""
+    tqr = build("llama", **config)
+    output = tqr(tqr.batch([group(7, [3, 9], 1)], PAD))
+    last = response_rewards(output).last
+    cer(last[:, 0], last[:, 1]).sum().backward()
+    of_mean, of_spread = tqr.heads.reward.weight.grad
+    assert of_mean.any() and not of_spread.any()
+    q_head = tqr.model.get_output_embeddings() if tqr.heads.config.ptq else tqr.heads.q_head
+    assert q_head.weight.grad is None or not q_head.weight.grad.any()
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bart"])
+@pytest.mark.parametrize("way", ["grouped", None])
+@torch.no_grad()
+def test_no_position_sees_what_comes_after_it_but_by_the_weights(
+    family: str, way: str | None
+) -> None:
+    """A changed token k leaves Q and μ of the positions up to it, which have not seen it.
+
+    Position k chooses it, so its Q is that of another action. With weights, only these tell.
+    """
+    whole, k = group(5, [6], 1), 2
+    (ids,) = whole.responses_ids
+    other = replace(whole, responses_ids=[[*ids[:k], 3 + (ids[k] - 2) % 20, *ids[k + 1 :]]])
+    assert other != whole
+    for rwt in (False, True):
+        tqr = build(family, float64=True, rwt=rwt)
+        tqr._use(way)
+        outputs = [tqr(tqr.batch([one], PAD)) for one in (whole, other)]
+        found = []
+        for output in outputs:
+            weights = output.rewards.weights
+            pair = output.rewards.mean / weights, output.terms.q / weights
+            found.append([part[0, 0] for part in pair])
+        (mean, q), (mean_other, q_other) = found
+        torch.testing.assert_close(mean[: k + 1], mean_other[: k + 1], rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(q[:k], q_other[:k], rtol=1e-9, atol=1e-9)
+        assert (mean[k + 1 :] != mean_other[k + 1 :]).all() and q[k] != q_other[k]
+        first = [output.rewards.weights[0, 0, 0].item() for output in outputs]
+        assert (first[0] != first[1]) == rwt
 
 
 @torch.no_grad()
