@@ -106,6 +106,11 @@ class ApoConfig(FlowConfig):
         return (*baseline, *map(Game, others), main)
 
     @property
+    def uses_ppo(self) -> bool:
+        """Whether the policy's method is PPO."""
+        return self.policy.traits.is_online
+
+    @property
     def sampled_limits(self) -> Limits:
         """Longest prompt and response of the policies that are sampled and measured."""
         return self.policy.limits

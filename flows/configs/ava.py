@@ -116,6 +116,16 @@ class AvaConfig(FlowConfig):
         return self.training.model_copy(update={"head_learning_rate": None})
 
     @property
+    def uses_ppo(self) -> bool:
+        """Whether an arm's reward model goes on to PPO."""
+        return self.ppo is not None and any(cell.goes_on for cell in self.cells())
+
+    @property
+    def rewards_are_decoders(self) -> bool:
+        """Whether reward models read the last token of a decoder: the heads of these need none."""
+        return False
+
+    @property
     def sampled_limits(self) -> Limits:
         """Longest prompt and response of the policies that are sampled and measured."""
         return self.limits

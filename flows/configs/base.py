@@ -21,6 +21,7 @@ from tasks.data.config import DataConfig
 from tasks.data.playground.config import PlaygroundConfig
 from tasks.data.text_config import TextsConfig
 from tasks.evaluation.config import EvaluationConfig
+from tasks.models.architecture import NO_ENCODER, WITH_ENCODER
 from tasks.models.base_policy import PolicyModelConfig, hub_name
 from tasks.models.sample_shards import RolloutConfig
 from tasks.models.sampling.config import SamplingConfig
@@ -73,6 +74,21 @@ class FlowConfig(RecurringConfig):
         """Return every pair of lengths that the base policy, or a model made of it, is fed."""
         policy = (self.sampled_limits,)
         return policy if self.reward.base else (*policy, self.reward.limits)
+
+    @property
+    def uses_ppo(self) -> bool:
+        """Whether a policy is trained by PPO."""
+        return False
+
+    @property
+    def rewards_are_decoders(self) -> bool:
+        """Whether reward models read the last token of a decoder."""
+        return True
+
+    @property
+    def policy_is_decoder(self) -> bool:
+        """Whether the policy may have no encoder."""
+        return self.uses_ppo or (self.rewards_are_decoders and not self.reward.base)
 
     @abstractmethod
     def judges(self) -> tuple[str, ...]:
@@ -147,9 +163,11 @@ class FlowConfig(RecurringConfig):
         """Yield the models that a stage will load; a built architecture is none of them."""
         if source := self.model.path or self.model.hub:
             limits = self.policy_limits()
-            yield ModelSource(source, self.model.template, limits, self.model.revision)
+            template, revision = self.model.template, self.model.revision
+            yield ModelSource(source, template, limits, revision, self.policy_is_decoder)
         if self.reward.base:
-            yield named_model(self.reward.base, self.reward.template, self.reward.limits)
+            base = named_model(self.reward.base, self.reward.template, self.reward.limits)
+            yield base._replace(decoder=self.rewards_are_decoders)
 
     def with_model_names(self, change: Callable[[str], str]) -> Self:
         """Return this configuration with `reward.base` named anew."""
@@ -205,9 +223,11 @@ class FlowConfig(RecurringConfig):
                 )
 
     def check_context(self) -> None:
-        """Refuse a built architecture that is too short for what it will be fed."""
+        """Refuse an architecture too short for what it will be fed, or with an encoder too many."""
         if self.model.architecture is None:
             return
+        if self.policy_is_decoder and (kind := self.model.architecture.kind) in WITH_ENCODER:
+            raise ValueError(f"model.architecture.kind {kind} {NO_ENCODER}")
         context = self.model.architecture.context
         for limits in self.policy_limits():
             needed = limits.longest

@@ -54,6 +54,16 @@ class ExoConfig(ExoSettings):
         return PolicyConfig(limits=self.limits, template=self.model.template)
 
     @property
+    def uses_ppo(self) -> bool:
+        """Whether a branch is PPO."""
+        return any(branch.traits.is_online for branch in self.all_branches())
+
+    @property
+    def rewards_are_decoders(self) -> bool:
+        """Whether a reward model is trained, which then reads the last token of a decoder."""
+        return self.supervision != "oracle"
+
+    @property
     def sampled_limits(self) -> Limits:
         """Longest prompt and response of the policies that are sampled and measured."""
         return self.limits

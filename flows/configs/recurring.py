@@ -31,6 +31,8 @@ class ModelSource(NamedTuple):
     """Every pair of lengths that it will be fed."""
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
+    decoder: bool = False
+    """Whether it may have no encoder."""
 
 
 class ScheduleConfig(FrozenConfig):

@@ -32,7 +32,7 @@ def check_files(config: RecurringConfig) -> None:
         if not is_made(config, path):
             require_path(path)
     for model in config.named_models():
-        check_local_model(model.source, model.limits)
+        check_local_model(model.source, model.limits, decoder=model.decoder)
 
 
 def is_made(config: RecurringConfig, path: str) -> bool:
@@ -87,13 +87,14 @@ def check_model(model: ModelSource) -> None:
     """Read what a model says of itself, and open its weights without reading them.
 
     Raises:
-        ConfigError: It cannot be loaded, has no chat template, or its context is too short.
+        ConfigError: It cannot be loaded, has no chat template, its context is too short, or it has
+            an encoder where only a decoder serves.
     """
     from safetensors import safe_open
 
     from tasks.models.loading import load_config
     from tasks.models.policy import check_context
-    from tasks.models.source_checks import load_errors
+    from tasks.models.source_checks import load_errors, require_decoder
     from tasks.models.tokens.conversations import resolve_template
     from tasks.models.tokens.tokenizer import load_tokenizer
 
@@ -104,6 +105,8 @@ def check_model(model: ModelSource) -> None:
             # A file that breaks off or is something else is found out by its header.
             with safe_open(weights, framework="pt"):
                 pass
+    if model.decoder:
+        require_decoder(shape.is_encoder_decoder, f"the model {model.source!r}")
     for limits in model.limits:
         check_context(shape, limits, f"the model {model.source!r}")
     tokenizer = load_tokenizer(model.source, revision=model.revision)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.models.architecture import NO_ENCODER
 from tasks.models.pretrained.gguf_files import check_gguf, is_gguf
 from tasks.settings.errors import ConfigError, one_line
 
@@ -69,10 +70,11 @@ def check_model_source(path: str | Path, revision: str | None = None) -> None:
     _check_weights(folder)
 
 
-def check_local_model(path: str, limits: Iterable[Limits]) -> None:
-    """Refuse a GGUF file or folder that is no model, or whose config has too short a context.
+def check_local_model(path: str, limits: Iterable[Limits], *, decoder: bool = False) -> None:
+    """Refuse a GGUF file or folder that is no model, or whose config says that it does not serve.
 
-    Nothing is loaded; another file, or a hub name, is passed over.
+    Nothing is loaded; another file, or a hub name, is passed over. `limits` must fit its context,
+    and as a `decoder` it may have no encoder.
 
     Raises:
         ConfigError: Names the path and what to do.
@@ -87,6 +89,18 @@ def check_local_model(path: str, limits: Iterable[Limits]) -> None:
     for pair in limits:
         context = said.get("max_position_embeddings", said.get("n_positions"))
         require_context(context, pair, f"the model {path!r}")
+    if decoder:
+        require_decoder(said.get("is_encoder_decoder", False), f"the model {path!r}")
+
+
+def require_decoder(has_encoder: bool, name: str) -> None:
+    """Refuse a model with an encoder where a decoder is wanted.
+
+    Raises:
+        ConfigError: Says what to take instead.
+    """
+    if has_encoder:
+        raise ConfigError(f"{name} {NO_ENCODER}")
 
 
 def require_context(context: int | None, limits: Limits, name: str) -> None:

@@ -66,6 +66,11 @@ class Cell(NamedTuple):
         without = "" if self.ablation == "none" else f" w/o {self.ablation}"
         return f"{_TITLES[self.objective]}{without}{_LEARNT[self.data]}"
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether best-of-N and PPO continue with it: a reward model that lacks no part."""
+        return self.pipeline == "reward_model" and self.ablation == "none"
+
     def tqr(self, shared: TqrConfig) -> TqrConfig:
         """Return the model's settings, without the part that is ablated and what concerns it."""
         if self.ablation not in OF_THE_MODEL:

@@ -79,7 +79,9 @@ class ArmEvaluation:
         pairs = {"test": inputs.test}
         self.tester = evaluate_on_pairs(config, TESTER, inputs.testers[TESTER], pairs)
         continues = config.best_of_n or config.ppo
-        self._samples = self._sample_start() if continues and any(map(_goes_on, cells)) else None
+        self._samples = (
+            self._sample_start() if continues and any(cell.goes_on for cell in cells) else None
+        )
 
     def evaluate(self, cell: Cell, model: Artifact) -> EvaluatedArm:
         """Measure what an arm trained; a whole reward model goes on to best-of-N and PPO."""
@@ -87,7 +89,7 @@ class ArmEvaluation:
             return EvaluatedArm([self._evaluate_policy(cell, model)], None)
         reward = self._evaluate_reward(cell, model)
         policies, name = [], reward.entry.name
-        if self._samples and _goes_on(cell):
+        if self._samples and cell.goes_on:
             scored = score_responses(
                 model, self._samples, config=self._config.scoring(), label=f"{START} by {name}"
             )
@@ -225,11 +227,6 @@ def judge_champion(policy: Artifact, config: AvaConfig, basis: Mapping[str, Arti
     # A record names whole outputs of stages.
     evaluator = evaluator_of(config, basis["start"], basis["test"].part("test"), testers)
     return evaluator.evaluate_policy(CHAMPION, policy, *rollouts_of(config), {})
-
-
-def _goes_on(cell: Cell) -> bool:
-    """Tell whether an arm's reward model is used to pick and to reinforce."""
-    return cell.pipeline == "reward_model" and cell.ablation == "none"
 
 
 def _entry(cell: Cell, kind: Any, *, scored: Artifact | None = None, **own: Any) -> AvaEntry:

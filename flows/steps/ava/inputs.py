@@ -14,8 +14,9 @@ from tasks.pair_demonstrations import pair_demonstrations
 from tasks.sample_responses import sample_responses
 from tasks.stages.artifact import Artifact
 from tasks.training.config import PolicyConfig
+from tasks.training.tqr_config import TqrUpdateConfig
 from tasks.update_policy import update_policy
-from tasks.update_reward_model import update_reward_model
+from tasks.update_tqr import update_tqr
 
 
 class AvaInputs(NamedTuple):
@@ -53,10 +54,15 @@ def prepare_inputs(config: AvaConfig) -> AvaInputs:
     base = base_policy(config, [data.part("demonstrations"), data.part("rm_train")])
     examination = _examined(config, data, base)
     start = _start(config, base, data)
-    tester = update_reward_model(
+    tester = update_tqr(
         own_base or start,
         [data.part("policy_train")],
-        config=config.reward.of_objective("bradley_terry"),
+        config=TqrUpdateConfig(
+            objective="bradley_terry",
+            training=config.reward.training,
+            limits=config.reward.limits,
+            template=config.reward.template,
+        ),
         seed=config.seed,
         label=TESTER,
     )

@@ -14,7 +14,7 @@ from tasks.models.groups.group_model import Batch, GroupPolicy
 from tasks.models.policy import load_policy
 from tasks.models.prompt_sharing_check import ordinary_tokens
 from tasks.models.scoring.scorers import Scorer, open_scorer
-from tasks.settings.errors import ConfigError
+from tasks.models.source_checks import require_decoder
 from tasks.settings.log import Log
 from tasks.training.data.selection import Encoder
 from tasks.training.ppo.config import PpoConfig
@@ -73,11 +73,7 @@ def load_models(
 
     trained = Trainable(load, settings, seed)
     model = trained.load(log)
-    if model.config.is_encoder_decoder:
-        raise ConfigError(
-            f"{policy} has an encoder for the prompt, which PPO's critic has no place for: take a "
-            "decoder such as Llama, Qwen2 or GPT-2"
-        )
+    require_decoder(model.config.is_encoder_decoder, str(policy))
     actor = TokenPolicy(model, temperature=config.temperature)
     critic = GroupCritic(_load_critic(policy, scorer, encoder, config, log, seed))
     for each in (actor, critic):

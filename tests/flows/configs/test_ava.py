@@ -99,6 +99,7 @@ def test_an_unbounded_loss_has_to_be_forced() -> None:
         ("limits.max_response_tokens=1", "needs a token and its end"),
         ("sampling.max_new_tokens=300", "limits.max_response_tokens is 128"),
         ("limits.max_prompt_tokens=200", "context is 224 tokens"),
+        ("model.architecture.kind=t5", "kind t5 has an encoder for the prompt"),
         ("gate={tester: RM_All}", "no judge of this run"),
     ],
 )

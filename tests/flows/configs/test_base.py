@@ -44,7 +44,7 @@ def test_a_flow_that_leaves_a_question_open_has_no_configuration() -> None:
 def test_models_files_rollouts_and_scores_need_no_code_of_the_flow(tmp_path: Path) -> None:
     config = third(reward={"template": "hh", "training": {"precision": "fp32"}})
     assert list(config.named_models()) == [
-        ModelSource("org/model", "plain", (LIMITS, config.reward.limits))
+        ModelSource("org/model", "plain", (LIMITS, config.reward.limits), decoder=True)
     ]
     rollout = config.rollout(max_queries=3)
     assert (rollout.limits, rollout.template, rollout.max_queries) == (LIMITS, "plain", 3)

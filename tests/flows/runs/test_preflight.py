@@ -102,6 +102,18 @@ def test_limits_beyond_a_models_context_are_found_without_loading_it(
     check_files(wanted)
 
 
+def test_a_model_with_an_encoder_is_found_without_loading_it(tmp_path: Path) -> None:
+    said = {"model_type": "t5", "is_encoder_decoder": True}
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    (tmp_path / "model.safetensors").touch()
+    wanted = config({"path": str(tmp_path)})
+    with pytest.raises(ConfigError, match="has an encoder for the prompt, .*: take a decoder such"):
+        check_files(wanted)
+    reward = {"base": str(tmp_path), "template": "plain"}
+    with pytest.raises(ConfigError, match="has an encoder"):
+        check_files(config(reward=reward))
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_is_one_that_every_library_takes(seed: int) -> None:
     with pytest.raises(ValueError, match="seed"):

@@ -27,6 +27,21 @@ def test_weights_follow_the_seed_alone(kind: str, build: Any, tokenizer: Any) ->
     assert one.config.max_position_embeddings == 128
 
 
+@pytest.mark.parametrize("kind", ["bart", "t5"])
+def test_one_with_an_encoder_begins_and_ends_as_the_tokenizer_says(
+    kind: str, build: Any, tokenizer: Any
+) -> None:
+    one, same, other = build(kind, seed=1), build(kind, seed=1), build(kind, seed=2)
+    config = one.config
+    assert config.is_encoder_decoder and not one.training
+    begin = tokenizer.eos_token_id if kind == "bart" else tokenizer.pad_token_id
+    assert config.decoder_start_token_id == one.generation_config.decoder_start_token_id == begin
+    assert one.get_output_embeddings().weight is one.get_input_embeddings().weight
+    weights, others = one.state_dict(), other.state_dict()
+    assert all(torch.equal(value, same.state_dict()[name]) for name, value in weights.items())
+    assert any(not torch.equal(value, others[name]) for name, value in weights.items())
+
+
 def test_shapes_that_do_not_divide_are_refused() -> None:
     with pytest.raises(ValidationError, match="even multiple of heads 3"):
         ArchitectureConfig(hidden_size=16, heads=3)
