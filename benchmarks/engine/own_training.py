@@ -112,7 +112,7 @@ def tqr(turns: Turns, setting: Setting, folder: Path, *, objective: str, **plan:
         groups = _groups(Path(scratch), setting, folder, 2, training)
         log = Halting(turns, setting, folder, training, (2, GROUPS), None, agree_on="tokens")
         work = Workspace(Path(scratch) / "training")
-        train_tqr(folder / "policy", [groups], config, work, log, seed=0)
+        train_tqr(folder / "policy", [groups], None, config, work, log, seed=0)
 
 
 class Halting(NullLog):
