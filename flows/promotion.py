@@ -70,7 +70,7 @@ def _gather_evidence(
     return decide_promotion(
         basis["policy evaluation"],
         opponent,
-        basis["reward model evaluation"],
+        basis.get("reward model evaluation"),
         basis.get(f"{gate.tester} evaluation"),
         config=check,
         seed=config.seed,

@@ -9,11 +9,11 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=3, resources="cpu")
+@stage_task(version=4, resources="cpu")
 def decide_promotion(
     candidate: Artifact,
     opponent: Artifact,
-    reward_model: Artifact,
+    reward_model: Artifact | None,
     judge: Artifact | None,
     *,
     config: GateCheck,
@@ -26,8 +26,8 @@ def decide_promotion(
     Args:
         candidate: Evaluation of its policy.
         opponent: Evaluation of the champion's policy, or of the start, on the same test prompts.
-        reward_model: Evaluation of its reward model.
-        judge: Evaluation of the reward model that decides what wins; None for an oracle.
+        reward_model: Evaluation of its reward model; None in a run without one.
+        judge: Evaluation of the reward model that decides what wins; None for one that knows.
         config: The criteria.
         seed: Of the bootstrap.
         workspace: `output/` receives report.md and report.json.
@@ -45,7 +45,7 @@ def decide_promotion(
     metrics = decide(
         candidate.path,
         opponent.path,
-        reward_model.path,
+        reward_model.path if reward_model else None,
         judge.path if judge else None,
         config,
         seed,

@@ -19,11 +19,12 @@ def score_responses(
     workspace: Workspace,
     log: Log,
 ) -> dict[str, float]:
-    """Write the same groups with the scores of a reward model, or of an oracle.
+    """Write the same groups with the scores of a reward model, an oracle, or by exact match.
 
     Args:
         reward_model: Folder of a reward model, which brings its own tokenizer and template, or of a
-            classifier, or the playground's world.json.
+            classifier, the playground's world.json, or a folder of groups whose first responses
+            end in the right number.
         responses: Folder of groups.
         config: Token limits and batch size.
         workspace: `output/` receives the groups with scores, in order.

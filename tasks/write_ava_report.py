@@ -33,7 +33,8 @@ def write_ava_report(
 
     Returns:
         Per reward model `accuracy_last` and `accuracy_return` on the test pairs, per contender
-        `reward` and `kl`, and per match of the paper's tables the `lead`: won minus lost.
+        `reward`, `kl` and, if asked for, `exact_match`, and per match of the paper's tables the
+        `lead`: won minus lost.
 
     Raises:
         ConfigError: An entry has no evaluation, or a judge did not score it.

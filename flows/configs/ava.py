@@ -13,7 +13,7 @@ from flows.configs.base import FlowConfig
 from flows.configs.branches.ava_cells import POLICY_ONLY, TQR_OBJECTIVES, ArmConfig, Cell
 from tasks.data.config import DataConfig
 from tasks.data.demonstration_pairs import AfdPairing
-from tasks.evaluation.config import BestOfN
+from tasks.evaluation.config import EXACT_MATCH, BestOfN
 from tasks.models.scoring.config import ScoringConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.models.tqr.config import TqrConfig
@@ -36,7 +36,8 @@ class AvaConfig(FlowConfig):
 
     data: DataConfig
     """Sources, split and cleaning. Demonstrations are the chosen halves of the pairs unless they
-    are named."""
+    are named. Where arms learn from demonstrations, pairs may serve the testing reward model alone;
+    without any, direct policies are compared by `exact_match`."""
 
     arms: list[ArmConfig] = Field(min_length=1)
     """What is trained: cells of data, pipeline, objective, ablation and seed."""
@@ -88,16 +89,22 @@ class AvaConfig(FlowConfig):
     policy (the paper's chat model), or that after `sft`. Reward models begin with it too, unless
     `reward.base` names their own."""
 
+    exact_match: bool = False
+    """Whether answers are compared by the number that they come to, as for mathematics: right is
+    the one that the test record's own answer has, behind `####` or as its last. It is a column of
+    the report, and it decides what wins where nobody else judges."""
+
     test_prompts: int | None = Field(default=None, ge=1)
     """Test prompts that every policy answers, a sample of so many, with `sampling.samples` answers
     each. Default: all."""
 
     def divided_data(self) -> DataConfig:
-        """Return the data: a half of the pairs for the arms, the other for who judges them.
+        """Return the data: a half of the pairs for arms that learn from them, the other to judge.
 
-        The prompts of that half are also PPO's.
+        The prompts of the judge's half are also PPO's.
         """
-        return super().divided_data().with_usual_split(rm_share=0.5)
+        learns = any(cell.data == "preferences" for cell in self.cells())
+        return super().divided_data().with_usual_split(rm_share=0.5 if learns else 0.0)
 
     def scoring(self) -> ScoringConfig:
         """Return how reward models score: in the arithmetic they were trained in."""
@@ -132,11 +139,21 @@ class AvaConfig(FlowConfig):
 
     def judges(self) -> tuple[str, ...]:
         """Return who scores every policy; the first one decides what wins."""
-        return (ORACLE, TESTER) if self.playground() else (TESTER,)
+        able = {
+            ORACLE: self.playground() is not None,
+            TESTER: self.data.has_preferences,
+            EXACT_MATCH: self.exact_match,
+        }
+        return tuple(judge for judge, is_there in able.items() if is_there)
 
     @model_validator(mode="after")
     def _consistent(self) -> AvaConfig:
-        self.data.require_preferences("ava")
+        if not self.judges():
+            raise ValueError(
+                "`data` has demonstrations alone, and nobody to say who wins: name pairs in "
+                "data.preferences, which may be the testing reward model's alone, or set "
+                "exact_match: true if reference answers come to a number"
+            )
         cells = self.cells()
         if twice := next((cell for cell in cells if cells.count(cell) > 1), None):
             raise ValueError(f"the arm {twice.label!r} is there twice; name each value once")
@@ -149,7 +166,8 @@ class AvaConfig(FlowConfig):
                 "start.reward_model and schedule.reward_model are of flows with one reward model: "
                 "those of ava's arms all begin with the start, or with reward.base"
             )
-        if self.divided_data().split.rm_share == 0:
+        learns = any(cell.data == "preferences" for cell in cells)
+        if learns and self.divided_data().split.rm_share == 0:
             raise ValueError(
                 "data.split.rm_share is 0, and the arms learn from that share of the pairs: the "
                 "rest is the testing reward model's"
@@ -165,7 +183,14 @@ class AvaConfig(FlowConfig):
         return self
 
     def _check_parts(self, cell: Cell) -> None:
-        """Refuse to leave out what is not there, and a policy that draws from a new Q head."""
+        """Refuse what the data have not, what is left out twice, and drawing from a new Q head."""
+        wants_pairs = cell.data == "preferences" or cell.pipeline == "reward_model"
+        if wants_pairs and not self.data.has_preferences:
+            raise ValueError(
+                f"{cell.label!r} wants pairs, to learn from or to be measured on, and `data` has "
+                "demonstrations alone: name data.preferences, or use pipeline direct with data "
+                "demonstrations or afd"
+            )
         if cell.objective not in TQR_OBJECTIVES:
             return
         if cell.pipeline == "direct" and not self.tqr.ptq:

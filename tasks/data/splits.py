@@ -48,7 +48,7 @@ class SplitConfig(FrozenConfig):
     """Share of the training preferences for the reward model alone; the rest is the policy's.
     Default: 20/86 in `apo`, as in its paper; 0 in `exo`, whose reward model and policies learn from
     all pairs; 0.5 in `ava`, whose arms learn from this share and whose judge learns from the
-    rest."""
+    rest, or 0 if no arm learns from pairs."""
     dev_share: float = Field(default=10 / 66, gt=0, lt=1)
     """Share of the policy's part that is the dev set."""
     test_share: float = Field(default=0.05, gt=0, lt=1)

@@ -12,6 +12,10 @@ EVALUATION = "evaluation.json"
 """The file that an evaluation stage writes, and that reports and the gate read."""
 
 
+EXACT_MATCH = "exact_match"
+"""The judge that compares the numbers that answers come to with those of reference answers."""
+
+
 class RewardModelEvaluation(FrozenConfig):
     """How one reward model is measured on sets of groups."""
 
@@ -127,8 +131,8 @@ class GateConfig(FrozenConfig):
     count half; same test prompts, paired) must be above this."""
 
     tester: str = "RM_Test"
-    """Who decides what wins: a testing reward model (RM_Test, RM_All) or, on the playground,
-    oracle."""
+    """Who decides what wins: a testing reward model (RM_Test, RM_All), on the playground oracle, or
+    exact_match where answers are compared by their final number."""
 
     min_judge_accuracy: float | None = Field(default=0.5, ge=0, lt=1)
     """The lower end of the 95 % interval of the tester's accuracy on the human test pairs must be

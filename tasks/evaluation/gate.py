@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.evaluation.config import EVALUATION, GateCheck, GateConfig
+from tasks.evaluation.config import EVALUATION, EXACT_MATCH, GateCheck, GateConfig
 from tasks.evaluation.metrics.judge_accuracy import judge_accuracies
 from tasks.evaluation.metrics.win_rates import win_rates_of_shares, win_shares
 from tasks.evaluation.policy import ORACLE
@@ -19,6 +19,9 @@ _REMEDY = (
     "test pairs; `--set gate.min_judge_accuracy=null` asks nothing of it"
 )
 """What to do where the judge is what the gate refuses."""
+_KNOWN = {ORACLE: "the true reward", EXACT_MATCH: "the right number"}
+"""What judges know that are no models."""
+_NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Criterion:
 def decide(
     candidate: Path,
     opponent: Path,
-    reward_model: Path,
+    reward_model: Path | None,
     judge: Path | None,
     check: GateCheck,
     seed: int,
@@ -47,14 +50,15 @@ def decide(
     """Compare a candidate with the champion, and write down which criteria it fulfils.
 
     The folders are those of evaluations; the stage `decide_promotion` says of what. There is none
-    of a judge that nobody measured.
+    of a judge that nobody measured, or of a reward model in a run without one.
 
     Raises:
         ConfigError: The two share no prompt that the judge scored.
     """
     mine, theirs = read_json(candidate / EVALUATION), read_json(opponent / EVALUATION)
     metrics = _win_rate(mine["per_prompt"], theirs["per_prompt"], check, seed)
-    metrics["ece"] = float(read_json(reward_model / EVALUATION)["test"]["figures"]["ece"])
+    if reward_model:
+        metrics["ece"] = float(read_json(reward_model / EVALUATION)["test"]["figures"]["ece"])
     if "kl" in mine:
         metrics |= {"kl": mine["kl"]["value"], "kl_se": mine["kl"]["standard_error"]}
     measured = {check.gate.tester: read_json(judge / EVALUATION)} if judge else {}
@@ -77,11 +81,11 @@ def decide(
 def criteria_of(metrics: Mapping[str, float], check: GateCheck) -> list[Criterion]:
     """Return the criteria of the gate, each with what was measured.
 
-    Read are `win_rate` with its `_low` and `_high`, `ece`, and, if measured, `judge_accuracy` with
-    its `_low` and `_high`, and `kl` with `kl_se`.
+    Read are `win_rate` with its `_low` and `_high` and, if measured, `judge_accuracy` with its
+    `_low` and `_high`, `ece`, and `kl` with `kl_se`.
     """
     gate = check.gate
-    kl = metrics.get("kl")
+    ece, kl = metrics.get("ece"), metrics.get("kl")
     return [
         Criterion(
             f"win rate against {check.opponent}, by {gate.tester}",
@@ -92,25 +96,25 @@ def criteria_of(metrics: Mapping[str, float], check: GateCheck) -> list[Criterio
         _judge(metrics, gate),
         Criterion(
             "calibration error of the reward model",
-            f"{metrics['ece']:.3f}",
+            _NOT_MEASURED if ece is None else f"{ece:.3f}",
             _asked("at most", gate.max_ece),
-            None if gate.max_ece is None else metrics["ece"] <= gate.max_ece,
+            # What was not measured cannot be said to hold.
+            None if gate.max_ece is None else ece is not None and ece <= gate.max_ece,
         ),
         Criterion(
             "KL to the start, nats",
-            "not measured" if kl is None else f"{kl:.3f} ± {metrics['kl_se']:.3f}",
+            _NOT_MEASURED if kl is None else f"{kl:.3f} ± {metrics['kl_se']:.3f}",
             _asked("at most", gate.max_kl),
-            # What was not measured cannot be said to hold.
             None if gate.max_kl is None else kl is not None and kl <= gate.max_kl,
         ),
     ]
 
 
 def _judge(metrics: Mapping[str, float], gate: GateConfig) -> Criterion:
-    """Return whether the judge is shown to judge; an oracle needs no showing."""
+    """Return whether the judge is shown to judge; one that knows needs no showing."""
     name, least = f"accuracy of {gate.tester} on held-out pairs", gate.min_judge_accuracy
-    if gate.tester == ORACLE:
-        return Criterion(name, "the true reward", "-", None)
+    if known := _KNOWN.get(gate.tester):
+        return Criterion(name, known, "-", None)
     return Criterion(
         name,
         _with_interval(metrics, "judge_accuracy"),
@@ -121,7 +125,7 @@ def _judge(metrics: Mapping[str, float], gate: GateConfig) -> Criterion:
 
 def _with_interval(metrics: Mapping[str, float], name: str) -> str:
     if name not in metrics:
-        return "not measured"
+        return _NOT_MEASURED
     return f"{metrics[name]:.3f} [{metrics[f'{name}_low']:.3f}, {metrics[f'{name}_high']:.3f}]"
 
 

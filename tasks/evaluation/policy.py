@@ -10,7 +10,7 @@ from typing import Any
 from tasks.data.files import read_groups
 from tasks.data.groups import Group, scores_of
 from tasks.data.selection import sample_place
-from tasks.evaluation.config import EVALUATION, PolicyEvaluation
+from tasks.evaluation.config import EVALUATION, EXACT_MATCH, PolicyEvaluation
 from tasks.evaluation.metrics.estimates import clustered_mean
 from tasks.evaluation.metrics.judge_scores import classifier_accuracy, mean_spread
 from tasks.evaluation.metrics.kl import kl_to_reference, sampled_logps
@@ -145,14 +145,15 @@ def judged(answers: Mapping[str, Answer]) -> dict[str, dict[str, Any]]:
     """Return what the judges' scores say, each an estimate with a standard error over prompts.
 
     Returns:
-        Per judge: `scores`, the mean in reward units; `accuracies`, the mean of σ(score); and
-        `spreads`, the deviation among a prompt's responses.
+        Per judge: `scores`, the mean in reward units; `accuracies`, the mean of σ(score), of those
+        whose scores are no shares; and `spreads`, the deviation among a prompt's responses.
     """
     metrics = {"scores": clustered_mean, "accuracies": classifier_accuracy, "spreads": mean_spread}
     return {
         name: {
             judge: asdict(metric([answer.scores[judge] for answer in answers.values()]))
             for judge in judges(answers)
+            if (name, judge) != ("accuracies", EXACT_MATCH)
         }
         for name, metric in metrics.items()
     }

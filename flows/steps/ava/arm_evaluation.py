@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from flows.configs.ava import TESTER, AvaConfig
 from flows.configs.branches.ava_cells import TQR_OBJECTIVES, Cell
-from flows.steps.ava.inputs import AvaInputs
+from flows.steps.ava.inputs import AvaInputs, testers_of
 from flows.steps.evaluation import (
     CHOSEN,
     START,
@@ -61,7 +61,7 @@ class ArmEvaluation:
 
     Attributes:
         references: The start and the chosen responses.
-        tester: What was measured of the testing reward model.
+        tester: What was measured of the testing reward model; None without one.
     """
 
     def __init__(self, config: AvaConfig, inputs: AvaInputs) -> None:
@@ -77,7 +77,8 @@ class ArmEvaluation:
         ]
         self._opponents: Mapping[str, Artifact] = {START: start, CHOSEN: chosen}
         pairs = {"test": inputs.test}
-        self.tester = evaluate_on_pairs(config, TESTER, inputs.testers[TESTER], pairs)
+        model = inputs.testers.get(TESTER)
+        self.tester = model and evaluate_on_pairs(config, TESTER, model, pairs)
         continues = config.best_of_n or config.ppo
         self._samples = (
             self._sample_start() if continues and any(cell.goes_on for cell in cells) else None
@@ -223,9 +224,10 @@ def judge_champion(policy: Artifact, config: AvaConfig, basis: Mapping[str, Arti
 
     The config is that of the candidate's run, the basis what this run offered with its models.
     """
-    testers = {TESTER: basis[TESTER]}
     # A record names whole outputs of stages.
-    evaluator = evaluator_of(config, basis["start"], basis["test"].part("test"), testers)
+    test = basis["test"].part("test")
+    testers = testers_of(config, basis.get(TESTER), test)
+    evaluator = evaluator_of(config, basis["start"], test, testers)
     return evaluator.evaluate_policy(CHAMPION, policy, *rollouts_of(config), {})
 
 

@@ -10,6 +10,7 @@ from flows.configs.branches.ava_cells import Cell
 from flows.steps.data_examination import examined
 from flows.steps.inputs import base_policy, check_inputs, prepared_data, reward_base
 from tasks.data.demonstration_pairs import AfdConfig, sides_of
+from tasks.evaluation.config import EXACT_MATCH
 from tasks.pair_demonstrations import pair_demonstrations
 from tasks.sample_responses import sample_responses
 from tasks.stages.artifact import Artifact
@@ -30,8 +31,9 @@ class AvaInputs(NamedTuple):
     """What policies are trained from, and the reference of every KL."""
     reward_start: Artifact
     """What reward models are trained from."""
-    testers: dict[str, Artifact]
-    """Testing reward models by name, trained on pairs that no arm sees."""
+    testers: Mapping[str, Artifact]
+    """Who judges beside an oracle, by name: a reward model trained on pairs that no arm sees, and
+    reference answers."""
     learnt: Mapping[str, Artifact]
     """What the arms learn from, by its kind: preferences, demonstrations or afd."""
 
@@ -54,25 +56,37 @@ def prepare_inputs(config: AvaConfig) -> AvaInputs:
     base = base_policy(config, [data.part("demonstrations"), data.part("rm_train")])
     examination = _examined(config, data, base)
     start = _start(config, base, data)
-    tester = update_tqr(
-        own_base or start,
-        [data.part("policy_train")],
-        config=TqrUpdateConfig(
-            objective="bradley_terry",
-            training=config.reward.training,
-            limits=config.reward.limits,
-            template=config.reward.template,
-        ),
-        seed=config.seed,
-        label=TESTER,
-    )
+    tester = None
+    if config.data.has_preferences:
+        tester = _testing_model(config, own_base or start, data.part("policy_train"))
+    testers = testers_of(config, tester, data.part("test"))
     learnt = {
         "preferences": data.part("rm_train"),
         "demonstrations": data.part("demonstrations"),
     }
     if any(cell.data == "afd" for cell in config.cells()):
         learnt["afd"] = _afd_pairs(config, start, data.part("demonstrations"))
-    return AvaInputs(data, examination, start, own_base or start, {TESTER: tester}, learnt)
+    return AvaInputs(data, examination, start, own_base or start, testers, learnt)
+
+
+def _testing_model(config: AvaConfig, base: Artifact, pairs: Artifact) -> Artifact:
+    """Train the reward model that judges."""
+    settings = TqrUpdateConfig(
+        objective="bradley_terry",
+        training=config.reward.training,
+        limits=config.reward.limits,
+        template=config.reward.template,
+    )
+    return update_tqr(base, [pairs], config=settings, seed=config.seed, label=TESTER)
+
+
+def testers_of(
+    config: AvaConfig, reward_model: Artifact | None, test: Artifact
+) -> dict[str, Artifact]:
+    """Return who judges beside an oracle: a testing reward model, and the test's own answers."""
+    references = test if config.exact_match else None
+    able = {TESTER: reward_model, EXACT_MATCH: references}
+    return {name: judge for name, judge in able.items() if judge is not None}
 
 
 def imitation(config: AvaConfig, cell: Cell) -> PolicyConfig:
@@ -93,7 +107,7 @@ def _examined(config: AvaConfig, data: Artifact, base: Artifact) -> Artifact:
     used = {cell.data for cell in cells} | ({"demonstrations"} if config.sft else set())
     trained_on = {
         "rm_train": config.limits if "preferences" in used else None,
-        "policy_train": reward,
+        "policy_train": reward if config.data.has_preferences else None,
         "demonstrations": config.limits if used & {"demonstrations", "afd"} else None,
     }
     prompts = {"test": config.limits}

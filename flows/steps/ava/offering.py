@@ -24,14 +24,14 @@ def report(
     rewards = [arm.reward for arm in arms if arm.reward]
     return write_ava_report(
         {one.entry.name: one.evaluation for one in policies},
-        {TESTER: evaluation.tester, **{one.entry.name: one.evaluation for one in rewards}},
+        _there({TESTER: evaluation.tester}) | {one.entry.name: one.evaluation for one in rewards},
         {one.entry.name: one.diagnosis for one in rewards if one.diagnosis},
         inputs.examination,
         config=AvaReportConfig(
             entries=tuple(one.entry for one in policies),
             rewards=tuple(one.entry for one in rewards),
             judges=config.judges(),
-            testers=(TESTER,),
+            testers=(TESTER,) if evaluation.tester else (),
             facts=_facts(config),
             examples=config.evaluation.examples,
         ),
@@ -47,27 +47,32 @@ def offer_best(
     """Return the best policy with what the gate needs to judge it; None where none was trained.
 
     The best has the highest reward by the first judge. Its reward model is the one that trained it;
-    of a policy that learnt without one it is the testing one, which the gate measures it by.
+    of a policy that learnt without one it is the testing one, which the gate measures it by, if
+    there is any.
     """
     score, found = f"score/{config.judges()[0]}", _policies(arms)
     if not found:
         return None
     best, arm = max(found, key=lambda one: one[0].evaluation.metrics.get(score, 0.0))
     assert best.policy is not None, "best-of-N is no model"
-    model, measured = inputs.testers[TESTER], evaluation.tester
+    model, measured = inputs.testers.get(TESTER), evaluation.tester
     if arm.reward:
         model, measured = arm.reward.model, arm.reward.evaluation
-    basis: Mapping[str, Artifact] = {
+    basis = {
         "test": inputs.test,
         "start": inputs.start,
-        TESTER: inputs.testers[TESTER],
+        TESTER: inputs.testers.get(TESTER),
         "start evaluation": evaluation.references[0].evaluation,
         "policy evaluation": best.evaluation,
         "reward model evaluation": measured,
         f"{TESTER} evaluation": evaluation.tester,
     }
-    models = {"policy": best.policy, "reward_model": model}
-    return Offer(models, basis, config.model_dump(mode="json"))
+    models = _there({"policy": best.policy, "reward_model": model})
+    return Offer(models, _there(basis), config.model_dump(mode="json"))
+
+
+def _there(named: Mapping[str, Artifact | None]) -> dict[str, Artifact]:
+    return {name: one for name, one in named.items() if one is not None}
 
 
 def _policies(arms: Sequence[EvaluatedArm]) -> list[tuple[Evaluated, EvaluatedArm]]:

@@ -18,9 +18,10 @@ from tasks.evaluation.ava.accuracies import (
 from tasks.evaluation.ava.arm_lines import Evaluations, Line, contender, lines_of
 from tasks.evaluation.ava.config import AvaReportConfig
 from tasks.evaluation.ava.diagnosis_report import HEAT_MAP
+from tasks.evaluation.ava.exact_matches import exact_shares, exact_tables
 from tasks.evaluation.ava.matches import Match, match_findings, match_tables, matches_of
 from tasks.evaluation.ava.proxies import proxy_findings, proxy_table
-from tasks.evaluation.config import EVALUATION
+from tasks.evaluation.config import EVALUATION, EXACT_MATCH
 from tasks.evaluation.metrics.judge_accuracy import JudgeAccuracy, judge_accuracies
 from tasks.evaluation.metrics.length_drift import unfinished
 from tasks.evaluation.report.data import asked, data_sentence
@@ -77,6 +78,11 @@ class AvaRun:
     def judge(self) -> str:
         """Who decides what wins."""
         return self.config.judges[0]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether answers were compared by the number that they come to."""
+        return EXACT_MATCH in self.config.judges
 
     @property
     def arms(self) -> list[tuple[Line, Contender]]:
@@ -146,6 +152,7 @@ def tables(run: AvaRun) -> list[Table]:
         *([summary_table(run.usable, run.judge)] if len(run.usable) > 1 else []),
         *([accuracy_table(run.rewards, run.reward_models)] if run.rewards else []),
         *match_tables(run.matches),
+        *(exact_tables(run.lines, run.evaluations) if run.is_exact else ()),
         *([gained] if gained else []),
     ]
 
@@ -174,6 +181,9 @@ def headlines(run: AvaRun) -> dict[str, float]:
         flat[f"{one.name}/reward"] = one.reward.value
         if one.kl is not None:
             flat[f"{one.name}/kl"] = one.kl.value
+    if run.is_exact:
+        shares = exact_shares(run.lines, run.evaluations)
+        flat |= {f"{name}/{EXACT_MATCH}": share.value for name, share in shares.items()}
     for match in run.matches:
         flat[f"{match.ours.name} vs {match.theirs.name}/lead"] = match.decided.lead.value
     return flat

@@ -12,7 +12,7 @@ from tasks.evaluation.report.tables import Cell, Column, Table
 from tasks.settings.errors import ConfigError
 
 JOINED = (
-    "accuracies", "table-2", "table-3", "table-4", "table-5",
+    "accuracies", "table-2", "table-3", "table-4", "table-5", "exact-match",
     "matches", "win-rates", "duels", "last-checkpoints",
 )  # fmt: skip
 """The tables whose rows several runs can share, by key: of the flows `apo`, `exo` and `ava`."""

@@ -1,1 +1,1 @@
-"""Rewards for responses: by reward models, classifiers and the playground's oracle."""
+"""Rewards for responses: by reward models, classifiers, the oracle and reference answers."""

@@ -1,4 +1,4 @@
-"""Whoever can score: a reward model, a text classifier, or the playground's exact oracle.
+"""Whoever can score: a reward model, a text classifier, an exact oracle, or reference answers.
 
 What a path holds is told by its content, so that every stage that needs scores takes any of them.
 Each scorer reads text and brings its own tokenizer, so it may score any policy's responses.
@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from tasks.data.files import INDEX
 from tasks.data.groups import Group
 from tasks.models.scoring.config import CLASSIFIER_FILE, WORLD_FILE, ScoringConfig
+from tasks.models.scoring.final_numbers import FinalNumberScorer
 from tasks.models.tqr.marker import TQR_FILE
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
@@ -40,8 +42,8 @@ def open_scorer(path: Path, config: ScoringConfig, log: Log | None = None) -> Sc
     """Load the scorer that lies at a path.
 
     Args:
-        path: A reward model's or TQR's folder, a classifier's folder, or the playground's
-            `world.json` or its folder.
+        path: A reward model's or TQR's folder, a classifier's folder, the playground's
+            `world.json` or its folder, or a folder of groups with reference answers.
         config: How a reward model reads; a classifier that is a transformer takes precision and
             batch size of it, the others nothing.
         log: Is told where a reward model cannot share prompts.
@@ -58,9 +60,12 @@ def open_scorer(path: Path, config: ScoringConfig, log: Log | None = None) -> Sc
         return _tqr(path, config, log)
     if is_model:
         return RewardModelScorer.load(path, config, log)
+    if (path / INDEX).is_file():
+        return FinalNumberScorer(path)
     raise ConfigError(
         f"nothing at {path} can score: expected a reward model's folder (config.json), a "
-        f"classifier's ({CLASSIFIER_FILE}) or a playground's {WORLD_FILE}"
+        f"classifier's ({CLASSIFIER_FILE}), a playground's {WORLD_FILE} or reference answers "
+        f"({INDEX})"
     )
 
 

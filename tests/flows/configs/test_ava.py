@@ -65,6 +65,37 @@ def test_the_playgrounds_oracle_decides_and_elsewhere_a_testing_model() -> None:
     assert pairs.judges() == ("RM_Test",)
 
 
+DEMONSTRATED = {"demonstrations": [{"path": "solved.jsonl"}]}
+DIRECT = [{"objective": "ava_d", "pipeline": "direct", "data": "demonstrations"}]
+BY_NUMBER: dict[str, Any] = {"exact_match": True, "gate": {"tester": "exact_match"}}
+
+
+def test_demonstrations_alone_are_judged_by_their_final_number() -> None:
+    alone = config(data=DEMONSTRATED, arms=DIRECT, **BY_NUMBER)
+    assert alone.judges() == ("exact_match",)
+    pairs = DEMONSTRATED | {"preferences": [{"path": "pairs.jsonl"}]}
+    both = config(data=pairs, arms=DIRECT, exact_match=True)
+    assert both.judges() == ("RM_Test", "exact_match")
+    assert both.divided_data().split.rm_share == 0, "all pairs are the judge's"
+    assert config(data=pairs).divided_data().split.rm_share == 0.5
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({}, "nobody to say who wins: name pairs in data.preferences, .* or set exact_match"),
+        ({"exact_match": True}, "gate.tester is 'RM_Test', no judge of this run"),
+        (BY_NUMBER | {"arms": [{"objective": "dpo", "pipeline": "direct"}]}, "wants pairs"),
+        (BY_NUMBER | {"arms": [{"objective": "ava_d", "data": "demonstrations"}]}, "wants pairs"),
+    ],
+)
+def test_demonstrations_alone_are_refused_where_nobody_can_judge(
+    given: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        config(**({"data": DEMONSTRATED, "arms": DIRECT} | given))
+
+
 def test_a_configuration_that_was_written_down_is_read_back() -> None:
     found = config("arms=[{objective: ava_p, ablation: [none, rwt], seeds: [0, 1]}]")
     again = AvaConfig.model_validate(found.model_dump(mode="json"))

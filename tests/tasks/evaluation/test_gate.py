@@ -54,6 +54,21 @@ def test_ties_count_half(tmp_path: Path) -> None:
     assert (metrics["holds"], metrics["prompts"], metrics["ece"]) == (0.0, 4.0, 0.08)
 
 
+def test_one_that_knows_the_number_needs_no_reward_model(tmp_path: Path) -> None:
+    folders = []
+    for name, right in (("ours", 1.0), ("theirs", 0.0)):
+        rows = {f"p{n}": {"scores": {"exact_match": [right]}} for n in range(4)}
+        write_json(tmp_path / name / "evaluation.json", {"per_prompt": rows})
+        folders.append(tmp_path / name)
+    asked = {"tester": "exact_match"}
+    found = decide(*folders, None, None, check(**asked), 0, tmp_path / "out")
+    assert found["holds"] == 1 and "ece" not in found
+    decide(*folders, None, None, check(**asked, max_ece=0.1), 0, tmp_path / "out")
+    rows = {one["name"]: one for one in read_json(tmp_path / "out/report.json")["criteria"]}
+    assert rows["accuracy of exact_match on held-out pairs"]["figure"] == "the right number"
+    assert rows["calibration error of the reward model"]["holds"] is False
+
+
 def test_the_champion_does_not_beat_itself(tmp_path: Path) -> None:
     same = [[float(n)] for n in range(20)]
     metrics = judged(tmp_path, same, same)

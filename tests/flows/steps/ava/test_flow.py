@@ -10,6 +10,7 @@ from flows.ava import ava
 from flows.configs.ava import AvaConfig
 from tasks.settings.loading import apply_overrides, load_config, validate
 from tasks.stages.call import StageCall
+from tasks.stages.runs.context import current_run
 from tests.flows.steps.noted_calls import titles
 
 SMALL = Path(__file__).parents[2] / "configs" / "ava-small.yaml"
@@ -36,7 +37,7 @@ def test_a_reward_model_goes_the_papers_way(calls: list[StageCall]) -> None:
         "initialise_policy",
         "examine_data",
         "update_policy · SFT",
-        "update_reward_model · RM_Test",
+        "update_tqr · RM_Test",
         "sample_responses · start",
         "score_responses · start by RM_Test",
         "evaluate_policy · start",
@@ -61,7 +62,7 @@ def test_a_reward_model_goes_the_papers_way(calls: list[StageCall]) -> None:
     ]
     trained = found["update_tqr · AVA-p s0"]
     assert part(trained, "groups.0") == "rm_train"
-    assert part(found["update_reward_model · RM_Test"], "preferences.0") == "policy_train"
+    assert part(found["update_tqr · RM_Test"], "groups.0") == "policy_train"
     ppo = found["update_policy_by_ppo · PPO w/ AVA-p s0"]
     start = found["update_policy · SFT"]
     assert ppo.inputs["policy"].digest == ppo.inputs["reference"].digest
@@ -123,7 +124,8 @@ def test_afd_is_its_sft_its_samples_and_its_pairs_once_for_all_arms(
     start = found["update_tqr · AVA-p w/ AfD s0"].inputs["base"].digest
     assert drawn[1] == start and drawn[0] != start
     assert found["sample_responses · AfD, sft"].config["sampling"]["samples"] == 1
-    used = {one.inputs["groups.0"].digest for one in calls if one.spec.name == "update_tqr"}
+    arms = [one for title, one in found.items() if "w/ AfD" in title]
+    used = {one.inputs["groups.0"].digest for one in arms if one.spec.name == "update_tqr"}
     assert len(used) == 1 and pairs.config["pairing"] == "init_sft"
     passes = [one for one in calls if one.spec.name == "compute_reference_logps"]
     assert len(passes) == 1, "two seeds of DPO share one pass of the start"
@@ -135,6 +137,44 @@ def test_a_pairing_with_demonstrations_samples_one_side_alone(calls: list[StageC
     assert "sample_responses · AfD, sft" not in found
     pairs = found["pair_demonstrations · AfD init_demo"]
     assert part(pairs, "chosen") == "demonstrations"
+
+
+ON_DEMONSTRATIONS = (
+    "{objective: [ava_d, sft], pipeline: direct, data: demonstrations},"
+    "{objective: [ava_p, dpo], pipeline: direct, data: afd}"
+)
+
+
+def solved(tmp_path: Path, **more: str) -> str:
+    """Return data that are demonstrations, with whatever else is named."""
+    sources = {"demonstrations": "solved.jsonl", **more}
+    for file in sources.values():
+        (tmp_path / file).write_text("{}\n")
+    named = ", ".join(f"{name}: [{{path: {file}}}]" for name, file in sources.items())
+    return f"data={{{named}}}"
+
+
+def test_demonstrations_alone_need_no_reward_model(calls: list[StageCall], tmp_path: Path) -> None:
+    told = (solved(tmp_path), "exact_match=true", "gate={tester: exact_match}")
+    found = ran(calls, ON_DEMONSTRATIONS, *told)
+    assert not [title for title in found if "RM_Test" in title or "evaluate_reward" in title]
+    scored = found["score_responses · AVA-d on demonstrations s0 by exact_match"]
+    assert part(scored, "reward_model") == "test", "its own answers are the reference"
+    assert list(found["evaluate_policy · DPO w/ AfD s0"].inputs)[0] == "scores.exact_match"
+    report = found["write_ava_report"].config
+    assert (report["judges"], report["testers"]) == (["exact_match"], [])
+    offer = current_run().offer
+    assert offer is not None and set(offer.models) == {"policy"}
+    assert set(offer.basis) == {"test", "start", "start evaluation", "policy evaluation"}
+
+
+def test_pairs_may_be_the_judges_alone(calls: list[StageCall], tmp_path: Path) -> None:
+    told = (solved(tmp_path, preferences="pairs.jsonl"), "exact_match=true")
+    found = ran(calls, ON_DEMONSTRATIONS, *told)
+    assert found["prepare_data"].config["split"]["rm_share"] == 0
+    assert part(found["update_tqr · RM_Test"], "groups.0") == "policy_train"
+    assert part(found["update_tqr · AVA-d on demonstrations s0"], "groups.0") == "demonstrations"
+    assert found["write_ava_report"].config["judges"] == ["RM_Test", "exact_match"]
 
 
 def test_a_policy_draws_at_its_own_temperature_and_then_has_no_kl(

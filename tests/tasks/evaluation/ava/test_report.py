@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,12 @@ MODELS = {
 }
 
 
-def written(folder: Path, **told: Any) -> tuple[Any, dict[str, float], str]:
+def written(
+    folder: Path, policies: Mapping[str, Any] = EVALUATIONS, **told: Any
+) -> tuple[Any, dict[str, float], str]:
     """Return report.json, the headlines and report.md of a run."""
     paths = {}
-    for name, found in {**EVALUATIONS, **MODELS}.items():
+    for name, found in {**policies, **MODELS}.items():
         paths[name] = folder / name.replace("/", "_")
         paths[name].mkdir()
         write_json(paths[name] / "evaluation.json", found)
@@ -51,9 +54,9 @@ def written(folder: Path, **told: Any) -> tuple[Any, dict[str, float], str]:
     output = folder / "output"
     output.mkdir()
     settings = {"entries": POLICIES, "rewards": REWARDS, "testers": ("RM_Test",), "examples": 2}
-    config = AvaReportConfig(judges=("oracle", "RM_Test"), **(settings | told))
+    config = AvaReportConfig(**({"judges": ("oracle", "RM_Test")} | settings | told))
     flat = assemble_ava_report(
-        {name: paths[name] for name in EVALUATIONS},
+        {name: paths[name] for name in policies},
         {name: paths[name] for name in MODELS},
         {"AVA-p s0": looked},
         folder / "examined",
@@ -99,6 +102,39 @@ def test_reward_models_alone_are_a_report_too(tmp_path: Path) -> None:
     kept = written(tmp_path, entries=[START])[0]
     assert list(kept["tables"]) == ["accuracies"]
     assert "nothing to compare" in kept["headline"]
+
+
+def by_number(right: list[float], texts: str) -> dict[str, Any]:
+    """Return an evaluation of answers that come to the right number or do not."""
+    found = evaluation(right, texts)
+    for scores in (found["scores"], *(row["scores"] for row in found["per_prompt"].values())):
+        scores["exact_match"] = scores.pop("oracle")
+        del scores["RM_Test"]
+    return found
+
+
+def test_exact_match_decides_alone_and_is_a_column(tmp_path: Path) -> None:
+    """Four prompts: 1, 3 and 2 right; AVA-d against SFT wins one and ties three."""
+    afd = entry("DPO w/ AfD", "direct", "dpo", "afd")
+    named = {"ava_d": "AVA-d on demonstrations", "sft": "SFT on demonstrations"}
+    arms = [entry(line, "direct", name, "demonstrations") for name, line in named.items()]
+    answers = {
+        "start": by_number([1, 0, 0, 0], "abcd"),
+        "AVA-d on demonstrations s0": by_number([1, 1, 1, 0], "efgh"),
+        "SFT on demonstrations s0": by_number([1, 1, 0, 0], "efij"),
+        "DPO w/ AfD s0": by_number([0, 0, 0, 0], "klmn"),
+    }
+    told = {"judges": ("exact_match",), "testers": (), "rewards": ()}
+    kept, flat, _ = written(tmp_path, answers, entries=[START, *arms, afd], **told)
+    assert set(kept["tables"]) == {"summary", "table-5", "exact-match"}
+    rows = {row[0]: row for row in kept["tables"]["exact-match"]["rows"]}
+    assert rows["start"][3].startswith("25.0 (") and rows["start"][4] is None
+    # Right on 3 of 4: s = 0.5, and 1.96 × 0.5 / √4 = 0.49; no share is above 1.
+    assert rows["AVA-d on demonstrations"][3:] == ["75.0 (26.0 to 100.0)", "+50.0 (-6.6 to +106.6)"]
+    met = {row[1]: row for row in kept["tables"]["table-5"]["rows"]}
+    shares = [cell.partition(" ")[0] for cell in met["SFT on demonstrations"][3:6]]
+    assert shares == ["25.0", "75.0", "0.0"] and set(met) == {"SFT on demonstrations", "DPO w/ AfD"}
+    assert flat["AVA-d on demonstrations/exact_match"] == 0.75
 
 
 def test_entries_have_names_of_their_own_and_one_start() -> None:
