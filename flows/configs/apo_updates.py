@@ -6,22 +6,33 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from flows.configs.reward_start import RewardStart
-from tasks.training.config import PolicyConfig, RewardConfig
+from flows.configs.reward_start import RewardModels
+from tasks.training.config import PolicyConfig
 from tasks.training.methods.coefficients import GroupCoefficients
 from tasks.training.methods.method import Method
 from tasks.training.methods.registry import get_method, get_training_method
+from tasks.training.methods.reward_objectives import (
+    AVA_P,
+    BRADLEY_TERRY,
+    get_reward_objective,
+)
 from tasks.training.ppo.config import PpoConfig
 
-Objective = Literal["apo_rm", "wgan", "gail", "ab", "sequential"]
+Objective = Literal["apo_rm", "wgan", "gail", "ab", "sequential", "ava_p"]
 
 
-class RewardUpdates(RewardStart):
-    """How reward models are trained: RM_Base and testing RMs once, the adapted RM each epoch."""
+class RewardUpdates(RewardModels):
+    """How reward models are trained: RM_Base and testing RMs once, the adapted RM each epoch.
+
+    The testing RMs are of Bradley–Terry whatever adapts the reward model, so that no judge shares
+    the mistakes of what it judges.
+    """
 
     objective: Objective = "apo_rm"
     """What adapts the reward model (arXiv 2311.08045, Table 4): apo_rm (equation 17), wgan, gail,
-    ab (no gold against samples) or sequential (apo_rm started from the previous reward model)."""
+    ab (no gold against samples) or sequential (apo_rm started from the previous reward model); or
+    ava_p, a TQR by AVA-p's loss in the place of equation 17's L_rank. RM_Base is then trained by
+    ava_p too, on human preferences alone: game and baseline differ in the adaptation only."""
 
     ablations: tuple[Objective, ...] = ()
     """Further variants trained in epoch 1 for Table 4. They are measured, never used."""
@@ -30,13 +41,25 @@ class RewardUpdates(RewardStart):
     """Variants that play a whole game of their own, in every APO epoch: their reward models v1, v2
     … are rows of Table 4, their policies a line of Figure 5 (there: sequential)."""
 
-    def adapted(self, objective: str | None = None) -> RewardConfig:
-        """Return the settings of one reward-model update: of a variant, or the configured one."""
-        return self.of_objective(objective or self.objective)
+    @property
+    def unadapted(self) -> str:
+        """What trains RM_Base: of ava_p itself, else Bradley–Terry (equation 1)."""
+        return AVA_P if self.objective == AVA_P else BRADLEY_TERRY
 
-    def plain(self) -> RewardConfig:
-        """Return the settings of a reward model on human preferences alone (equation 1)."""
-        return self.of_objective("bradley_terry")
+    def objectives(self) -> tuple[str, ...]:
+        """Return every objective that a reward model of the run is trained by, but for judges."""
+        adapting = (self.objective, *self.ablations, *self.ablation_games)
+        return tuple(dict.fromkeys((self.unadapted, *adapting)))
+
+    @model_validator(mode="after")
+    def _one_kind_of_model(self) -> RewardUpdates:
+        goes_on = [name for name in self.objectives() if get_reward_objective(name).continues]
+        if self.objective == AVA_P and goes_on:
+            raise ValueError(
+                f"{goes_on[0]} goes on from RM_Base, and with the objective {AVA_P} that is a TQR, "
+                f"which has no scalar head: leave {goes_on[0]} out of ablations and ablation_games"
+            )
+        return self
 
 
 class PolicyCoefficientsByMethod(GroupCoefficients):

@@ -17,6 +17,7 @@ from tasks.models.sampling.config import SamplingConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.training.config import PolicyConfig
 from tasks.training.methods.registry import get_method
+from tasks.training.methods.reward_objectives import AVA_P, BRADLEY_TERRY
 from tasks.training.ppo.config import PpoConfig
 
 
@@ -132,10 +133,10 @@ class ExoConfig(ExoSettings):
             raise ValueError("oracle.base is fine-tuned on texts.labelled, and there are none")
         if self.oracle.model and self.playground():
             raise ValueError("the playground knows its true reward: leave oracle.model out")
-        if self.reward.objective != "bradley_terry":
+        if self.reward.objective not in (BRADLEY_TERRY, AVA_P):
             raise ValueError(
                 f"reward.objective is {self.reward.objective!r}: EXO's reward model learns from "
-                "preferences alone (bradley_terry)"
+                f"preferences alone ({BRADLEY_TERRY}, or {AVA_P} for one that is a TQR)"
             )
 
     def _check_draws(self) -> None:

@@ -13,6 +13,7 @@ from pydantic import Field
 from flows.configs.base import FlowConfig
 from flows.configs.branches.exo_sweep import Methods, SweepConfig
 from flows.configs.exo_evaluation import ORACLE, RM, ExoEvaluation, ExoGateConfig, PpoSearch
+from flows.configs.reward_start import RewardModels
 from tasks.data.config import DataConfig
 from tasks.data.text_config import TextsConfig
 from tasks.models.sampling.config import SamplingConfig
@@ -21,6 +22,7 @@ from tasks.models.tokens.encoding import Limits
 from tasks.models.tokens.text_prompts import BeginningsConfig
 from tasks.settings.base import Seed
 from tasks.training.config import PolicyConfig, TrainingConfig
+from tasks.training.methods.reward_objectives import BRADLEY_TERRY
 from tasks.training.ppo.config import PpoConfig
 from tasks.training.updates.classifier_config import ClassifierConfig
 
@@ -62,6 +64,9 @@ class ExoSettings(FlowConfig):
     sft: PolicyConfig | None = None
     """Supervised fine-tuning of the base policy on the demonstrations, or on the texts; the result
     is π_sft, the start of every branch. Default: none."""
+
+    reward: RewardModels = RewardModels(objective=BRADLEY_TERRY)
+    """The update of the reward model, RM: by bradley_terry, or a TQR by ava_p."""
 
     temperature: float = Field(default=0.8, gt=0)
     """τ of sampling, training, KL and, where `evaluation` has none, of the answers that are judged.

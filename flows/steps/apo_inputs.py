@@ -14,12 +14,12 @@ from flows.steps.inputs import (
     model_artifact,
     prepared_data,
     reward_base,
-    start_artifact,
 )
+from flows.steps.reward_models import reward_init, train_reward_model
 from tasks.collect_gold import collect_gold
 from tasks.stages.artifact import Artifact
+from tasks.training.methods.reward_objectives import BRADLEY_TERRY
 from tasks.update_policy import update_policy
-from tasks.update_reward_model import update_reward_model
 
 
 class ApoInputs(NamedTuple):
@@ -54,19 +54,18 @@ def prepare_inputs(config: ApoConfig) -> ApoInputs:
     examination = _examined(config, data, base)
     start = _start_policy(config, base, data)
     judge = judge or start
-    reward_init = judge
-    if config.start.reward_model:
-        reward_init = start_artifact(config.start.reward_model, "reward_model")
+    init = reward_init(config, judge)
     preferences = [data.part("rm_train")]
-    baseline = _plain_reward_model(config, reward_init, preferences, "RM_Base")
+    unadapted = config.reward.unadapted
+    baseline = train_reward_model(config, unadapted, init, preferences, label="RM_Base")
     answers = file_artifact(config.gold.path) or data.part("rm_train")
     gold = collect_gold(data.part("rm_queries"), answers, config=config.gold)
     preferences.append(data.part("policy_train"))
-    testers = {"RM_Test": _plain_reward_model(config, judge, preferences, "RM_Test")}
+    testers = {"RM_Test": _tester(config, judge, preferences, "RM_Test")}
     if "RM_All" in config.testers():
         preferences.append(data.part("extra"))
-        testers["RM_All"] = _plain_reward_model(config, judge, preferences, "RM_All")
-    return ApoInputs(data, examination, gold, start, reward_init, baseline, testers)
+        testers["RM_All"] = _tester(config, judge, preferences, "RM_All")
+    return ApoInputs(data, examination, gold, start, init, baseline, testers)
 
 
 def _models_beside(config: ApoConfig, judge: Artifact | None) -> Iterator[Artifact]:
@@ -95,10 +94,6 @@ def _start_policy(config: ApoConfig, base: Artifact, data: Artifact) -> Artifact
     return update_policy(base, demonstrations, config=config.sft, seed=config.seed, label="SFT")
 
 
-def _plain_reward_model(
-    config: ApoConfig, base: Artifact, preferences: list[Artifact], label: str
-) -> Artifact:
-    """Train a reward model on human preferences alone (equation 1)."""
-    return update_reward_model(
-        base, list(preferences), config=config.reward.plain(), seed=config.seed, label=label
-    )
+def _tester(config: ApoConfig, base: Artifact, preferences: list[Artifact], label: str) -> Artifact:
+    """Train a testing reward model on human preferences alone (equation 1)."""
+    return train_reward_model(config, BRADLEY_TERRY, base, preferences, label=label)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from flows.configs.apo import ApoConfig, Game
 from flows.steps.apo_inputs import ApoInputs
+from flows.steps.reward_models import train_reward_model
 from tasks.compute_reference_logps import compute_reference_logps
 from tasks.pair_with_gold import pair_with_gold
 from tasks.sample_responses import sample_responses
@@ -16,7 +17,6 @@ from tasks.stages.runs.context import chapter
 from tasks.training.methods.reward_objectives import get_reward_objective
 from tasks.update_policy import update_policy
 from tasks.update_policy_by_ppo import update_policy_by_ppo
-from tasks.update_reward_model import update_reward_model
 
 
 class Epoch(NamedTuple):
@@ -85,12 +85,12 @@ def update_reward_models(
         name = epoch.reward_model
         if variant != used:
             name = f"RM_{variant.upper()}-v{epoch.number}"
-        models[name] = update_reward_model(
+        models[name] = train_reward_model(
+            config,
+            variant,
             before if objective.continues else inputs.reward_init,
             [inputs.data.part("rm_train")],
-            pairs if objective.game else None,
-            config=config.reward.adapted(variant),
-            seed=config.seed,
+            pairs if objective.plays else None,
             label=name,
         )
     return models

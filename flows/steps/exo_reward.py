@@ -8,11 +8,10 @@ from flows.configs.exo import ExoConfig
 from flows.configs.exo_evaluation import ORACLE, RM
 from flows.steps.evaluation import evaluate_on_pairs
 from flows.steps.exo_inputs import SharedInputs
-from flows.steps.inputs import start_artifact
+from flows.steps.reward_models import reward_init, train_reward_model
 from tasks.label_preferences import label_preferences
 from tasks.sample_responses import sample_responses
 from tasks.stages.artifact import Artifact
-from tasks.update_reward_model import update_reward_model
 
 
 class Supervision(NamedTuple):
@@ -40,16 +39,8 @@ def estimate_reward(config: ExoConfig, inputs: SharedInputs) -> Supervision:
         return Supervision(preferences, None, {}, inputs.oracle, _judges(config, known))
     if config.is_labelled:
         pairs = {"test": _label_samples(config, inputs, inputs.dev, "held-out pairs")}
-    reward_init = inputs.reward_base or inputs.start
-    if config.start.reward_model:
-        reward_init = start_artifact(config.start.reward_model, "reward_model")
-    model = update_reward_model(
-        reward_init,
-        preferences,
-        config=config.reward.of_objective(config.reward.objective),
-        seed=config.seed,
-        label=RM,
-    )
+    init = reward_init(config, inputs.reward_base or inputs.start)
+    model = train_reward_model(config, config.reward.objective, init, preferences, label=RM)
     evaluations = {RM: evaluate_on_pairs(config, RM, model, pairs)}
     source = None if config.supervision == "preferences" else model
     judges = _judges(config, {**known, RM: model})

@@ -11,7 +11,7 @@ from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import NOT_IN_KEY, FrozenConfig
 from tasks.training.methods.coefficients import GroupCoefficients
 from tasks.training.methods.registry import get_group_method, selecting_like
-from tasks.training.methods.reward_objectives import get_reward_objective
+from tasks.training.methods.reward_objectives import REWARD_OBJECTIVES, get_reward_objective
 from tasks.training.scale import TrainingScale
 
 
@@ -221,7 +221,12 @@ class RewardConfig(FrozenConfig):
     @field_validator("objective")
     @classmethod
     def _known_objective(cls, name: str) -> str:
-        return get_reward_objective(name).name
+        if get_reward_objective(name).trains_tqr:
+            raise ValueError(
+                f"{name} trains a TQR, and this reward model has one score: choose one of "
+                f"{', '.join(REWARD_OBJECTIVES)}"
+            )
+        return name
 
     def in_key(self) -> Self:
         """Return it with the defaults for what its objective does not read."""

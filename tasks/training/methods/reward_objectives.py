@@ -47,16 +47,26 @@ class RewardObjective:
     uses_preferences: bool = True
     """Whether human preferences enter the loss."""
 
+    trains_tqr: bool = False
+    """Whether it trains a TQR, which is the stage `update_tqr`, rather than a scalar head."""
+
+    @property
+    def plays(self) -> bool:
+        """Whether it learns from gold against samples where there are any."""
+        return self.game is not None or self.trains_tqr
+
     @property
     def is_weighted(self) -> bool:
         """Whether it has both, human preferences and gold against samples, to weigh."""
-        return self.game is not None and self.uses_preferences
+        return self.plays and self.uses_preferences
 
 
+BRADLEY_TERRY, AVA_P = "bradley_terry", "ava_p"
+"""The objectives on human preferences alone; the latter, which trains TQRs, takes gold too."""
 REWARD_OBJECTIVES: dict[str, RewardObjective] = {
     objective.name: objective
     for objective in (
-        RewardObjective("bradley_terry"),
+        RewardObjective(BRADLEY_TERRY),
         RewardObjective("apo_rm", game=_apo_rm),
         RewardObjective("wgan", game=_apo_rm_wgan),
         RewardObjective("gail", game=_apo_rm_gail, uses_preferences=False),
@@ -64,6 +74,8 @@ REWARD_OBJECTIVES: dict[str, RewardObjective] = {
         RewardObjective("sequential", game=_apo_rm, continues=True),
     )
 }
+"""The objectives of reward models with one score: those of the stage `update_reward_model`."""
+_ALL = {**REWARD_OBJECTIVES, AVA_P: RewardObjective(AVA_P, trains_tqr=True)}
 
 
 def get_reward_objective(name: str) -> RewardObjective:
@@ -76,7 +88,6 @@ def get_reward_objective(name: str) -> RewardObjective:
         >>> get_reward_objective("ab").continues
         True
     """
-    if name not in REWARD_OBJECTIVES:
-        known = sorted(REWARD_OBJECTIVES)
-        raise ConfigError(f"unknown reward objective {name!r}{did_you_mean(name, known)}")
-    return REWARD_OBJECTIVES[name]
+    if name not in _ALL:
+        raise ConfigError(f"unknown reward objective {name!r}{did_you_mean(name, sorted(_ALL))}")
+    return _ALL[name]

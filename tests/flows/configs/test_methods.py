@@ -10,7 +10,7 @@ import pytest
 from flows.registry import CONFIGS, FLOWS, read_config
 from tasks.settings.errors import ConfigError
 from tasks.training.methods.registry import METHODS
-from tasks.training.methods.reward_objectives import REWARD_OBJECTIVES
+from tasks.training.methods.reward_objectives import AVA_P, REWARD_OBJECTIVES
 
 VARIABLES = ("SPARRING_DATA", "BASE_MODEL", "GOLD", "GPT4LLM", "PAIRS", "PROMPTS")
 
@@ -48,11 +48,20 @@ def test_every_method_updates_the_policy_of_every_config(config: Path, method: A
 
 
 @pytest.mark.parametrize("config", shipped("apo"), ids=lambda path: path.stem)
-@pytest.mark.parametrize("objective", sorted(REWARD_OBJECTIVES.keys() - {"bradley_terry"}))
+@pytest.mark.parametrize("objective", sorted({AVA_P, *REWARD_OBJECTIVES} - {"bradley_terry"}))
 def test_every_objective_updates_the_reward_model_of_every_config(
     config: Path, objective: str
 ) -> None:
-    assert read("apo", config, f"reward.objective={objective}").reward.objective == objective
+    # What goes on from RM_Base cannot go on from a TQR.
+    alone = ("reward.ablations=[]", "reward.ablation_games=[]") if objective == AVA_P else ()
+    found = read("apo", config, f"reward.objective={objective}", *alone)
+    assert found.reward.objective == objective
+
+
+@pytest.mark.parametrize("config", shipped("exo"), ids=lambda path: path.stem)
+def test_the_reward_model_of_every_exo_config_may_be_a_tqr(config: Path) -> None:
+    found = read("exo", config, f"reward.objective={AVA_P}")
+    assert found.reward.of_ava_p(plays=False).training == found.reward.training
 
 
 @pytest.mark.parametrize("config", shipped("exo"), ids=lambda path: path.stem)
