@@ -23,6 +23,7 @@ from tasks.stages.runs.context import StageRecord
 from tasks.training.config import TrainingConfig
 from tasks.training.memory_needs import ppo_memory, training_memory
 from tasks.training.ppo.config import PpoConfig
+from tasks.training.tqr_config import TqrUpdateConfig
 
 _ONLY_COMPUTE = {
     # Stage: the input that is the model it computes with.
@@ -87,12 +88,17 @@ class Shapes:
         return self.of_output(call) if call is not None else None
 
     def of_output(self, call: StageCall) -> ModelShape | None:
-        """Return the shape of the model that a stage makes; None where it makes none."""
+        """Return the shape of the model that a stage makes; None where it makes none.
+
+        The heads of a TQR are counted with it, as they are read with it.
+        """
         if call.spec.name == "initialise_policy":
             return self._initial(call.arguments["config"])
         for role in ("policy", "base"):
             if call.spec.produces and role in call.inputs:
-                return self.of(call.inputs[role])
+                shape = self.of(call.inputs[role])
+                heads = _heads(call.arguments["config"], shape) if shape else 0
+                return shape and replace(shape, parameters=shape.parameters + heads)
         return None
 
     def _initial(self, config: PolicyModelConfig) -> ModelShape | None:
@@ -165,7 +171,8 @@ class Work:
         shape = self._shapes.of(call.inputs.get("policy") or call.inputs.get("base"))
         if shape is None:
             return Need(call.title, call.spec.resources, {})
-        memory = training_memory(shape, config, bf16=self._machine.bf16)
+        heads = _heads(call.arguments["config"], shape)
+        memory = training_memory(shape, config, bf16=self._machine.bf16, beside=heads)
         groups = self._amounts.made_by(call) * config.num_train_epochs
         if config.max_steps is not None:
             groups = min(groups, config.max_steps * config.batch_size)
@@ -173,7 +180,7 @@ class Work:
         each = small.get("tokens", 0.0) / max(small.get("samples_seen", 1.0), 1.0)
         again = 4 / 3 if config.gradient_checkpointing else 1.0
         operations = _TRAINING * again * (shape.matrices + shape.head) * groups * each
-        whole, moments = FP32 * shape.parameters, memory.optimiser * config.world_size
+        whole, moments = FP32 * (shape.parameters + heads), memory.optimiser * config.world_size
         return Need(
             call.title,
             call.spec.resources,
@@ -253,3 +260,10 @@ class Work:
             stored=FP32 * shape.parameters * config.snapshots,
             working=sum(one.weights + one.optimiser for one in trained) * config.keep_checkpoints,
         )
+
+
+def _heads(config: Any, shape: ModelShape) -> int:
+    """Return how many numbers a training makes beside the model; 0 but of a TQR."""
+    return (
+        config.model.numbers(shape.width, shape.head) if isinstance(config, TqrUpdateConfig) else 0
+    )

@@ -10,13 +10,16 @@ from tasks.training.ppo.config import PpoConfig
 from tasks.training.scale import LoraConfig
 
 
-def training_memory(shape: ModelShape, config: TrainingConfig, *, bf16: bool) -> Footprint:
+def training_memory(
+    shape: ModelShape, config: TrainingConfig, *, bf16: bool, beside: int = 0
+) -> Footprint:
     """Return what one process of a training holds.
 
     Args:
         shape: Of the model that is trained.
         config: The training's settings.
         bf16: Whether `precision: auto` is bf16 on the machine where it trains.
+        beside: Numbers that are trained beside the model: the heads of a TQR.
 
     Raises:
         ConfigError: `deepspeed` names no settings.
@@ -28,6 +31,7 @@ def training_memory(shape: ModelShape, config: TrainingConfig, *, bf16: bool) ->
         bf16=_is_bf16(config.precision, auto=bf16),
         checkpointing=config.gradient_checkpointing,
         part=_trained_part(shape, config),
+        beside=beside,
         processes=config.world_size,
         zero=zero,
         offload=offload,

@@ -71,6 +71,7 @@ def trained(
     bf16: bool,
     checkpointing: bool = False,
     part: Part | None = None,
+    beside: float = 0.0,
     processes: int = 1,
     zero: int = 0,
     offload: bool = False,
@@ -83,12 +84,13 @@ def trained(
         bf16: Whether forward passes compute in bf16; weights are fp32 either way.
         checkpointing: Whether layers are computed again in the backward pass.
         part: What of it is trained; None is all.
+        beside: Numbers that are trained beside it, such as the heads of a TQR.
         processes: How many share what `zero` shares.
         zero: DeepSpeed's stage; 0 is without it, each process holds everything.
         offload: Whether what is shared lies in the machine's memory instead of the GPU's.
     """
     part = part or Part(shape.parameters, 0, shape.layers)
-    learnt = part.trained
+    learnt = part.trained + beside
     # `keep_as_computed` leaves alone what ZeRO-3 shares.
     halved = part.frozen_matrices if bf16 and zero < 3 else 0
 
@@ -99,7 +101,7 @@ def trained(
 
     optimiser = learnt * (_ADAMW + (FP32 if zero else 0))
     return Footprint(
-        weights=share(shape.parameters * FP32, 3) - halved * (FP32 - BF16),
+        weights=share((shape.parameters + beside) * FP32, 3) - halved * (FP32 - BF16),
         gradients=share(learnt * FP32, 2),
         optimiser=share(optimiser, 1),
         # Under ZeRO-3 a layer's weights are gathered, cast and let go.

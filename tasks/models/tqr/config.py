@@ -75,6 +75,18 @@ class TqrConfig(FrozenConfig):
         """Return these settings without a part, `ptq` or `rwt`, and without what concerns it."""
         return TqrConfig(**self.model_dump(exclude=set(_PARTS[part])) | {part: False})
 
+    def numbers(self, width: int, output_head: int) -> int:
+        """Return how many numbers a TQR has beside its language model.
+
+        Args:
+            width: Numbers of a hidden state.
+            output_head: Numbers of the language model's output head, of which a Q head of its own
+                has as many.
+        """
+        size = min(self.rwt_width, width) if self.rwt else 0
+        reward, weights = 2 * (width + 1), size * (2 * width + bool(size))
+        return reward + weights + (0 if self.ptq else output_head)
+
     @model_validator(mode="after")
     def _has_its_parts(self) -> TqrConfig:
         for switch, parts in _PARTS.items():

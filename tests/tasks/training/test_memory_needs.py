@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from tasks.models.scoring.config import ScoringConfig
 from tasks.models.sizes.shape import ModelShape, shape_of
+from tasks.models.tqr.config import TqrConfig
 from tasks.settings.errors import ConfigError
 from tasks.training.config import TrainingConfig
 from tasks.training.memory_needs import ppo_memory, training_memory
@@ -68,6 +69,27 @@ def test_the_last_four_of_thirty_two_layers_by_hand() -> None:
     # A tied head is the input embedding, which stays frozen.
     tied = training_memory(replace(SIX, tied=True), TrainingConfig(trainable_layers=4), bf16=True)
     assert tied.gradients == 4 * 0.6875 * GB
+
+
+def test_the_heads_of_a_tqr_are_trained_beside_the_model() -> None:
+    """Of width 4,096: 2 × 4,097 for the reward, 256 × 8,193 for the weights, 12 bytes trained.
+
+    Without ptq 250M more: 1 GB of weights, 1 of gradients, 2 of moments; with adapters too.
+    """
+    small = TqrConfig().numbers(SIX.width, SIX.head)
+    assert small == 2 * 4097 + 256 * 8193
+    own = TqrConfig(ptq=False).numbers(SIX.width, SIX.head)
+    assert own - small == SIX.head
+    for config in (TrainingConfig(), TrainingConfig(lora=LORA)):
+        plain = training_memory(QUERIES, config, bf16=True)
+        found = training_memory(QUERIES, config, bf16=True, beside=own)
+        assert found.weights - plain.weights == pytest.approx(4 * own)
+        assert found.gradients - plain.gradients == pytest.approx(4 * own)
+        assert found.optimiser - plain.optimiser == pytest.approx(8 * own)
+        assert found.activations == plain.activations
+    shared = TrainingConfig(deepspeed="zero3", processes=8)
+    found, plain = (training_memory(SIX, shared, bf16=True, beside=n).states for n in (own, 0))
+    assert found - plain == pytest.approx(20 * own / 8)
 
 
 def states(**settings: Any) -> float:

@@ -112,3 +112,12 @@ def test_the_policy_is_drawn_from_as_it_is_trained(
     """Alpha is an inverse temperature; beta is one only of a Q head of its own."""
     config = TqrConfig(**values)
     assert (config.temperature, config.likelihood_weight) == (temperature, weight)
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"rwt": False}, {"ptq": False}, {"rwt_width": 3}, {"rwt": False, "ptq": False}]
+)
+def test_a_config_knows_how_many_numbers_there_are(given: dict[str, object]) -> None:
+    config = TqrConfig(**given)
+    real = sum(one.numel() for one in TqrHeads(config, 8, 20).parameters())
+    assert config.numbers(8, 8 * 20) == real
