@@ -164,10 +164,12 @@ class FlowConfig(RecurringConfig):
         if source := self.model.path or self.model.hub:
             limits = self.policy_limits()
             template, revision = self.model.template, self.model.revision
-            yield ModelSource(source, template, limits, revision, self.policy_is_decoder)
+            layers = self._trained_layers(of_base=False)
+            yield ModelSource(source, template, limits, revision, self.policy_is_decoder, layers)
         if self.reward.base:
             base = named_model(self.reward.base, self.reward.template, self.reward.limits)
-            yield base._replace(decoder=self.rewards_are_decoders)
+            layers = self._trained_layers(of_base=True)
+            yield base._replace(decoder=self.rewards_are_decoders, layers=layers)
 
     def with_model_names(self, change: Callable[[str], str]) -> Self:
         """Return this configuration with `reward.base` named anew."""
@@ -177,20 +179,27 @@ class FlowConfig(RecurringConfig):
     @model_validator(mode="after")
     def _known_templates_and_layers(self) -> Self:
         """Refuse what the first training that needs it would refuse, hours later."""
-        built = self.model.architecture
         for key, part in configs_in(self):
             template = getattr(part, "template", None)
             if isinstance(template, str) and template not in TEMPLATES:
                 known = did_you_mean(template, TEMPLATES)
                 raise ValueError(f"{key}.template: unknown chat template {template!r}{known}")
-            layers = getattr(part, "trainable_layers", None) or 0
-            of_another = key.startswith("oracle") or (key.startswith("reward") and self.reward.base)
-            if built and layers > built.layers and not of_another:
-                raise ValueError(
-                    f"{key}.trainable_layers is {layers}, and model.architecture.layers "
-                    f"{built.layers}: lower it"
-                )
+        key, layers = self._trained_layers(of_base=False)
+        if (built := self.model.architecture) and layers > built.layers:
+            raise ValueError(
+                f"{key} is {layers}, and model.architecture.layers {built.layers}: lower it"
+            )
         return self
+
+    def _trained_layers(self, *, of_base: bool) -> tuple[str, int]:
+        """Return the most `trainable_layers` of the policy, or of `reward.base`, with its key."""
+        found = [("", 0)]
+        for key, part in configs_in(self):
+            is_of_base = bool(self.reward.base) and key.startswith("reward")
+            if is_of_base == of_base and not key.startswith("oracle"):
+                layers = getattr(part, "trainable_layers", None) or 0
+                found.append((f"{key}.trainable_layers", layers))
+        return max(found, key=lambda one: one[1])
 
     def check_gate(self) -> None:
         """Refuse a gate that asks somebody who does not judge in this run."""

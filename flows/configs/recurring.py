@@ -33,6 +33,8 @@ class ModelSource(NamedTuple):
     """Branch, tag or commit of a hub model."""
     decoder: bool = False
     """Whether it may have no encoder."""
+    layers: tuple[str, int] = ("", 0)
+    """The most `trainable_layers` that a training asks of it, after the key that says so."""
 
 
 class ScheduleConfig(FrozenConfig):

@@ -87,8 +87,8 @@ def check_model(model: ModelSource) -> None:
     """Read what a model says of itself, and open its weights without reading them.
 
     Raises:
-        ConfigError: It cannot be loaded, has no chat template, its context is too short, or it has
-            an encoder where only a decoder serves.
+        ConfigError: It cannot be loaded, has no chat template, its context is too short, it has an
+            encoder where only a decoder serves, or fewer layers than are to be trained.
     """
     from safetensors import safe_open
 
@@ -107,6 +107,15 @@ def check_model(model: ModelSource) -> None:
                 pass
     if model.decoder:
         require_decoder(shape.is_encoder_decoder, f"the model {model.source!r}")
+    key, layers = model.layers
+    # Of a model with an encoder, those of its decoder are trained.
+    of_decoder = (getattr(shape, name, None) for name in ("num_decoder_layers", "decoder_layers"))
+    there = next(filter(None, of_decoder), shape.num_hidden_layers)
+    if layers > there:
+        raise ConfigError(
+            f"{key} is {layers}, and the model {model.source!r} has {there} layers: lower it, or "
+            "leave it out to train all weights"
+        )
     for limits in model.limits:
         check_context(shape, limits, f"the model {model.source!r}")
     tokenizer = load_tokenizer(model.source, revision=model.revision)

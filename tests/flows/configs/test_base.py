@@ -90,6 +90,14 @@ def test_what_a_training_would_refuse_hours_later(values: dict[str, Any], said: 
 
 
 def test_layers_are_counted_in_the_model_that_is_trained() -> None:
+    named = third(
+        reward={"base": "org/base", "template": "hh", "training": {"trainable_layers": 4}},
+        sft={"training": {"trainable_layers": 3}},
+    )
+    assert [source.layers for source in named.named_models()] == [
+        ("sft.training.trainable_layers", 3),
+        ("reward.training.trainable_layers", 4),
+    ]
     training = {"trainable_layers": 3}
     assert third(model=BUILT, reward={"base": "org/deep", "training": training}).reward.base
     assert third(model=BUILT, reward={"training": {"trainable_layers": 2}}).model.architecture

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import save_file
 
 from flows.configs.apo import ApoConfig
-from flows.runs.preflight import check_files, check_gpus, check_models
+from flows.configs.recurring import ModelSource
+from flows.runs.preflight import check_files, check_gpus, check_model, check_models
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import load_config
 
@@ -112,6 +114,22 @@ def test_a_model_with_an_encoder_is_found_without_loading_it(tmp_path: Path) -> 
     reward = {"base": str(tmp_path), "template": "plain"}
     with pytest.raises(ConfigError, match="has an encoder"):
         check_files(config(reward=reward))
+
+
+@pytest.mark.parametrize("kind", ["LlamaConfig", "BartConfig", "T5Config"])
+def test_more_layers_to_train_than_a_model_has_are_found_before_a_stage(
+    kind: str, tmp_path: Path
+) -> None:
+    import transformers
+
+    sizes = {"num_hidden_layers": 2, "num_layers": 3, "num_decoder_layers": 2}
+    sizes |= {"encoder_layers": 3, "decoder_layers": 2}
+    shape = getattr(transformers, kind)(**sizes)
+    shape.save_pretrained(tmp_path)
+    save_file({}, tmp_path / "model.safetensors")
+    asked = ModelSource(str(tmp_path), "plain", (), layers=("sft.training.trainable_layers", 3))
+    with pytest.raises(ConfigError, match=r"trainable_layers is 3, and the model .* has 2 layers"):
+        check_model(asked)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
