@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -58,6 +59,18 @@ def test_every_objective_trains_and_saves(
         assert found == open_scorer(tmp_path / "output", named).score(groups)
 
 
+def cut_back(whole: Path) -> list[Path]:
+    """Copies of a finished training as a kill after each of its checkpoints would leave it."""
+    steps = [name for name in Workspace(whole).part_names() if "step-" in name]
+    paths = [whole.with_name(name) for name in steps]
+    for number, path in enumerate(paths):
+        shutil.copytree(whole, path)
+        shutil.rmtree(path / "output")
+        for later in steps[number + 1 :]:
+            Workspace(path).drop_part(later)
+    return paths
+
+
 @pytest.mark.parametrize("objective", ["ava_p", "ava_p with gold", "preference_transformer"])
 def test_it_resumes_at_every_checkpoint_to_the_same_bytes(
     objective, tiny_policy, data_folders, tmp_path
@@ -69,14 +82,9 @@ def test_it_resumes_at_every_checkpoint_to_the_same_bytes(
     config, data = config_of(name, training=keep, **games), data_folders["pairs"]
     whole = train(tmp_path / "whole", tiny_policy, data, config, **apo)
     expected = digest_tree(tmp_path / "whole" / "output")
-    steps = [name for name in Workspace(tmp_path / "whole").part_names() if "step-" in name]
-    assert len(steps) == (5 if plays else 3)
-    for number, name in enumerate(steps):
-        path = tmp_path / name
-        shutil.copytree(tmp_path / "whole", path)
-        shutil.rmtree(path / "output")
-        for later in steps[number + 1 :]:
-            Workspace(path).drop_part(later)
+    cut = cut_back(tmp_path / "whole")
+    assert len(cut) == (5 if plays else 3)
+    for path in cut:
         assert train(path, tiny_policy, data, config, **apo) == whole
         assert digest_tree(path / "output") == expected
     heads = load_file(tmp_path / "whole/output" / HEADS_FILE)
@@ -205,17 +213,18 @@ def test_it_goes_on_from_its_own_heads_alone(tiny_policy, data_folders, tmp_path
 def test_sharded_over_two_processes_it_resumes_to_the_same_bytes(
     zero, tiny_policy, data_folders, tmp_path
 ):
-    """As one process does, to rounding; and resumed at a checkpoint to the bit, heads too."""
-    keep = {"save_every": 1, "keep_checkpoints": 100, "num_train_epochs": 1}
+    """As one process does, to rounding; resumed at every checkpoint to the bit, heads too."""
+    keep = {"save_every": 1, "keep_checkpoints": 100, "num_train_epochs": 2}
     data = data_folders["pairs"]
     alone = train(tmp_path / "alone", tiny_policy, data, config_of(training=keep))
     config = config_of(training=keep | {"deepspeed": zero, "processes": 2})
     whole = train(tmp_path / "whole", tiny_policy, data, config)
     assert whole["loss"] == pytest.approx(alone["loss"], rel=1e-4)
-    shutil.copytree(tmp_path / "whole", tmp_path / "again")
-    shutil.rmtree(tmp_path / "again" / "output")
-    assert train(tmp_path / "again", tiny_policy, data, config) == whole
-    assert digest_tree(tmp_path / "again/output") == digest_tree(tmp_path / "whole/output")
+    cut = cut_back(tmp_path / "whole")
+    assert len(cut) == 3
+    for path in cut:
+        assert train(path, tiny_policy, data, config) == whole
+        assert digest_tree(path / "output") == digest_tree(tmp_path / "whole/output")
     ours, theirs = (
         load_file(tmp_path / name / "output" / HEADS_FILE) for name in ("alone", "whole")
     )
