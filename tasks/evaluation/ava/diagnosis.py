@@ -11,12 +11,12 @@ from tasks.data.playground.world import World, load_world
 from tasks.data.selection import sampled
 from tasks.evaluation.ava.diagnosis_config import DiagnosisConfig
 from tasks.evaluation.ava.diagnosis_report import Findings, write_diagnosis
-from tasks.evaluation.ava.heat_map import ShownPair, ShownResponse, ShownToken
 from tasks.evaluation.ava.penalties import correlations, penalties_of
 from tasks.evaluation.ava.positions import Positions, joined, read_positions, token_texts
 from tasks.evaluation.ava.reward_numbers import Beginning, rewards_in_numbers
 from tasks.evaluation.metrics.estimates import clustered_mean
 from tasks.evaluation.metrics.rank_correlation import RankCorrelation
+from tasks.evaluation.report.heat_map import ShownPair, ShownResponse, ShownToken
 from tasks.models.scoring.tqr_scorer import TqrScorer
 from tasks.models.tqr.group_tqr import output_shape
 from tasks.settings.errors import ConfigError

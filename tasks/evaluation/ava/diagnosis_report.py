@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tasks.evaluation.ava.heat_map import ShownPair, render_heat_map
 from tasks.evaluation.ava.reward_numbers import Beginning, RewardNumbers
 from tasks.evaluation.metrics.rank_correlation import RankCorrelation
 from tasks.evaluation.report.document import Plot, Report, write_report
 from tasks.evaluation.report.figure_style import COLOURS, GREY, new_figure, save_figure
+from tasks.evaluation.report.heat_map import ShownPair, render_heat_map
 from tasks.evaluation.report.tables import Column, Table
 from tasks.models.tqr.config import TqrConfig
 from tasks.storage.files import write_atomic
@@ -86,7 +86,13 @@ def write_diagnosis(
         findings=[*_sentences(found), f"{HEAT_MAP} shows the rewards of real examples."],
         tables=_tables(found),
         plots=[_std_plot(found.numbers, output), _beginnings_plot(found.beginnings, output)],
-        numbers={name: asdict(one) for name, one in found.correlations.items()},
+        numbers={
+            "metrics": found.metrics(),
+            "correlations": {name: asdict(one) for name, one in found.correlations.items()},
+            "std": {"counts": found.numbers.std_counts, "edges": found.numbers.std_edges},
+            "beginnings": [asdict(one) for one in found.beginnings],
+            "examples": [asdict(pair) for pair in examples],
+        },
     )
     write_report(report, output)
     write_atomic(output / HEAT_MAP, render_heat_map("Rewards of tokens", examples, _marks(found)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,10 @@ from tasks.evaluation.ava.accuracies import (
 )
 from tasks.evaluation.ava.arm_lines import Evaluations, Line, contender, lines_of
 from tasks.evaluation.ava.config import AvaReportConfig
-from tasks.evaluation.ava.diagnosis_report import HEAT_MAP
 from tasks.evaluation.ava.exact_matches import exact_shares, exact_tables
 from tasks.evaluation.ava.matches import Match, match_findings, match_tables, matches_of
 from tasks.evaluation.ava.proxies import proxy_findings, proxy_table
+from tasks.evaluation.ava.token_rewards import token_section
 from tasks.evaluation.config import EVALUATION, EXACT_MATCH
 from tasks.evaluation.metrics.judge_accuracy import JudgeAccuracy, judge_accuracies
 from tasks.evaluation.metrics.length_drift import unfinished
@@ -29,7 +28,7 @@ from tasks.evaluation.report.document import Example, Report, write_report
 from tasks.evaluation.report.headline import Contender, headline, summary_table
 from tasks.evaluation.report.tables import Table
 from tasks.settings.log import Log
-from tasks.storage.files import read_json, write_atomic
+from tasks.storage.files import read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +111,8 @@ def assemble_ava_report(
         {name: read_json(path / EVALUATION) for name, path in reward_models.items()},
         config,
     )
-    sentences = [*findings(run), *_looked_at(diagnoses, output), *_not_shown(run)]
-    flat = headlines(run)
+    sentences, flat = [*findings(run), *_not_shown(run)], headlines(run)
+    tokens = token_section(config.rewards, diagnoses, output)
     start = run.evaluations[run.lines[0].first.name]
     report = Report(
         title="AVA and its baselines",
@@ -121,11 +120,12 @@ def assemble_ava_report(
         headline=headline(run.usable, run.judge, run.accuracies),
         findings=[data_sentence(examination), *sentences],
         tables=tables(run),
+        sections=[tokens] if tokens else [],
         examples=examples(run),
         numbers={"headlines": flat},
     )
     write_report(report, output)
-    for sentence in sentences:
+    for sentence in (*sentences, *(tokens.notes if tokens else ())):
         log.note(sentence)
     return flat
 
@@ -187,16 +187,6 @@ def headlines(run: AvaRun) -> dict[str, float]:
     for match in run.matches:
         flat[f"{match.ours.name} vs {match.theirs.name}/lead"] = match.decided.lead.value
     return flat
-
-
-def _looked_at(diagnoses: Mapping[str, Path], output: Path) -> Iterator[str]:
-    """Put the heat-maps beside the report, and say what was found of the rewards of tokens."""
-    for name, folder in diagnoses.items():
-        page = f"{Path(HEAT_MAP).stem}-{'-'.join(re.findall(r'[a-z0-9]+', name.lower()))}.html"
-        write_atomic(output / page, (folder / HEAT_MAP).read_bytes())
-        said = read_json(folder / "report.json")["findings"]
-        yield from (f"{name}: {one}" for one in said if HEAT_MAP not in one)
-        yield f"{name}: {page} shows the rewards of real examples, token by token"
 
 
 def _not_shown(run: AvaRun) -> Iterator[str]:

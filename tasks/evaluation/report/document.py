@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tasks.evaluation.report.heat_map import HeatMap
 from tasks.evaluation.report.pages import page_template
 from tasks.evaluation.report.tables import (
     Table,
@@ -48,6 +49,20 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Section:
+    """What belongs together under a heading of its own, behind the other tables and plots."""
+
+    title: str
+    notes: Sequence[str] = ()
+    """What it found, a sentence each."""
+
+    tables: Sequence[Table] = ()
+    plots: Sequence[Plot] = ()
+    heat_maps: Sequence[HeatMap] = ()
+    """Rewards of tokens, which only the HTML shows; the others name the page with more of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything a report says, as plain values."""
 
@@ -63,9 +78,20 @@ class Report:
 
     tables: Sequence[Table] = ()
     plots: Sequence[Plot] = ()
+    sections: Sequence[Section] = ()
     examples: Sequence[Example] = ()
     numbers: Mapping[str, Any] = field(default_factory=dict)
     """Further numbers for report.json alone: plain and finite."""
+
+    @property
+    def all_tables(self) -> list[Table]:
+        """Its tables, those of its sections too."""
+        return [*self.tables, *(table for one in self.sections for table in one.tables)]
+
+    @property
+    def all_plots(self) -> list[Plot]:
+        """Its plots, those of its sections too."""
+        return [*self.plots, *(plot for one in self.sections for plot in one.plots)]
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
@@ -81,7 +107,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     write_json(paths[1], to_plain(report, folder))
     write_atomic(paths[0], render_markdown(report, folder))
     write_atomic(paths[2], render_html(report))
-    for table in report.tables:
+    for table in report.all_tables:
         paths.append(folder / f"{table.key}.csv")
         write_atomic(paths[-1], to_csv(table))
     return paths
@@ -89,22 +115,30 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 
 def to_plain(report: Report, folder: Path) -> dict[str, Any]:
     """Return the report as plain values for report.json; plots are named relative to the folder."""
+    sections = [_plain_section(one) for one in report.sections]
     return {
         "title": report.title,
         "headline": report.headline,
         "facts": dict(report.facts),
         "findings": list(report.findings),
-        "tables": {table.key: to_json(table) for table in report.tables},
+        "tables": {table.key: to_json(table) for table in report.all_tables},
         "plots": [
             {"title": plot.title, "files": [_relative(path, folder) for path in plot.files]}
-            for plot in report.plots
+            for plot in report.all_plots
         ],
         "examples": [
             {"prompt": example.prompt, "outputs": dict(example.outputs)}
             for example in report.examples
         ],
         "numbers": dict(report.numbers),
+        **({"sections": sections} if sections else {}),
     }
+
+
+def _plain_section(section: Section) -> dict[str, Any]:
+    """Return what a section says beside its tables and plots, which stand among the report's."""
+    pages = {one.title: one.page for one in section.heat_maps}
+    return {"title": section.title, "notes": list(section.notes), "heat_maps": pages}
 
 
 def render_markdown(report: Report, folder: Path) -> str:
@@ -122,11 +156,14 @@ def render_markdown(report: Report, folder: Path) -> str:
         lines += ["", "## Tables", ""]
         lines += [to_markdown(table) for table in report.tables]
     if report.plots:
-        lines += ["", "## Plots", ""]
-        for plot in report.plots:
-            title = escape_markdown(plot.title)
-            lines += [f"![{title}]({_relative(plot.files[0], folder)})", ""]
-            lines += [f"{title}. {escape_markdown(plot.caption)}".rstrip(), ""]
+        lines += ["", "## Plots", "", *_plots(report.plots, folder)]
+    for section in report.sections:
+        lines += ["", f"## {escape_markdown(section.title)}", ""]
+        lines += [f"- {escape_markdown(note)}" for note in section.notes]
+        lines += ["", *(to_markdown(table) for table in section.tables)]
+        lines += _plots(section.plots, folder)
+        pages = {one.title: one.page for one in section.heat_maps if one.page}
+        lines += [f"- [{escape_markdown(title)}]({page})" for title, page in pages.items()]
     if report.examples:
         lines += ["", "## Examples", ""]
         for number, example in enumerate(report.examples, start=1):
@@ -143,6 +180,16 @@ def render_html(report: Report) -> str:
     """
     page = page_template(_PAGE, keep_trailing_newline=True)
     return page.render(report=report, shown=shown, image=_image)
+
+
+def _plots(plots: Sequence[Plot], folder: Path) -> list[str]:
+    """Lines that show plots, linked relative to the folder."""
+    lines = []
+    for plot in plots:
+        title = escape_markdown(plot.title)
+        lines += [f"![{title}]({_relative(plot.files[0], folder)})", ""]
+        lines += [f"{title}. {escape_markdown(plot.caption)}".rstrip(), ""]
+    return lines
 
 
 def _fenced(text: str) -> list[str]:

@@ -76,3 +76,30 @@ def measured(margins: Sequence[float], last: float, whole: float, **own: float) 
         **own,
     }
     return {"test": {"figures": figures, "margins": [[gap] for gap in margins]}}
+
+
+def diagnosed(spot: float = 0.3, text: str = " fox", oracle: bool = True) -> dict[str, Any]:
+    """Return report.json of a diagnosis in which rewards point at tokens from 0.1 on."""
+    control = {"control": 0.0, "control_low": -0.1, "control_high": 0.1, "tokens": 90}
+    views = {"seen": spot, "next": 0.05} if oracle else {}
+    metrics = {"td_q05": 0.1, "td_q50": 0.8, "td_q95": 4.0, "floored_share": 0.25}
+    tokens = [
+        {"text": text, "reward": 0.5, "penalty": 0.0},
+        {"text": " stupid", "reward": -1.25, "penalty": 1.0},
+    ]
+    responses = [{"title": "Better", "score": -1.25, "start": 0.25, "tokens": tokens}]
+    return {
+        "numbers": {
+            "metrics": {**metrics, "within_1_std": 0.5, "within_2_std": 0.9},
+            "correlations": {name: {"value": value, **control} for name, value in views.items()},
+            "std": {"counts": [1, 3], "edges": [0.05, 1.0, 20.0]},
+            "beginnings": [
+                {"name": name, "tokens": size, "accuracy": asdict(share), "ties": 0.0}
+                for name, size, share in (
+                    ("2", 2, clustered_mean([[1.0], [0.0]])),
+                    ("whole", 9, clustered_mean([[1.0], [1.0]])),
+                )
+            ],
+            "examples": [{"prompt": f"user: {place}?", "responses": responses} for place in "abc"],
+        }
+    }

@@ -98,7 +98,12 @@ def test_report_and_heat_map(folder: Path, groups: list[Group], tmp_path: Path) 
     assert "beginning/500/accuracy" not in metrics
     report = read_json(output / "report.json")
     assert set(report["tables"]) == {"td", "calibration", "beginnings", "penalties"}
-    assert report["numbers"]["seen"]["value"] == metrics["penalties/seen"]
+    numbers = report["numbers"]
+    assert numbers["correlations"]["seen"]["value"] == metrics["penalties/seen"]
+    assert numbers["metrics"] == metrics and sum(numbers["std"]["counts"]) == metrics["positions"]
+    ((pair,), rows) = numbers["examples"], numbers["beginnings"]
+    assert [one["title"] for one in pair["responses"]] == ["Better", "Worse"]
+    assert rows[-1]["accuracy"]["value"] == metrics["beginning/whole/accuracy"]
     page = (output / "heat-map.html").read_text()
     assert "<b>" not in page and "the oracle takes" in page and "Better, score" in page
     assert {"report.md", "reward-std.png", "accuracy-by-length.csv", "beginnings.csv"} <= {

@@ -11,10 +11,19 @@ from pydantic import ValidationError
 
 from tasks.evaluation.ava.config import AvaReportConfig
 from tasks.evaluation.ava.report import assemble_ava_report
+from tasks.evaluation.ava.token_rewards import token_section
 from tasks.settings.log import NullLog
 from tasks.storage.files import read_json, write_json
-from tests.tasks.evaluation.ava.evaluations import START, entry, evaluation, measured, reward
+from tests.tasks.evaluation.ava.evaluations import (
+    START,
+    diagnosed,
+    entry,
+    evaluation,
+    measured,
+    reward,
+)
 
+BAD = '"><script>alert(1)</script>'
 POLICIES = [
     START,
     entry("PPO w/ AVA-p", "ppo", "ava_p", start_proxy=1.0),
@@ -49,8 +58,7 @@ def written(
     looked = folder / "looked"
     looked.mkdir()
     (looked / "heat-map.html").write_text("<p>map</p>")
-    said = ["spreads are too wide.", "heat-map.html shows the rewards of real examples."]
-    write_json(looked / "report.json", {"findings": said})
+    write_json(looked / "report.json", diagnosed(text=BAD))
     output = folder / "output"
     output.mkdir()
     settings = {"entries": POLICIES, "rewards": REWARDS, "testers": ("RM_Test",), "examples": 2}
@@ -75,11 +83,10 @@ def test_a_hacked_reward_model_and_the_better_arm_are_named(tmp_path: Path) -> N
     assert "BoN w/ AVA-p against BoN w/ Bradley-Terry by oracle: wins 100.0%" in said
     assert "PPO w/ AVA-p: its reward model gives it +4.000 over the start, and oracle" in said
     assert "BoN w/ AVA-p: its reward model" not in said, "the judge gains as well"
-    assert set(kept["tables"]) == {"summary", "accuracies", "table-2", "proxies"}
+    assert set(kept["tables"]) == {
+        "summary", "accuracies", "table-2", "proxies", "token-rewards", "token-beginnings",
+    }  # fmt: skip
     assert kept["headline"].startswith("start wins by 1.025 oracle reward"), kept["headline"]
-    assert "AVA-p s0: spreads are too wide." in said
-    assert "AVA-p s0: heat-map-ava-p-s0.html shows the rewards" in said
-    assert (tmp_path / "output" / "heat-map-ava-p-s0.html").read_text() == "<p>map</p>"
     assert kept["findings"][-1].startswith("not shown: how other seeds end; 5 of 5 arms")
     assert "ask &lt;b&gt;p" not in text and "ask <b>p</b>" in text, "in a fence, as it stands"
 
@@ -91,6 +98,55 @@ def test_the_proxy_is_laid_beside_the_judge(tmp_path: Path) -> None:
     assert "start" not in rows
 
 
+def test_rewards_of_tokens_are_a_section_with_examples(tmp_path: Path) -> None:
+    kept, _, text = written(tmp_path)
+    (section,) = kept["sections"]
+    assert section["title"] == "Rewards of tokens"
+    assert "AVA-p: rewards tell the tokens that the oracle penalises" in section["notes"][0]
+    assert "in 1 of 1 seed, by x[j]:" in section["notes"][0]
+    assert "in 0 of 1 seed, by x[j+1]:" in section["notes"][1]
+    page = tmp_path / "output" / "heat-map-ava-p-s0.html"
+    assert page.read_text() == "<p>map</p>" and f"]({page.name})" in text
+    html = (tmp_path / "output" / "report.html").read_text(encoding="utf-8")
+    assert f'<a href="{page.name}">' in html and "“stupid”: -1.250 · the oracle takes 1.00" in html
+    assert "<script" not in html and html.count("&lt;script&gt;") >= 2
+    assert "user: b?" in html and "user: c?" not in html, "two examples, the page has all"
+    assert (tmp_path / "output" / "token-rewards-plot.svg").is_file()
+
+
+def test_the_numbers_of_token_rewards(tmp_path: Path) -> None:
+    (tmp_path / "looked").mkdir()
+    for name, found in {"a": diagnosed(0.3), "b": diagnosed(0.05)}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        write_json(folder / "report.json", found)
+        (folder / "heat-map.html").write_text("")
+    entries = [reward("AVA-p", "ava_p", seed) for seed in (0, 1)]
+    diagnoses = {entries[0].name: tmp_path / "a", entries[1].name: tmp_path / "b"}
+    section = token_section(entries, diagnoses, tmp_path / "looked")
+    assert section is not None and "in 1 of 2 seeds, by x[j]" in section.notes[0]
+    numbers, beginnings = section.tables
+    assert numbers.rows[0] == (
+        "AVA-p s0", 0.3, "-0.100 to +0.100", 0.05, "-0.100 to +0.100",
+        0.8, "0.1 to 4", 50.0, 90.0, 25.0,
+    )  # fmt: skip
+    assert [column.name for column in numbers.columns[7:9]] == [
+        "Within 1 σ (68.3 %)", "Within 2 σ (95.4 %)",
+    ]  # fmt: skip
+    assert beginnings.rows[0] == ("AVA-p s0", "50.0 ± 50.0", "100.0 ± 0.0")
+    assert [one.title for one in section.heat_maps] == ["Rewards of tokens by AVA-p s0"]
+    assert token_section(entries, {}, tmp_path) is None
+
+
+def test_without_an_oracle_there_is_no_correlation(tmp_path: Path) -> None:
+    write_json(tmp_path / "report.json", diagnosed(oracle=False))
+    (tmp_path / "heat-map.html").write_text("")
+    entry = reward("AVA-d", "ava_d")
+    section = token_section([entry], {entry.name: tmp_path}, tmp_path)
+    assert section is not None and not section.notes
+    assert section.tables[0].columns[1].name == "Median |δ|"
+
+
 def test_headlines_are_flat(tmp_path: Path) -> None:
     flat = written(tmp_path)[1]
     assert flat["AVA-p/accuracy_last"] == 1.0 and flat["AVA-p/accuracy_return"] == 0.9
@@ -100,7 +156,7 @@ def test_headlines_are_flat(tmp_path: Path) -> None:
 
 def test_reward_models_alone_are_a_report_too(tmp_path: Path) -> None:
     kept = written(tmp_path, entries=[START])[0]
-    assert list(kept["tables"]) == ["accuracies"]
+    assert list(kept["tables"]) == ["accuracies", "token-beginnings", "token-rewards"]
     assert "nothing to compare" in kept["headline"]
 
 

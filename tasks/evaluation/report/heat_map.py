@@ -1,13 +1,15 @@
-"""Rewards of tokens as colours under the text: one page, which loads and runs nothing.
+"""Rewards of tokens as colours under the text: a page of its own, or a part of a report.
 
-Texts come from models and data files: everything is escaped.
+Texts come from models and data files: everything is escaped, and nothing is loaded or run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from tasks.evaluation.report.pages import page_template
 
@@ -49,6 +51,57 @@ class ShownPair:
     responses: Sequence[ShownResponse]
 
 
+@dataclass(frozen=True)
+class HeatMap:
+    """Pairs of one reward model, on one scale of colours."""
+
+    title: str
+    """Whose rewards they are."""
+    pairs: Sequence[ShownPair]
+    """The examples."""
+    page: str = ""
+    """The file beside the report that shows more of them; empty where there is none."""
+
+    @cached_property
+    def limit(self) -> float:
+        """The reward at which a colour is full."""
+        responses = [response for pair in self.pairs for response in pair.responses]
+        return limit_of(
+            reward
+            for response in responses
+            for reward in (response.start, *(token.reward for token in response.tokens))
+        )
+
+    @property
+    def penalised(self) -> bool:
+        """Whether the oracle takes points for any token."""
+        return any(
+            token.penalty
+            for pair in self.pairs
+            for response in pair.responses
+            for token in response.tokens
+        )
+
+    @property
+    def colour(self) -> Callable[[float], str]:
+        """What gives a reward its colour."""
+        return lambda reward: colour(reward, self.limit)
+
+
+def shown_pairs(plain: Iterable[Mapping[str, Any]]) -> list[ShownPair]:
+    """Return the pairs that `dataclasses.asdict` made plain values of."""
+    return [
+        ShownPair(
+            pair["prompt"],
+            [
+                ShownResponse(**{**one, "tokens": [ShownToken(**token) for token in one["tokens"]]})
+                for one in pair["responses"]
+            ],
+        )
+        for pair in plain
+    ]
+
+
 def render_heat_map(title: str, pairs: Sequence[ShownPair], notes: Sequence[str] = ()) -> str:
     """Return the page.
 
@@ -57,25 +110,11 @@ def render_heat_map(title: str, pairs: Sequence[ShownPair], notes: Sequence[str]
         pairs: The examples; the colours' scale is common to all.
         notes: Sentences under the title.
     """
-    rewards = [
-        reward
-        for pair in pairs
-        for response in pair.responses
-        for reward in (response.start, *(token.reward for token in response.tokens))
-    ]
-    limit = limit_of(rewards)
     page = page_template(_PAGE, lstrip_blocks=True, keep_trailing_newline=True)
-    return page.render(
-        title=title,
-        pairs=pairs,
-        notes=notes,
-        limit=limit,
-        colour=lambda reward: colour(reward, limit),
-        penalised=any(t.penalty for p in pairs for r in p.responses for t in r.tokens),
-    )
+    return page.render(map=HeatMap(title, pairs), notes=notes)
 
 
-def limit_of(rewards: Sequence[float]) -> float:
+def limit_of(rewards: Iterable[float]) -> float:
     """Return the reward at which a colour is full: few lie beyond, so that one does not pale all.
 
     Example:

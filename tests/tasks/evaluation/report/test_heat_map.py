@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.evaluation.ava.heat_map import (
+from tasks.evaluation.report.heat_map import (
     ShownPair,
     ShownResponse,
     ShownToken,
