@@ -20,7 +20,8 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.harness import config_path, own_folder, sparring
-from tasks.stages.runs.run_store import list_runs, stage_events
+from tasks.stages.runs.run_journal import stage_events
+from tasks.stages.runs.run_store import list_runs
 from tasks.storage.files import read_json
 from tasks.storage.home import Home
 

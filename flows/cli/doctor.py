@@ -30,7 +30,7 @@ from tasks.stages.manifest import damaged_files, list_manifests
 from tasks.stages.remote.known_copies import is_pushed
 from tasks.stages.remote.layout import check_layout
 from tasks.stages.retention.dropped import dropped_mark
-from tasks.stages.runs.run_store import list_runs
+from tasks.stages.runs.run_store import list_runs, read_runs
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home
@@ -202,10 +202,9 @@ def _remote() -> list[Finding]:
 
 
 def _runs(home: Home) -> Finding:
-    try:
-        crashed = [run.id for run in list_runs(home) if run.status == "crashed"]
-    except StorageError as error:
-        return Finding("runs", False, f"{error}; move that run's folder away")
+    if damage := read_runs(home)[1]:
+        return Finding("runs", False, "; ".join(damage))
+    crashed = [run.id for run in list_runs(home) if run.status == "crashed"]
     detail = f"crashed: {', '.join(crashed)}; `sparring resume RUN`" if crashed else "none crashed"
     return Finding("runs", not crashed, detail)
 

@@ -16,7 +16,8 @@ from tasks.settings.loading import load_config
 from tasks.stages.key import stage_title
 from tasks.stages.manifest import list_manifests, load_manifest
 from tasks.stages.runs.aliases import ROLES, list_aliases
-from tasks.stages.runs.run_store import Run, list_runs, run_folder, stage_ends, stage_events
+from tasks.stages.runs.run_journal import stage_ends, stage_events
+from tasks.stages.runs.run_store import Run, config_file, list_runs
 from tasks.stages.runs.states import PROMOTION
 from tasks.storage.home import Home, current_home
 
@@ -59,7 +60,7 @@ def outcome(home: Home, run: Run) -> str:
     """
     if (run.flow, run.status) != (PROMOTION, "completed"):
         return ""
-    if load_config(run_folder(home, run.id) / "config.yaml").get("dry_run"):
+    if load_config(config_file(home, run.id)).get("dry_run"):
         return "dry run"
     calls = stage_ends(stage_events(home, run.id))
     keys = [call["key"] for call in calls if call["stage"] == _DECISION]

@@ -13,7 +13,7 @@ from tasks.stages.manifest import Manifest, file_problem, list_manifests, load_m
 from tasks.stages.remote.layout import check_layout
 from tasks.stages.remote.transfer import fetch_files, fetch_manifest, push_artifact, read_manifest
 from tasks.stages.runs.naming import Thing, find_thing
-from tasks.stages.runs.run_store import stage_events
+from tasks.stages.runs.run_journal import stage_events
 from tasks.stages.runs.run_sync import fetch_run, push_run
 from tasks.storage.home import Home, current_home
 from tasks.tracking.remote.base import Remote

@@ -80,7 +80,7 @@ def collect_garbage(
     home.check_layout()
     place = require_remote() if remote else open_remote()
     if not home.root.is_dir() and not remote:
-        _show(Sweep(), console, dry_run=True, as_json=as_json)
+        _show(Sweep(), console, policy.trash_days, dry_run=True, as_json=as_json)
         return
     home.ensure()
     try:
@@ -91,7 +91,7 @@ def collect_garbage(
                 sweep = _sweep(home, place, policy, remote=remote, dry_run=False)
     except LockTimeoutError as error:
         raise StageError(f"another gc is at work: {error}") from error
-    _show(sweep, console, dry_run=dry_run, as_json=as_json)
+    _show(sweep, console, policy.trash_days, dry_run=dry_run, as_json=as_json)
 
 
 def _sweep(
@@ -113,7 +113,8 @@ def _confirm(sweep: Sweep, console: Console, *, yes: bool) -> None:
     if yes or not sweep.last_copies:
         return
     size = _bytes(sum(item.size for item in sweep.last_copies))
-    said = f"{len(sweep.last_copies)} results ({size}) would be gone for good"
+    later = " once they leave the trash" if sweep.trash_size else ""
+    said = f"{len(sweep.last_copies)} results ({size}) would be gone for good{later}"
     if not sys.stdin.isatty():
         raise ConfigError(
             f"{said}: no copy of them is on a remote. Look with --dry-run, then give --yes; "
@@ -123,12 +124,13 @@ def _confirm(sweep: Sweep, console: Console, *, yes: bool) -> None:
         raise typer.Exit(1)
 
 
-def _show(sweep: Sweep, console: Console, *, dry_run: bool, as_json: bool) -> None:
+def _show(sweep: Sweep, console: Console, days: float, *, dry_run: bool, as_json: bool) -> None:
     """Print what went, or would go, and what is held back."""
     if as_json:
         whole = {
             "dry_run": dry_run,
             "bytes": sweep.size,
+            "trash_bytes": sweep.trash_size,
             "by_kind": _by_kind(sweep),
             "items": [asdict(item) for item in sweep.items],
             "held": [asdict(item) for item in sweep.held],
@@ -146,11 +148,17 @@ def _show(sweep: Sweep, console: Console, *, dry_run: bool, as_json: bool) -> No
     parts = ", ".join(f"{kind} {_bytes(size)}" for kind, size in _by_kind(sweep).items())
     verb = "would free" if dry_run else "freed"
     console.print(f"{verb} {_bytes(sweep.size)}{f': {parts}' if parts else ''}")
+    if sweep.trash_size:
+        goes = "would go" if dry_run else "went"
+        console.print(
+            f"{_bytes(sweep.trash_size)} {goes} to the trash, from where a run that needs them "
+            f"takes them back; freed for good by a gc after {days:g} days, or with --trash-days 0"
+        )
 
 
 def _by_kind(sweep: Sweep) -> dict[str, int]:
     sizes: Counter[str] = Counter()
-    for item in sweep.items:
+    for item in (one for one in sweep.items if not one.to_trash):
         sizes[item.kind] += item.size
     return dict(sizes)
 

@@ -23,7 +23,8 @@ from tasks.stages.manifest import Manifest, load_manifest
 from tasks.stages.runs.context import PlannedStage
 from tasks.stages.runs.naming import find_run, find_thing
 from tasks.stages.runs.progress import read_progress
-from tasks.stages.runs.run_store import Run, load_run, run_folder, stage_ends, stage_events
+from tasks.stages.runs.run_journal import stage_ends, stage_events
+from tasks.stages.runs.run_store import Run, load_run, run_folder
 from tasks.stages.runs.states import STATES
 from tasks.storage.errors import StorageError
 from tasks.storage.files import read_json

@@ -35,7 +35,7 @@ from tasks.stages.runs.context import PlannedStage
 from tasks.stages.runs.naming import find_run
 from tasks.stages.runs.references import reference_of
 from tasks.stages.runs.run_inputs import input_changes, save_inputs
-from tasks.stages.runs.run_store import UNFINISHED, Run, run_folder
+from tasks.stages.runs.run_store import UNFINISHED, Run, config_file
 from tasks.storage.home import Home, current_home
 from tasks.storage.plain import plain_metrics
 
@@ -163,7 +163,7 @@ def resume_flow(name: str, console: Console) -> Outcome:
 def recorded_config(home: Home, run: Run) -> tuple[FlowEntry, FrozenConfig]:
     """Return the flow and the configuration a run was begun with."""
     entry = find_flow(run.flow)
-    path = run_folder(home, run.id) / "config.yaml"
+    path = config_file(home, run.id)
     return entry, validate(entry.config_class(), load_config(path), str(path))
 
 

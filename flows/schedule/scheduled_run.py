@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,8 +27,7 @@ from tasks.settings.loading import dump_config
 from tasks.stages.artifact import Artifact
 from tasks.stages.runs.context import RunContext
 from tasks.stages.runs.references import reference_of, shared_records
-from tasks.stages.runs.run_store import Run, run_folder
-from tasks.storage.files import write_atomic, write_json
+from tasks.stages.runs.run_store import Run, run_folder, save_config, save_run
 from tasks.storage.home import Home, current_home
 
 Opener = Callable[[Any, str | None], AbstractContextManager[RunContext]]
@@ -153,9 +151,8 @@ def _run_to_resume(
     run = claims.run_of(claim.period)
     folder = run_folder(home, run) if run else None
     if run and folder and not (folder / "run.json").exists():
-        write_atomic(folder / "config.yaml", dump_config(config))
-        then = Run(run, flow, "crashed", "", claim.time, claim.time, claim.owner)
-        write_json(folder / "run.json", asdict(then))
+        save_config(home, run, dump_config(config))
+        save_run(home, Run(run, flow, "crashed", "", claim.time, claim.time, claim.owner))
     return run
 
 

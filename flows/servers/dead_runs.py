@@ -24,7 +24,8 @@ from prefect.states import Crashed
 
 from flows.registry import FLOWS
 from flows.servers.prefect_server import HEARTBEAT_SECONDS
-from tasks.stages.runs.run_store import Run, list_runs, reconcile_runs
+from tasks.stages.runs.reconciling import reconcile_runs
+from tasks.stages.runs.run_store import Run, list_runs
 from tasks.storage.home import Home
 
 AUTOMATION = "sparring: runs without a sign of life are Crashed"

@@ -13,6 +13,7 @@ from tasks.stages.lineage.writing import record_lineage
 from tasks.stages.runs import run_store
 from tasks.stages.runs.context import ProgressSink, RunContext, entered
 from tasks.stages.runs.progress import KeptProgress
+from tasks.stages.runs.reconciling import reconcile_runs
 from tasks.stages.runs.run_sync import share_run
 from tasks.stages.runs.states import STATES, STOPPED, RunStatus
 from tasks.stages.runs.tracking_events import run_tags
@@ -58,7 +59,7 @@ def open_run(
         StageError: When that run is still running.
     """
     home = (home or current_home()).ensure()
-    run_store.reconcile_runs(home)
+    reconcile_runs(home)
     inner = (*home.manifests.iterdir(), *home.store.iterdir())
     for folder in (home.root, home.work, home.leases, *inner):
         sweep_leftovers(folder)

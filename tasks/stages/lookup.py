@@ -8,13 +8,14 @@ from tasks.stages import manifest as manifests
 from tasks.stages.call import StageCall
 from tasks.stages.manifest import Manifest
 from tasks.stages.remote.known_copies import is_pushed
-from tasks.stages.remote.transfer import fetch_manifest, finish_push
+from tasks.stages.remote.transfer import fetch_manifest, finish_push, restore_output
 from tasks.stages.retention.dropped import dropped_mark, mark_used
 from tasks.stages.runs.context import RunContext
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import remove_tree
 from tasks.storage.home import Home
 from tasks.tracking.remote.base import Remote
+from tasks.tracking.store.trash import trash_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class StageStatus:
     """Whether the remote was asked and has it."""
     problem: str = ""
     """The reason why what this machine has is not enough; empty where it is, or has nothing."""
+    is_in_trash: bool = False
+    """Whether it has to be taken out of the trash first."""
 
 
 def find_status(
@@ -47,6 +50,8 @@ def find_status(
         problems = manifests.damaged_files(home, manifest, verify=verify)
         if not problems:
             return StageStatus(manifest, is_here=True)
+        if not manifest.folder(home).exists() and trash_place(manifest.folder(home)).is_dir():
+            return StageStatus(manifest, is_here=True, is_in_trash=True)
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
         dropped = None if manifest.folder(home).exists() else dropped_mark(home, manifest)
         problem = str(dropped or f"its output is damaged: {problems[0]}{more}")
@@ -67,6 +72,9 @@ def find_done(run: RunContext, call: StageCall, *, quiet: bool = False) -> Manif
     mark_used(run.home, call.spec.name, call.key)
     status = find_status(run.home, run.remote, call.spec.name, call.key, verify=run.verify)
     manifest = status.manifest
+    if status.is_in_trash and manifest is not None:
+        restore_output(run.home, manifest)
+        run.progress.note(call.title, "taken back from the trash")
     if status.is_remote and run.remote and not is_pushed(run.home, run.remote, call.key):
         finish_push(run.home, run.remote, call.key)
     if manifest is not None and not status.is_here:

@@ -15,8 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tasks.storage.code_digest import code_digest
-from tasks.storage.digests import FileDigest, digest_file, sha256_json
+from tasks.storage.digests import FileDigest, code_digest, digest_file, sha256_json
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import put_if_absent, read_json
 from tasks.storage.home import Home
@@ -90,9 +89,14 @@ class Manifest:
         Raises:
             CorruptError: When the seal is broken or a field is missing.
         """
-        plain = dict(values)
-        seal = plain.pop("seal", "")
-        if sha256_json(plain) != seal or set(plain) != {item.name for item in fields(cls)}:
+        try:
+            plain = dict(values)
+            seal = plain.pop("seal", "")
+            names = {item.name for item in fields(cls)}
+            is_whole = sha256_json(plain) == seal and set(plain) == names
+        except (TypeError, ValueError):
+            is_whole = False
+        if not is_whole:
             raise CorruptError("its content does not match its seal")
         plain["files"] = tuple(FileDigest(**file) for file in plain["files"])
         plain["inputs"] = {role: InputRecord(**item) for role, item in plain["inputs"].items()}
@@ -122,16 +126,24 @@ def load_manifest(home: Home, stage: str, key: str) -> Manifest | None:
     except FileNotFoundError:
         return None
     except CorruptError as error:
-        raise CorruptError(f"{path} is damaged: {error}") from error
+        raise CorruptError(
+            f"{path} is damaged: {error}; run its flow again, which makes its result anew"
+        ) from error
 
 
-def list_manifests(home: Home, stage: str = "*") -> list[Manifest]:
-    """Return the undamaged manifests of a stage, or of all stages, the oldest first."""
+def list_manifests(home: Home, stage: str = "*", *, strict: bool = False) -> list[Manifest]:
+    """Return the manifests of a stage, or of all stages, the oldest first.
+
+    Raises:
+        CorruptError: When one is damaged, if `strict`; else it is left out.
+    """
     found = []
     for path in home.manifests.glob(f"{stage}/*.json"):
         try:
             manifest = load_manifest(home, path.parent.name, path.stem)
         except CorruptError:
+            if strict:
+                raise
             continue
         if manifest is not None:
             found.append(manifest)

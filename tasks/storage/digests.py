@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tasks.storage.plain import json_text
 from tasks.storage.trees import walk_tree
 
 _CHUNK = 1 << 20
+_PACKAGES = ("flows", "tasks")
 _UNSETTLED_NS = 2_000_000_000
 _MOST_ENTRIES = 50_000
 
@@ -112,6 +114,29 @@ def directory_listing(files: Iterable[FileDigest]) -> bytes:
     entries = [{"md5": file.md5, "relpath": file.path} for file in files]
     entries.sort(key=lambda entry: entry["relpath"])
     return json.dumps(entries, sort_keys=True).encode()
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Return the SHA-256 (hex) of the code that this process runs, as it was when first asked."""
+    return digest_of_code(Path(__file__).resolve().parents[2])
+
+
+def digest_of_code(folder: Path) -> str:
+    """Return the SHA-256 (hex) of `flows` and `tasks` in a folder: their modules and data files.
+
+    Line ends count as one kind, for git may write them in either. Hidden files and what Python
+    compiled are left out.
+    """
+    whole = hashlib.sha256()
+    for path in sorted(path for name in _PACKAGES for path in (folder / name).rglob("*")):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
+        if hidden or path.suffix == ".pyc" or not path.is_file():
+            continue
+        content = hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+        whole.update(f"{'/'.join(parts)} {content}\n".encode())
+    return whole.hexdigest()
 
 
 class DigestTable:

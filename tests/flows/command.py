@@ -14,7 +14,8 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from tasks.stages.manifest import list_manifests
-from tasks.stages.runs.run_store import list_runs, stage_events
+from tasks.stages.runs.run_journal import stage_events
+from tasks.stages.runs.run_store import list_runs
 from tasks.storage.home import Home
 from tests.flows.warm_client import ask
 from tests.flows.warm_start import WarmStarter

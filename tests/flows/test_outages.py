@@ -15,7 +15,8 @@ import pytest
 from tasks.processes.detached import terminate
 from tasks.processes.ports import free_port
 from tasks.stages.manifest import list_manifests
-from tasks.stages.runs.run_store import list_runs, stage_events
+from tasks.stages.runs.run_journal import stage_events
+from tasks.stages.runs.run_store import list_runs
 from tests.flows.command import SMALL, Shell, wait_until
 from tests.servers.swift import SwiftServer
 

@@ -39,7 +39,8 @@ def _runs() -> Iterable[str]:
 
 def _things() -> Iterable[str]:
     from tasks.stages.runs.aliases import list_aliases
-    from tasks.stages.runs.run_store import latest_run, stage_events
+    from tasks.stages.runs.run_journal import stage_events
+    from tasks.stages.runs.run_store import latest_run
     from tasks.storage.home import current_home
 
     home = current_home()

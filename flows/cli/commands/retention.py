@@ -45,6 +45,10 @@ def gc(
         float,
         typer.Option(min=0, help="How long stopped runs and their checkpoints can be resumed."),
     ] = 30.0,
+    trash_days: Annotated[
+        float,
+        typer.Option(min=0, help="How long last copies stay in the trash; 0 frees them now."),
+    ] = 7.0,
     remote: Annotated[
         bool,
         typer.Option("--remote", help="Delete on the remote too; no run may be at work."),
@@ -58,5 +62,5 @@ def gc(
     from flows.cli.retention import collect_garbage
     from tasks.stages.retention.roots import Policy
 
-    policy = Policy(keep_runs, keep_weights, days)
+    policy = Policy(keep_runs, keep_weights, days, trash_days)
     collect_garbage(policy, console, dry_run=dry_run, remote=remote, yes=yes, as_json=as_json)

@@ -14,7 +14,8 @@ from tasks.settings.errors import SparringError
 from tasks.stages.lineage.graph import Graph, ManifestReader
 from tasks.stages.lineage.nodes import Node, Place, output_node, run_node
 from tasks.stages.manifest import Manifest, manifest_path
-from tasks.stages.runs.run_store import Run, list_runs, load_run, stage_events
+from tasks.stages.runs.run_journal import stage_events
+from tasks.stages.runs.run_store import Run, list_runs, load_run
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.files import read_json
 from tasks.storage.home import Home

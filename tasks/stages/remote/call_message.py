@@ -21,7 +21,7 @@ from tasks.stages.artifact import EXTERNAL, Artifact
 from tasks.stages.call import StageCall, StageSpec
 from tasks.stages.remote.layout import read_object
 from tasks.stages.remote.user_files import artifact_from_json
-from tasks.storage.code_digest import code_digest
+from tasks.storage.digests import code_digest
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import read_json, write_atomic
 from tasks.storage.home import Home

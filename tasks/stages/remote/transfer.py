@@ -25,6 +25,7 @@ from tasks.storage.home import Home, current_home
 from tasks.storage.locks import FileLock
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.opening import open_remote
+from tasks.tracking.store import trash
 from tasks.tracking.store.dvc_store import dvc_store
 from tasks.tracking.store.object_transfer import object_name
 
@@ -172,6 +173,8 @@ def fetch_files(
     if not any(manifests.file_problem(folder, file) for file in files):
         return
     with FileLock(home.leases / f"{manifest.key}.fetch.lock"):
+        if not folder.exists():
+            restore_output(home, manifest)
         wanted = [file for file in files if manifests.file_problem(folder, file)]
         if not wanted:
             return
@@ -191,6 +194,16 @@ def fetch_files(
                 remote.delete(object_name(file.md5))
             take_back(home, remote, manifest)
             raise ArtifactLostError(f"{where} is lost: {error}", manifest.key) from error
+
+
+def restore_output(home: Home, manifest: Manifest) -> bool:
+    """Bring an output back from the store's trash; returns whether it was there."""
+    store, folder = dvc_store(home.store), manifest.folder(home)
+    with store.writing():
+        if not trash.take_back(folder):
+            return False
+        store.add(folder, manifest.files)
+    return True
 
 
 def take_back(home: Home, remote: Remote, manifest: Manifest) -> None:

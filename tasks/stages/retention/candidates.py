@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tasks.storage.trees import remove_unless
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.store.cache_index import cached_objects, pointer_of, pointers, referenced
 from tasks.tracking.store.dvc_store import dvc_store
+from tasks.tracking.store.trash import throw_away, thrown_away
 
 
 def find_candidates(
@@ -30,11 +31,13 @@ def find_candidates(
     What the remote, where there is one, does not hold yet must stay.
 
     Raises:
-        StorageError: When it cannot be known what is needed, or the remote cannot be asked.
+        StorageError: When it cannot be known what is needed, because a manifest, an alias or a pin
+            is damaged, or the remote cannot be asked.
+        StageError: When the record of a run is damaged.
     """
-    manifests = {manifest.key: manifest for manifest in list_manifests(home)}
+    manifests = {manifest.key: manifest for manifest in list_manifests(home, strict=True)}
     outputs, held = _outputs(home, remote, policy, manifests)
-    outputs += _orphans(home, policy)
+    outputs += [*_orphans(home, policy), *_trash(home, policy)]
     found = [*outputs, *find_leftovers(home, policy, manifests)]
     gone = {path for one in outputs for path in one.paths}
     try:
@@ -72,14 +75,19 @@ def _outputs(
                 continue
         remove = partial(_drop_output, home, policy, manifest, why, is_remote=remote is not None)
         kind: Kind = "weights" if has_weights(manifest) else "artifact"
-        found.append(Candidate(kind, name, why, paths, remove, is_last_copy=remote is None))
+        last = remote is None
+        kept = last and policy.trash_days > 0
+        found.append(Candidate(kind, name, why, paths, remove, last, to_trash=kept))
     return found, held
 
 
 def _drop_output(
     home: Home, policy: Policy, manifest: Manifest, why: str, *, is_remote: bool
 ) -> str:
-    """Drop an output's files and its `.dvc` file; the manifest stays, with a word about it."""
+    """Drop an output's files and its `.dvc` file; the manifest stays, with a word about it.
+
+    The last copy goes to the trash for a while.
+    """
     store, folder = dvc_store(home.store), manifest.folder(home)
 
     def is_wanted() -> bool:
@@ -91,7 +99,8 @@ def _drop_output(
         if is_wanted():
             return JUST_USED
         mark_dropped(home, manifest, why, is_remote=is_remote)
-        if not remove_unless(folder, is_wanted):
+        to_trash = policy.trash_days > 0 and not is_remote
+        if not (throw_away if to_trash else remove_unless)(folder, is_wanted):
             unmark_dropped(home, manifest.key)
             return JUST_USED
         store.forget(folder)
@@ -112,6 +121,14 @@ def _orphans(home: Home, policy: Policy) -> list[Candidate]:
         why = "an attempt died before it was committed"
         found.append(Candidate("orphan", f"{stage}/{name}", why, paths, remove))
     return found
+
+
+def _trash(home: Home, policy: Policy) -> Iterator[Candidate]:
+    """Find what has been in the trash long enough."""
+    for path in thrown_away(home.store, policy.trash_days):
+        why = f"it has been in the trash for {policy.trash_days:g} days"
+        name = f"{path.parent.name}/{path.name}"
+        yield Candidate("trash", name, why, [path], partial(remove_tree, path))
 
 
 def _drop_orphan(home: Home, folder: Path) -> str:

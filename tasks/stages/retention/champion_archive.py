@@ -23,8 +23,7 @@ from tasks.stages.remote.transfer import fetch_artifact, push_artifact
 from tasks.stages.retention.dropped import mark_dropped
 from tasks.stages.runs import aliases
 from tasks.storage import home as homes
-from tasks.storage.code_digest import code_digest
-from tasks.storage.digests import digest_file, sha256_json
+from tasks.storage.digests import code_digest, digest_file, sha256_json
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import publish_directory, remove_tree, safe_join
 from tasks.storage.home import Home

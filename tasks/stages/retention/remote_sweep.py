@@ -48,7 +48,7 @@ def sweep_remote(home: Home, remote: Remote, policy: Policy, *, dry_run: bool) -
     ours = {run.id for run in list_runs(home)}
     roots = [*find_roots(home, policy), *_foreign_roots(remote, there, ours)]
     # Also through manifests that are only here: the chain to an old output must not break.
-    known = {one.key: one for one in list_manifests(home)} | there
+    known = {one.key: one for one in list_manifests(home, strict=True)} | there
     for key, why in sorted(why_dropped(known, roots, policy).items()):
         if key not in there or there[key].provenance.get("run") not in ours:
             continue

@@ -20,7 +20,8 @@ from tasks.stages.leases.liveness import owner_silence
 from tasks.stages.manifest import Manifest
 from tasks.stages.retention.pins import list_pins
 from tasks.stages.runs import aliases
-from tasks.stages.runs.run_store import Run, list_runs, run_folder, stage_events
+from tasks.stages.runs.run_journal import stage_events
+from tasks.stages.runs.run_store import Run, config_file, list_runs, read_runs
 from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
 
@@ -40,6 +41,9 @@ class Policy:
     days: float = 30.0
     """For how long a run that stopped can be resumed: its artifacts and unfinished work, training
     checkpoints with the optimiser's state among them, stay so long."""
+    trash_days: float = 7.0
+    """For how long a result of which no copy is left stays in the trash, from which it comes back
+    when it is needed; 0 frees its bytes at once."""
     grace_seconds: float = 3600.0
     """Nothing that was made or used more recently is touched."""
 
@@ -61,7 +65,10 @@ def find_roots(home: Home, policy: Policy) -> list[Root]:
 
     Raises:
         CorruptError: When an alias or a pin cannot be read; nothing may be dropped then.
+        StageError: When a run's record is damaged, for the same reason.
     """
+    if damage := read_runs(home)[1]:
+        raise StageError(f"cannot tell what is needed, and nothing is dropped: {damage[0]}")
     roots = [*_alias_roots(home), *_pin_roots(home), *_run_roots(home, policy), *_live_roots(home)]
     return sorted(roots, key=lambda root: not root.has_weights)
 
@@ -133,9 +140,12 @@ def _record_roots(record: aliases.AliasRecord, why: str) -> Iterator[Root]:
 
 
 def _pin_roots(home: Home) -> Iterator[Root]:
+    records = {run.id: run.journal_records for run in list_runs(home)}
     for one in list_pins(home):
         why = f"pinned{f': {one.note}' if one.note else ''}"
-        keys = [one.name] if one.kind == "artifact" else _keys_of(home, one.name)
+        keys = {one.name}
+        if one.kind == "run":
+            keys = _keys_of(home, one.name, records.get(one.name, 0))
         yield from (Root(key, why) for key in keys)
 
 
@@ -159,26 +169,37 @@ def _run_roots(home: Home, policy: Policy) -> Iterator[Root]:
 
 def _run_keys(home: Home, run: Run) -> set[str]:
     """Return the stages a run called, and those that its configuration names to start from."""
-    keys = _keys_of(home, run.id)
+    keys = _keys_of(home, run.id, run.journal_records)
     try:
-        keys.update(_KEY.findall((run_folder(home, run.id) / "config.yaml").read_text("utf-8")))
-    except OSError:
+        keys.update(_KEY.findall(config_file(home, run.id).read_text("utf-8")))
+    except FileNotFoundError:
         pass
+    except CorruptError as error:
+        raise _unknown_needs(run.id, error) from error
     return keys
 
 
-def _keys_of(home: Home, run: str) -> set[str]:
+def _keys_of(home: Home, run: str, records: int) -> set[str]:
     """Return the keys of the stages that a run called.
 
     Raises:
-        StageError: When its journal is damaged: what it needs cannot be known.
+        StageError: When its journal is damaged or has fewer than so many records: what the run
+            needs cannot be known.
     """
     try:
-        return {event["key"] for event in stage_events(home, run)}
+        events = stage_events(home, run)
+        if len(events) < records:
+            raise CorruptError(f"its stages.journal was cut: {len(events)} of {records} records")
+        return {event["key"] for event in events}
     except (CorruptError, KeyError) as error:
-        raise StageError(
-            f"cannot tell what run {run} needs ({error}); remove its folder to give it up"
-        ) from error
+        raise _unknown_needs(run, error) from error
+
+
+def _unknown_needs(run: str, error: Exception) -> StageError:
+    return StageError(
+        f"cannot tell what run {run} needs ({error}); nothing is dropped: `sparring resume {run}` "
+        "finds its stages done and writes them down again, or remove its folder to give it up"
+    )
 
 
 def _live_roots(home: Home) -> Iterator[Root]:

@@ -19,10 +19,13 @@ from tasks.stages.retention.roots import Policy
 from tasks.storage.home import Home
 from tasks.storage.locks import FileLock
 
-Kind = Literal["artifact", "weights", "orphan", "objects", "work", "spool", "call", "leftover"]
-"""artifact, weights: the output of a stage; orphan: an output without manifest; objects: of DVC's
-cache, or of the remote; work: unfinished work; spool: records that MLflow has; call: a call as
-another process was told of it; leftover: what a killed process left."""
+Kind = Literal[
+    "artifact", "weights", "orphan", "trash", "objects", "work", "spool", "call", "leftover"
+]
+"""artifact, weights: the output of a stage; orphan: an output without manifest; trash: an output
+that was dropped a while ago; objects: of DVC's cache, or of the remote; work: unfinished work;
+spool: records that MLflow has; call: a call as another process was told of it; leftover: what a
+killed process left."""
 
 WORKED_ON = "it is worked on now"
 JUST_USED = "it was made or used a moment ago"
@@ -43,6 +46,8 @@ class Item:
     """Bytes that it frees; those shared with something that stays are not counted."""
     is_last_copy: bool = False
     """Whether no copy of a result is left anywhere."""
+    to_trash: bool = False
+    """Whether it goes to the trash: its bytes are freed later, and it comes back if needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,12 @@ class Sweep:
     @property
     def size(self) -> int:
         """Bytes that are freed."""
-        return sum(item.size for item in self.items)
+        return sum(item.size for item in self.items if not item.to_trash)
+
+    @property
+    def trash_size(self) -> int:
+        """Bytes that go to the trash."""
+        return sum(item.size for item in self.items if item.to_trash)
 
     @property
     def last_copies(self) -> list[Item]:
@@ -91,6 +101,8 @@ class Candidate:
     """Looks again and removes it; returns what speaks against it, or nothing."""
     is_last_copy: bool = False
     """Whether no copy of a result is left anywhere."""
+    to_trash: bool = False
+    """Whether it goes to the trash for a while."""
 
 
 def sweep_lock(home: Home) -> FileLock:
@@ -105,8 +117,10 @@ def carry_out(candidates: Sequence[Candidate], *, dry_run: bool) -> Sweep:
         if not dry_run and (problem := candidate.remove()):
             sweep.held.append(Held(candidate.name, problem))
             continue
-        last = candidate.is_last_copy
-        sweep.items.append(Item(candidate.kind, candidate.name, candidate.why, size, last))
+        one = candidate
+        sweep.items.append(
+            Item(one.kind, one.name, one.why, size, one.is_last_copy, to_trash=one.to_trash)
+        )
     return sweep
 
 

@@ -14,15 +14,9 @@ from tasks.settings.errors import ConfigError, UnknownNameError, closest
 from tasks.stages.key import stage_title
 from tasks.stages.manifest import list_manifests
 from tasks.stages.runs.aliases import ALIASES, AliasRecord, list_aliases, require_alias
+from tasks.stages.runs.run_journal import stage_events
 from tasks.stages.runs.run_names import few, made_by
-from tasks.stages.runs.run_store import (
-    ENDED_WELL,
-    Run,
-    latest_run,
-    list_runs,
-    load_run,
-    stage_events,
-)
+from tasks.stages.runs.run_store import ENDED_WELL, Run, latest_run, list_runs, load_run
 from tasks.stages.runs.states import RunStatus
 from tasks.storage.home import Home
 

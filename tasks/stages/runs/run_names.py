@@ -9,7 +9,8 @@ from typing import TypeVar
 from tasks.settings.errors import ConfigError, UnknownNameError, closest
 from tasks.stages.key import stage_title
 from tasks.stages.manifest import Manifest, load_manifest
-from tasks.stages.runs.run_store import Run, stage_events
+from tasks.stages.runs.run_journal import stage_events
+from tasks.stages.runs.run_store import Run
 from tasks.storage.home import Home
 
 T = TypeVar("T")

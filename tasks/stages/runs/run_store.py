@@ -6,30 +6,37 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from tasks.processes.identity import ProcessIdentity, current_process
 from tasks.settings.errors import ConfigError, StageError, UnknownNameError, closest, did_you_mean
 from tasks.stages.runs.context import current_run
+from tasks.stages.runs.run_journal import stage_events
 from tasks.stages.runs.states import PROMOTION, STATES, RunStatus
 from tasks.stages.runs.tracking_events import prefect_tags
-from tasks.storage.files import read_json, safe_join, write_atomic, write_json
+from tasks.storage.errors import CorruptError
+from tasks.storage.files import safe_join, write_atomic
 from tasks.storage.home import Home
-from tasks.storage.journal import read_records
 from tasks.storage.locks import FileLock
-from tasks.tracking.spool import Spool
+from tasks.storage.sealed import read_sealed, read_sealed_text, sealed_text, write_sealed
 
 ENDED_WELL: tuple[RunStatus, ...] = ("completed",)
 """The states of which `latest` means the newest run, wherever results are meant."""
 UNFINISHED: tuple[RunStatus, ...] = tuple(state for state in STATES if state != "completed")
 """The states of which `latest` means the newest run for `resume`."""
+_RECORDS = ("run.json", "stages.journal")
 _SHOWN = 8
 """Runs that a refusal names."""
+
+_log = logging.getLogger("sparring.stages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,8 @@ class Run:
     """Prefect's id of its newest flow run."""
     is_refused: bool = False
     """Whether it failed on its configuration or its data: gone on with, it would fail again."""
+    journal_records: int = 0
+    """Records that its journal held when it last ended; one with fewer was cut."""
 
     @property
     def is_abandoned(self) -> bool:
@@ -81,8 +90,8 @@ def claim_run(home: Home, flow: str, resume: str | None, config_path: str, confi
         run_id = f"{flow}-{stamp}-{secrets.token_hex(2)}"
         run = Run(run_id, flow, "running", config_path, now, now, owner)
         # First the config: a run that is on record can be resumed.
-        write_atomic(run_folder(home, run_id) / "config.yaml", config_text)
-        write_json(run_folder(home, run_id) / "run.json", asdict(run))
+        save_config(home, run_id, config_text)
+        save_run(home, run)
         return run
     with FileLock(home.runs / ".claim.lock"):
         before = load_run(home, resume)
@@ -90,7 +99,7 @@ def claim_run(home: Home, flow: str, resume: str | None, config_path: str, confi
             by = ProcessIdentity.from_json(before.owner)
             raise StageError(f"run {before.id} is still running in {by}; wait for it or end it")
         run = replace(before, status="running", updated=now, owner=owner)
-        write_json(run_folder(home, run.id) / "run.json", asdict(run))
+        save_run(home, run)
     return run
 
 
@@ -99,11 +108,51 @@ def run_folder(home: Home, run_id: str) -> Path:
     return safe_join(home.runs, run_id)
 
 
+def save_run(home: Home, run: Run) -> None:
+    """Write down what is known of a run."""
+    write_sealed(run_folder(home, run.id) / "run.json", asdict(run))
+
+
+def save_config(home: Home, run_id: str, text: str) -> None:
+    """Keep the configuration that a run is asked for, as YAML."""
+    write_atomic(run_folder(home, run_id) / "config.yaml", sealed_text(text))
+
+
+def config_file(home: Home, run_id: str) -> Path:
+    """Return the file that holds, if it is there, the configuration of a run.
+
+    Raises:
+        CorruptError: When it is not what was written, naming it.
+    """
+    path = run_folder(home, run_id) / "config.yaml"
+    with suppress(FileNotFoundError):
+        read_sealed_text(path)
+    return path
+
+
 def list_runs(home: Home) -> list[Run]:
-    """Return all runs, the newest first; one whose process died is called crashed."""
-    folders = (path.parent for path in home.runs.glob("*/run.json"))
-    runs = [_as_it_is(_read(folder)) for folder in folders]
-    return sorted(runs, key=lambda run: (run.started, run.id), reverse=True)
+    """Return all runs, the newest first; one whose process died is called crashed.
+
+    One whose record is damaged is left out with a warning, for the others are none the worse.
+    """
+    runs, damage = read_runs(home)
+    for sentence in damage:
+        warn_once(sentence)
+    return [replace(run, status="crashed") if run.is_abandoned else run for run in runs]
+
+
+def read_runs(home: Home) -> tuple[list[Run], list[str]]:
+    """Return all runs on record, the newest first, and a sentence for each damaged record."""
+    runs, damage = [], []
+    # A run that has called a stage was on record before.
+    for folder in sorted({path.parent for path in home.runs.glob("*/*") if path.name in _RECORDS}):
+        try:
+            runs.append(_read(folder))
+        except FileNotFoundError:
+            damage.append(f"{folder} has a journal and no run.json; move that folder away")
+        except CorruptError as error:
+            damage.append(str(error))
+    return sorted(runs, key=lambda run: (run.started, run.id), reverse=True), damage
 
 
 def latest_run(home: Home, states: Collection[RunStatus] = ENDED_WELL) -> Run | None:
@@ -147,85 +196,37 @@ def load_run(home: Home, name: str, latest: Collection[RunStatus] = ENDED_WELL) 
     raise UnknownNameError(f"there is no run {name!r} in {home.runs}{did_you_mean(name, newest)}")
 
 
-def stage_events(home: Home, run_id: str) -> list[dict[str, Any]]:
-    """Return what happened to the stage calls of a run, in order.
-
-    Each has `event` (started, finished), `time` and the fields of `StageRecord` but the metrics.
-    """
-    return read_records(run_folder(home, run_id) / "stages.journal")
-
-
-def stage_ends(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return how each stage call of a run is, from what happened to it: its newest event.
-
-    `seconds` is the time of all its attempts at this key, and what the run itself has completed
-    stays completed when a resumed run finds it done.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for event in events:
-        title = f"{event['stage']}/{event['label']}"
-        before = found.get(title, {})
-        if before.get("key") == event["key"]:
-            event = {**event, "seconds": event["seconds"] + before["seconds"]}
-            if (before["state"], event["state"]) == ("completed", "cached"):
-                event = before
-        found[title] = event
-    return list(found.values())
-
-
 def save_status(home: Home, run_id: str, status: RunStatus, *, is_refused: bool = False) -> None:
     """Write down the status of a run, and whether its configuration or data were refused."""
-    folder = run_folder(home, run_id)
-    run = replace(_read(folder), status=status, updated=_now(), is_refused=is_refused)
-    write_json(folder / "run.json", asdict(run))
+    run = _read(run_folder(home, run_id))
+    try:
+        records = max(run.journal_records, len(stage_events(home, run_id)))
+    except CorruptError:
+        records = run.journal_records
+    run = replace(run, status=status, updated=_now(), is_refused=is_refused)
+    save_run(home, replace(run, journal_records=records))
 
 
 def save_prefect_run(home: Home, run_id: str, flow_run_id: str) -> None:
     """Write down which Prefect flow run works on a run."""
-    folder = run_folder(home, run_id)
-    write_json(folder / "run.json", asdict(replace(_read(folder), prefect_flow_run=flow_run_id)))
+    save_run(home, replace(_read(run_folder(home, run_id)), prefect_flow_run=flow_run_id))
     context = current_run()
     if context.spool is not None and context.run_id == run_id:
         context.spool.tags(None, prefect_tags(flow_run_id))
 
 
-def reconcile_runs(home: Home) -> list[str]:
-    """Mark the runs whose process died as crashed, and return their ids.
-
-    Their unfinished stages, and they themselves, are told to MLflow as crashed; a resumed run goes
-    on under the same MLflow run.
-    """
-    crashed = []
-    told = STATES["crashed"].mlflow
-    for path in home.runs.glob("*/run.json"):
-        run = _read(path.parent)
-        if not run.is_abandoned:
-            continue
-        spool = Spool(home.spool, run.id)
-        for key in _unfinished_stages(home, run.id):
-            spool.stage_finished(key, told, tags={"sparring.state": "crashed"})
-        spool.run_finished(told, "crashed")
-        save_status(home, run.id, "crashed")
-        crashed.append(run.id)
-    return crashed
-
-
-def _unfinished_stages(home: Home, run_id: str) -> list[str]:
-    """Return the keys of the stages that a run began and did not finish."""
-    running: dict[str, bool] = {}
-    for event in stage_events(home, run_id):
-        running[event["key"]] = event["event"] == "started"
-    return [key for key, is_running in running.items() if is_running]
-
-
-def _as_it_is(run: Run) -> Run:
-    """Return a run with its true status."""
-    return replace(run, status="crashed") if run.is_abandoned else run
-
-
 def _read(folder: Path) -> Run:
     """Read a run's file."""
-    return Run(**read_json(folder / "run.json"))
+    try:
+        return Run(**read_sealed(folder / "run.json"))
+    except (CorruptError, TypeError) as error:
+        raise CorruptError(f"{folder} cannot be read: {error}; or move that folder away") from error
+
+
+@lru_cache(maxsize=64)
+def warn_once(sentence: str) -> None:
+    """Say something that would be true of each look at the runs."""
+    _log.warning("%s", sentence)
 
 
 def _now() -> str:

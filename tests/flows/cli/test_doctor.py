@@ -133,7 +133,7 @@ def test_files_that_cannot_be_read_are_findings_not_failures(home: Home) -> None
     add_lease(home, "a" * 64, DEAD).write_text("")
     found = look(home)
     ok, detail = found["runs"]
-    assert not ok and "run.json is not valid JSON" in detail and "move that run's folder" in detail
+    assert not ok and "run.json is damaged" in detail and "move that folder away" in detail
     assert found["leases"][0]
 
 

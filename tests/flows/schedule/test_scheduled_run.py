@@ -19,7 +19,7 @@ from flows.configs.recurring import RecurringConfig, ScheduleConfig
 from flows.schedule import scheduled_run
 from tasks.settings.errors import StageError
 from tasks.stages.runs.aliases import alias_history, current_alias
-from tasks.stages.runs.run_store import list_runs, load_run, run_folder
+from tasks.stages.runs.run_store import config_file, list_runs, load_run
 from tasks.storage.home import Home
 from tests.flows.command import wait_until
 from tests.flows.scheduling import deployed_flow, grow
@@ -58,7 +58,7 @@ def test_the_first_run_trains_the_second_has_nothing_new_the_third_goes_on_from_
         third = deployed.fire(THREE + timedelta(days=2))
         assert deployed.wait(third) == ["Completed"]
         newest, _ = apo_runs(home)
-        config = (run_folder(home, newest) / "config.yaml").read_text()
+        config = config_file(home, newest).read_text()
         for role in ("policy", "reward_model"):
             assert f"{role}: {champion.models[role]}" in config
         assert "data/pairs.jsonl: " in config, "the data's revision is in the run's config"

@@ -11,8 +11,11 @@ import pytest
 
 from tasks.settings.errors import StageError
 from tasks.stages.flow_run import open_run
-from tasks.stages.runs.run_store import list_runs, load_run, reconcile_runs, stage_events
+from tasks.stages.runs.reconciling import reconcile_runs
+from tasks.stages.runs.run_journal import stage_events
+from tasks.stages.runs.run_store import list_runs, load_run
 from tasks.storage.home import Home
+from tasks.storage.sealed import read_sealed_text
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +50,7 @@ def test_a_run_and_its_records(toy: Any, home: Home) -> None:
     assert [record.state for record in run.records] == ["completed"] * 3
     (known,) = list_runs(home)
     assert (known.flow, known.status, known.config_path) == ("toy", "completed", "toy.yaml")
-    assert (home.runs / known.id / "config.yaml").read_text() == "seed: 1\n"
+    assert read_sealed_text(home.runs / known.id / "config.yaml") == "seed: 1\n"
     events = stage_events(home, known.id)
     assert [event["event"] for event in events] == ["started", "finished"] * 3
     assert events[-1]["digest"] == result.digest

@@ -16,8 +16,8 @@ from tasks.storage.trees import walk_tree
 from tasks.tracking.remote.opening import open_remote
 from tasks.tracking.store.cache_index import cached_objects, pointers, referenced
 
-NOW = Policy(keep_runs=0, grace_seconds=-5.0)
-"""Everything that no root needs goes at once."""
+NOW = Policy(keep_runs=0, trash_days=0.0, grace_seconds=-5.0)
+"""Everything that no root needs goes at once, past the trash."""
 
 
 class Silent:

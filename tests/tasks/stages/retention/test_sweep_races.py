@@ -16,6 +16,7 @@ from tasks.stages.leases.lease import acquire_lease
 from tasks.stages.manifest import damaged_files, list_manifests
 from tasks.stages.retention.candidates import find_candidates
 from tasks.stages.retention.dropped import dropped_mark
+from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
 from tasks.tracking.store.cache_index import cached_objects
 from tests.tasks.stages.retention.housekeeping import (
@@ -155,7 +156,8 @@ def test_an_output_with_a_damaged_manifest_is_no_orphan(
 ) -> None:
     path = next((home.manifests / "join").glob("*.json"))
     path.write_text("{")
-    sweep(home, replace(NOW, keep_runs=2))
+    with pytest.raises(CorruptError, match="run its flow again"):
+        sweep(home, replace(NOW, keep_runs=2))
     assert (home.store / "join" / path.stem[:16]).is_dir()
 
 

@@ -7,14 +7,8 @@ from typing import Any
 import pytest
 
 from tasks.settings.errors import ConfigError
-from tasks.stages.runs.run_store import (
-    UNFINISHED,
-    claim_run,
-    list_runs,
-    load_run,
-    save_status,
-    stage_ends,
-)
+from tasks.stages.runs.run_journal import stage_ends
+from tasks.stages.runs.run_store import UNFINISHED, claim_run, list_runs, load_run, save_status
 from tasks.stages.runs.states import PROMOTION, STATES, RunStatus
 from tasks.storage.home import Home
 

@@ -1,0 +1,42 @@
+"""The journal of a run: what happened to each of its stage calls, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tasks.storage.files import safe_join
+from tasks.storage.home import Home
+from tasks.storage.journal import read_records
+
+
+def stage_events(home: Home, run_id: str) -> list[dict[str, Any]]:
+    """Return what happened to the stage calls of a run, in order.
+
+    Each has `event` (started, finished), `time` and the fields of `StageRecord` but the metrics.
+    """
+    return read_records(safe_join(home.runs, run_id) / "stages.journal")
+
+
+def stage_ends(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return how each stage call of a run is, from what happened to it: its newest event.
+
+    `seconds` is the time of all its attempts at this key, and what the run itself has completed
+    stays completed when a resumed run finds it done.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for event in events:
+        title = f"{event['stage']}/{event['label']}"
+        before = found.get(title, {})
+        if before.get("key") == event["key"]:
+            event = {**event, "seconds": event["seconds"] + before["seconds"]}
+            if (before["state"], event["state"]) == ("completed", "cached"):
+                event = before
+        found[title] = event
+    return list(found.values())
+
+
+def unfinished_stages(events: Iterable[dict[str, Any]]) -> list[str]:
+    """Return the keys of the stages that a run began and did not finish."""
+    running = {event["key"]: event["event"] == "started" for event in events}
+    return [key for key, is_running in running.items() if is_running]
