@@ -9,8 +9,9 @@ from flows.configs.ava import AvaConfig
 from flows.configs.branches.ava_cells import Cell
 from flows.placement.local_workers import side_by_side
 from flows.runs.flow_decorator import sparring_flow
-from flows.steps.ava.arm_evaluation import ArmEvaluation, EvaluatedArm
+from flows.steps.ava.arm_evaluation import ArmEvaluation
 from flows.steps.ava.arm_training import ArmTrainer
+from flows.steps.ava.evaluated_arms import EvaluatedArm
 from flows.steps.ava.inputs import prepare_inputs
 from flows.steps.ava.offering import offer_best, report
 from tasks.stages.artifact import Artifact

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.evaluation.ava.diagnosis_config import DiagnosisConfig
+from tasks.evaluation.ava.config import DiagnosisConfig
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact
 from tasks.stages.prefect_task import stage_task

@@ -9,11 +9,12 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=3, resources="cpu")
+@stage_task(version=4, resources="cpu")
 def write_ava_report(
     policies: dict[str, Artifact],
     reward_models: dict[str, Artifact],
     diagnoses: dict[str, Artifact],
+    start_scores: dict[str, Artifact],
     examination: Artifact,
     *,
     config: AvaReportConfig,
@@ -23,9 +24,12 @@ def write_ava_report(
     """Assemble what the evaluations measured.
 
     Args:
-        policies: Evaluations of contenders by the names of `config.entries`.
+        policies: Evaluations of contenders by the names of `config.entries` and of
+            `config.snapshots`.
         reward_models: Evaluations of reward models by the names of `config.rewards`, and of judges.
         diagnoses: Outputs of `diagnose_rewards` by the names of reward models; may be empty.
+        start_scores: Samples of the start as the first judge and the reward models scored them, by
+            their names; may be empty.
         examination: What of the data the models did not see.
         config: Order and meaning of the entries.
         workspace: `output/` receives report.md, .html and .json, tables as CSVs, and heat-maps.
@@ -45,6 +49,7 @@ def write_ava_report(
         {name: evaluation.path for name, evaluation in policies.items()},
         {name: evaluation.path for name, evaluation in reward_models.items()},
         {name: diagnosis.path for name, diagnosis in diagnoses.items()},
+        {name: scored.path for name, scored in start_scores.items()},
         examination.path,
         config,
         workspace.output,

@@ -11,7 +11,7 @@ import torch
 
 from tasks.data.files import read_groups, write_groups
 from tasks.data.groups import Group, Message
-from tasks.evaluation.ava.diagnosis_config import DiagnosisConfig
+from tasks.evaluation.ava.config import DiagnosisConfig
 from tasks.evaluation.config import PolicyEvaluation, RewardModelEvaluation
 from tasks.evaluation.exo.config import DensityConfig
 from tasks.models import loading, precision, sample_shards

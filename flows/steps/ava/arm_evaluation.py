@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
-from flows.configs.ava import TESTER, AvaConfig
+from flows.configs.ava import ORACLE, TESTER, AvaConfig
 from flows.configs.branches.ava_cells import TQR_OBJECTIVES, Cell
+from flows.steps.ava.evaluated_arms import Evaluated, EvaluatedArm, EvaluatedReward
 from flows.steps.ava.inputs import AvaInputs, testers_of
 from flows.steps.evaluation import (
     CHOSEN,
@@ -21,8 +22,7 @@ from flows.steps.evaluation import (
 )
 from flows.steps.inputs import oracle_artifact
 from tasks.diagnose_rewards import diagnose_rewards
-from tasks.evaluation.ava.config import OWN, AvaEntry, RewardEntry
-from tasks.evaluation.ava.diagnosis_config import DiagnosisConfig
+from tasks.evaluation.ava.config import OWN, AvaEntry, DiagnosisConfig, RewardEntry
 from tasks.models.sample_shards import RolloutConfig
 from tasks.pick_best_of_n import pick_best_of_n
 from tasks.sample_responses import sample_responses
@@ -31,30 +31,6 @@ from tasks.stages.artifact import Artifact
 from tasks.stages.runs.aliases import CHAMPION
 from tasks.update_policy_by_ppo import update_policy_by_ppo
 
-Evaluated = EvaluatedPolicy[AvaEntry]
-
-
-class EvaluatedReward(NamedTuple):
-    """An arm's reward model with what was measured of it."""
-
-    entry: RewardEntry
-    """How the report lists it."""
-    evaluation: Artifact
-    """What `evaluate_reward_model` left."""
-    model: Artifact
-    """The model."""
-    diagnosis: Artifact | None
-    """What its rewards of tokens look like; of whole arms of AVA."""
-
-
-class EvaluatedArm(NamedTuple):
-    """All that was made and measured of one cell."""
-
-    policies: list[Evaluated]
-    """Its policy, or those that its reward model picked and trained."""
-    reward: EvaluatedReward | None
-    """Its reward model, if it is one."""
-
 
 class ArmEvaluation:
     """Evaluates the arms, and first of all what they are compared with.
@@ -62,6 +38,7 @@ class ArmEvaluation:
     Attributes:
         references: The start and the chosen responses.
         tester: What was measured of the testing reward model; None without one.
+        judged: The start's samples with the scores of the judge that decides, by its name.
     """
 
     def __init__(self, config: AvaConfig, inputs: AvaInputs) -> None:
@@ -83,22 +60,27 @@ class ArmEvaluation:
         self._samples = (
             self._sample_start() if continues and any(cell.goes_on for cell in cells) else None
         )
+        self.judged = self._judge_start()
 
     def evaluate(self, cell: Cell, model: Artifact) -> EvaluatedArm:
         """Measure what an arm trained; a whole reward model goes on to best-of-N and PPO."""
         if cell.pipeline == "direct":
             return EvaluatedArm([self._evaluate_policy(cell, model)], None)
         reward = self._evaluate_reward(cell, model)
-        policies, name = [], reward.entry.name
+        policies: list[Evaluated] = []
+        snapshots: list[Evaluated] = []
         if self._samples and cell.goes_on:
+            label = f"{START} by {reward.entry.name}"
             scored = score_responses(
-                model, self._samples, config=self._config.scoring(), label=f"{START} by {name}"
+                model, self._samples, config=self._config.scoring(), label=label
             )
+            reward = reward._replace(scored=scored)
             if self._config.best_of_n:
                 policies.append(self._pick_best(cell, model, scored))
             if self._config.ppo:
-                policies.append(self._reinforce(cell, model, scored))
-        return EvaluatedArm(policies, reward)
+                *snapshots, last = self._reinforce(cell, model, scored)
+                policies.append(last)
+        return EvaluatedArm(policies, reward, snapshots)
 
     def _evaluate_reward(self, cell: Cell, model: Artifact) -> EvaluatedReward:
         """Step 4: measure how often a reward model is right on pairs that no arm saw.
@@ -146,6 +128,16 @@ class ArmEvaluation:
             label=f"{START} K{draws.samples}",
         )
 
+    def _judge_start(self) -> dict[str, Artifact]:
+        """Let the judge that decides score the start's samples, if it is a model or the oracle."""
+        judge = self._config.judges()[0]
+        model = {**self._inputs.testers, ORACLE: self._evaluator.world}.get(judge)
+        if self._samples is None or model is None:
+            return {}
+        label = f"{START} for best-of-N by {judge}"
+        scoring = self._config.scoring()
+        return {judge: score_responses(model, self._samples, config=scoring, label=label)}
+
     def _pick_best(self, cell: Cell, model: Artifact, scored: Artifact) -> Evaluated:
         """Step 5: pick the best of N samples of the start."""
         picks = self._config.best_of_n
@@ -155,8 +147,8 @@ class ArmEvaluation:
         evaluation = self._with_proxy(model).evaluate_responses(entry.name, picked, self._opponents)
         return EvaluatedPolicy(entry, evaluation, None)
 
-    def _reinforce(self, cell: Cell, model: Artifact, scored: Artifact) -> Evaluated:
-        """Step 6: train the start by PPO with the reward model's scores."""
+    def _reinforce(self, cell: Cell, model: Artifact, scored: Artifact) -> list[Evaluated]:
+        """Step 6: train the start by PPO with the reward model's scores; evaluate snapshots too."""
         config, start = self._config, self._inputs.start
         assert config.ppo is not None, "asked where there is PPO"
         entry = _entry(cell, "ppo", scored=scored)
@@ -169,10 +161,17 @@ class ArmEvaluation:
             seed=cell.seed,
             label=entry.name,
         )
-        evaluation = self._with_proxy(model).evaluate_policy(
-            entry.name, policy, *rollouts_of(config), self._opponents
-        )
-        return EvaluatedPolicy(entry, evaluation, policy)
+        found, count = [], config.ppo.snapshots
+        for number in range(1, count + 1):
+            is_last = number == count
+            name = entry.name if is_last else f"{entry.name} {number}/{count}"
+            snapshot = policy if is_last else policy.part(f"snapshots/{number}")
+            evaluation = self._with_proxy(model).evaluate_policy(
+                name, snapshot, *rollouts_of(config), self._opponents
+            )
+            listed = entry.model_copy(update={"name": name})
+            found.append(EvaluatedPolicy(listed, evaluation, snapshot))
+        return found
 
     def _evaluate_policy(self, cell: Cell, policy: Artifact) -> Evaluated:
         """Step 7, of a policy that an arm trained directly."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flows.configs.ava import TESTER, AvaConfig
-from flows.steps.ava.arm_evaluation import ArmEvaluation, Evaluated, EvaluatedArm
+from flows.steps.ava.arm_evaluation import ArmEvaluation
+from flows.steps.ava.evaluated_arms import Evaluated, EvaluatedArm
 from flows.steps.ava.inputs import AvaInputs
 from tasks.evaluation.ava.config import AvaReportConfig
 from tasks.stages.artifact import Artifact
@@ -21,14 +22,17 @@ def report(
 ) -> Artifact:
     """Write the report of all that was measured."""
     policies = [*evaluation.references, *(one for arm in arms for one in arm.policies)]
+    snapshots = [one for arm in arms for one in arm.snapshots]
     rewards = [arm.reward for arm in arms if arm.reward]
     return write_ava_report(
-        {one.entry.name: one.evaluation for one in policies},
+        {one.entry.name: one.evaluation for one in (*policies, *snapshots)},
         _there({TESTER: evaluation.tester}) | {one.entry.name: one.evaluation for one in rewards},
         {one.entry.name: one.diagnosis for one in rewards if one.diagnosis},
+        evaluation.judged | {one.entry.name: one.scored for one in rewards if one.scored},
         inputs.examination,
         config=AvaReportConfig(
             entries=tuple(one.entry for one in policies),
+            snapshots=tuple(one.entry for one in snapshots),
             rewards=tuple(one.entry for one in rewards),
             judges=config.judges(),
             testers=(TESTER,) if evaluation.tester else (),

@@ -1,11 +1,15 @@
-"""What the report of the flow `ava` is told; imports no torch."""
+"""What the report of the flow `ava` is told, and how rewards of tokens are looked at.
+
+Imports no torch.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from tasks.models.scoring.config import ScoringConfig
 from tasks.settings.base import FrozenConfig, Seed
 
 Kind = Literal["start", "chosen", "direct", "best_of_n", "ppo"]
@@ -70,6 +74,10 @@ class AvaReportConfig(FrozenConfig):
     entries: tuple[AvaEntry, ...]
     """Contenders in the order of the tables; exactly one is the start."""
 
+    snapshots: tuple[AvaEntry, ...] = ()
+    """Policies on PPO's way to an entry, in their order; only the plot of reward hacking has
+    them."""
+
     rewards: tuple[RewardEntry, ...] = ()
     """Reward models in the order of the table of accuracies."""
 
@@ -87,7 +95,7 @@ class AvaReportConfig(FrozenConfig):
 
     @model_validator(mode="after")
     def _one_start(self) -> AvaReportConfig:
-        for named in (self.entries, self.rewards):
+        for named in ((*self.entries, *self.snapshots), self.rewards):
             names = [one.name for one in named]
             if twice := {name for name in names if names.count(name) > 1}:
                 raise ValueError(f"entries need names of their own, got {min(twice)!r} twice")
@@ -95,3 +103,25 @@ class AvaReportConfig(FrozenConfig):
         if count != 1:
             raise ValueError(f"expected one entry of kind start, got {count}")
         return self
+
+
+class DiagnosisConfig(FrozenConfig):
+    """How the rewards of a TQR are looked at, on pairs whose column 0 is the better response."""
+
+    scoring: ScoringConfig
+    """Token limits and template of the TQR, and which score is its own."""
+
+    gamma: float = Field(default=0.99, ge=0, le=1)
+    """Discount of the next Q in a temporal-difference error: that of the training."""
+
+    most_groups: int = Field(default=500, ge=1)
+    """Pairs looked at, drawn at random. Default 500."""
+
+    examples: int = Field(default=8, ge=0)
+    """Pairs of those that are shown as a heat-map. Default 8."""
+
+    prefix_tokens: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 4, 8, 16, 32, 64, 128)
+    """How many tokens of the responses are shown where the accuracy is measured on beginnings."""
+
+    shuffles: int = Field(default=200, ge=1)
+    """How often the oracle's penalties are shuffled within their responses, as a control."""

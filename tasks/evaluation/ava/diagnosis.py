@@ -9,7 +9,7 @@ from tasks.data.files import read_groups
 from tasks.data.groups import Group
 from tasks.data.playground.world import World, load_world
 from tasks.data.selection import sampled
-from tasks.evaluation.ava.diagnosis_config import DiagnosisConfig
+from tasks.evaluation.ava.config import DiagnosisConfig
 from tasks.evaluation.ava.diagnosis_report import Findings, write_diagnosis
 from tasks.evaluation.ava.penalties import correlations, penalties_of
 from tasks.evaluation.ava.positions import Positions, joined, read_positions, token_texts

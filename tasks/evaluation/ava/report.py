@@ -16,6 +16,7 @@ from tasks.evaluation.ava.accuracies import (
 )
 from tasks.evaluation.ava.arm_lines import Evaluations, Line, contender, lines_of
 from tasks.evaluation.ava.config import AvaReportConfig
+from tasks.evaluation.ava.courses import course_plot, courses_of
 from tasks.evaluation.ava.exact_matches import exact_shares, exact_tables
 from tasks.evaluation.ava.matches import Match, match_findings, match_tables, matches_of
 from tasks.evaluation.ava.proxies import proxy_findings, proxy_table
@@ -100,6 +101,7 @@ def assemble_ava_report(
     policies: Mapping[str, Path],
     reward_models: Mapping[str, Path],
     diagnoses: Mapping[str, Path],
+    start_scores: Mapping[str, Path],
     examination: Path,
     config: AvaReportConfig,
     output: Path,
@@ -113,6 +115,7 @@ def assemble_ava_report(
     )
     sentences, flat = [*findings(run), *_not_shown(run)], headlines(run)
     tokens = token_section(config.rewards, diagnoses, output)
+    courses = courses_of(config, run.evaluations, start_scores)
     start = run.evaluations[run.lines[0].first.name]
     report = Report(
         title="AVA and its baselines",
@@ -120,6 +123,7 @@ def assemble_ava_report(
         headline=headline(run.usable, run.judge, run.accuracies),
         findings=[data_sentence(examination), *sentences],
         tables=tables(run),
+        plots=[course_plot(courses, run.judge, output)] if courses else [],
         sections=[tokens] if tokens else [],
         examples=examples(run),
         numbers={"headlines": flat},

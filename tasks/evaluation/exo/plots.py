@@ -139,21 +139,14 @@ def _trajectories(axes: Axes, series: Series, look: Look, points: Points, value:
     """Draw the checkpoints of a series, those of a seed connected in the order of their steps."""
     for number, seed in enumerate(series.seeds):
         own = [point for point in points if point.series == series.name and point.seed == seed]
-        heights = [getattr(point, value) for point in own]
-        axes.errorbar(
-            [point.kl.value for point in own],
-            [height.value for height in heights],
-            xerr=[point.kl.standard_error for point in own],
-            yerr=[height.standard_error for height in heights],
+        style.trajectory(
+            axes,
+            [point.kl for point in own],
+            [getattr(point, value) for point in own],
             label=None if number else series.name,
-            color=look.colour,
-            linestyle=look.dash,
+            colour=look.colour,
             marker=look.marker,
-            markersize=4.5,
-            markerfacecolor=look.colour if look.dash == "-" else "white",
-            linewidth=0.9,
-            elinewidth=0.7,
-            alpha=0.9,
+            dash=look.dash,
         )
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from tasks.evaluation.metrics.estimates import Estimate
+
 # Okabe and Ito's colours, which stay apart for colour-blind readers; markers carry the same.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The colour of each line of a plot, by its number; they begin again after the last."""
@@ -56,6 +58,37 @@ def shared_legend(figure: Figure, panels: Sequence[Axes]) -> None:
         figure.set_figheight(figure.get_figheight() + 0.22 * extra_rows)
         handles, labels = list(entries.values()), list(entries)
         figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+
+
+def trajectory(
+    axes: Axes,
+    across: Sequence[Estimate],
+    up: Sequence[Estimate],
+    *,
+    label: str | None,
+    colour: str,
+    marker: str,
+    dash: str,
+) -> None:
+    """Draw estimates against estimates, connected in their order, with one standard error each.
+
+    Only a solid line has filled markers.
+    """
+    axes.errorbar(
+        [one.value for one in across],
+        [one.value for one in up],
+        xerr=[one.standard_error for one in across],
+        yerr=[one.standard_error for one in up],
+        label=label,
+        color=colour,
+        linestyle=dash,
+        marker=marker,
+        markersize=4.5,
+        markerfacecolor=colour if dash == "-" else "white",
+        linewidth=0.9,
+        elinewidth=0.7,
+        alpha=0.9,
+    )
 
 
 @contextmanager

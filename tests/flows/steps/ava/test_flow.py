@@ -45,6 +45,7 @@ def test_a_reward_model_goes_the_papers_way(calls: list[StageCall]) -> None:
         "evaluate_policy · chosen",
         "evaluate_reward_model · RM_Test",
         "sample_responses · start K4",
+        "score_responses · start for best-of-N by oracle",
         "update_tqr · AVA-p s0",
         "evaluate_reward_model · AVA-p s0",
         "diagnose_rewards · AVA-p s0",
@@ -68,6 +69,19 @@ def test_a_reward_model_goes_the_papers_way(calls: list[StageCall]) -> None:
     assert ppo.inputs["policy"].digest == ppo.inputs["reference"].digest
     assert ppo.inputs["policy"].digest == trained.inputs["base"].digest
     assert ppo.inputs["policy"].stage == start.spec.name and part(ppo, "prompts") == "policy_train"
+
+
+def test_the_report_is_told_the_course_of_reward_hacking(calls: list[StageCall]) -> None:
+    """The start's samples by the judge and by every reward model, and PPO's snapshots."""
+    found = ran(calls, "{objective: [ava_p, bradley_terry]}", "ppo.snapshots=2")
+    report = found["write_ava_report"]
+    scored = {name for name in report.inputs if name.startswith("start_scores.")}
+    assert scored == {f"start_scores.{one}" for one in ("oracle", "AVA-p s0", "Bradley-Terry s0")}
+    snapshots = [one["name"] for one in report.config["snapshots"]]
+    assert snapshots == ["PPO w/ AVA-p s0 1/2", "PPO w/ Bradley-Terry s0 1/2"]
+    assert f"policies.{snapshots[0]}" in report.inputs
+    assert part(found[f"sample_responses · {snapshots[0]}"], "policy") == "snapshots/1"
+    assert found["update_policy_by_ppo · PPO w/ AVA-p s0"].config["snapshots"] == 2
 
 
 def test_an_ablated_reward_model_ends_with_its_accuracy(calls: list[StageCall]) -> None:

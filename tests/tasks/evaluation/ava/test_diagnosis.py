@@ -11,8 +11,8 @@ import torch
 from tasks.data.files import write_groups
 from tasks.data.groups import Group, Message
 from tasks.data.playground.world import build_world
+from tasks.evaluation.ava.config import DiagnosisConfig
 from tasks.evaluation.ava.diagnosis import diagnose
-from tasks.evaluation.ava.diagnosis_config import DiagnosisConfig
 from tasks.evaluation.ava.positions import joined, read_positions, token_texts
 from tasks.evaluation.ava.reward_numbers import rewards_in_numbers
 from tasks.models.scoring.config import ScoringConfig

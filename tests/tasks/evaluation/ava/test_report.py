@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tasks.data.files import write_groups
+from tasks.data.groups import Group
 from tasks.evaluation.ava.config import AvaReportConfig
 from tasks.evaluation.ava.report import assemble_ava_report
 from tasks.evaluation.ava.token_rewards import token_section
@@ -44,6 +46,15 @@ MODELS = {
 }
 
 
+def start_scores(folder: Path) -> dict[str, Path]:
+    """The start's samples as the oracle and two reward models score them."""
+    rows = {"oracle": (0.0, 1.0), "AVA-p s0": (1.0, 3.0), "Bradley-Terry s0": (3.0, 1.0)}
+    for name, row in rows.items():
+        groups = [Group((), ("a", "b", "c", "d"), row * 2, id=key) for key in "pqrs"]
+        write_groups(folder / "start" / name, groups)
+    return {name: folder / "start" / name for name in rows}
+
+
 def written(
     folder: Path, policies: Mapping[str, Any] = EVALUATIONS, **told: Any
 ) -> tuple[Any, dict[str, float], str]:
@@ -67,6 +78,7 @@ def written(
         {name: paths[name] for name in policies},
         {name: paths[name] for name in MODELS},
         {"AVA-p s0": looked},
+        start_scores(folder),
         folder / "examined",
         config,
         output,
@@ -86,6 +98,9 @@ def test_a_hacked_reward_model_and_the_better_arm_are_named(tmp_path: Path) -> N
     assert set(kept["tables"]) == {
         "summary", "accuracies", "table-2", "proxies", "token-rewards", "token-beginnings",
     }  # fmt: skip
+    assert [plot["title"] for plot in kept["plots"]][0].startswith("Reward hacking")
+    lines = (tmp_path / "output" / "reward-hacking.csv").read_text()
+    assert "PPO w/ AVA-p,1,2.0" in lines and "BoN w/ Bradley-Terry,4," in lines
     assert kept["headline"].startswith("start wins by 1.025 oracle reward"), kept["headline"]
     assert kept["findings"][-1].startswith("not shown: how other seeds end; 5 of 5 arms")
     assert "ask &lt;b&gt;p" not in text and "ask <b>p</b>" in text, "in a fence, as it stands"
