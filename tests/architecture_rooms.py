@@ -32,6 +32,7 @@ ROOMS = {
 REPEATED = {
     "__init__": "a folder's own word",
     "__main__": "what `python -m` runs",
+    "client": "asks a server: one that is paid, one that a stage starts",
     "config": "the settings of the folder it lies in",
     "apo": "the flow, its configuration and its losses",
     "exo": "the flow, its configuration and its losses",

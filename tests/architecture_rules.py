@@ -21,6 +21,7 @@ FLOORS = {
     "tasks.gold": 3,
     "tasks.data": 2,
     "tasks.tracking": 2,
+    "tasks.endpoints": 2,
     "tasks.objectives": 1,
     "tasks.storage": 1,
     "tasks.processes": 1,
@@ -42,6 +43,8 @@ ONLY_IN = {
     "boto3": "tasks.tracking",
     "botocore": "tasks.tracking",
     "s3transfer": "tasks.tracking",
+    "openai": "tasks.endpoints",
+    "tenacity": "tasks.endpoints",
     "accelerate": "tasks.training",
     "deepspeed": "tasks.training.distributed.deepspeed_engine",
     "transformers.integrations.HfDeepSpeedConfig": "tasks.training.distributed.deepspeed_engine",
@@ -50,9 +53,11 @@ ONLY_IN = {
 }
 HEAVY = set(
     "jinja2 torch transformers tokenizers safetensors datasets peft accelerate deepspeed mlflow dvc"
-    " dvc_data boto3 s3fs matplotlib pandas pyarrow scipy sklearn".split()
+    " openai dvc_data boto3 s3fs matplotlib pandas pyarrow scipy sklearn".split()
 )
-LIGHT_FOLDERS = set("tasks.stages tasks.settings tasks.storage tasks.data tasks.tracking".split())
+LIGHT_FOLDERS = set(
+    "tasks.stages tasks.settings tasks.storage tasks.data tasks.tracking tasks.endpoints".split()
+)
 # These run before Prefect is imported: it reads its settings from the environment then.
 BEFORE_PREFECT = {
     f"flows.servers.{name}"

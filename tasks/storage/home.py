@@ -44,6 +44,8 @@ class Home:
     """Records on their way to a tracking server."""
     runs = _Below("runs")
     """One folder per flow run: its config, its events, its report."""
+    ledger = _Below("ledger")
+    """What was asked of paid servers, and their answers; shared by all runs."""
     prefect = _Below("prefect")
     """Prefect's own home."""
     servers = _Below("servers.json")

@@ -79,6 +79,52 @@ def read_records(path: Path) -> list[Any]:
     return records
 
 
+def read_new_records(path: Path, start: int) -> tuple[list[Any], int]:
+    """Read the records behind a place in a journal; one that is still being written waits.
+
+    Args:
+        path: The journal; none yet is an empty one.
+        start: Where the last call ended, in bytes; 0 for the beginning.
+
+    Returns:
+        The records, and where they end.
+
+    Raises:
+        CorruptError: One is damaged; its place is named, in lines behind `start`.
+    """
+    try:
+        with open(path, "rb") as file:
+            file.seek(start)
+            whole, newline, _ = file.read().rpartition(b"\n")
+    except FileNotFoundError:
+        return [], start
+    if not newline:
+        return [], start
+    where = Path(f"{path} behind byte {start:,}") if start else Path(path)
+    records = [_parse(line, where, number) for number, line in enumerate(whole.split(b"\n"), 1)]
+    return records, start + len(whole) + 1
+
+
+def mend_tail(path: Path) -> None:
+    """Cut a torn last line off a journal, or give a whole one its newline; no file is fine.
+
+    Raises:
+        CorruptError: The last line is damaged in a way that no kill can cause.
+        DiskError: When the disk refuses.
+    """
+    with clear_disk_errors(path):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if size := os.fstat(descriptor).st_size:
+                _mended_end(descriptor, size)
+        finally:
+            os.close(descriptor)
+
+
 def _parse(line: bytes, path: Path, number: int) -> Any:
     """Return the record in a line, or raise `CorruptError`."""
     length, _, rest = line.partition(b" ")

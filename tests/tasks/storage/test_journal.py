@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import tasks
 from tasks.storage.errors import CorruptError, DiskError
 from tasks.storage.faults import fault_count
-from tasks.storage.journal import append_record, read_records
+from tasks.storage.journal import append_record, mend_tail, read_new_records, read_records
 
 ROOT = Path(tasks.__file__).parents[1]
 RECORDS = st.lists(
@@ -137,3 +137,32 @@ def test_processes_append_without_mixing(tmp_path: Path) -> None:
     assert len(records) == 75
     for name in "abc":
         assert [record[1] for record in records if record[0] == name] == list(range(25))
+
+
+def test_new_records_are_read_from_where_the_last_ended(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    assert read_new_records(path, 0) == ([], 0)
+    append_record(path, 1)
+    records, end = read_new_records(path, 0)
+    assert (records, end) == ([1], path.stat().st_size)
+    append_record(path, 2)
+    with path.open("ab") as file:
+        file.write(b"5 0")  # somebody is still writing
+    records, later = read_new_records(path, end)
+    assert records == [2] and read_new_records(path, later) == ([], later)
+    mend_tail(path)
+    assert path.stat().st_size == later
+    path.write_bytes(path.read_bytes().replace(b"2\n", b"3\n"))
+    with pytest.raises(CorruptError, match=rf"behind byte {end} is damaged at line 1"):
+        read_new_records(path, end)
+
+
+def test_mending_completes_a_whole_record_and_makes_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    mend_tail(path)
+    assert not path.exists()
+    append_record(path, "whole")
+    line = path.read_bytes()
+    path.write_bytes(line[:-1])
+    mend_tail(path)
+    assert path.read_bytes() == line

@@ -1,0 +1,1 @@
+"""Calls to model servers with OpenAI's interface: asked politely, paid once, checked, recorded."""
