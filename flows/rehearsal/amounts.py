@@ -140,10 +140,13 @@ class Amounts:
         cut = not data.resolved().test
         shared = data.split.dev_from_policy != "held_out"
         reward = RM_SHARE if data.split.rm_share is None else data.split.rm_share
-        pairs = small.get("rm_train", 0.0) + small.get("policy_train", 0.0)
-        pairs += 0.0 if shared else small.get("dev", 0.0)
-        pairs += small.get("test", 0.0) if cut else 0.0
-        pairs *= ratios["preferences"]
+        # Without pairs dev and test are cut off the demonstrations.
+        alone = not data.has_preferences
+        parts = {"rm_train", "policy_train"} if not alone else {"demonstrations", "dev"}
+        parts |= set() if shared else {"dev"}
+        parts |= {"test"} if cut else set()
+        pairs = sum(small.get(part, 0.0) for part in parts)
+        pairs *= ratios["demonstrations" if alone else "preferences"]
         split = data.split
         test = split.test_share if cut else 0.0
         rest = pairs * (1 - test)
@@ -157,7 +160,7 @@ class Amounts:
             "extra": small.get("extra", 0.0) * ratios.get("extra_preferences", 1.0),
             "demonstrations": rest - policy * split.dev_share,
         }
-        if "demonstrations" in ratios:
+        if "demonstrations" in ratios and not alone:
             found["demonstrations"] = small.get("demonstrations", 0.0) * ratios["demonstrations"]
         queries = small.get("rm_queries", 0.0) * ratios.get("rm_queries", 1.0)
         found["rm_queries"] = queries if "rm_queries" in ratios else found["rm_train"]

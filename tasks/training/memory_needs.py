@@ -48,14 +48,15 @@ def ppo_memory(
     Args:
         policy: Shape of the policy, of its reference and, where nothing scores that could be one,
             of the critic.
-        scorer: Shape of the reward model, which the critic starts from; None for an oracle.
+        scorer: Shape of the reward model, which the critic starts from if it reads the policy's
+            tokens, as those of other vocabularies do not; None for an oracle.
         config: PPO's settings.
         bf16: Whether `precision: auto` is bf16 on the machine where it trains.
     """
     tokens, limits = config.micro_batch_tokens, config.limits
     settings = config.optimiser(config.actor_learning_rate)
     settings = settings.model_copy(update={"micro_batch_tokens": tokens})
-    critic = scorer or policy
+    critic = scorer if scorer and scorer.vocabulary == policy.vocabulary else policy
     found = {
         # Sampled by the weights that are trained, in fp32 as they are.
         "actor": training_memory(policy, settings, bf16=bf16)

@@ -35,7 +35,16 @@ def test_a_config_is_read_by_the_flow_that_has_its_keys(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So are all of ours, whose hub names are refused where `datasets` would refuse them."""
-    for name in ("BASE_MODEL", "GOLD", "GPT4LLM", "PAIRS", "PROMPTS", "SPARRING_DATA"):
+    for name in (
+        "BASE_MODEL",
+        "GOLD",
+        "GPT4LLM",
+        "PAIRS",
+        "PROMPTS",
+        "SPARRING_DATA",
+        "SUBSET",
+        "REWARD_MODEL",
+    ):
         monkeypatch.setenv(name, "/somewhere")
     entry, config = read_any_config(path)
     assert entry.name == path.stem.partition("-")[0]

@@ -51,6 +51,11 @@ class ModelShape:
     """Name, inputs and outputs of every linear layer but the head."""
 
     @property
+    def vocabulary(self) -> int:
+        """Tokens that the model chooses among; 0 without an output embedding."""
+        return self.head // self.width
+
+    @property
     def block(self) -> float:
         """Numbers of one transformer block."""
         return self.matrices / self.layers

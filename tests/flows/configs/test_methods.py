@@ -12,7 +12,16 @@ from tasks.settings.errors import ConfigError
 from tasks.training.methods.registry import METHODS
 from tasks.training.methods.reward_objectives import AVA_P, REWARD_OBJECTIVES
 
-VARIABLES = ("SPARRING_DATA", "BASE_MODEL", "GOLD", "GPT4LLM", "PAIRS", "PROMPTS")
+VARIABLES = (
+    "SPARRING_DATA",
+    "BASE_MODEL",
+    "GOLD",
+    "GPT4LLM",
+    "PAIRS",
+    "PROMPTS",
+    "SUBSET",
+    "REWARD_MODEL",
+)
 
 
 @pytest.fixture(autouse=True)

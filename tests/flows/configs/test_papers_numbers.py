@@ -12,7 +12,7 @@ from flows.registry import CONFIGS, find_flow, read_config
 
 @pytest.fixture(autouse=True)
 def everything_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BASE_MODEL", "GOLD", "GPT4LLM", "PAIRS", "PROMPTS"):
+    for name in ("BASE_MODEL", "GOLD", "GPT4LLM", "PAIRS", "PROMPTS", "SUBSET", "REWARD_MODEL"):
         monkeypatch.setenv(name, str(tmp_path))
 
 

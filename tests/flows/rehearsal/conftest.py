@@ -43,7 +43,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     named = folder / "models" / "smollm2-135m-instruct"
     named.parent.mkdir()
     (folder / named.name).rename(named)
-    (named / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    for model in (named, folder / "llama-2-7b-chat"):
+        (model / "chat_template.jinja").write_text(CHAT_TEMPLATE)
     return folder
 
 
@@ -61,6 +62,8 @@ def workplace(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
         monkeypatch.setenv("GPT4LLM", str(folder / "comparison_data_v2.json"))
         monkeypatch.setenv("PAIRS", str(folder / "pairs.jsonl"))
         monkeypatch.setenv("PROMPTS", str(folder / "prompts.jsonl"))
+        monkeypatch.setenv("REWARD_MODEL", str(folder / "gpt2"))
+        monkeypatch.setenv("SUBSET", "harmless-base")
         return folder
 
     return enter

@@ -171,6 +171,41 @@ def write_tldr(folder: Path) -> None:
     _card(folder, **{split: f"data/{split}-*" for split in ("train", "test", "valid")})
 
 
+def write_alpaca_gpt4(folder: Path) -> None:
+    """vicgalle/alpaca-gpt4: Alpaca's columns in one parquet file."""
+    rows = [
+        {
+            "instruction": f"Explain {thing(7000 + n)}.",
+            "input": "",
+            "output": f"Here is what to know: {_good(7000 + n)}",
+            "text": f"Below is an instruction that describes a task. {n}",
+        }
+        for n in range(90)
+    ]
+    _parquet(folder / "data" / "train-00000-of-00001-6ef3991c06080e14.parquet", rows)
+
+
+def write_gsm8k(folder: Path) -> None:
+    """openai/gsm8k: two configurations; solutions end in their number."""
+    for subset in ("main", "socratic"):
+        for split, start, count in (("train", 0, 90), ("test", 200, 20)):
+            rows = [
+                {
+                    "question": f"There are {start + n} of {thing(8000 + start + n)} and one more?",
+                    "answer": f"So it is {start + n}+1=<<{start + n}+1={start + n + 1}>>"
+                    f"{start + n + 1}.\n#### {start + n + 1}",
+                }
+                for n in range(count)
+            ]
+            _parquet(folder / subset / f"{split}-00000-of-00001.parquet", rows)
+    lines = [
+        f"- config_name: {subset}\n  data_files:\n"
+        + "".join(f"  - split: {one}\n    path: {subset}/{one}-*\n" for one in ("train", "test"))
+        for subset in ("main", "socratic")
+    ]
+    (folder / "README.md").write_text("---\nconfigs:\n" + "".join(lines) + "---\n")
+
+
 SETS: dict[str, Callable[[Path], None]] = {
     "Anthropic/hh-rlhf": write_hh_rlhf,
     "tatsu-lab/alpaca": write_alpaca,
@@ -178,6 +213,8 @@ SETS: dict[str, Callable[[Path], None]] = {
     "stanfordnlp/imdb": write_imdb,
     "CarperAI/openai_summarize_comparisons": write_comparisons,
     "CarperAI/openai_summarize_tldr": write_tldr,
+    "vicgalle/alpaca-gpt4": write_alpaca_gpt4,
+    "openai/gsm8k": write_gsm8k,
 }
 """What writes each set into a folder."""
 

@@ -29,10 +29,17 @@ MODEL_OF = {
     "exo-pairs": "",
     "ava-tiny": "",
     "ava-pairs": "",
+    "ava-hh": "gpt2",
+    "ava-tldr": "bart-base",
+    "ava-hh-7b": "llama-2-7b-chat",
+    "ava-demonstrations": "llama-2-7b-chat",
+    "ava-math": "llama-2-7b-chat",
 }
 """The model in whose architecture each configuration is rehearsed; none where it builds its own."""
-ON_REAL_FILES = {"apo-hh-cpu", "exo-imdb-cpu"}
+ON_REAL_FILES = {"apo-hh-cpu", "exo-imdb-cpu", "ava-hh-cpu"}
 """Their data are the real ones of SPARRING_DATA."""
+LONG = {"ava-hh", "ava-hh-7b", "ava-demonstrations"}
+"""Others show as much in the default suite: an encoder, a chat model, demonstrations alone."""
 SMALL = Smallness(rows=60, prompts=4, samples=4, new_tokens=8)
 LARGE = "h200"
 """A GPU that one process of each configuration fits on."""
@@ -41,11 +48,14 @@ LARGE = "h200"
 def one_of_each_method(config: FlowConfig) -> FlowConfig:
     """Return a configuration with the first branch of every method, and one trial of a search.
 
-    Of the arms of `ava` the first objective of the first and of the last ones is taken.
+    Of the arms of `ava` the first cell of the first and of the last ones is taken.
     """
     if isinstance(config, AvaConfig):
+        cut = ("objective", "ablation", "seeds")
         ends = (config.arms[0], config.arms[-1])
-        arms = [arm.model_copy(update={"objective": arm.objective[:1]}) for arm in ends]
+        arms = [
+            arm.model_copy(update={name: getattr(arm, name)[:1] for name in cut}) for arm in ends
+        ]
         return config.model_copy(update={"arms": arms})
     if not isinstance(config, ExoConfig):
         return config
@@ -66,7 +76,10 @@ def test_every_shipped_configuration_is_rehearsed() -> None:
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == MODEL_OF.keys() | ON_REAL_FILES
 
 
-@pytest.mark.parametrize("name", sorted(MODEL_OF))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in sorted(MODEL_OF)],
+)
 def test_it_runs_through(name: str, workplace: Callable[[str], Path]) -> None:
     before = sorted(workplace(MODEL_OF[name]).iterdir())
     found = rehearsed(name)

@@ -16,7 +16,16 @@ SMALL = Smallness()
 
 @pytest.fixture(autouse=True)
 def variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BASE_MODEL", "GOLD", "PAIRS", "PROMPTS", "GPT4LLM", "SPARRING_DATA"):
+    for name in (
+        "BASE_MODEL",
+        "GOLD",
+        "PAIRS",
+        "PROMPTS",
+        "GPT4LLM",
+        "SPARRING_DATA",
+        "SUBSET",
+        "REWARD_MODEL",
+    ):
         monkeypatch.setenv(name, name)
 
 

@@ -121,6 +121,10 @@ def test_ppo_holds_two_trainings_and_two_frozen_models() -> None:
     assert "reference" not in ppo_memory(QUERIES, QUERIES, PpoConfig(lora=LORA), bf16=True)
     assert set(found) == {"actor", "critic", "reference", "scorer"}
     assert "scorer" not in ppo_memory(SIX, None, PpoConfig(), bf16=True)
+    other = replace(SIX, parameters=100, matrices=80, head=20 * 4096, layers=1)
+    small = ppo_memory(SIX, other, PpoConfig(), bf16=True)
+    assert small["critic"] == found["critic"], "a scorer of other tokens is no critic"
+    assert small["scorer"].total < found["scorer"].total
     drawn = found["actor"].cache
     longer = PpoConfig(prompts_per_step=128)
     assert ppo_memory(SIX, SIX, longer, bf16=True)["actor"].cache >= drawn > 0
