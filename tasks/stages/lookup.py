@@ -15,6 +15,7 @@ from tasks.storage.errors import CorruptError
 from tasks.storage.files import remove_tree
 from tasks.storage.home import Home
 from tasks.tracking.remote.base import Remote
+from tasks.tracking.store.dvc_store import dvc_store
 from tasks.tracking.store.trash import trash_place
 
 
@@ -75,6 +76,10 @@ def find_done(run: RunContext, call: StageCall, *, quiet: bool = False) -> Manif
     if status.is_in_trash and manifest is not None:
         restore_output(run.home, manifest)
         run.progress.note(call.title, "taken back from the trash")
+    if manifest is not None and status.is_here:
+        store, folder = dvc_store(run.home.store), manifest.folder(run.home)
+        if store.mend_pointer(folder, manifest.digest, manifest.files):
+            run.progress.note(call.title, f"{folder}.dvc was damaged or gone; written anew")
     if status.is_remote and run.remote and not is_pushed(run.home, run.remote, call.key):
         finish_push(run.home, run.remote, call.key)
     if manifest is not None and not status.is_here:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.storage.errors import StorageError
-from tasks.storage.files import read_json, write_json
 from tasks.storage.plain import json_text
+from tasks.storage.sealed import read_sealed, write_sealed
 from tasks.storage.trees import walk_tree
 
 _CHUNK = 1 << 20
@@ -142,7 +142,8 @@ def digest_of_code(folder: Path) -> str:
 class DigestTable:
     """Remembers digests by path, size, times and inode, so that big files are read once.
 
-    It is a cache: a lost or damaged table costs time only. Call `save` to keep what it learnt.
+    It is a cache under a seal: a lost or damaged table costs time only. Call `save` to keep what
+    it learnt.
     """
 
     def __init__(self, path: Path) -> None:
@@ -170,13 +171,14 @@ class DigestTable:
         if not self._learnt:
             return
         merged = {**self._load(), **self._learnt}
-        write_json(self._path, dict(list(merged.items())[-_MOST_ENTRIES:]))
+        write_sealed(self._path, {"files": dict(list(merged.items())[-_MOST_ENTRIES:])})
         self._known, self._learnt = merged, {}
 
     def _load(self) -> dict[str, list[Any]]:
         """Read the table, or start an empty one."""
         try:
-            table = read_json(self._path)
+            # One from before it was sealed has no such field, and is not believed.
+            table = read_sealed(self._path).get("files")
         except (OSError, StorageError):
             return {}
         return table if isinstance(table, dict) and all(map(_is_entry, table.values())) else {}

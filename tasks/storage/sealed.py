@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.storage.digests import sha256_json
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import write_atomic
 from tasks.storage.plain import json_text
@@ -27,7 +26,7 @@ _FIRST_LINE = re.compile(r"# seal: ([0-9a-f]{64})\n")
 
 def sealed_json(values: Mapping[str, Any]) -> str:
     """Return plain values as a sealed JSON object; raises `TypeError` for what is not plain."""
-    return json_text({**values, SEAL: sha256_json(dict(values))}, indent=1) + "\n"
+    return json_text({**values, SEAL: _digest(dict(values))}, indent=1) + "\n"
 
 
 def unsealed_json(data: bytes, name: str) -> dict[str, Any]:
@@ -101,12 +100,16 @@ def read_sealed_text(path: Path) -> str:
     raise CorruptError(f"{path} is damaged: it is not what was written; restore it from a copy")
 
 
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json_text(values).encode()).hexdigest()
+
+
 def _is_sound(values: dict[str, Any]) -> bool:
     """Tell whether an object has the seal it should have, or never had one."""
 
     def fits(field: str) -> bool:
         rest = {key: value for key, value in values.items() if key != field}
-        return bool(sha256_json(rest) == values[field])
+        return bool(_digest(rest) == values[field])
 
     if SEAL in values:
         return fits(SEAL)

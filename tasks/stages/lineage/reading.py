@@ -19,6 +19,7 @@ from tasks.stages.runs.run_store import Run, list_runs, load_run
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.files import read_json
 from tasks.storage.home import Home
+from tasks.storage.sealed import read_sealed
 
 if TYPE_CHECKING:
     from tasks.tracking.remote.base import Remote
@@ -183,7 +184,7 @@ def _pushed(home: Home) -> frozenset[str]:
 def _file_names(home: Home) -> dict[str, str]:
     """Return the names of users' files that were digested here, by digest."""
     try:
-        table = read_json(home.root / "digests.json")
+        table = read_sealed(home.root / "digests.json").get("files")
     except (OSError, CorruptError):
         return {}
     known = table.items() if isinstance(table, dict) else ()

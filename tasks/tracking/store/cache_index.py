@@ -7,13 +7,14 @@ itself is not needed to read them.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from tasks.storage.digests import FileDigest
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.files import read_json
 
-_POINTER = re.compile(r"^- md5: ([0-9a-f]{32}(?:\.dir)?)$", re.MULTILINE)
+_POINTER = re.compile(r"^- md5: '?([0-9a-f]{32}(?:\.dir)?)'?$", re.MULTILINE)
 _OBJECT = re.compile(r"[0-9a-f]{2}/[0-9a-f]{30}(?:\.dir)?")
 
 
@@ -25,6 +26,19 @@ def pointers(store: Path) -> Iterator[Path]:
 def pointer_of(folder: Path) -> Path:
     """Return the `.dvc` file of an artifact, which lies beside it."""
     return folder.with_name(folder.name + ".dvc")
+
+
+def pointer_text(folder: Path, digest: str, files: Sequence[FileDigest]) -> str:
+    """Return the `.dvc` file of an artifact, as DVC itself writes it."""
+    size = sum(file.size for file in files)
+    count = "" if not digest.endswith(".dir") else f"  nfiles: {len(files)}\n"
+    md5, name = _yaml_string(digest), _yaml_string(folder.name)
+    return f"outs:\n- md5: {md5}\n  size: {size}\n{count}  hash: md5\n  path: {name}\n"
+
+
+def _yaml_string(text: str) -> str:
+    """Quote what YAML would take for a number: a key of digits and an `e` now and then is one."""
+    return text if re.search("[^0-9eE._+-]", text) else f"'{text}'"
 
 
 def cached_objects(store: Path) -> dict[str, Path]:

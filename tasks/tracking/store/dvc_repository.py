@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from tasks.storage.digests import FileDigest
 from tasks.storage.durable import make_folder
 from tasks.storage.errors import StorageError
-from tasks.storage.files import publish_directory, remove_tree
+from tasks.storage.files import publish_directory, remove_tree, write_atomic
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -43,13 +44,12 @@ class DvcRepository:
             settings = Config(str(self.root / ".dvc"))
             if settings["core"].get("site_cache_dir") != self._hash_table:
                 # The home was moved: DVC would keep its table of known hashes at the old place.
-                with settings.edit() as edited:
-                    edited["core"]["site_cache_dir"] = self._hash_table
+                self._name_hash_table(self.root / ".dvc")
             self._repo = Repo(str(self.root))
         return self._repo
 
-    def add(self, path: Path, digests: Sequence[FileDigest]) -> tuple[str, int]:
-        """Take an artifact below the root into DVC's cache; return DVC's MD5 and its size in bytes.
+    def add(self, path: Path, digests: Sequence[FileDigest]) -> str:
+        """Take an artifact below the root into DVC's cache, and return DVC's MD5 of it.
 
         Raises:
             StorageError: DVC refuses.
@@ -74,9 +74,17 @@ class DvcRepository:
         settings = Config.init(str(building))
         with settings.edit() as edited:
             edited["core"].update(no_scm=True, analytics=False, autostage=False, check_update=False)
-            edited["core"]["site_cache_dir"] = self._hash_table
             edited["cache"]["type"] = ",".join(_link_types(building, self.root))
+        self._name_hash_table(building)
         publish_directory(building, self.root / ".dvc")
+
+    def _name_hash_table(self, folder: Path) -> None:
+        """Write into DVC's settings where its table is; DVC itself writes them in ASCII only."""
+        config = folder / "config"
+        text = re.sub(r"(?m)^ *site_cache_dir = .*\n", "", config.read_text("utf-8"))
+        quote = "'" if '"' in self._hash_table else '"'
+        line = f"    site_cache_dir = {quote}{self._hash_table}{quote}\n"
+        write_atomic(config, text.replace("[core]\n", f"[core]\n{line}", 1))
 
     def _repair_path_locks(self, repo: Repo) -> None:
         """Remove what a killed DVC left in its table of locked paths.
@@ -91,10 +99,8 @@ class DvcRepository:
         except (FileNotFoundError, UnicodeDecodeError):
             table.unlink(missing_ok=True)
 
-    def _take_into_cache(
-        self, repo: Repo, path: Path, digests: Sequence[FileDigest]
-    ) -> tuple[str, int]:
-        """Put the files into DVC's cache, by links where the disk can, and return md5 and size.
+    def _take_into_cache(self, repo: Repo, path: Path, digests: Sequence[FileDigest]) -> str:
+        """Put the files into DVC's cache, by links where the disk can, and return the MD5.
 
         `dvc add` does the same, and then reads every `.dvc` file of the store to look for
         overlaps: 0.18 s with 200 artifacts. Ours cannot overlap; a folder is named by its key.
@@ -121,7 +127,7 @@ class DvcRepository:
             raise StorageError(f"dvc could not version {path}: {error}") from error
         if failed or built.hash_info is None:
             raise StorageError(f"dvc could not take {path} into its cache; see its log")
-        return str(built.hash_info.value), sum(digest.size for digest in digests)
+        return str(built.hash_info.value)
 
 
 def _import_dvc() -> None:

@@ -20,7 +20,7 @@ from tasks.storage.locks import FileLock
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.opening import open_remote
 from tasks.tracking.store import object_transfer
-from tasks.tracking.store.cache_index import pointer_of
+from tasks.tracking.store.cache_index import pointer_of, pointer_text
 from tasks.tracking.store.dvc_repository import DvcRepository
 
 _LOCK_WAIT_SECONDS = 600.0
@@ -61,13 +61,20 @@ class DvcStore:
         # A pointer to what was there before must not outlive it.
         self.forget(path)
         fault_point(f"dvc add {path.name}")
-        digest, size = self._repository.add(path, digests)
-        count = f"  nfiles: {len(digests)}\n" if path.is_dir() else ""
-        write_atomic(
-            pointer_of(path),
-            f"outs:\n- md5: {digest}\n  size: {size}\n{count}  hash: md5\n  path: {path.name}\n",
-        )
+        digest = self._repository.add(path, digests)
+        write_atomic(pointer_of(path), pointer_text(path, digest, digests))
         return digest
+
+    def mend_pointer(self, path: Path, digest: str, digests: Sequence[FileDigest]) -> bool:
+        """Write the `.dvc` file of an artifact anew unless it is as it must be; tell whether."""
+        pointer, text = pointer_of(path), pointer_text(path, digest, digests)
+        try:
+            if pointer.read_bytes() == text.encode():
+                return False
+        except FileNotFoundError:
+            pass
+        write_atomic(pointer, text)
+        return True
 
     def forget(self, path: Path) -> None:
         """Drop the `.dvc` file of an artifact that is about to be made again."""

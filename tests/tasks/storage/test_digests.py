@@ -188,14 +188,32 @@ def test_table_survives_damage_and_keeps_what_others_wrote(
     monkeypatch.setattr(digests, "_UNSETTLED_NS", -1)
     for name in ("a", "b"):
         (tmp_path / name).write_text(name)
-    (tmp_path / "table.json").write_text('{"x": [1, 2]}')
+    before = {str(tmp_path / "a"): [*digests._stamp((tmp_path / "a").stat()), "bad", "bad"]}
+    (tmp_path / "table.json").write_text(json.dumps(before))
     first, second = DigestTable(tmp_path / "table.json"), DigestTable(tmp_path / "table.json")
     first.digest(tmp_path / "a")
     second.digest(tmp_path / "b")
     first.save()
     second.save()
-    kept = json.loads((tmp_path / "table.json").read_text())
+    kept = json.loads((tmp_path / "table.json").read_text())["files"]
     assert sorted(kept) == [str(tmp_path / "a"), str(tmp_path / "b")]
+
+
+def test_no_bit_of_the_table_can_change_a_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flipped one entered lineage as the digest of a user's file; now it costs time only."""
+    monkeypatch.setattr(digests, "_UNSETTLED_NS", -1)
+    (tmp_path / "a").write_text("a")
+    table = DigestTable(tmp_path / "table.json")
+    right = table.digest(tmp_path / "a")
+    table.save()
+    whole = (tmp_path / "table.json").read_bytes()
+    for place in range(8 * len(whole)):
+        data = bytearray(whole)
+        data[place // 8] ^= 1 << place % 8
+        (tmp_path / "table.json").write_bytes(data)
+        assert DigestTable(tmp_path / "table.json").digest(tmp_path / "a") == right
 
 
 def _checkout(folder: Path) -> Path:

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tasks.storage.digests import digest_file, digest_tree, directory_md5
 from tasks.storage.errors import StorageError
+from tasks.tracking.store.cache_index import pointers, referenced
 from tasks.tracking.store.dvc_store import DvcStore
 
 
@@ -136,3 +138,37 @@ def test_outside_the_store_is_refused(tmp_path: Path) -> None:
     store = DvcStore(tmp_path / "store")
     with pytest.raises(StorageError, match="is not in the store"):
         _add(store, _artifact(tmp_path / "else", a="1"))
+
+
+@pytest.mark.parametrize("name", ["406632205939e284", "1234567890123456", "12e4567890123456"])
+def test_a_key_that_yaml_reads_as_a_number(tmp_path: Path, name: str) -> None:
+    """Unquoted it broke `dvc status` and `dvc push` for the whole store."""
+    store = DvcStore(tmp_path / "store")
+    md5 = _add(store, _artifact(tmp_path / "store" / "s" / name, a="1"))
+    (path,) = pointers(store.root)
+    assert yaml.safe_load(path.read_text())["outs"][0]["path"] == name
+    assert "up to date" in _dvc(store.root, "status") and md5 in referenced(store.root, [path])
+
+
+def test_a_home_with_letters_outside_ascii(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, remote = tmp_path / "hömé 家" / "store", tmp_path / "fern 遠"
+    monkeypatch.setenv("LC_ALL", "C")
+    store = DvcStore(root)
+    folder = _artifact(root / "s" / "one", a="1")
+    md5 = _add(store, folder)
+    store.push(digest_tree(folder), md5, str(remote))
+    again = DvcStore(root)
+    _add(again, _artifact(root / "s" / "two", a="2"))
+    assert "up to date" in _dvc(root, "status") and "pushed" in _dvc(root, "push")
+
+
+def test_a_pointer_is_mended_from_what_is_known(tmp_path: Path) -> None:
+    store = DvcStore(tmp_path / "store")
+    folder = _artifact(tmp_path / "store" / "s" / "one", a="1")
+    md5, digests = _add(store, folder), digest_tree(folder)
+    (path,) = pointers(store.root)
+    text = path.read_text()
+    assert not store.mend_pointer(folder, md5, digests)
+    for damage in (lambda: path.write_text(text[:-7]), path.unlink):
+        damage()
+        assert store.mend_pointer(folder, md5, digests) and path.read_text() == text
