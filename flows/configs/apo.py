@@ -106,6 +106,11 @@ class ApoConfig(FlowConfig):
         return (*baseline, *map(Game, others), main)
 
     @property
+    def policy_temperature(self) -> float:
+        """At which policies are trained and their KL is measured."""
+        return self.policy.temperature
+
+    @property
     def uses_ppo(self) -> bool:
         """Whether the policy's method is PPO."""
         return self.policy.traits.is_online

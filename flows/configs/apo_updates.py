@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from flows.configs.reward_start import RewardModels
 from tasks.training.config import PolicyConfig
 from tasks.training.methods.coefficients import GroupCoefficients
-from tasks.training.methods.method import Method
+from tasks.training.methods.method import Method, TqrMethod
 from tasks.training.methods.registry import get_method, get_training_method
 from tasks.training.methods.reward_objectives import (
     AVA_P,
@@ -108,7 +108,13 @@ class PolicyUpdates(PolicyConfig):
     @field_validator("method")
     @classmethod
     def _known_method(cls, name: str) -> str:
-        return get_training_method(name).name
+        method = get_training_method(name)
+        if isinstance(method, TqrMethod):
+            raise ValueError(
+                f"{method.name} trains a policy in the flows exo (`branches`) and ava (`arms`), on "
+                "pairs that are given; in apo it is for reward models: reward.objective"
+            )
+        return method.name
 
     @model_validator(mode="after")
     def _rates(self) -> PolicyUpdates:

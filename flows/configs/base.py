@@ -76,6 +76,11 @@ class FlowConfig(RecurringConfig):
         return policy if self.reward.base else (*policy, self.reward.limits)
 
     @property
+    def policy_temperature(self) -> float:
+        """At which policies are trained and their KL is measured."""
+        return 1.0
+
+    @property
     def uses_ppo(self) -> bool:
         """Whether a policy is trained by PPO."""
         return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
 
 from flows.configs.branches.exo_sweep import Branch, SweepConfig, branches_of
 from flows.configs.exo_settings import ExoSettings
@@ -16,9 +16,11 @@ from tasks.models.sample_shards import RolloutConfig
 from tasks.models.sampling.config import SamplingConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.training.config import PolicyConfig
+from tasks.training.methods.method import TqrMethod
 from tasks.training.methods.registry import get_method
 from tasks.training.methods.reward_objectives import AVA_P, BRADLEY_TERRY
 from tasks.training.ppo.config import PpoConfig
+from tasks.training.tqr_config import TqrUpdateConfig
 
 
 class ExoConfig(ExoSettings):
@@ -54,6 +56,15 @@ class ExoConfig(ExoSettings):
         """Return the limits and the template of every branch."""
         return PolicyConfig(limits=self.limits, template=self.model.template)
 
+    def tqr_update(self, branch: Branch) -> TqrUpdateConfig:
+        """Return the settings of the update of a branch that trains a TQR."""
+        return branch.tqr_update(self.tqr, self.ava, self.shared_update())
+
+    @property
+    def policy_temperature(self) -> float:
+        """At which policies are trained and their KL is measured."""
+        return self.temperature
+
     @property
     def uses_ppo(self) -> bool:
         """Whether a branch is PPO."""
@@ -61,8 +72,8 @@ class ExoConfig(ExoSettings):
 
     @property
     def rewards_are_decoders(self) -> bool:
-        """Whether a reward model is trained, which then reads the last token of a decoder."""
-        return self.supervision != "oracle"
+        """Whether a reward model is trained that reads the last token of a decoder."""
+        return self.supervision != "oracle" and self.reward.objective != AVA_P
 
     @property
     def sampled_limits(self) -> Limits:
@@ -111,6 +122,7 @@ class ExoConfig(ExoSettings):
         self._check_supervision()
         self._check_draws()
         self._check_branches()
+        self.check_context()
         # With the oracle as the reward there is no reward model, and nothing is offered.
         if self.supervision != "oracle":
             self.check_gate()
@@ -162,3 +174,29 @@ class ExoConfig(ExoSettings):
                     f"{branch.name} wants K = {wanted} samples per prompt, and sampling.samples is "
                     f"{self.sampling.samples}: raise it, or lower K"
                 )
+            if isinstance(branch.traits, TqrMethod):
+                self._check_tqr(branch)
+
+    def _check_tqr(self, branch: Branch) -> None:
+        """Refuse a TQR whose policy would not be the one that is sampled and measured."""
+        if not self.tqr.ptq:
+            raise ValueError(
+                f"tqr.ptq is false, and {branch.name} trains a policy: without ptq the Q head is "
+                "new and no pretrained policy"
+            )
+        tau = branch.temperature
+        if self.tqr.q_map == "logit" and self.tqr.alpha != 1:
+            raise ValueError(
+                f"tqr.alpha is {self.tqr.alpha:g}: a policy is trained, sampled and measured at "
+                f"its branch's τ, {tau:g}, so alpha is {1 / tau:g} there; set temperature alone"
+            )
+        if self.tqr.q_map == "prob" and tau != 1:
+            raise ValueError(
+                f"tqr.q_map is prob, whose policy is drawn from at temperature 1, and that of "
+                f"{branch.name} is {tau:g}: set it to 1, or q_map to logit"
+            )
+        try:
+            self.tqr_update(branch)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"{branch.name} cannot be trained so: {said}") from None

@@ -20,7 +20,9 @@ from tasks.models.sampling.config import SamplingConfig
 from tasks.models.scoring.labelling import LabelConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.models.tokens.text_prompts import BeginningsConfig
+from tasks.models.tqr.config import TqrConfig
 from tasks.settings.base import Seed
+from tasks.training.ava_config import AvaWeights
 from tasks.training.config import PolicyConfig, TrainingConfig
 from tasks.training.methods.reward_objectives import BRADLEY_TERRY
 from tasks.training.ppo.config import PpoConfig
@@ -92,6 +94,13 @@ class ExoSettings(FlowConfig):
     methods: Methods = ()
     """Only these methods, by name or alias: their branches, or one with a method's usual values
     where `branches` has none of it. Default: all branches."""
+
+    tqr: TqrConfig = TqrConfig()
+    """The model of the branches ava_p and ava_d. Its `alpha` is 1/τ of the branch: what is trained,
+    sampled and measured is one policy. That of the reward model is `reward.tqr`."""
+
+    ava: AvaWeights = AvaWeights()
+    """The weights of these branches' losses."""
 
     ppo: PpoConfig = PpoConfig()
     """PPO's settings; template, limits, temperature, scoring and snapshots are the run's."""

@@ -18,6 +18,7 @@ from flows.steps.evaluation import (
     evaluate_on_pairs,
 )
 from flows.steps.inputs import model_artifact, oracle_artifact
+from flows.steps.tqr_starts import require_temperature
 from tasks.evaluation.config import Entry, ReportConfig
 from tasks.gold.collection import OWN_GOLD
 from tasks.models.sample_shards import RolloutConfig
@@ -66,6 +67,7 @@ class ApoEvaluation:
         for name, model in config.compare_with.items():
             template = config.template_of(name)
             policy = model_artifact(model, template, name)
+            require_temperature(policy, config.policy_temperature)
             rollout = config.test_rollout().model_copy(update={"template": template})
             self.evaluate_policy(name, policy, rollout=rollout)
 

@@ -13,6 +13,7 @@ from flows.configs.exo_evaluation import ORACLE, RM
 from flows.steps.evaluation import CHOSEN, START, EvaluatedPolicy, PolicyEvaluator
 from flows.steps.exo_inputs import SharedInputs
 from flows.steps.inputs import oracle_artifact
+from flows.steps.tqr_starts import tqr_of
 from tasks.evaluation.config import BestOfN
 from tasks.evaluation.exo.config import ExoEntry
 from tasks.models.sample_shards import RolloutConfig
@@ -115,7 +116,8 @@ def judge_champion(policy: Artifact, config: ExoConfig, basis: Mapping[str, Arti
     # A record names whole outputs of stages.
     test = basis["test"].part("test")
     evaluator = PolicyEvaluator(config, basis["start"], test, judges, world)
-    rollouts = _rollouts(config, config.temperature)
+    own = tqr_of(policy)
+    rollouts = _rollouts(config, own.temperature if own else config.temperature)
     return evaluator.evaluate_policy(CHAMPION, policy, *rollouts, {})
 
 

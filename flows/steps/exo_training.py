@@ -10,14 +10,17 @@ from flows.placement.local_workers import LocalWorkers
 from flows.steps.exo_inputs import SharedInputs
 from flows.steps.exo_reward import Supervision
 from flows.steps.ppo_search import tune_ppo
+from flows.steps.tqr_starts import require_settings
 from tasks.compute_reference_logps import compute_reference_logps
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
 from tasks.stages.artifact import Artifact
 from tasks.training.config import ReferenceConfig
+from tasks.training.methods.method import TqrMethod
 from tasks.training.ppo.config import PpoConfig
 from tasks.update_policy import update_policy
 from tasks.update_policy_by_ppo import update_policy_by_ppo
+from tasks.update_tqr import update_tqr
 
 
 class _Pass(NamedTuple):
@@ -88,6 +91,9 @@ class BranchTrainer:
         """Make what branches share: PPO's settings, and what π_sft gives the responses."""
         self._config, self._inputs, self._supervision = config, inputs, supervision
         self._samples, branches = samples, config.all_branches()
+        for branch in branches:
+            if isinstance(branch.traits, TqrMethod):
+                require_settings(inputs.start, config.tqr_update(branch).tqr, "`tqr`")
         self._tuned: PpoConfig | None = None
         if any(branch.traits.is_online for branch in branches):
             self._tuned = tune_ppo(config, inputs, supervision.reward_source, workers)
@@ -108,6 +114,14 @@ class BranchTrainer:
                 self._inputs.train,
                 start,
                 config=config.ppo_of(branch.temperature, self._tuned, branch.settings()),
+                seed=branch.seed,
+                label=label,
+            )
+        if isinstance(branch.traits, TqrMethod):
+            return update_tqr(
+                start,
+                list(self._groups(branch)),
+                config=config.tqr_update(branch),
                 seed=branch.seed,
                 label=label,
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 from flows.configs.base import FlowConfig
 from flows.configs.recurring import RecurringConfig
 from flows.steps.hub_commits import hub_commits
+from flows.steps.tqr_starts import require_temperature
 from tasks.data.config import DataConfig
 from tasks.data.playground.generator import ensure_playground
 from tasks.data.text_config import TextsConfig
@@ -85,10 +86,12 @@ def base_policy(config: FlowConfig, corpora: Sequence[Artifact] = ()) -> Artifac
         corpora: Folders of groups whose texts train the tokenizer of a built architecture.
 
     Raises:
-        ConfigError: There is no such model.
+        ConfigError: There is no such model, or it is a TQR whose policy has another temperature.
     """
     if config.start.policy:
-        return start_artifact(config.start.policy, "policy")
+        finished = start_artifact(config.start.policy, "policy")
+        require_temperature(finished, config.policy_temperature)
+        return finished
     texts = list(corpora) if config.model.architecture else []
     folder = file_artifact(config.model.path)
     return initialise_policy(texts, folder, config=config.model, seed=config.seed)

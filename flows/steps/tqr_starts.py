@@ -57,13 +57,12 @@ def require_settings(model: Artifact, wanted: TqrConfig, key: str) -> None:
         )
 
 
-def require_temperature(model: Artifact, temperature: float, key: str) -> None:
+def require_temperature(model: Artifact, temperature: float) -> None:
     """Refuse a policy that is to be drawn from at another temperature than the run draws at.
 
     Args:
-        model: What policies are trained from.
+        model: What policies are trained from, or compared with.
         temperature: At which the run trains them and measures their KL.
-        key: What says it in the configuration.
 
     Raises:
         ConfigError: It is a TQR whose Q values are those of another temperature.
@@ -72,6 +71,7 @@ def require_temperature(model: Artifact, temperature: float, key: str) -> None:
     if found and not math.isclose(found.temperature, temperature):
         raise ConfigError(
             f"{model.label} is a TQR whose policy is drawn from at temperature "
-            f"{found.temperature:g} (1 / alpha), and {key} is {temperature:g}: set them alike, or "
-            "start from another policy"
+            f"{found.temperature:g} (its alpha is {found.alpha:g}), and this run trains and "
+            f"measures policies at {temperature:g}: set the run's temperature so, or name another "
+            "model"
         )

@@ -21,12 +21,15 @@ from pydantic import (
 )
 
 from tasks.evaluation.config import BestOfN
+from tasks.models.tqr.config import TqrConfig
 from tasks.settings.base import FrozenConfig, Seed
+from tasks.training.ava_config import AvaWeights
 from tasks.training.config import PolicyConfig, TrainingConfig
 from tasks.training.methods.coefficients import GroupCoefficients
-from tasks.training.methods.method import RESPONSES, GroupMethod, Method
+from tasks.training.methods.method import RESPONSES, GroupMethod, Method, TqrMethod
 from tasks.training.methods.registry import get_method
 from tasks.training.ppo.config import PpoConfig
+from tasks.training.tqr_config import TqrUpdateConfig
 
 
 def _as_tuple(given: Any) -> Any:
@@ -50,9 +53,11 @@ class SweepConfig(FrozenConfig):
 
     method: str
     """Any policy method, by name or alias: exo_rw, dpo_rw, rjs, rrhf (scored samples), exo_pref,
-    dpo, sft (pairs; sft imitates the chosen response), ppo, or best_of_n, which trains nothing.
+    dpo, sft (pairs; sft imitates the chosen response), ava_p and ava_d (the same pairs; ava_d reads
+    the chosen response alone), ppo, or best_of_n, which trains nothing.
     What may be tried of it are further keys here: beta_pi (of dpo its β; default 0.5), beta_r
-    (0.1), epsilon of exo_pref (1e-3), kl_coef of ppo (that of `ppo`), and responses: the K of
+    (0.1), epsilon of exo_pref (1e-3), kl_coef of ppo (that of `ppo`), lam and c_kl of ava_p and
+    ava_d, b_neg and c_cer of ava_p (those of `ava`), and responses: the K of
     exo_rw and dpo_rw (the first so many samples; default all) or the N of best_of_n (128)."""
 
     temperatures: Temperatures = ()
@@ -87,7 +92,7 @@ class SweepConfig(FrozenConfig):
                 )
             for value in values:
                 _check(method, key, names[key], value)
-        if self.training and not isinstance(method, GroupMethod):
+        if self.training and not method.is_offline:
             raise ValueError(f"{self.method} does not read `training`")
         return self
 
@@ -163,6 +168,30 @@ class Branch(FrozenConfig):
             temperature=self.temperature,
         )
 
+    def tqr_update(self, tqr: TqrConfig, ava: AvaWeights, shared: PolicyConfig) -> TqrUpdateConfig:
+        """Return the settings of the update of a TQR, whose policy is that of τ.
+
+        Args:
+            tqr: The run's settings of such models; log_softmax(z / τ) is the Q of `logit`.
+            ava: Weights of the loss, where the branch has none of its own.
+            shared: Limits and template.
+
+        Raises:
+            ValidationError: The branch's weights do not go with the others.
+        """
+        if tqr.q_map == "logit":
+            tqr = tqr.model_copy(update={"alpha": 1 / self.temperature})
+        return TqrUpdateConfig.model_validate(
+            {
+                "objective": self.method,
+                "tqr": tqr,
+                "ava": ava.model_dump() | self.settings(),
+                "training": self.training,
+                "limits": shared.limits,
+                "template": shared.template,
+            }
+        )
+
 
 def branches_of(
     sweep: SweepConfig, *, temperature: float, seed: int, training: TrainingConfig, samples: int
@@ -175,7 +204,9 @@ def branches_of(
         values = sweep.coefficients.get(one.key) or ((usual,) if usual is not None else ())
         if values:
             choices[one.key] = values
-    trains = isinstance(method, GroupMethod)
+    own = sweep.training or training
+    if not sweep.training and not isinstance(method, TqrMethod):
+        own = training.model_copy(update={"head_learning_rate": None})
     shared = (sweep.temperatures or (temperature,), sweep.seeds or (seed,))
     for combination in product(*choices.values(), *shared):
         yield Branch(
@@ -183,12 +214,14 @@ def branches_of(
             coefficients=dict(zip(choices, combination, strict=False)),
             temperature=combination[-2],
             seed=int(combination[-1]),
-            training=(sweep.training or training) if trains else None,
+            training=own if method.is_offline else None,
         )
 
 
 def _check(method: Method, key: str, name: str, value: float) -> None:
-    """Raise ValueError for a value that the method would refuse."""
+    """Raise ValueError for a value that the method would refuse; of a TQR the run's rest counts."""
+    if isinstance(method, TqrMethod):
+        return
     settings: type[FrozenConfig] = PpoConfig if method.is_online else BestOfN
     if isinstance(method, GroupMethod):
         settings = method.coefficients

@@ -21,6 +21,7 @@ from flows.steps.evaluation import (
     evaluate_on_pairs,
 )
 from flows.steps.inputs import oracle_artifact
+from flows.steps.tqr_starts import tqr_of
 from tasks.diagnose_rewards import diagnose_rewards
 from tasks.evaluation.ava.config import OWN, AvaEntry, DiagnosisConfig, RewardEntry
 from tasks.models.sample_shards import RolloutConfig
@@ -176,15 +177,8 @@ class ArmEvaluation:
     def _evaluate_policy(self, cell: Cell, policy: Artifact) -> Evaluated:
         """Step 7, of a policy that an arm trained directly."""
         entry = _entry(cell, "direct")
-        rollout, kl_rollout = rollouts_of(self._config, self._temperature(cell))
-        evaluation = self._evaluator.evaluate_policy(
-            entry.name,
-            policy,
-            rollout,
-            # At a temperature of its own it is measured against no start of another one.
-            kl_rollout if self._temperature(cell) == 1 else None,
-            self._opponents,
-        )
+        rollouts = rollouts_of(self._config, self._temperature(cell))
+        evaluation = self._evaluator.evaluate_policy(entry.name, policy, *rollouts, self._opponents)
         return EvaluatedPolicy(entry, evaluation, policy)
 
     def _temperature(self, cell: Cell) -> float:
@@ -205,17 +199,21 @@ def evaluator_of(
     return PolicyEvaluator(config, start, test, testers, oracle_artifact(config.data))
 
 
-def rollouts_of(config: AvaConfig, temperature: float = 1.0) -> tuple[RolloutConfig, RolloutConfig]:
+def rollouts_of(
+    config: AvaConfig, temperature: float = 1.0
+) -> tuple[RolloutConfig, RolloutConfig | None]:
     """Return how the answers are drawn that judges score, and those that estimate the KL.
 
-    The latter come from the whole distribution. `temperature` is the policy's own.
+    The latter come from the whole distribution. `temperature` is the policy's own: at another than
+    1 it is measured against no start, which has that.
     """
     own = config.sampling.temperature * temperature
     draws = config.sampling.model_copy(update={"temperature": own})
     whole = {"top_k": 0, "top_p": 1.0, "temperature": own or 1.0}
     untruncated = draws.model_copy(update=whole)
     most = config.test_prompts
-    return config.rollout(draws, most), config.rollout(untruncated, most)
+    for_kl = config.rollout(untruncated, most) if temperature == 1 else None
+    return config.rollout(draws, most), for_kl
 
 
 def judge_champion(policy: Artifact, config: AvaConfig, basis: Mapping[str, Artifact]) -> Artifact:
@@ -227,7 +225,9 @@ def judge_champion(policy: Artifact, config: AvaConfig, basis: Mapping[str, Arti
     test = basis["test"].part("test")
     testers = testers_of(config, basis.get(TESTER), test)
     evaluator = evaluator_of(config, basis["start"], test, testers)
-    return evaluator.evaluate_policy(CHAMPION, policy, *rollouts_of(config), {})
+    own = tqr_of(policy)
+    rollouts = rollouts_of(config, own.temperature if own else 1.0)
+    return evaluator.evaluate_policy(CHAMPION, policy, *rollouts, {})
 
 
 def _entry(cell: Cell, kind: Any, *, scored: Artifact | None = None, **own: Any) -> AvaEntry:

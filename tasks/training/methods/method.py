@@ -95,6 +95,11 @@ class Method:
     """In plots, a marker of matplotlib's; the next free one by default."""
 
     @property
+    def is_offline(self) -> bool:
+        """Whether it is trained on responses that are there, by an optimiser's settings alone."""
+        return self.trains and not self.is_online
+
+    @property
     def symbols(self) -> dict[str, str]:
         """The symbols of what may be swept, K aside, by key."""
         return {one.key: one.symbol for one in self.sweepable if one.key != RESPONSES}
@@ -117,6 +122,15 @@ class GroupMethod(Method):
 
     coefficients: type[FrozenConfig] = NoCoefficients
     """The config class of the method's own coefficients."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TqrMethod(Method):
+    """A method that trains a TQR, a policy with rewards for each token: a stage of its own.
+
+    Its name is that of the objective of `update_tqr`, and what may be swept of it are weights of
+    that: fields of `AvaWeights`.
+    """
 
 
 def require_scores(group: Group, method: str, at_least: int = 1) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from tasks.settings.errors import ConfigError, did_you_mean
+from tasks.training.methods.ava import AVA_D, AVA_P
 from tasks.training.methods.dpo import DPO, DPO_RW
 from tasks.training.methods.exo import EXO_PREF, EXO_RW
 from tasks.training.methods.method import GroupMethod, Method
@@ -18,7 +19,10 @@ GROUP_METHODS: dict[str, GroupMethod] = {
     method.name: method for method in (RJS, RRHF, DPO, SFT, EXO_PREF, DPO_RW, EXO_RW)
 }
 """The methods that are trained on groups of responses: those of `update_policy`."""
-METHODS: dict[str, Method] = {**GROUP_METHODS, PPO.name: PPO, BEST_OF_N.name: BEST_OF_N}
+METHODS: dict[str, Method] = {
+    **GROUP_METHODS,
+    **{method.name: method for method in (AVA_P, AVA_D, PPO, BEST_OF_N)},
+}
 """All methods."""
 
 M = TypeVar("M", bound=Method)

@@ -169,6 +169,12 @@ def test_ppo_reads_and_draws_as_the_run_does() -> None:
         ("sampling.top_k=5", "top_k and top_p cut the distribution"),
         ("sampling.temperature=0.5", "sampling.temperature is 0.5 and temperature 0.8"),
         ("sampling.max_new_tokens=300", "max_response_tokens is 128"),
+        (
+            "branches=[{method: ava_p, lam: 2}]",
+            "AVA-p λ=2 cannot be trained so: lam is 2 and c_kl",
+        ),
+        ("branches=[{method: ava_p, b_neg: -1}]", "AVA-p b_neg=-1 cannot .* than or equal"),
+        ("branches=[{method: ava_d, c_cer: 1}]", "ava_d has no c_cer; its coefficients: c_kl, lam"),
         ("data=null", "either `data` .* or `texts`"),
         ("gate={tester: RM_Test}", "gate.tester is .RM_Test., no judge of this run.* oracle, RM"),
         ("ppo_search={trials: 3}", "name the values of at least one knob"),
@@ -183,6 +189,49 @@ def test_ppo_reads_and_draws_as_the_run_does() -> None:
 def test_a_wrong_key_is_named(override: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         config(override)
+
+
+AVA = "branches=[{method: ava_p}, {method: ava_d}]"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (("tqr.ptq=false",), "tqr.ptq is false, and AVA-p trains a policy"),
+        (("tqr.alpha=2",), "tqr.alpha is 2: .* its branch's τ, 0.8, so alpha is 1.25 there"),
+        (("tqr.q_map=prob",), "drawn from at temperature 1, and that of AVA-p is 0.8"),
+        (("training.dropout=0.1",), "AVA-p cannot be trained so: dropout is 0.1"),
+    ],
+)
+def test_a_tqr_whose_policy_is_another_than_is_sampled_is_refused(
+    overrides: tuple[str, ...], problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        config(AVA, *overrides)
+
+
+def test_a_tqr_is_trained_at_the_temperature_of_its_branch() -> None:
+    """And by its branch's weights; a rate of its own for heads is of those that have some."""
+    sweep = "{method: ava_p, lam: [0, 2], c_kl: 3, temperatures: [0.8, 0.5]}, {method: dpo}"
+    found = config(f"branches=[{sweep}]", "training.head_learning_rate=0.01", "ava.gamma=0.9")
+    *tqrs, dpo = found.all_branches()
+    updates = [found.tqr_update(branch) for branch in tqrs]
+    assert [one.tqr.temperature for one in updates] == [0.8, 0.5, 0.8, 0.5]
+    assert [one.ava.lam for one in updates] == [0, 0, 2, 2]
+    assert {(one.ava.c_kl, one.ava.gamma, one.objective) for one in updates} == {(3, 0.9, "ava_p")}
+    assert {one.training.head_learning_rate for one in updates} == {0.01}
+    assert dpo.update(found.shared_update()).training.head_learning_rate is None
+    printed = config(AVA, "tqr={q_map: prob, alpha: 5}", "temperature=1", "sampling.temperature=1")
+    assert printed.tqr_update(printed.all_branches()[0]).tqr.alpha == 5
+
+
+def test_a_reward_model_that_is_a_tqr_may_have_an_encoder() -> None:
+    bart = ("model.architecture={kind: bart, hidden_size: 32, layers: 1, heads: 2, context: 224}",)
+    found = config(*bart, AVA, "reward.objective=ava_p", "ppo_search=null")
+    assert not found.policy_is_decoder
+    for wrong in (AVA, "reward.objective=ava_p"):
+        with pytest.raises(ConfigError, match="kind bart has an encoder"):
+            config(*bart, wrong)
 
 
 def test_without_an_oracle_nobody_can_label() -> None:

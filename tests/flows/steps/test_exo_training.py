@@ -54,6 +54,8 @@ def test_pairs_alone_need_no_samples(calls: list[StageCall]) -> None:
         ("rjs", "samples", False),
         ("dpo", "pairs", True),
         ("sft", "pairs", False),
+        ("ava_p", "pairs", False),
+        ("ava_d", "pairs", False),
     ],
 )
 def test_a_branch_learns_from_samples_or_pairs(
@@ -67,6 +69,10 @@ def test_a_branch_learns_from_samples_or_pairs(
     learnt = samples.train[0.8] if groups == "samples" else made("pairs")
     assert calls[-1].inputs["groups.0"].digest == learnt.digest
     assert ("reference_logps" in calls[-1].inputs) == has_reference
+    is_tqr = branch.startswith("ava")
+    assert calls[-1].spec.name == ("update_tqr" if is_tqr else "update_policy")
+    if is_tqr:
+        assert calls[-1].config["objective"] == branch and calls[-1].config["tqr"]["alpha"] == 1.25
 
 
 def test_the_sweep_is_the_papers_steps_in_their_order(calls: list[StageCall]) -> None:

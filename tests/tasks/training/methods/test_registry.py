@@ -152,7 +152,7 @@ def test_rrhf_without_imitation_warns():
 
 def test_unknown_reward_objective_lists_the_known_ones():
     with pytest.raises(
-        ValueError, match="known: ab, apo_rm, bradley_terry, gail, sequential, wgan"
+        ValueError, match="known: ab, apo_rm, ava_p, bradley_terry, gail, sequential, wgan"
     ):
         RewardConfig(objective="apo")
 
