@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import pytest
@@ -21,6 +21,11 @@ from tasks.training.memory_needs import ppo_memory, training_memory
 from tasks.training.tqr_config import TqrUpdateConfig
 from tests.flows.rehearsal.conftest import MODELS
 from tests.flows.rehearsal.test_shipped_configs import MODEL_OF
+
+
+@cache
+def shape(model: str) -> ModelShape:
+    return shape_of(AutoConfig.from_pretrained(MODELS / model))
 
 
 def trainings(value: Any) -> Iterator[TrainingConfig]:
@@ -65,19 +70,16 @@ def gigabytes(name: str, shapes: Sequence[ModelShape]) -> list[int]:
     """
     config = read_config(find_flow(name.partition("-")[0]), CONFIGS / f"{name}.yaml", [])
     if isinstance(config, AvaConfig):
-        policies = shapes[:1] if config.reward.base else shapes
-        found = [
-            memory_of_ava(config, one, shapes[-1] if config.reward.base else one)
-            for one in policies
-        ]
-        return [round(size / 1e9) for sizes in found for size in sizes]
-    (shape,) = shapes
+        both = [tuple(shapes)] if config.reward.base else [(one, one) for one in shapes]
+        found = [size for pair in both for size in memory_of_ava(config, *pair)]
+        return [round(size / 1e9) for size in found]
+    (model,) = shapes
     if isinstance(config, ExoConfig) and config.oracle.base is None:
         config = config.model_copy(update={"oracle": None})
-    found = [training_memory(shape, one, bf16=True).total for one in trainings(config)]
+    found = [training_memory(model, one, bf16=True).total for one in trainings(config)]
     sizes = [max(found)]
     if isinstance(config, ExoConfig):
-        models = ppo_memory(shape, shape, config.ppo_of(config.temperature), bf16=True)
+        models = ppo_memory(model, model, config.ppo_of(config.temperature), bf16=True)
         sizes.append(sum(one.total for one in models.values()))
     return [round(size / 1e9) for size in sizes]
 
@@ -85,8 +87,9 @@ def gigabytes(name: str, shapes: Sequence[ModelShape]) -> list[int]:
 MODELS_OF = {
     "ava-hh": ("gpt2", "bart-base"),
     "ava-tldr": ("gpt2", "bart-base"),
-    "ava-hh-7b": ("llama-2-7b-chat", "gpt2"),
-    "ava-demonstrations": ("llama-2-7b-chat", "gpt2"),
+    "ava-hh-7b": ("llama-2-7b", "gpt2"),
+    "ava-demonstrations": ("llama-2-7b", "gpt2"),
+    "ava-math": ("llama-2-7b",),
 }
 """The models that a configuration's header counts, where it is not the one it is rehearsed with."""
 NAMED = sorted(name for name, model in MODEL_OF.items() if model and name != "apo-smollm2")
@@ -98,7 +101,7 @@ def test_the_header_says_what_a_process_holds(name: str, monkeypatch: pytest.Mon
     for variable in ("BASE_MODEL", "GOLD", "PAIRS", "PROMPTS", "GPT4LLM", "SUBSET", "REWARD_MODEL"):
         monkeypatch.setenv(variable, variable)
     named = MODELS_OF.get(name, (MODEL_OF[name],))
-    shapes = [shape_of(AutoConfig.from_pretrained(MODELS / one)) for one in named]
+    shapes = [shape(one) for one in named]
     head = re.findall(r"^#.*", (CONFIGS / f"{name}.yaml").read_text(), re.MULTILINE)
     said = re.findall(r"(\d+) GB", " ".join(head))
     assert [int(size) for size in said] == gigabytes(name, shapes)
@@ -106,7 +109,7 @@ def test_the_header_says_what_a_process_holds(name: str, monkeypatch: pytest.Mon
 
 def test_a_six_billion_model_needs_more_than_its_training_says() -> None:
     """What the header of the 6B configuration once said, 96 GB, is of SFT alone and in fp32."""
-    shape = shape_of(AutoConfig.from_pretrained(Path(MODELS) / "six-billion"))
-    assert round(shape.parameters / 1e9) == 6
-    states = training_memory(shape, TrainingConfig(), bf16=False).states
-    assert states == 16 * shape.parameters
+    six = shape("six-billion")
+    assert round(six.parameters / 1e9) == 6
+    states = training_memory(six, TrainingConfig(), bf16=False).states
+    assert states == 16 * six.parameters

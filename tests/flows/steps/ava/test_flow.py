@@ -8,10 +8,11 @@ import pytest
 
 from flows.ava import ava
 from flows.configs.ava import AvaConfig
+from flows.steps.ava.arm_evaluation import judge_champion
 from tasks.settings.loading import apply_overrides, load_config, validate
 from tasks.stages.call import StageCall
 from tasks.stages.runs.context import current_run
-from tests.flows.steps.noted_calls import titles
+from tests.flows.steps.noted_calls import made, titles
 
 SMALL = Path(__file__).parents[2] / "configs" / "ava-small.yaml"
 
@@ -180,6 +181,15 @@ def test_demonstrations_alone_need_no_reward_model(calls: list[StageCall], tmp_p
     offer = current_run().offer
     assert offer is not None and set(offer.models) == {"policy"}
     assert set(offer.basis) == {"test", "start", "start evaluation", "policy evaluation"}
+
+
+def test_a_champion_is_judged_by_the_numbers_too(calls: list[StageCall], tmp_path: Path) -> None:
+    told = (solved(tmp_path), "exact_match=true", "gate={tester: exact_match}")
+    given = config(f"arms=[{ON_DEMONSTRATIONS}]", *told)
+    judge_champion(made("champion"), given, {"start": made("start"), "test": made("data")})
+    assert [one.label for one in calls if one.spec.name == "score_responses"] == [
+        "champion by exact_match"
+    ]
 
 
 def test_pairs_may_be_the_judges_alone(calls: list[StageCall], tmp_path: Path) -> None:
