@@ -94,16 +94,16 @@ def _diagnosed(entry: RewardEntry, folder: Path, output: Path) -> Diagnosed:
 def _notes(found: Sequence[Diagnosed]) -> Iterator[str]:
     """Say of every line in how many of its seeds rewards point at penalised tokens."""
     for line in dict.fromkeys(one.entry.line for one in found):
-        seeds = [one.correlations for one in found if one.entry.line == line]
-        for view, token in _VIEWS.items():
-            pointing = [one[view].points_at_tokens for one in seeds if view in one]
-            if pointing:
-                yield (
-                    f"{line}: rewards tell the tokens that the oracle penalises from others of the "
-                    f"same response in {sum(pointing)} of {len(pointing)} "
-                    f"{'seeds' if len(pointing) > 1 else 'seed'}, by {token}: rank correlation "
-                    "beyond what shuffling within responses gives in 95 % of draws"
-                )
+        seeds = [one.correlations for one in found if one.entry.line == line and one.correlations]
+        if seeds:
+            counts = " and ".join(
+                f"in {sum(one[view].points_at_tokens for one in seeds)} of {len(seeds)} by {token}"
+                for view, token in _VIEWS.items()
+            )
+            yield (
+                f"{line}: seeds whose rewards point at the tokens that the oracle penalises, "
+                f"beyond 95 % of shuffles within the response: {counts}"
+            )
 
 
 def _numbers_table(found: Sequence[Diagnosed]) -> Table:
@@ -117,7 +117,7 @@ def _numbers_table(found: Sequence[Diagnosed]) -> Table:
                 Column("shuffled, 95 %"),
             )
         ),
-        Column("Median |δ|", ".3g"),
+        Column("Size of δ, median", ".3g"),
         Column("5 % to 95 %"),
         *(
             Column(f"Within {k:g} σ ({100 * share:.1f} %)", ".1f")
@@ -140,7 +140,7 @@ def _numbers_table(found: Sequence[Diagnosed]) -> Table:
         "Penalties: rank correlation of rewards with what the oracle takes for a token, positive "
         "where rewards are low on penalised tokens – x[j] is the last token that the reward has "
         "seen, x[j+1] the next one, which it rewards – beside that of penalties shuffled within "
-        "their responses. |δ|: temporal-difference errors, reward units. Within: share of errors "
+        "their responses. δ: temporal-difference errors, reward units. Within: share of errors "
         "so near to their reward's mean, in percent; in brackets what a Gaussian that is right "
         "has. Floored: the worse responses' tokens that are less likely than one drawn at random."
     )
@@ -216,7 +216,8 @@ def _plot(found: Sequence[Diagnosed], output: Path) -> Plot:
     caption = (
         "Above: how certain the rewards are, weighted; the prior's deviation is 1, and what the "
         "model clamps stands in the outermost bins. Below: accuracy where only the beginning of "
-        "each response is shown, with 95 % intervals; the last point shows all. Dotted: a coin."
+        "each response is shown, with 95 % intervals; the last point shows all, a tie is wrong. "
+        "Dotted: a coin."
     )
     return Plot("Spreads of rewards, and accuracy on beginnings", files, caption)
 

@@ -117,9 +117,9 @@ def test_rewards_of_tokens_are_a_section_with_examples(tmp_path: Path) -> None:
     kept, _, text = written(tmp_path)
     (section,) = kept["sections"]
     assert section["title"] == "Rewards of tokens"
-    assert "AVA-p: rewards tell the tokens that the oracle penalises" in section["notes"][0]
-    assert "in 1 of 1 seed, by x[j]:" in section["notes"][0]
-    assert "in 0 of 1 seed, by x[j+1]:" in section["notes"][1]
+    (note,) = section["notes"]
+    assert note.startswith("AVA-p: seeds whose rewards point at the tokens that the oracle")
+    assert note.endswith("response: in 1 of 1 by x[j] and in 0 of 1 by x[j+1]")
     page = tmp_path / "output" / "heat-map-ava-p-s0.html"
     assert page.read_text() == "<p>map</p>" and f"]({page.name})" in text
     html = (tmp_path / "output" / "report.html").read_text(encoding="utf-8")
@@ -139,7 +139,7 @@ def test_the_numbers_of_token_rewards(tmp_path: Path) -> None:
     entries = [reward("AVA-p", "ava_p", seed) for seed in (0, 1)]
     diagnoses = {entries[0].name: tmp_path / "a", entries[1].name: tmp_path / "b"}
     section = token_section(entries, diagnoses, tmp_path / "looked")
-    assert section is not None and "in 1 of 2 seeds, by x[j]" in section.notes[0]
+    assert section is not None and "in 1 of 2 by x[j] and" in section.notes[0]
     numbers, beginnings = section.tables
     assert numbers.rows[0] == (
         "AVA-p s0", 0.3, "-0.100 to +0.100", 0.05, "-0.100 to +0.100",
@@ -159,7 +159,7 @@ def test_without_an_oracle_there_is_no_correlation(tmp_path: Path) -> None:
     entry = reward("AVA-d", "ava_d")
     section = token_section([entry], {entry.name: tmp_path}, tmp_path)
     assert section is not None and not section.notes
-    assert section.tables[0].columns[1].name == "Median |δ|"
+    assert section.tables[0].columns[1].name == "Size of δ, median"
 
 
 def test_headlines_are_flat(tmp_path: Path) -> None:

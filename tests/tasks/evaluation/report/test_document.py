@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tasks.evaluation.metrics.calibration import calibration_report
-from tasks.evaluation.report.document import Example, Plot, Report, write_report
+from tasks.evaluation.report.document import Example, Plot, Report, Section, write_report
+from tasks.evaluation.report.heat_map import HeatMap, ShownPair, ShownResponse, ShownToken
 from tasks.evaluation.report.reliability_diagram import reliability_diagram
 from tasks.evaluation.report.tables import Column, Table
 
@@ -60,6 +61,36 @@ def test_html_is_inert_and_stands_alone(tmp_path: Path) -> None:
     assert "href" not in page.attributes
     assert page.text.count("<script>alert(1)</script>") >= 8
     assert "default-src 'none'" in page.attributes["content"][0]
+
+
+def test_numbers_with_their_errors_do_not_break_in_the_middle(tmp_path: Path) -> None:
+    columns = tuple(map(Column, ("name", "share", "count")))
+    table = Table("one", "One", columns, (("a ± b name", "1.0 ± 0.5", 3),))
+    write_report(Report("x", tables=[table]), tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert '<td class="e">1.0 ± 0.5</td><td class="n">3</td>' in page
+    assert "td.n,td.e{white-space:nowrap" in page
+
+
+def test_a_section_has_its_notes_tables_plots_and_heat_maps_together(tmp_path: Path) -> None:
+    token = ShownToken(EVIL, -1.0, 0.5)
+    pairs = [ShownPair(EVIL, [ShownResponse("Better", 0.5, 0.1, [token])])]
+    plot = _report(tmp_path).plots[0]
+    table = Table("inner", "Inner", (Column("s", ".1f"),), ((0.25,),))
+    section = Section("Tokens", [EVIL], [table], [plot], [HeatMap("Map", pairs, "map.html")])
+    paths = write_report(Report("x", sections=[section]), tmp_path)
+    assert tmp_path / "inner.csv" in paths
+    kept = json.loads((tmp_path / "report.json").read_text())
+    assert kept["sections"] == [
+        {"title": "Tokens", "notes": [EVIL], "heat_maps": {"Map": "map.html"}}
+    ]
+    assert list(kept["tables"]) == ["inner"] and len(kept["plots"]) == 1
+    page = _Tags()
+    page.feed((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "script" not in page.tags and page.attributes["href"] == ["map.html"]
+    assert page.tags.count("img") == 1 and any(EVIL in one for one in page.attributes["data-v"])
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "## Tokens" in text and "- [Map](map.html)" in text and "<script" not in text
 
 
 def test_markdown_keeps_outputs_inside_their_fences(tmp_path: Path) -> None:
