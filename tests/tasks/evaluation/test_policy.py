@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,16 @@ def test_scores_and_habits_by_hand(tmp_path: Path) -> None:
         {"id": name, "prompt": f"ask {name}", "response": f"{name} one"} for name in ("p", "q")
     ]
     assert "kl" not in kept and "gap_closed" not in kept
+
+
+def test_a_share_of_right_answers_is_no_log_odds(tmp_path: Path) -> None:
+    rows = {"p": (1.0, 1.0), "q": (1.0, 0.0), "r": (0.0, 0.0)}
+    tested = contender(tmp_path)
+    write_groups(tmp_path / "exact", [sampled(name, row) for name, row in rows.items()])
+    scores = {**tested.scores, "exact_match": tmp_path / "exact"}
+    flat = measure(tmp_path, replace(tested, scores=scores))[0]
+    assert flat["score/exact_match"] == 0.5 and "accuracy/RM_A" in flat
+    assert "accuracy/exact_match" not in flat
 
 
 def test_opponents_are_met_on_the_prompts_both_answered(tmp_path: Path) -> None:
