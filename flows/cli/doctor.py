@@ -31,8 +31,8 @@ from tasks.stages.remote.known_copies import is_pushed
 from tasks.stages.remote.layout import check_layout
 from tasks.stages.retention.dropped import dropped_mark
 from tasks.stages.runs.run_store import list_runs, read_runs
-from tasks.storage.errors import CorruptError, StorageError
-from tasks.storage.files import read_json
+from tasks.storage.errors import StorageError
+from tasks.storage.fencing import read_lease
 from tasks.storage.home import Home, current_home
 from tasks.tracking.remote.opening import open_remote
 
@@ -212,10 +212,7 @@ def _runs(home: Home) -> Finding:
 def _leases(home: Home) -> Finding:
     stale = 0
     for path in home.leases.glob("*.json"):
-        try:
-            owner = read_json(path)["owner"]
-        except (CorruptError, FileNotFoundError):
-            continue  # the next attempt takes a damaged one as free; a missing one was cleared away
+        owner = read_lease(path)["owner"]  # of a damaged one nobody knows
         stale += bool(owner and ProcessIdentity.from_json(owner).is_known_dead())
     detail = f"{stale} of dead processes; the next attempt takes them over"
     return Finding("leases", not stale, detail if stale else "none is stale")

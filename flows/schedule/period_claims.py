@@ -7,7 +7,6 @@ goes on with the same inputs.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable
@@ -17,8 +16,7 @@ from typing import Any
 
 from tasks.processes.identity import ProcessIdentity, current_process
 from tasks.storage.digests import sha256_json
-from tasks.storage.errors import CorruptError
-from tasks.storage.plain import json_text
+from tasks.storage.sealed import sealed_json, unsealed_json
 from tasks.tracking.remote.base import Remote
 
 _PAUSE_SECONDS = 5.0
@@ -181,17 +179,13 @@ class PeriodClaims:
         return PeriodClaim(**values) if values else None
 
     def _put(self, name: str, values: dict[str, Any]) -> bool:
-        data = (json_text(values, indent=1) + "\n").encode()
-        return self._records.put_if_absent(self._folder + name, data)
+        return self._records.put_if_absent(self._folder + name, sealed_json(values).encode())
 
     def _get(self, name: str) -> dict[str, Any] | None:
         data = self._records.get(self._folder + name)
         if data is None:
             return None
-        try:
-            return dict(json.loads(data))
-        except ValueError as error:
-            raise CorruptError(f"{self._records.url}/{self._folder}{name} is damaged") from error
+        return unsealed_json(data, f"{self._records.url}/{self._folder}{name}")
 
 
 def safe_name(name: str) -> str:

@@ -27,9 +27,9 @@ from tasks.processes.detached import (
     was_killed,
 )
 from tasks.settings.errors import StageError
-from tasks.storage.files import read_json, write_json
 from tasks.storage.home import Home
 from tasks.storage.locks import FileLock
+from tasks.storage.sealed import read_either, write_twice
 
 Progress = Callable[[float], None]
 """Called about ten times a second while a server starts, with the seconds so far."""
@@ -71,7 +71,7 @@ def servers_lock(home: Home, timeout: float = 180.0) -> FileLock:
 def all_records(home: Home) -> dict[str, dict[str, Any]]:
     """Return what `servers.json` says, by name; empty when there is none."""
     try:
-        return dict(read_json(home.servers))
+        return read_either(home.servers)
     except FileNotFoundError:
         return {}
 
@@ -83,7 +83,7 @@ def read_record(home: Home, name: str) -> dict[str, Any]:
 
 def save_record(home: Home, name: str, record: dict[str, Any]) -> None:
     """Put one server's part of `servers.json` on disk, and leave the others' as they are."""
-    write_json(home.servers, {**all_records(home), name: record})
+    write_twice(home.servers, {**all_records(home), name: record})
 
 
 def other_users(record: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from tasks.storage.digests import sha256_file
 from tasks.storage.errors import StorageError
-from tasks.storage.files import read_json
+from tasks.storage.sealed import read_sealed
 from tasks.storage.trees import walk_tree
 
 FileRecord = dict[str, Any]
@@ -45,7 +45,7 @@ def describe_files(folder: Path) -> list[FileRecord]:
 def part_damage(parts: Path, name: str, *, deep: bool) -> str:
     """Say what is wrong with a part, or nothing; `deep` compares SHA-256 besides sizes."""
     try:
-        return difference_of(parts / name, read_json(parts / f"{name}.json")["files"], deep=deep)
+        return difference_of(parts / name, read_sealed(parts / f"{name}.json")["files"], deep=deep)
     except FileNotFoundError:
         return f"{name}.json is missing"
     except (StorageError, KeyError, TypeError) as error:

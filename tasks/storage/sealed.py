@@ -69,6 +69,28 @@ def read_sealed(path: Path) -> dict[str, Any]:
     return unsealed_json(Path(path).read_bytes(), str(path))
 
 
+def write_twice(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a sealed JSON file and then a copy of it, for what nothing else could tell again."""
+    write_sealed(path, values)
+    write_sealed(_copy_of(path), values)
+
+
+def read_either(path: Path) -> dict[str, Any]:
+    """Read what `write_twice` wrote: the copy where the file itself is damaged.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        CorruptError: When both are damaged.
+    """
+    try:
+        return read_sealed(path)
+    except CorruptError as error:
+        try:
+            return read_sealed(_copy_of(path))
+        except (OSError, CorruptError):
+            raise error from None
+
+
 def sealed_text(text: str) -> str:
     """Return a text behind a first line that holds its SHA-256; YAML takes that for a comment.
 
@@ -95,9 +117,13 @@ def read_sealed_text(path: Path) -> str:
         if sealed_text(rest) == text:
             return rest
     # One from before begins with a setting; what is left of a first line does not.
-    elif text.strip() and not text.startswith("#") and text[1:8] != " seal: ":
+    elif text.strip() and text[0] != "#" and text[1:8] != " seal: " and "\0" not in text:
         return text
     raise CorruptError(f"{path} is damaged: it is not what was written; restore it from a copy")
+
+
+def _copy_of(path: Path) -> Path:
+    return Path(path).with_name(f".{Path(path).name}.copy")
 
 
 def _digest(values: dict[str, Any]) -> str:

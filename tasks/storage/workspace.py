@@ -16,8 +16,9 @@ from pathlib import Path
 from tasks.storage.durable import clear_disk_errors, make_folder, rename, sync_directory
 from tasks.storage.errors import CorruptError, UnsafePathError
 from tasks.storage.fencing import Claim
-from tasks.storage.files import link_or_copy, read_json, remove_tree, write_json
+from tasks.storage.files import link_or_copy, remove_tree
 from tasks.storage.parts import FileRecord, PartMirror, describe_files, difference_of, part_damage
+from tasks.storage.sealed import read_sealed, write_sealed
 from tasks.storage.trees import sync_tree
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -113,7 +114,7 @@ class Workspace:
                 if problem := part_damage(theirs, name, deep=True):
                     rejected.append(f"{attempt.name}: part {name} is left behind: {problem}")
                     continue
-                known = read_json(marker)["files"]
+                known = read_sealed(marker)["files"]
                 self._keep(name, partial(link_or_copy, theirs / name), known)
                 remove_tree(marker)
                 remove_tree(theirs / name)
@@ -135,7 +136,7 @@ class Workspace:
                 rejected.append(f"remote: part {name} is left behind: {error}")
                 self.mirror.dropped(name)
         for name in sorted(set(ours) - set(theirs)):
-            files = read_json(self.parts / f"{name}.json")["files"]
+            files = read_sealed(self.parts / f"{name}.json")["files"]
             self.mirror.saved(name, self.parts / name, files)
         return rejected
 
@@ -162,7 +163,7 @@ class Workspace:
                 self._remove(name)
                 rename(unfinished, target)
                 sync_directory(self.parts)
-                write_json(self.parts / f"{name}.json", {"files": files})
+                write_sealed(self.parts / f"{name}.json", {"files": files})
             except BaseException:
                 remove_tree(unfinished)
                 if not (self.parts / f"{name}.json").exists():

@@ -19,8 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 from tasks.processes.identity import ProcessIdentity, current_process, machine_seconds
 from tasks.settings.errors import StageError
-from tasks.storage.fencing import Claim, holds_lease, read_lease
-from tasks.storage.files import write_json
+from tasks.storage.fencing import Claim, holds_lease, read_lease, write_lease
 from tasks.storage.locks import FileLock
 
 _DEFAULT_TTL_SECONDS = 90.0
@@ -78,7 +77,7 @@ class Lease:
         with FileLock(_lock_path(self.path)):
             self.check()
             self.token = max(self.token, shared.token)
-            write_json(self.path, _record(self.token))
+            write_lease(self.path, _record(self.token))
         self._shared = shared
 
     @property
@@ -109,7 +108,7 @@ class Lease:
             self._shared.release()
         with FileLock(_lock_path(self.path)):
             if holds_lease(self.path, self.token):
-                write_json(self.path, {"token": self.token, "owner": None})
+                write_lease(self.path, {"token": self.token, "owner": None})
 
     def _beat(self) -> None:
         """Renew the time stamp a few times per time to live until released or lost."""
@@ -121,7 +120,7 @@ class Lease:
                     if not holds_lease(self.path, self.token):
                         self._lost.set()
                         return
-                    write_json(self.path, _record(self.token))
+                    write_lease(self.path, _record(self.token))
             except OSError as error:
                 _log.warning("cannot renew the lease %s: %s", self.path.name, error)
 
@@ -188,6 +187,8 @@ def owner_silence_of(record: Mapping[str, Any]) -> float | None:
     Returns:
         Infinity when the owner is surely dead; None when nobody holds the key.
     """
+    if "damaged" in record:
+        return max(0.0, time.time() - float(record["damaged"]))
     if record["owner"] is None:
         return None
     owner = ProcessIdentity.from_json(record["owner"])
@@ -203,12 +204,12 @@ def _try_acquire(path: Path) -> tuple[Lease | None, ProcessIdentity | None]:
     with FileLock(_lock_path(path)):
         record = read_lease(path)
         if (silent := owner_silence_of(record)) is not None:
-            owner = ProcessIdentity.from_json(record["owner"])
+            owner = ProcessIdentity.from_json(record["owner"]) if record["owner"] else None
             if silent <= lease_ttl():
                 return None, owner
-            _log.warning("taking over from %s, which is gone", owner)
+            _log.warning("taking over from %s, which is gone", owner or "an unknown process")
         token = record["token"] + 1
-        write_json(path, _record(token))
+        write_lease(path, _record(token))
     return Lease(path, token), None
 
 

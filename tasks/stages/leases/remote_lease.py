@@ -122,8 +122,8 @@ def _try_acquire(remote: Remote, key: str) -> tuple[RemoteLease | None, ProcessI
     """Take a key that is free or whose owner is gone; else return the owner."""
     newest = _newest_token(remote, key)
     if newest:
-        owner = _owner(remote, key, newest)
-        if owner is not None and not _is_gone(remote, key, newest, owner):
+        is_held, owner = _holder(remote, key, newest)
+        if is_held and not _is_gone(remote, key, newest, owner):
             return None, owner
     data = json_text(_record(current_process())).encode()
     if not remote.put_if_absent(layout.token_name(key, newest + 1), data):
@@ -141,24 +141,26 @@ def _newest_token(remote: Remote, key: str) -> int:
     return newest
 
 
-def _owner(remote: Remote, key: str, token: int) -> ProcessIdentity | None:
-    """Return who holds a number; None when it was given back or its object is damaged."""
+def _holder(remote: Remote, key: str, token: int) -> tuple[bool, ProcessIdentity | None]:
+    """Tell whether a number is held, and by whom; a damaged one is held by somebody unknown."""
     try:
         record = layout.read_object(remote, layout.token_name(key, token)) or _record(None)
-        return ProcessIdentity.from_json(record["owner"]) if record["owner"] else None
+        owner = ProcessIdentity.from_json(record["owner"]) if record["owner"] else None
     except (CorruptError, KeyError, TypeError) as error:
-        _log.warning("lease %d of %s is damaged and taken as free: %s", token, key[:16], error)
-        return None
+        _log.warning("lease %d of %s counts as held: %s", token, key[:16], error)
+        return True, None
+    return owner is not None, owner
 
 
-def _is_gone(remote: Remote, key: str, token: int, owner: ProcessIdentity) -> bool:
+def _is_gone(remote: Remote, key: str, token: int, owner: ProcessIdentity | None) -> bool:
     """Tell whether an owner died, or has been silent for longer than the time to live."""
-    if owner.is_known_dead():
+    if owner is not None and owner.is_known_dead():
         return True
     ages = (remote.age(layout.beat_name(key, token)), remote.age(layout.token_name(key, token)))
     silent = min((age for age in ages if age is not None), default=0.0)
     if silent > lease_ttl():
-        _log.warning("taking over from %s, silent for %.0f s", owner, silent)
+        who = owner or "an unknown process"
+        _log.warning("taking over from %s, silent for %.0f s", who, silent)
     return silent > lease_ttl()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.plain import json_text
+from tasks.storage.sealed import sealed_json, unsealed_json
 from tasks.tracking.remote.base import Remote
 
 LAYOUT = 2
@@ -92,23 +93,18 @@ def check_layout(remote: Remote, *, to_write: bool = False) -> None:
 
 
 def read_object(remote: Remote, name: str) -> dict[str, Any] | None:
-    """Return a small JSON object, or None when there is none.
+    """Return a small JSON object with its seal, or None when there is none.
 
     Raises:
-        CorruptError: When it is not a JSON object, naming it.
+        CorruptError: When it is not what was written, naming it.
     """
     data = remote.get(name)
     if data is None:
         return None
-    try:
-        values = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise CorruptError(f"{name} on {remote.url} is no JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise CorruptError(f"{name} on {remote.url} is no JSON object")
-    return values
+    unsealed_json(data, f"{name} on {remote.url}")
+    return dict(json.loads(data))
 
 
 def write_object(remote: Remote, name: str, values: dict[str, Any]) -> None:
     """Write a small JSON object, replacing what was there."""
-    remote.put(name, (json_text(values) + "\n").encode())
+    remote.put(name, sealed_json(values).encode())

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from tasks.stages.manifest import Manifest, manifest_path
 from tasks.storage.errors import CorruptError
-from tasks.storage.files import read_json, remove_tree, write_json
+from tasks.storage.files import remove_tree
 from tasks.storage.home import Home
+from tasks.storage.sealed import read_sealed, write_sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,13 @@ class DroppedMark:
 def mark_dropped(home: Home, manifest: Manifest, why: str, *, is_remote: bool) -> None:
     """Write down that an artifact's files are about to be dropped."""
     now = datetime.now(UTC).isoformat()
-    write_json(_path(home, manifest.key), asdict(DroppedMark(why, now, is_remote)))
+    write_sealed(_path(home, manifest.key), asdict(DroppedMark(why, now, is_remote)))
 
 
 def dropped_mark(home: Home, manifest: Manifest) -> DroppedMark | None:
     """Return why an artifact's files are gone, if housekeeping dropped them."""
     try:
-        found = DroppedMark(**read_json(_path(home, manifest.key)))
+        found = DroppedMark(**read_sealed(_path(home, manifest.key)))
     except (FileNotFoundError, CorruptError, TypeError):
         return None
     # An older one speaks of an earlier result of the same key.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -11,7 +10,7 @@ from tasks.stages.runs.references import shared_records
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import safe_join
 from tasks.storage.home import Home
-from tasks.storage.plain import json_text
+from tasks.storage.sealed import sealed_json, unsealed_json
 from tasks.tracking.remote.base import Remote
 
 
@@ -37,7 +36,7 @@ def pin(home: Home, kind: Literal["artifact", "run"], name: str, *, stage: str, 
     An earlier pin of that name is replaced.
     """
     made = Pin(kind, name, stage, note, datetime.now(UTC).isoformat(timespec="seconds"))
-    shared_records(home).put(_name(home, name), (json_text(asdict(made)) + "\n").encode())
+    shared_records(home).put(_name(home, name), sealed_json(asdict(made)).encode())
     return made
 
 
@@ -69,8 +68,8 @@ def _name(home: Home, name: str) -> str:
 def _read(records: Remote, name: str) -> Pin:
     """Read one pin."""
     try:
-        return Pin(**json.loads(records.get(name) or b""))
-    except (ValueError, TypeError) as error:
+        return Pin(**unsealed_json(records.get(name) or b"", name))
+    except (CorruptError, TypeError) as error:
         raise CorruptError(
             f"{name} on {records.url} is no pin ({error}): pin it again, or remove that file"
         ) from error

@@ -7,7 +7,6 @@ every machine.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -20,7 +19,7 @@ from tasks.stages.runs.context import RunContext
 from tasks.stages.runs.references import reference_of, referenced_artifact, shared_records
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.home import Home
-from tasks.storage.plain import json_text
+from tasks.storage.sealed import sealed_json, unsealed_json
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.folder import FolderRemote
 from tasks.tracking.remote.opening import open_remote
@@ -172,7 +171,7 @@ def move_alias(home: Home, draft: AliasRecord, after: int | None = None) -> Alia
         moment = datetime.now(UTC).isoformat(timespec="seconds")
         record = replace(draft, number=number + 1, time=moment)
         name = f"{_folder(draft.flow, draft.alias)}{record.number:06d}.json"
-        if records.put_if_absent(name, f"{json_text(asdict(record), indent=1)}\n".encode()):
+        if records.put_if_absent(name, sealed_json(asdict(record)).encode()):
             return record
 
 
@@ -214,11 +213,13 @@ def _folder(flow: str, alias: str) -> str:
 
 def _read(records: Remote, name: str) -> AliasRecord:
     """Read one record."""
-    data = records.get(name)
     try:
-        return AliasRecord(**json.loads(data or b""))
-    except (ValueError, TypeError) as error:
+        record = AliasRecord(**unsealed_json(records.get(name) or b"", f"{records.url}/{name}"))
+    except TypeError as error:
         raise CorruptError(f"{records.url}/{name} is no record of an alias: {error}") from error
+    if not name.endswith(f"/{record.number:06d}.json"):
+        raise CorruptError(f"{records.url}/{name} is the record of move {record.number}")
+    return record
 
 
 def _publish_local(home: Home, records: Remote, flow: str, alias: str) -> list[str]:

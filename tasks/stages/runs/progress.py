@@ -15,7 +15,7 @@ from typing import Any
 
 from tasks.stages.runs.context import ProgressSink, StageRecord
 from tasks.storage.errors import StorageError
-from tasks.storage.files import read_json, write_json
+from tasks.storage.sealed import read_sealed, write_sealed
 
 _FILE = "progress.json"
 _WRITE_SECONDS = 2.0
@@ -83,7 +83,7 @@ class KeptProgress:
             return
         self._written = time.monotonic()
         try:
-            write_json(self._path, {name: one.to_json() for name, one in self._running.items()})
+            write_sealed(self._path, {name: one.to_json() for name, one in self._running.items()})
         except (OSError, StorageError):  # who looks sees it a little later
             return
 
@@ -99,6 +99,6 @@ class KeptProgress:
 def read_progress(folder: Path) -> dict[str, dict[str, Any]]:
     """Return by title what the stages of a run, given by its folder, said last."""
     try:
-        return dict(read_json(folder / _FILE))
+        return read_sealed(folder / _FILE)
     except (OSError, StorageError):
         return {}

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tasks.stages.runs.run_store import run_folder
-from tasks.storage.files import read_json, write_json
+from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
+from tasks.storage.sealed import read_sealed, write_sealed
 
 
 def save_inputs(home: Home, run_id: str, digests: Mapping[str, str]) -> None:
     """Write down the digest of each file and folder of the user's that a run reads, by path."""
-    write_json(_file(home, run_id), dict(digests))
+    write_sealed(_file(home, run_id), dict(digests))
 
 
 def input_changes(home: Home, run_id: str, digests: Mapping[str, str]) -> Iterator[str]:
@@ -24,7 +25,13 @@ def input_changes(home: Home, run_id: str, digests: Mapping[str, str]) -> Iterat
         digests: What the files are now, as for `save_inputs`.
     """
     path = _file(home, run_id)
-    then = read_json(path) if path.is_file() else dict(digests)
+    try:
+        then = read_sealed(path)
+    except FileNotFoundError:
+        then = dict(digests)
+    except CorruptError as error:
+        yield f"whether its inputs have changed cannot be known: {error}"
+        then = dict(digests)
     for name in sorted({**then, **digests}):
         if name not in then or name not in digests:
             happened = "came to" if name in digests else "left"

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tasks.processes.detached import is_alive
-from tasks.storage.files import read_json
 from tasks.storage.locks import FileLock
+from tasks.storage.sealed import read_either
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -72,7 +72,7 @@ def server_on_record(home_root: Path) -> str | None:
     It holds no password. A server that nobody would start again does not count.
     """
     try:
-        servers = read_json(Path(home_root) / "servers.json")
+        servers = read_either(Path(home_root) / "servers.json")
     except FileNotFoundError:
         return None
     record = servers.get("mlflow", {})

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.storage.files import read_json, write_json
+from tasks.storage.errors import CorruptError
+from tasks.storage.sealed import read_sealed, write_sealed
 from tasks.tracking.spool import LOGGED_LATER, read_segments
 
 
@@ -46,14 +47,15 @@ class Cursor:
     def load(cls, folder: Path) -> Cursor:
         """Read the cursor of a run's spool folder; a new one if there is none."""
         try:
-            values = read_json(folder / "cursor.json")
-        except FileNotFoundError:
+            values = read_sealed(folder / "cursor.json")
+        except (FileNotFoundError, CorruptError):
+            # Without one all is told again, by ids of ours that MLflow knows.
             return cls()
         return cls(**values)
 
     def save(self, folder: Path) -> None:
         """Write the cursor into a run's spool folder."""
-        write_json(folder / "cursor.json", asdict(self))
+        write_sealed(folder / "cursor.json", asdict(self))
 
     def move_to(self, place: str) -> None:
         """Forget what another MLflow called things; they are looked up by our own ids."""

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tasks.storage.errors import CorruptError
-from tasks.storage.files import read_json
+from tasks.storage.sealed import read_sealed
 
 Address = Callable[[str, str], str | None]
 """Given "stage" or "run" and its name, returns the part of MLflow's address from the # on."""
@@ -94,7 +94,7 @@ def model_address(experiment: str, model: str) -> str:
 def _read(path: Path, changed: int) -> tuple[str, str, tuple[tuple[str, str], ...]]:
     """Return an MLflow, an experiment and runs from a cursor; `changed` makes a new one another."""
     try:
-        cursor = read_json(path)
+        cursor = read_sealed(path)
     except (OSError, CorruptError):
         return "", "", ()
     runs = tuple(cursor.get("runs", {}).items())

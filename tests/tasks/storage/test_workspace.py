@@ -1,6 +1,5 @@
 """Parts of an attempt: whole or absent after a kill anywhere, verified before they are adopted."""
 
-import json
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 import tasks
 from tasks.storage.errors import DiskError, UnsafePathError
 from tasks.storage.faults import fault_count
+from tasks.storage.sealed import read_sealed
 from tasks.storage.trees import walk_tree
 from tasks.storage.workspace import Workspace
 
@@ -20,6 +20,7 @@ SAVE = """
 import sys
 from pathlib import Path
 from tasks.storage.faults import fault_count
+from tasks.storage.sealed import read_sealed
 from tasks.storage.workspace import Workspace
 def write(folder):
     (folder / "sub").mkdir()
@@ -34,6 +35,7 @@ ADOPT = """
 import sys
 from pathlib import Path
 from tasks.storage.faults import fault_count
+from tasks.storage.sealed import read_sealed
 from tasks.storage.workspace import Workspace
 workspace = Workspace(Path(sys.argv[1]) / "attempt-2")
 print(fault_count(), flush=True)
@@ -71,7 +73,7 @@ def test_save_and_read(tmp_path: Path) -> None:
     assert workspace.part_names() == ["shard-1", "shard-2"]
     assert content(workspace.parts / "shard-1") == WHOLE
     assert calls == ["guard"] * 4
-    marker = json.loads((workspace.parts / "shard-1.json").read_text())
+    marker = read_sealed(workspace.parts / "shard-1.json")
     # `printf one | sha256sum` and `printf two | sha256sum`
     assert marker == {"files": [
         {"path": "a", "size": 3,

@@ -13,7 +13,7 @@ import pytest
 from tasks.processes.identity import current_process
 from tasks.stages.artifact import external_artifact
 from tasks.stages.leases.lease import Lease, LeaseLostError, acquire_lease
-from tasks.storage.fencing import holds_lease
+from tasks.storage.fencing import holds_lease, read_lease, write_lease
 from tasks.storage.files import read_json, write_json
 from tasks.storage.home import current_home
 
@@ -70,10 +70,39 @@ def test_an_unseen_owner_is_believed_until_it_is_silent(
 def test_the_wall_clock_may_jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On one machine an hour's step of the clock neither kills nor saves an owner."""
     lease = _acquire(tmp_path)
-    record = read_json(tmp_path / "k.json")
-    write_json(tmp_path / "k.json", {**record, "time": record["time"] - 3600})
+    record = read_lease(tmp_path / "k.json")
+    write_lease(tmp_path / "k.json", {**record, "time": record["time"] - 3600})
     assert acquire_lease(tmp_path, "k", is_done=lambda: "done", say=print) == "done"
     lease.check()
+    lease.release()
+
+
+@pytest.mark.parametrize("place", [0, 30, -3])
+def test_a_damaged_lease_counts_as_held_and_its_owner_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Any, place: int
+) -> None:
+    """A flipped first byte let a second process start the same stage with the same number."""
+    monkeypatch.setenv("SPARRING_LEASE_TTL", "3")
+    lease = _acquire(tmp_path)
+    data = bytearray((tmp_path / "k.json").read_bytes())
+    data[place] ^= 1
+    (tmp_path / "k.json").write_bytes(data)
+    assert acquire_lease(tmp_path, "k", is_done=lambda: "done", say=print) == "done"
+    lease.check()
+    wait_until(lambda: read_lease(tmp_path / "k.json").get("owner"))
+    lease.check()
+    lease.release()
+    assert not holds_lease(tmp_path / "k.json", 1)
+
+
+def test_a_damaged_lease_of_a_dead_owner_runs_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARRING_LEASE_TTL", "1")
+    write_lease(tmp_path / "k.json", {"token": 4, "owner": {"pid": 1}})
+    (tmp_path / "k.json").write_text("{")
+    lease = _acquire(tmp_path)
+    assert lease.token == 5
     lease.release()
 
 
@@ -115,8 +144,7 @@ def _shard(toy: Any, source: Any, seconds: float) -> str:
 def test_fencing(tmp_path: Path) -> None:
     """A superseded token is refused at the commit, also before the beat has noticed."""
     lease = _acquire(tmp_path)
-    record = read_json(tmp_path / "k.json")
-    write_json(tmp_path / "k.json", {**record, "token": 2})
+    write_lease(tmp_path / "k.json", {**read_lease(tmp_path / "k.json"), "token": 2})
     with pytest.raises(LeaseLostError, match="attempt 1 at k lost its lease"), lease.fenced():
         pytest.fail("nobody may come here")
     lease.release()
