@@ -76,8 +76,9 @@ def token_section(
         heat_maps=[
             HeatMap(
                 f"Rewards of tokens by {one.entry.name}",
-                shown_pairs(one.numbers["examples"][:_SHOWN]),
+                shown_pairs(one.numbers["examples"]),
                 one.page,
+                most=_SHOWN,
             )
             for one in reversed(firsts.values())
         ],

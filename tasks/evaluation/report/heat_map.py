@@ -58,9 +58,16 @@ class HeatMap:
     title: str
     """Whose rewards they are."""
     pairs: Sequence[ShownPair]
-    """The examples."""
+    """The examples, whose rewards make the scale."""
     page: str = ""
     """The file beside the report that shows more of them; empty where there is none."""
+    most: int | None = None
+    """How many of them are shown, the first ones; None: all."""
+
+    @property
+    def shown(self) -> Sequence[ShownPair]:
+        """The pairs that are shown."""
+        return self.pairs[: self.most]
 
     @cached_property
     def limit(self) -> float:
@@ -77,7 +84,7 @@ class HeatMap:
         """Whether the oracle takes points for any token."""
         return any(
             token.penalty
-            for pair in self.pairs
+            for pair in self.shown
             for response in pair.responses
             for token in response.tokens
         )

@@ -16,6 +16,7 @@ from tasks.evaluation.ava.report import assemble_ava_report
 from tasks.evaluation.ava.token_rewards import token_section
 from tasks.settings.log import NullLog
 from tasks.storage.files import read_json, write_json
+from tests.servers.browser import browse
 from tests.tasks.evaluation.ava.evaluations import (
     START,
     diagnosed,
@@ -127,6 +128,22 @@ def test_rewards_of_tokens_are_a_section_with_examples(tmp_path: Path) -> None:
     assert "<script" not in html and html.count("&lt;script&gt;") >= 2
     assert "user: b?" in html and "user: c?" not in html, "two examples, the page has all"
     assert (tmp_path / "output" / "token-rewards-plot.svg").is_file()
+
+
+@pytest.mark.real
+def test_a_phone_shows_the_report_without_scrolling_sideways(chromium: str, tmp_path: Path) -> None:
+    """Its tables scroll by themselves, and a tapped token says its number at the bottom."""
+    written(tmp_path)
+    with browse(chromium, tmp_path / "browser", size=(500, 844)) as browser:
+        browser.open((tmp_path / "output" / "report.html").as_uri())
+        width = browser.driver.execute_script("return document.documentElement.scrollWidth")
+        assert width <= browser.driver.execute_script("return window.innerWidth")
+        browser.click("stupid", tag="span")
+        shown = browser.driver.execute_script(
+            "return getComputedStyle(document.activeElement, '::after').content"
+        )
+        assert "-1.250 · the oracle takes 1.00" in shown
+        browser.shot("ava-report")
 
 
 def test_the_numbers_of_token_rewards(tmp_path: Path) -> None:

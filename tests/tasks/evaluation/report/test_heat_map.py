@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.evaluation.report.heat_map import (
+    HeatMap,
     ShownPair,
     ShownResponse,
     ShownToken,
@@ -44,6 +45,14 @@ def test_colours_diverge_from_white_and_one_outlier_pales_nothing() -> None:
     assert colour(1, 1) == colour(9, 1) != colour(0.5, 1) != colour(-0.5, 1)
     assert limit_of([0.01 * n for n in range(100)] + [50.0]) < 1
     assert limit_of([]) == limit_of([0.0]) == 1
+
+
+def test_what_is_not_shown_still_makes_the_scale() -> None:
+    responses = [
+        [ShownResponse("Better", 0.0, 0.0, [ShownToken(f"t{size}", size)])] for size in (1.0, 4.0)
+    ]
+    found = HeatMap("", [ShownPair("", one) for one in responses], most=1)
+    assert [pair.responses for pair in found.shown] == responses[:1] and found.limit == 4
 
 
 @pytest.mark.real
