@@ -38,8 +38,8 @@ MODEL_OF = {
 """The model in whose architecture each configuration is rehearsed; none where it builds its own."""
 ON_REAL_FILES = {"apo-hh-cpu", "exo-imdb-cpu", "ava-hh-cpu"}
 """Their data are the real ones of SPARRING_DATA."""
-LONG = {"ava-hh", "ava-hh-7b", "ava-demonstrations"}
-"""Others show as much in the default suite: an encoder, a chat model, demonstrations alone."""
+LONG = {"ava-hh", "ava-tldr", "ava-hh-7b", "ava-demonstrations"}
+"""The default suite has `ava-math` for them: hub sets, a chat model, policies and AfD."""
 SMALL = Smallness(rows=60, prompts=4, samples=4, new_tokens=8)
 LARGE = "h200"
 """A GPU that one process of each configuration fits on."""
