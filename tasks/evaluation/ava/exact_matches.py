@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 from tasks.evaluation.ava.arm_lines import Evaluations, Line, contender, interval_of
 from tasks.evaluation.config import EXACT_MATCH
 from tasks.evaluation.metrics.estimates import Estimate, Interval
-from tasks.evaluation.report.headline import lead_of
+from tasks.evaluation.report.headline import Contender, lead_of
 from tasks.evaluation.report.tables import Cell, Column, Table
 
 
-def exact_shares(lines: Sequence[Line], evaluations: Evaluations) -> Mapping[str, Estimate]:
-    """Return the share of answers that come to the right number, by line."""
-    return {line.name: contender(line, evaluations, EXACT_MATCH).reward for line in lines}
+def by_exact_match(lines: Sequence[Line], evaluations: Evaluations) -> list[Contender]:
+    """Return the lines with the share of their answers that come to the right number."""
+    return [contender(line, evaluations, EXACT_MATCH) for line in lines]
 
 
-def exact_tables(lines: Sequence[Line], evaluations: Evaluations) -> Iterator[Table]:
+def exact_table(lines: Sequence[Line], evaluations: Evaluations) -> Table:
     """Lay out the share of right answers of every line and what it is over the start's.
 
     Args:
         lines: The start first; exact match judged all of them.
         evaluations: Of the entries, by name.
     """
-    start = contender(lines[0], evaluations, EXACT_MATCH)
+    start, *others = by_exact_match(lines, evaluations)
+    leads = [None, *(lead_of(one, start) for one in others)]
     rows: list[tuple[Cell, ...]] = []
-    for line in lines:
-        one = contender(line, evaluations, EXACT_MATCH)
-        over = None
-        if line is not lines[0]:
-            lead = lead_of(one, start)
-            over = _percent(lead, interval_of(lead), "+.1f")
+    for line, one, lead in zip(lines, (start, *others), leads, strict=True):
         ends = interval_of(one.reward)
         share = _percent(one.reward, Interval(max(ends.low, 0.0), min(ends.high, 1.0)))
+        over = None if lead is None else _percent(lead, interval_of(lead), "+.1f")
         rows.append((line.name, line.first.data, len(line.entries), share, over))
-    columns = ("Policy", "Learnt from", "Seeds", "Exact match (%), 95 %", "Over start, 95 %")
+    names = ("Policy", "Learnt from", "Seeds", "Exact match (%), 95 %", "Over start, 95 %")
     note = (
         "Share of answers that come to the number of the test record's own answer; intervals are "
         "over prompts and seeds, and what is over the start is paired by prompt."
     )
     title = "Exact match of the final number"
-    yield Table(
-        EXACT_MATCH.replace("_", "-"), title, tuple(map(Column, columns)), tuple(rows), note
-    )
+    return Table("exact-match", title, tuple(map(Column, names)), tuple(rows), note)
 
 
 def _percent(share: Estimate, ends: Interval, spec: str = ".1f") -> str:

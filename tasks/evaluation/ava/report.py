@@ -17,7 +17,7 @@ from tasks.evaluation.ava.accuracies import (
 from tasks.evaluation.ava.arm_lines import Evaluations, Line, contender, lines_of
 from tasks.evaluation.ava.config import AvaReportConfig
 from tasks.evaluation.ava.courses import course_plot, courses_of
-from tasks.evaluation.ava.exact_matches import exact_shares, exact_tables
+from tasks.evaluation.ava.exact_matches import by_exact_match, exact_table
 from tasks.evaluation.ava.matches import Match, match_findings, match_tables, matches_of
 from tasks.evaluation.ava.proxies import proxy_findings, proxy_table
 from tasks.evaluation.ava.token_rewards import token_section
@@ -156,7 +156,7 @@ def tables(run: AvaRun) -> list[Table]:
         *([summary_table(run.usable, run.judge)] if len(run.usable) > 1 else []),
         *([accuracy_table(run.rewards, run.reward_models)] if run.rewards else []),
         *match_tables(run.matches),
-        *(exact_tables(run.lines, run.evaluations) if run.is_exact else ()),
+        *([exact_table(run.lines, run.evaluations)] if run.is_exact else []),
         *([gained] if gained else []),
     ]
 
@@ -186,8 +186,8 @@ def headlines(run: AvaRun) -> dict[str, float]:
         if one.kl is not None:
             flat[f"{one.name}/kl"] = one.kl.value
     if run.is_exact:
-        shares = exact_shares(run.lines, run.evaluations)
-        flat |= {f"{name}/{EXACT_MATCH}": share.value for name, share in shares.items()}
+        for one in by_exact_match(run.lines, run.evaluations):
+            flat[f"{one.name}/{EXACT_MATCH}"] = one.reward.value
     for match in run.matches:
         flat[f"{match.ours.name} vs {match.theirs.name}/lead"] = match.decided.lead.value
     return flat
