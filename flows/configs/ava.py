@@ -198,6 +198,13 @@ class AvaConfig(FlowConfig):
                 f"tqr.ptq is false and {cell.label!r} trains a policy: without ptq the Q head is "
                 "new and no pretrained policy; use reward_model, or set tqr.ptq"
             )
+        goes_on = self.schedule is not None and self.schedule.policy != "base"
+        if cell.pipeline == "direct" and goes_on and self.tqr.temperature != 1:
+            raise ValueError(
+                f"schedule.policy may be a policy of {cell.label!r}, whose temperature is "
+                f"{self.tqr.temperature:g} (tqr.alpha), and a start is drawn from at 1: leave "
+                "tqr.alpha at 1, or start from base"
+            )
         left = (cell.tqr(self.tqr), cell.weights(self.ava))
         require_rewards(*left)
         if cell.ablation != "none" and left == (self.tqr, self.ava):

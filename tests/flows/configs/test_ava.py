@@ -109,6 +109,13 @@ def test_an_unbounded_loss_has_to_be_forced() -> None:
     assert config("ava.lam=1").ava.lam == 1.0
 
 
+def test_a_schedule_goes_on_from_policies_of_the_temperature_that_starts_have() -> None:
+    wanted = ("schedule={cron: 0 3 * * *, policy: champion}", "tqr.alpha=2")
+    assert config(*wanted, "arms=[{objective: ava_p}]").tqr.temperature == 0.5
+    with pytest.raises(ConfigError, match="ava_p, direct on .* is 0.5 .* drawn from at 1"):
+        config(*wanted, "arms=[{objective: ava_p, pipeline: direct}]")
+
+
 @pytest.mark.parametrize(
     ("override", "problem"),
     [
