@@ -51,12 +51,22 @@ def tables_of(shell: Shell) -> Any:
 
 def test_reward_models_and_policies_end_in_one_report(done: Shell) -> None:
     tables = tables_of(done)
-    assert set(tables) == {"summary", "accuracies", "table-2", "table-4", "proxies"}
+    assert set(tables) == {
+        "summary", "accuracies", "table-2", "table-4", "proxies", "token-rewards",
+        "token-beginnings",
+    }  # fmt: skip
     rows = [row[0] for row in tables["accuracies"]["rows"]]
     assert rows == ["AVA-p", "Bradley-Terry", "always the longer answer"]
     (one,) = list_manifests(done.home, "write_ava_report")
-    page = (one.folder(done.home) / "heat-map-ava-p-s0.html").read_text(encoding="utf-8")
-    assert page.startswith("<!doctype html>") and "<script" not in page
+    folder = one.folder(done.home)
+    for name in ("report.html", "heat-map-ava-p-s0.html"):
+        page = (folder / name).read_text(encoding="utf-8")
+        assert page.startswith("<!doctype html>") and "<script" not in page
+        assert "the prompt's end: " in page
+    lines = (folder / "reward-hacking.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[:2] for line in lines[1:3]] == [
+        ["BoN w/ AVA-p", "1"], ["BoN w/ AVA-p", "2"],
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -67,6 +77,7 @@ def test_every_table_of_the_paper_is_there(done: Shell, tmp_path: Path) -> None:
     tables = tables_of(wider)
     assert set(tables) == {
         "summary", "accuracies", "table-2", "table-3", "table-4", "table-5", "proxies",
+        "token-rewards", "token-beginnings",
     }  # fmt: skip
     assert [row[0] for row in tables["accuracies"]["rows"]] == [
         "AVA-p", "Bradley-Terry", "Pref-Trans", "AVA-p w/o rwt", "AVA-p w/o ptq",
