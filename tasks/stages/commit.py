@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tasks.settings.errors import StageError
 from tasks.stages.leases.lease import Lease
-from tasks.stages.manifest import Manifest, commit_manifest, manifest_path
+from tasks.stages.manifest import Manifest, commit_manifest, manifest_path, remember_content
 from tasks.stages.remote.known_copies import remember_pushed
 from tasks.stages.remote.transfer import discard_output, publish
 from tasks.storage.digests import FileDigest, digest_file, digest_tree, directory_md5
@@ -71,6 +71,7 @@ def commit(
         remove_tree(target)
         publish_directory(output, target)
         digest = store.add(target, files)
+        remember_content(home, manifest)
         if digest != manifest.digest:
             raise StageError(f"dvc calls {target} {digest}, we call it {manifest.digest}")
         if remote is None:

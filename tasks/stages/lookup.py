@@ -8,7 +8,12 @@ from tasks.stages import manifest as manifests
 from tasks.stages.call import StageCall
 from tasks.stages.manifest import Manifest
 from tasks.stages.remote.known_copies import is_pushed
-from tasks.stages.remote.transfer import fetch_manifest, finish_push, restore_output
+from tasks.stages.remote.transfer import (
+    fetch_manifest,
+    finish_push,
+    restore_from_cache,
+    restore_output,
+)
 from tasks.stages.retention.dropped import dropped_mark, mark_used
 from tasks.stages.runs.context import RunContext
 from tasks.storage.errors import CorruptError
@@ -40,7 +45,7 @@ def find_status(
 ) -> StageStatus:
     """Find out whether a stage is done; the remote is asked only if it is not whole here.
 
-    With `verify` every file that is here is read, not only its size.
+    A file that changed since it was read last is read; with `verify` every one is.
     """
     problem = ""
     try:
@@ -48,7 +53,7 @@ def find_status(
     except CorruptError as error:
         manifest, problem = None, str(error)
     if manifest is not None:
-        problems = manifests.damaged_files(home, manifest, verify=verify)
+        problems = list(manifests.content_damage(home, manifest, again=verify).values())
         if not problems:
             return StageStatus(manifest, is_here=True)
         if not manifest.folder(home).exists() and trash_place(manifest.folder(home)).is_dir():
@@ -59,7 +64,7 @@ def find_status(
     theirs = None if remote is None else fetch_manifest(home, remote, stage, key)
     if theirs is None:
         return StageStatus(None, problem=problem)
-    is_here = manifest is None and not manifests.damaged_files(home, theirs, verify=verify)
+    is_here = manifest is None and not manifests.content_damage(home, theirs, again=verify)
     return StageStatus(theirs, is_here, True, problem)
 
 
@@ -71,6 +76,7 @@ def find_done(run: RunContext, call: StageCall, *, quiet: bool = False) -> Manif
     """
     run.calls[call.key] = call
     mark_used(run.home, call.spec.name, call.key)
+    _repair(run, call)
     status = find_status(run.home, run.remote, call.spec.name, call.key, verify=run.verify)
     manifest = status.manifest
     if status.is_in_trash and manifest is not None:
@@ -94,9 +100,19 @@ def find_done(run: RunContext, call: StageCall, *, quiet: bool = False) -> Manif
 def _discard_damaged(run: RunContext, manifest: Manifest) -> list[str]:
     """Remove the files that are here and wrong, so that good ones can come from the remote."""
     problems, folder = [], manifest.folder(run.home)
-    for file in manifest.files:
-        problem = manifests.file_problem(folder, file, verify=run.verify)
-        if problem and (folder / file.path).exists():
-            remove_tree(folder / file.path)
+    for path, problem in manifests.content_damage(run.home, manifest, again=run.verify).items():
+        if (folder / path).exists():
+            remove_tree(folder / path)
             problems.append(f"{folder}: {problem}")
     return problems
+
+
+def _repair(run: RunContext, call: StageCall) -> None:
+    """Replace damaged files of a call's output by good copies in DVC's cache, where it has any."""
+    try:
+        manifest = manifests.load_manifest(run.home, call.spec.name, call.key)
+    except CorruptError:
+        return
+    if manifest is not None and manifest.folder(run.home).is_dir():
+        for problem in restore_from_cache(run.home, manifest):
+            run.progress.note(call.title, f"{problem}; a good copy was in the store's cache")

@@ -7,7 +7,7 @@ lies in its `provenance`, apart from what describes the result itself.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
@@ -20,6 +20,7 @@ from tasks.storage.errors import CorruptError
 from tasks.storage.files import put_if_absent, read_json
 from tasks.storage.home import Home
 from tasks.storage.plain import json_text, plain_metrics
+from tasks.tracking.store.verified_files import damage_of, remember
 
 _LIBRARIES = ("sparring", "torch", "transformers", "accelerate", "tokenizers", "dvc", "numpy")
 
@@ -159,6 +160,33 @@ def damaged_files(home: Home, manifest: Manifest, *, verify: bool = False) -> li
     folder = manifest.folder(home)
     problems = (file_problem(folder, file, verify=verify) for file in manifest.files)
     return [problem for problem in problems if problem]
+
+
+def content_damage(
+    home: Home, manifest: Manifest, files: Sequence[FileDigest] = (), *, again: bool = False
+) -> dict[str, str]:
+    """Compare the content of an output's files with the manifest, reading each only once.
+
+    Args:
+        home: The home that holds the output.
+        manifest: The output's manifest.
+        files: Those of its files that matter; all by default.
+        again: Read all of them, also those that were read before and did not change since.
+
+    Returns:
+        By path a sentence for each that is missing or not what it must be.
+    """
+    wanted = files or manifest.files
+    return damage_of(manifest.folder(home), wanted, _verified(home, manifest), again=again)
+
+
+def remember_content(home: Home, manifest: Manifest) -> None:
+    """Remember that an output was digested while it was written; call it when it is in place."""
+    remember(manifest.folder(home), manifest.files, _verified(home, manifest))
+
+
+def _verified(home: Home, manifest: Manifest) -> Path:
+    return home.root / "verified" / f"{manifest.key}.json"
 
 
 def file_problem(folder: Path, file: FileDigest, *, verify: bool = False) -> str:

@@ -153,8 +153,8 @@ def fetch_artifact(
     digest, files = part_of(manifest, artifact.subpath)
     if digest != artifact.digest:
         raise StageError(
-            f"{artifact.path} was {artifact.digest} and is {digest} now: another machine finished "
-            "the same work first with another result; run the same command again"
+            f"{artifact.path} was {artifact.digest} and is {digest} now: the same work was done "
+            "again, here or by another machine, with another result; run the same command again"
         )
     fetch_files(home, remote, manifest, files)
     return artifact.path
@@ -170,21 +170,26 @@ def fetch_files(
             manifest is taken back then.
     """
     folder = manifest.folder(home)
-    if not any(manifests.file_problem(folder, file) for file in files):
+    if not manifests.content_damage(home, manifest, files):
         return
     with FileLock(home.leases / f"{manifest.key}.fetch.lock"):
         if not folder.exists():
             restore_output(home, manifest)
-        wanted = [file for file in files if manifests.file_problem(folder, file)]
+        restore_from_cache(home, manifest)
+        damage = manifests.content_damage(home, manifest, files)
+        wanted = [file for file in files if file.path in damage]
         if not wanted:
             return
         where = f"{manifest.stage}/{wanted[0].path} ({manifest.key[:16]})"
         if remote is None:
             raise ArtifactLostError(
-                f"{where} is not on this machine and SPARRING_REMOTE names no other place",
+                f"{folder}: {damage[wanted[0].path]}, and SPARRING_REMOTE names no other place",
                 manifest.key,
             )
         check_layout(remote)
+        for file in wanted:
+            # One of the right size and wrong content would pass for one that is here.
+            remove_tree(folder / file.path)
         store = dvc_store(home.store)
         try:
             store.pull(wanted, folder, remote.url)
@@ -194,6 +199,17 @@ def fetch_files(
                 remote.delete(object_name(file.md5))
             take_back(home, remote, manifest)
             raise ArtifactLostError(f"{where} is lost: {error}", manifest.key) from error
+
+
+def restore_from_cache(home: Home, manifest: Manifest) -> list[str]:
+    """Replace damaged files of an output by good copies in DVC's cache; say which those were."""
+    damage = manifests.content_damage(home, manifest)
+    bad = [file for file in manifest.files if file.path in damage]
+    if not bad:
+        return []
+    folder = manifest.folder(home)
+    mended = dvc_store(home.store).restore(bad, folder)
+    return [f"{folder}: {damage[file.path]}" for file in mended]
 
 
 def restore_output(home: Home, manifest: Manifest) -> bool:

@@ -75,9 +75,14 @@ def fetch_external(artifact: Artifact, home: Home, remote: Remote | None) -> Pat
     Raises:
         ConfigError: When it is neither here nor on the remote.
         ArtifactLostError: When it is damaged on the remote, naming the file.
+        StageError: When it is here and has changed since it became an input.
     """
     ours = home.root / "external"
     if artifact.path.exists() and not artifact.path.is_relative_to(ours):
+        if not _is_unchanged(artifact):
+            raise StageError(
+                f"{artifact.path} has changed since this run began; run the same command again"
+            )
         return artifact.path
     record = None if remote is None else read_object(remote, external_name(artifact.digest))
     if remote is None or record is None:

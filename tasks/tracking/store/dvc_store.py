@@ -113,6 +113,10 @@ class DvcStore:
         self._know_remote(remote_url)
         return object_transfer.pull_objects(self._cache, files, folder, _remote(remote_url))
 
+    def restore(self, files: Sequence[FileDigest], folder: Path) -> list[FileDigest]:
+        """Replace files of an artifact by good copies from DVC's cache; returns those it had."""
+        return object_transfer.restore_objects(self._cache, files, folder)
+
     def verify_remote(self, files: Sequence[FileDigest], remote_url: str) -> list[FileDigest]:
         """Read an artifact's objects on a remote; returns those that are damaged or gone."""
         return object_transfer.damaged_objects(files, _remote(remote_url))

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from tasks.storage.digests import FileDigest, digest_file, directory_listing, directory_md5
-from tasks.storage.durable import clear_disk_errors, rename, sync_directory, temporary_name
+from tasks.storage.durable import (
+    clear_disk_errors,
+    make_folder,
+    rename,
+    sync_directory,
+    temporary_name,
+)
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.files import link_or_copy, safe_join
 from tasks.tracking.remote.base import DamagedError, Remote, RemoteError
@@ -79,6 +85,18 @@ def pull_objects(cache: Path, files: Sequence[FileDigest], folder: Path, remote:
     if bad:
         raise CorruptError(_sentence(bad, len(wanted), remote))
     return list(fates.values()).count("came")
+
+
+def restore_objects(cache: Path, files: Sequence[FileDigest], folder: Path) -> list[FileDigest]:
+    """Replace files of an artifact by good copies of a cache; returns those that it had.
+
+    Where cache and store share the bytes of a file it has none: they were damaged together.
+    """
+    found = [file for file in files if _is_good(_cached(cache, file.md5), file)]
+    for file in found:
+        make_folder(safe_join(folder, file.path).parent)
+        _link(_cached(cache, file.md5), safe_join(folder, file.path))
+    return found
 
 
 def damaged_objects(files: Iterable[FileDigest], remote: Remote) -> list[FileDigest]:

@@ -20,6 +20,7 @@ from tasks.storage.errors import DiskError
 from tasks.storage.files import read_json, write_json
 from tasks.storage.home import Home, current_home
 from tasks.storage.journal import read_records
+from tasks.tracking.store.cache_index import cached_objects
 
 ROOT = Path(__file__).parents[3]
 
@@ -59,10 +60,22 @@ def test_a_done_stage_is_skipped(toy: Any) -> None:
     assert first.metrics == {"texts": 3.0}
 
 
-def test_a_missing_file_is_said_and_made_again(toy: Any) -> None:
+def test_a_missing_file_comes_from_the_cache(toy: Any) -> None:
+    result = toy.flow()
+    (result.path / "text").unlink()
+    sink = Notes()
+    with entered(RunContext(current_home(), progress=sink)):
+        assert toy.flow() == result
+    assert toy.started().count("join") == 1 and (result.path / "text").is_file()
+    assert len(sink.notes) == 1 and "text is missing; a good copy was in" in sink.notes[0]
+
+
+def test_a_file_that_is_missing_in_the_cache_too_is_said_and_made_again(toy: Any) -> None:
     result = toy.flow()
     before = load_manifest(current_home(), "join", result.key)
     (result.path / "text").unlink()
+    (file,) = [one for one in before.files if one.path == "text"]
+    cached_objects(current_home().store)[file.md5].unlink()
     sink = Notes()
     with entered(RunContext(current_home(), progress=sink)):
         assert toy.flow() == result
@@ -72,15 +85,12 @@ def test_a_missing_file_is_said_and_made_again(toy: Any) -> None:
     assert after.provenance["attempt"] == before.provenance["attempt"] + 1
 
 
-def test_a_flipped_byte_is_found_on_request(toy: Any) -> None:
+def test_a_flipped_byte_is_found(toy: Any) -> None:
     result = toy.flow()
     file = result.path / "text"
     file.chmod(0o644)
     file.write_text(file.read_text().replace("hello", "hullo"))
-    assert toy.flow() == result and toy.started().count("join") == 1
-    with entered(RunContext(current_home(), verify=True)):
-        assert toy.flow() == result
-    assert toy.started().count("join") == 2
+    assert toy.flow() == result and toy.started().count("join") == 2
     assert "hullo" not in file.read_text()
 
 
