@@ -33,7 +33,7 @@ def open_console(**options: Any) -> Console:
     Args:
         options: As those of rich's `Console`.
     """
-    console = Console(**options)
+    console = Console(markup=False, emoji=False, **options)
     console.push_render_hook(_Shown())
     return console
 

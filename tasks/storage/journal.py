@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tasks.storage.digests import canonical_json
 from tasks.storage.durable import clear_disk_errors, make_folder, sync_directory, sync_file
 from tasks.storage.errors import CorruptError
 from tasks.storage.faults import fault_point
+from tasks.storage.files import write_atomic
 
 _BLOCK = 1 << 16
 
@@ -37,8 +39,7 @@ def append_record(path: Path, obj: Any, *, sync: bool = True) -> None:
         DiskError: when the disk refuses; the journal is then as it was.
     """
     path = Path(path)
-    body = canonical_json(obj)
-    line = b"%d %08x %s\n" % (len(body), zlib.crc32(body), body)
+    line = _line(obj)
     with clear_disk_errors(path):
         make_folder(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -123,6 +124,36 @@ def mend_tail(path: Path) -> None:
                 _mended_end(descriptor, size)
         finally:
             os.close(descriptor)
+
+
+def sound_records(path: Path) -> tuple[list[Any], str]:
+    """Read the whole records as `read_records` does, and go on behind damaged lines.
+
+    Returns:
+        The records, and a sentence about the first damaged line; empty for none.
+    """
+    try:
+        return read_records(path), ""
+    except CorruptError as error:
+        problem = str(error)
+    found = []
+    for number, line in enumerate(Path(path).read_bytes().split(b"\n"), 1):
+        with suppress(CorruptError):
+            found.append(_parse(line, path, number))
+    return found, problem
+
+
+def drop_damaged(path: Path) -> None:
+    """Write a journal anew with its sound records only; call it while nobody appends."""
+    records, problem = sound_records(path)
+    if problem:
+        write_atomic(path, b"".join(map(_line, records)))
+
+
+def _line(record: Any) -> bytes:
+    """Return a record as a line of a journal."""
+    body = canonical_json(record)
+    return b"%d %08x %s\n" % (len(body), zlib.crc32(body), body)
 
 
 def _parse(line: bytes, path: Path, number: int) -> Any:

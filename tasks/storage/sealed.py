@@ -24,8 +24,15 @@ SEAL = "seal"
 _FIRST_LINE = re.compile(r"# seal: ([0-9a-f]{64})\n")
 
 
-def sealed_json(values: Mapping[str, Any]) -> str:
-    """Return plain values as a sealed JSON object; raises `TypeError` for what is not plain."""
+def sealed_json(values: Mapping[str, Any], *, in_order: bool = False) -> str:
+    """Return plain values as a sealed JSON object, with sorted keys or `in_order` as they are.
+
+    Raises:
+        TypeError: For a value that is not plain.
+    """
+    if in_order:
+        sealed = {**values, SEAL: _digest(dict(values))}
+        return json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     return json_text({**values, SEAL: _digest(dict(values))}, indent=1) + "\n"
 
 

@@ -48,6 +48,9 @@ class ExitCodes(TyperGroup):
             # What was stopped on purpose is no error; the note says how to go on, if one can.
             say_error("; ".join(["stopped", *getattr(stop, "__notes__", ())]), style="yellow")
             raise typer.Exit(130) from None
+        except UnicodeDecodeError as error:
+            say_error(f"a text that was read is not UTF-8 ({error}); a file of ours is damaged")
+            raise typer.Exit(1) from None
         except BrokenPipeError:
             # Whoever read has read enough, as `head` does; nobody is there to be told.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

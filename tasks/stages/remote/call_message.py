@@ -23,9 +23,10 @@ from tasks.stages.remote.layout import read_object
 from tasks.stages.remote.user_files import artifact_from_json
 from tasks.storage.digests import code_digest
 from tasks.storage.errors import CorruptError
-from tasks.storage.files import read_json, write_atomic
+from tasks.storage.files import write_atomic
 from tasks.storage.home import Home
 from tasks.storage.plain import json_text
+from tasks.storage.sealed import SEAL, read_sealed, sealed_json
 from tasks.tracking.remote.base import Remote
 
 _LAYOUT = 1
@@ -215,7 +216,7 @@ def _name(key: str, suffix: str = "") -> str:
 
 def _write(home: Home, remote: Remote | None, name: str, values: Mapping[str, Any]) -> None:
     """Write an object; the order of keys is kept, as a body may go through a dict in order."""
-    data = (json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    data = sealed_json(values, in_order=True).encode()
     write_atomic(home.root / name, data)
     if remote is not None:
         remote.put(name, data)
@@ -225,7 +226,8 @@ def _read(home: Home, remote: Remote | None, name: str) -> Any:
     """Return an object of the remote, or of the shared home; None when there is none."""
     if remote is None:
         try:
-            return read_json(home.root / name)
+            return read_sealed(home.root / name)
         except FileNotFoundError:
             return None
-    return read_object(remote, name)
+    found = read_object(remote, name)
+    return found and {field: value for field, value in found.items() if field != SEAL}

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from tasks.settings.errors import StageError
 from tasks.stages.leases.lease import lease_ttl
@@ -20,10 +19,13 @@ from tasks.stages.leases.liveness import owner_silence
 from tasks.stages.manifest import Manifest
 from tasks.stages.retention.pins import list_pins
 from tasks.stages.runs import aliases
-from tasks.stages.runs.run_journal import stage_events
+from tasks.stages.runs.run_journal import journal_file
 from tasks.stages.runs.run_store import Run, config_file, list_runs, read_runs
 from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
+from tasks.storage.journal import read_records
+from tasks.storage.plain import json_text
+from tasks.storage.sealed import read_sealed
 
 _WEIGHTS = ".safetensors"
 _KEY = re.compile(r"\b[0-9a-f]{64}\b")
@@ -123,7 +125,7 @@ def worked_on(home: Home) -> list[str]:
 
 def _alias_roots(home: Home) -> Iterator[Root]:
     """Yield what the aliases name, what the champion was before, and what was decided on."""
-    for record in aliases.list_aliases(home):
+    for record in aliases.list_aliases(home, strict=True):
         yield from _record_roots(record, f"{record.alias} of {record.flow}")
         if record.alias == aliases.CHAMPION:
             before = aliases.record_before(aliases.alias_history(home, record.flow, record.alias))
@@ -187,7 +189,7 @@ def _keys_of(home: Home, run: str, records: int) -> set[str]:
             needs cannot be known.
     """
     try:
-        events = stage_events(home, run)
+        events = read_records(journal_file(home, run))
         if len(events) < records:
             raise CorruptError(f"its stages.journal was cut: {len(events)} of {records} records")
         return {event["key"] for event in events}
@@ -211,9 +213,8 @@ def _live_roots(home: Home) -> Iterator[Root]:
 
 
 def _keys_in(path: Path) -> set[str]:
-    """Return all keys that a JSON file mentions."""
+    """Return all keys that a JSON file mentions; raises `CorruptError` for a damaged one."""
     try:
-        text: Any = path.read_text("utf-8")
-    except OSError:
+        return set(_KEY.findall(json_text(read_sealed(path))))
+    except FileNotFoundError:
         return set()
-    return set(_KEY.findall(text))

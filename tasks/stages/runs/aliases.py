@@ -7,6 +7,7 @@ every machine.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -28,6 +29,8 @@ from tasks.tracking.spool import Spool
 CANDIDATE, CHAMPION = "candidate", "champion"
 ALIASES = (CANDIDATE, CHAMPION)
 ROLES = ("policy", "reward_model")
+
+_log = logging.getLogger("sparring.stages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +106,17 @@ def alias_history(home: Home, flow: str, alias: str) -> list[AliasRecord]:
     Raises:
         CorruptError: A record is damaged, naming it.
     """
-    if open_remote() is None and not home.root.is_dir():
-        return []
-    records = shared_records(home)
-    names = records.names(_folder(flow, alias))
-    if not names and open_remote() is not None:
-        names = _publish_local(home, records, flow, alias)
-    return [_read(records, name) for name in names]
+    records, names = _records(home, flow, alias)
+    history = [_read(records, name) for name in names if records is not None]
+    if [record.number for record in history] != list(range(1, len(history) + 1)):
+        raise CorruptError(f"moves of the {alias} of {flow} are missing: {', '.join(names)}")
+    return history
 
 
 def current_alias(home: Home, flow: str, alias: str) -> AliasRecord | None:
     """Return what an alias names now, or None."""
-    history = alias_history(home, flow, alias)
-    return history[-1] if history else None
+    records, names = _records(home, flow, alias)
+    return _read(records, names[-1]) if records is not None and names else None
 
 
 def require_alias(home: Home, flow: str, alias: str) -> AliasRecord:
@@ -191,16 +192,38 @@ def record_before(history: list[AliasRecord]) -> AliasRecord | None:
     return stack[-2] if len(stack) > 1 else None
 
 
-def list_aliases(home: Home) -> list[AliasRecord]:
-    """Return what every alias of every flow names now: the roots that must never be collected."""
+def list_aliases(home: Home, *, strict: bool = False) -> list[AliasRecord]:
+    """Return what every alias of every flow names now: the roots that must never be collected.
+
+    Raises:
+        CorruptError: When one is damaged, if `strict`; else it is left out with a warning.
+    """
     if open_remote() is None and not home.root.is_dir():
         return []
     # Those of a home whose remote is new are not there yet; to read one publishes its history.
     local = FolderRemote(home.root).names("aliases/") if home.root.is_dir() else []
     names = [*shared_records(home).names("aliases/"), *local]
     pairs = sorted({tuple(name.split("/")[1:3]) for name in names if name.count("/") == 3})
-    found = [current_alias(home, flow, alias) for flow, alias in pairs]
+    found = []
+    for flow, alias in pairs:
+        try:
+            found.append(current_alias(home, flow, alias))
+        except CorruptError as error:
+            if strict:
+                raise
+            _log.warning("%s", error)
     return [record for record in found if record is not None]
+
+
+def _records(home: Home, flow: str, alias: str) -> tuple[Remote | None, list[str]]:
+    """Return where the moves of an alias are kept and their names, the oldest first."""
+    if open_remote() is None and not home.root.is_dir():
+        return None, []
+    records = shared_records(home)
+    names = records.names(_folder(flow, alias))
+    if not names and open_remote() is not None:
+        names = _publish_local(home, records, flow, alias)
+    return records, names
 
 
 def _references(artifacts: Mapping[str, Artifact]) -> dict[str, str]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from tasks.stages.runs.run_journal import stage_events, unfinished_stages
-from tasks.stages.runs.run_store import read_runs, save_status, warn_once
+from tasks.stages.runs.run_store import read_runs, save_status
 from tasks.stages.runs.states import STATES
-from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
 from tasks.tracking.spool import Spool
 
@@ -22,18 +21,9 @@ def reconcile_runs(home: Home) -> list[str]:
         if not run.is_abandoned:
             continue
         spool = Spool(home.spool, run.id)
-        for key in _unfinished(home, run.id):
+        for key in unfinished_stages(stage_events(home, run.id)):
             spool.stage_finished(key, told, tags={"sparring.state": "crashed"})
         spool.run_finished(told, "crashed")
         save_status(home, run.id, "crashed")
         crashed.append(run.id)
     return crashed
-
-
-def _unfinished(home: Home, run_id: str) -> list[str]:
-    """Return the keys of the stages that a run began and did not finish, as far as can be read."""
-    try:
-        return unfinished_stages(stage_events(home, run_id))
-    except CorruptError as error:
-        warn_once(str(error))
-        return []

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from tasks.storage.files import safe_join
 from tasks.storage.home import Home
-from tasks.storage.journal import read_records
+from tasks.storage.journal import sound_records
+
+_log = logging.getLogger("sparring.stages")
+
+
+def journal_file(home: Home, run_id: str) -> Path:
+    """Return the journal of a run."""
+    return safe_join(home.runs, run_id) / "stages.journal"
 
 
 def stage_events(home: Home, run_id: str) -> list[dict[str, Any]]:
-    """Return what happened to the stage calls of a run, in order.
+    """Return what happened to the stage calls of a run, in order, as far as it can be read.
 
     Each has `event` (started, finished), `time` and the fields of `StageRecord` but the metrics.
     """
-    return read_records(safe_join(home.runs, run_id) / "stages.journal")
+    events, problem = sound_records(journal_file(home, run_id))
+    if problem:
+        _log.warning("%s", problem)
+    return events
 
 
 def stage_ends(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

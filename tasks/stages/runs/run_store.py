@@ -19,12 +19,13 @@ from typing import Any
 from tasks.processes.identity import ProcessIdentity, current_process
 from tasks.settings.errors import ConfigError, StageError, UnknownNameError, closest, did_you_mean
 from tasks.stages.runs.context import current_run
-from tasks.stages.runs.run_journal import stage_events
+from tasks.stages.runs.run_journal import journal_file, stage_events
 from tasks.stages.runs.states import PROMOTION, STATES, RunStatus
 from tasks.stages.runs.tracking_events import prefect_tags
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import safe_join, write_atomic
 from tasks.storage.home import Home
+from tasks.storage.journal import drop_damaged
 from tasks.storage.locks import FileLock
 from tasks.storage.sealed import read_sealed, read_sealed_text, sealed_text, write_sealed
 
@@ -99,6 +100,7 @@ def claim_run(home: Home, flow: str, resume: str | None, config_path: str, confi
             by = ProcessIdentity.from_json(before.owner)
             raise StageError(f"run {before.id} is still running in {by}; wait for it or end it")
         run = replace(before, status="running", updated=now, owner=owner)
+        drop_damaged(journal_file(home, run.id))  # what it finds done is written down again
         save_run(home, run)
     return run
 
@@ -137,7 +139,7 @@ def list_runs(home: Home) -> list[Run]:
     """
     runs, damage = read_runs(home)
     for sentence in damage:
-        warn_once(sentence)
+        _warn_once(sentence)
     return [replace(run, status="crashed") if run.is_abandoned else run for run in runs]
 
 
@@ -199,10 +201,9 @@ def load_run(home: Home, name: str, latest: Collection[RunStatus] = ENDED_WELL) 
 def save_status(home: Home, run_id: str, status: RunStatus, *, is_refused: bool = False) -> None:
     """Write down the status of a run, and whether its configuration or data were refused."""
     run = _read(run_folder(home, run_id))
-    try:
-        records = max(run.journal_records, len(stage_events(home, run_id)))
-    except CorruptError:
-        records = run.journal_records
+    records = len(stage_events(home, run_id))
+    if status != "completed":  # one that was resumed has not found everything again
+        records = max(records, run.journal_records)
     run = replace(run, status=status, updated=_now(), is_refused=is_refused)
     save_run(home, replace(run, journal_records=records))
 
@@ -224,7 +225,7 @@ def _read(folder: Path) -> Run:
 
 
 @lru_cache(maxsize=64)
-def warn_once(sentence: str) -> None:
+def _warn_once(sentence: str) -> None:
     """Say something that would be true of each look at the runs."""
     _log.warning("%s", sentence)
 

@@ -60,7 +60,7 @@ def referenced(store: Path, kept: Iterable[Path], known: Container[str] = ()) ->
     found: set[str] = set()
     for pointer in kept:
         try:
-            named = _POINTER.findall(pointer.read_text("utf-8"))
+            named = _POINTER.findall(pointer.read_bytes().decode(errors="replace"))
         except FileNotFoundError:
             continue
         if not named:

@@ -27,6 +27,15 @@ def test_tables_texts_trees_and_pages_show_what_would_steer_the_terminal() -> No
     assert not set(EVIL) - set("a[2Jbcd") & set(written)
 
 
+@pytest.mark.parametrize("name", ["[/x]", "[bold]a", "a[red", ":smile:", "[link=http://x]"])
+def test_a_name_is_no_markup(name: str) -> None:
+    """A run's label `[/x]` ended `ls` with a traceback."""
+    console = open_console(file=io.StringIO(), width=60)
+    console.print(f"run {name}", highlight=False)
+    console.print(table((name, ""), [(name, name)]))
+    assert console.file.getvalue().count(name) == 4
+
+
 def test_our_own_colours_and_bars_stay() -> None:
     console = open_console(file=io.StringIO(), force_terminal=True, width=60)
     with Progress(console=console) as bars:

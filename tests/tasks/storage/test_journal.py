@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 import tasks
 from tasks.storage.errors import CorruptError, DiskError
 from tasks.storage.faults import fault_count
-from tasks.storage.journal import append_record, mend_tail, read_new_records, read_records
+from tasks.storage.journal import (
+    append_record,
+    drop_damaged,
+    mend_tail,
+    read_new_records,
+    read_records,
+    sound_records,
+)
 
 ROOT = Path(tasks.__file__).parents[1]
 RECORDS = st.lists(
@@ -166,3 +173,19 @@ def test_mending_completes_a_whole_record_and_makes_no_file(tmp_path: Path) -> N
     path.write_bytes(line[:-1])
     mend_tail(path)
     assert path.read_bytes() == line
+
+
+def test_sound_records_are_read_past_damage_and_kept_alone(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    for number in range(4):
+        append_record(path, {"n": number})
+    assert sound_records(path) == ([{"n": n} for n in range(4)], "")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 + 3] ^= 1
+    path.write_bytes(data)
+    found, problem = sound_records(path)
+    assert len(found) == 3 and "damaged at line" in problem
+    drop_damaged(path)
+    append_record(path, {"n": 4})
+    assert read_records(path) == [*found, {"n": 4}]
+    assert sound_records(tmp_path / "none") == ([], "")

@@ -21,6 +21,7 @@ from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
 from tasks.storage.workspace import Workspace
 from tasks.tracking.remote.folder import FolderRemote
+from tasks.tracking.store.cache_index import cached_objects
 from tasks.tracking.store.object_transfer import object_name
 
 
@@ -76,6 +77,8 @@ def test_what_is_nowhere(toy: Any, home: Home, other: Home, remote: FolderRemote
     (made.path / "00000" / "text").unlink()
     with pytest.raises(ArtifactLostError, match="00000/text is missing, and .* has it not"):
         push_artifact(home, remote, manifest)
+    (file,) = [one for one in manifest.files if one.path == "00000/text"]
+    cached_objects(home.store)[file.md5].unlink()
     with pytest.raises(ArtifactLostError, match="SPARRING_REMOTE names no other place"):
         fetch_artifact(made, home, None)
 

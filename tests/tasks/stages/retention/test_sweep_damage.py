@@ -12,8 +12,17 @@ import pytest
 
 from tasks.settings.errors import StageError
 from tasks.stages.flow_run import open_run
+from tasks.stages.lineage.reading import lineage_graph
 from tasks.stages.manifest import list_manifests
 from tasks.stages.plan import planning
+from tasks.stages.runs.aliases import (
+    AliasRecord,
+    alias_history,
+    current_alias,
+    list_aliases,
+    move_alias,
+)
+from tasks.stages.runs.run_journal import stage_events
 from tasks.stages.runs.run_store import list_runs
 from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
@@ -78,11 +87,12 @@ def test_a_damaged_manifest_stops_everything(home: Home, run: str) -> None:
         sweep(home, replace(NOW, keep_runs=3))
 
 
+@pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
 def test_going_on_with_the_run_mends_its_journal(
-    toy: Any, home: Home, run: str, tmp_path: Path
+    toy: Any, home: Home, run: str, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     """What the refusal advises."""
-    cut(home.runs / run / "stages.journal")
+    damage(home.runs / run / "stages.journal")
     with open_run("toy", config={}, config_text="", home=home, mlruns=tmp_path, resume=run):
         toy.flow()
     assert not sweep(home, replace(NOW, keep_runs=3)).last_copies
@@ -96,6 +106,30 @@ def test_a_damaged_record_is_said_and_hides_no_other_run(
     other = run_flow(toy, home, tmp_path, "world")
     assert [one.id for one in list_runs(home)] == [other]
     assert f"{run} cannot be read" in caplog.text
+
+
+def test_old_damage_stops_no_other_work(
+    toy: Any, home: Home, run: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A flipped journal, old moves of an alias: the rest goes on and says so; gc waits."""
+    other = run_flow(toy, home, tmp_path, "world")
+    for name in ("candidate", "champion", "champion"):
+        move_alias(home, AliasRecord(0, "toy", name, {}, {}, other, "", "a test"))
+    for path in (
+        home.runs / run / "stages.journal",
+        home.root / "aliases/toy/champion/000001.json",
+        home.root / "aliases/toy/candidate/000001.json",
+    ):
+        flip(path)
+    assert len(stage_events(home, run)) < len(stage_events(home, other))
+    assert [one.alias for one in list_aliases(home)] == ["champion"]
+    assert current_alias(home, "toy", "champion").number == 2
+    assert lineage_graph(home).into
+    assert "stages.journal is damaged at line" in caplog.text
+    with pytest.raises(CorruptError, match="candidate/000001.json is damaged"):
+        sweep(home)
+    with pytest.raises(CorruptError, match="champion/000001.json is damaged"):
+        alias_history(home, "toy", "champion")
 
 
 def test_a_last_copy_comes_back_from_the_trash(
