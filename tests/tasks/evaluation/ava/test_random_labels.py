@@ -34,8 +34,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     """Train on such pairs, and measure on them, on others and on pairs with two equal texts."""
     root = tmp_path_factory.mktemp("random")
     tqr_folder(root)
-    sets = {"learnt": drawn(16, 0), "held_out": drawn(400, 1)}
-    sets["equal"] = [Group(one.prompt, (one.responses[0],) * 2) for one in sets["held_out"][:50]]
+    sets = {"learnt": drawn(16, 0), "held_out": drawn(200, 1)}
+    sets["equal"] = [Group(one.prompt, (one.responses[0],) * 2) for one in sets["held_out"][:20]]
     for name, groups in sets.items():
         write_groups(root / name, groups)
     often = {"num_train_epochs": 12, "learning_rate": 3e-3}
@@ -54,7 +54,7 @@ def test_labels_by_a_coin_are_right_in_half_of_the_pairs(
     accuracy, error = (
         measured[f"held_out/{reading}_{name}"] for name in ("accuracy", "accuracy_se")
     )
-    assert error == pytest.approx(0.025, abs=0.001)
+    assert error == pytest.approx(0.0354, abs=0.001)
     assert abs(accuracy - 0.5) < 2 * error
     assert measured["learnt/last_accuracy"] > 0.8
 

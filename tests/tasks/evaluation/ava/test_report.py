@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from pydantic import ValidationError
@@ -88,8 +88,24 @@ def written(
     return read_json(output / "report.json"), flat, (output / "report.md").read_text()
 
 
-def test_a_hacked_reward_model_and_the_better_arm_are_named(tmp_path: Path) -> None:
-    kept, _, text = written(tmp_path)
+class Written(NamedTuple):
+    """A report, read again."""
+
+    folder: Path
+    kept: Any
+    flat: dict[str, float]
+    text: str
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """The report of everything."""
+    folder = tmp_path_factory.mktemp("ava-report")
+    return Written(folder / "output", *written(folder))
+
+
+def test_a_hacked_reward_model_and_the_better_arm_are_named(whole: Written) -> None:
+    kept, text = whole.kept, whole.text
     said = "\n".join(kept["findings"])
     assert kept["findings"][0] == "read 10 records"
     assert "accuracy of AVA-p against Bradley-Terry" in said
@@ -100,42 +116,43 @@ def test_a_hacked_reward_model_and_the_better_arm_are_named(tmp_path: Path) -> N
         "summary", "accuracies", "table-2", "proxies", "token-rewards", "token-beginnings",
     }  # fmt: skip
     assert [plot["title"] for plot in kept["plots"]][0].startswith("Reward hacking")
-    lines = (tmp_path / "output" / "reward-hacking.csv").read_text()
+    lines = (whole.folder / "reward-hacking.csv").read_text()
     assert "PPO w/ AVA-p,1,2.0" in lines and "BoN w/ Bradley-Terry,4," in lines
     assert kept["headline"].startswith("start wins by 1.025 oracle reward"), kept["headline"]
     assert kept["findings"][-1].startswith("not shown: how other seeds end; 5 of 5 arms")
     assert "ask &lt;b&gt;p" not in text and "ask <b>p</b>" in text, "in a fence, as it stands"
 
 
-def test_the_proxy_is_laid_beside_the_judge(tmp_path: Path) -> None:
-    rows = {row[0]: row for row in written(tmp_path)[0]["tables"]["proxies"]["rows"]}
+def test_the_proxy_is_laid_beside_the_judge(whole: Written) -> None:
+    rows = {row[0]: row for row in whole.kept["tables"]["proxies"]["rows"]}
     assert rows["PPO w/ AVA-p"][2:] == ["2.000 ± 0.100", "+4.000 ± 0.000", "-1.025 ± 0.025"]
     assert rows["BoN w/ Bradley-Terry"][3] == "+2.000 ± 0.000"
     assert "start" not in rows
 
 
-def test_rewards_of_tokens_are_a_section_with_examples(tmp_path: Path) -> None:
-    kept, _, text = written(tmp_path)
+def test_rewards_of_tokens_are_a_section_with_examples(whole: Written) -> None:
+    kept, text = whole.kept, whole.text
     (section,) = kept["sections"]
     assert section["title"] == "Rewards of tokens"
     (note,) = section["notes"]
     assert note.startswith("AVA-p: seeds whose rewards point at the tokens that the oracle")
     assert note.endswith("response: in 1 of 1 by x[j] and in 0 of 1 by x[j+1]")
-    page = tmp_path / "output" / "heat-map-ava-p-s0.html"
+    page = whole.folder / "heat-map-ava-p-s0.html"
     assert page.read_text() == "<p>map</p>" and f"]({page.name})" in text
-    html = (tmp_path / "output" / "report.html").read_text(encoding="utf-8")
+    html = (whole.folder / "report.html").read_text(encoding="utf-8")
     assert f'<a href="{page.name}">' in html and "“stupid”: -1.250 · the oracle takes 1.00" in html
     assert "<script" not in html and html.count("&lt;script&gt;") >= 2
     assert "user: b?" in html and "user: c?" not in html, "two examples, the page has all"
-    assert (tmp_path / "output" / "token-rewards-plot.svg").is_file()
+    assert (whole.folder / "token-rewards-plot.svg").is_file()
 
 
 @pytest.mark.real
-def test_a_phone_shows_the_report_without_scrolling_sideways(chromium: str, tmp_path: Path) -> None:
+def test_a_phone_shows_the_report_without_scrolling_sideways(
+    chromium: str, whole: Written, tmp_path: Path
+) -> None:
     """Its tables scroll by themselves, and a tapped token says its number at the bottom."""
-    written(tmp_path)
-    with browse(chromium, tmp_path / "browser", size=(500, 844)) as browser:
-        browser.open((tmp_path / "output" / "report.html").as_uri())
+    with browse(chromium, tmp_path, size=(500, 844)) as browser:
+        browser.open((whole.folder / "report.html").as_uri())
         width = browser.driver.execute_script("return document.documentElement.scrollWidth")
         assert width <= browser.driver.execute_script("return window.innerWidth")
         browser.click("stupid", tag="span")
@@ -179,8 +196,8 @@ def test_without_an_oracle_there_is_no_correlation(tmp_path: Path) -> None:
     assert section.tables[0].columns[1].name == "Size of δ, median"
 
 
-def test_headlines_are_flat(tmp_path: Path) -> None:
-    flat = written(tmp_path)[1]
+def test_headlines_are_flat(whole: Written) -> None:
+    flat = whole.flat
     assert flat["AVA-p/accuracy_last"] == 1.0 and flat["AVA-p/accuracy_return"] == 0.9
     assert flat["PPO w/ AVA-p/kl"] == 2.0
     assert flat["BoN w/ AVA-p vs BoN w/ Bradley-Terry/lead"] == 1.0
