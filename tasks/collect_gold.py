@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 from tasks.data.files import read_groups, write_groups
+from tasks.endpoints.ledger import Account
 from tasks.gold.collection import GoldConfig, collect, hold_out
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact
 from tasks.stages.prefect_task import stage_task
+from tasks.stages.runs.context import current_run
 from tasks.storage.workspace import Workspace
 
 
 @stage_task(version=2, resources="cpu")
 def collect_gold(
-    queries: Artifact, answers: Artifact, *, config: GoldConfig, workspace: Workspace, log: Log
+    queries: Artifact,
+    answers: Artifact | None,
+    *,
+    config: GoldConfig,
+    workspace: Workspace,
+    log: Log,
 ) -> dict[str, float]:
     """Answer every reward-model query with gold and hold a share out for measuring the game.
 
     Args:
         queries: Folder of groups whose prompts are the reward model's queries.
-        answers: What the gold provider answers from: a file, or the prepared pairs.
+        answers: What the gold provider answers from: a file, or the prepared pairs; None for
+            a server.
         config: The provider, the held-out share, how many queries may stay unanswered.
         workspace: `output/train` and `output/dev` receive K = 1 groups; dev prompts are never
             sampled for training.
         log: Where progress goes.
 
     Returns:
-        `answered`, `unanswered`, `train` and `dev`, all counts.
+        `answered`, `unanswered`, `train` and `dev`, all counts; of a server also what it took.
 
     Raises:
         ConfigError: More queries than allowed have no gold response.
+        BudgetExhausted: A server's next answer may cost too much.
     """
-    gold, metrics = collect(config, read_groups(queries.path), answers.path, workspace, log)
+    # The key of the work, which all its attempts and all runs that do it share.
+    account = Account(current_run().run_id or "", "collect_gold", workspace.path.parent.name)
+    source = answers.path if answers else None
+    gold, metrics = collect(config, read_groups(queries.path), source, workspace, log, account)
     train, dev = hold_out(gold, config.dev_share)
     metrics["train"] = float(write_groups(workspace.output / "train", train))
     metrics["dev"] = float(write_groups(workspace.output / "dev", dev))

@@ -115,6 +115,8 @@ def _projection(found: Rehearsal, price: float | None) -> Iterator[str]:
         took = span(3600 * found.rehearsed)
         yield f"rehearsing took {took}: so small a run costs about as much as its rehearsal"
     bill = "no paid calls"
+    if found.pays:
+        bill = "no paid calls here; `sparring gold estimate` says what the run's will cost"
     if price is not None:
         bill = f"{found.device_hours * price:,.0f} dollars of devices at {price:g} an hour; {bill}"
     yield f"bill: about {bill}" if price is not None else f"bill: {bill}"

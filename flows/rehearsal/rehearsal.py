@@ -26,8 +26,10 @@ from flows.runs.terminal import TerminalSink
 from flows.shrinking.config import Smallness, shrink_data, shrink_work
 from flows.shrinking.models import SmallModel, with_small_models
 from flows.steps.hub_commits import pinned
+from tasks.endpoints.config import EndpointConfig
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
+from tasks.settings.parts import configs_in
 from tasks.stages.leases.gpus import visible_gpus
 from tasks.storage.durable import make_folder
 from tasks.storage.home import current_home
@@ -76,6 +78,8 @@ class Rehearsal(NamedTuple):
     """Bytes that are free where the real run's home lies."""
     unknown: list[str]
     """Sources whose number of rows nobody says."""
+    pays: bool = False
+    """Whether the real run asks a paid server, as no rehearsal does."""
 
     @property
     def failures(self) -> list[Failure]:
@@ -163,7 +167,9 @@ def rehearse(
         work = Work(calls, shapes, amounts, performance.records, machine)
         is_judged = options.device is not None or not config.placement.places()
         needs = list(work.needs())
-        return Rehearsal(performance, needs, machine, is_judged, disk, sorted(set(amounts.unknown)))
+        pays = any(isinstance(part, EndpointConfig) for _, part in configs_in(config))
+        unknown = sorted(set(amounts.unknown))
+        return Rehearsal(performance, needs, machine, is_judged, disk, unknown, pays)
 
 
 def _this_machine(console: Console) -> Machine:

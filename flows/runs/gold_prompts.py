@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,13 +12,17 @@ from flows.steps.hub_commits import pinned
 from tasks.data.files import read_groups
 from tasks.data.groups import Group
 from tasks.data.prepare import prepare
+from tasks.endpoints.ledger import Ledger
 from tasks.gold.collection import GoldConfig
+from tasks.gold.estimate import Estimate, estimate_gold
 from tasks.models.tokens.own_template import TEMPLATE_FILES, template_check
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
+from tasks.stages.runs.context import PlannedStage
 from tasks.storage.digests import canonical_json
 from tasks.storage.files import write_lines
+from tasks.storage.home import current_home
 
 
 def write_gold_prompts(config: FrozenConfig, output: Path) -> int:
@@ -32,17 +37,56 @@ def write_gold_prompts(config: FrozenConfig, output: Path) -> int:
     Raises:
         ConfigError: The run asks nobody for gold, or its data cannot be read.
     """
+    gold = _gold_of(config)
+    if gold.provider == "chosen":
+        raise ConfigError("gold.provider is 'chosen': the pairs answer themselves, nobody is asked")
+    with _queries(config) as queries:
+        return write_lines(output, map(_line, queries))
+
+
+def estimate_run(config: FrozenConfig) -> Estimate:
+    """Say what a run's gold will cost; the data are read and divided as the run will do it.
+
+    Raises:
+        ConfigError: The run pays nobody for gold, or its data cannot be read.
+    """
+    gold = _gold_of(config)
+    if gold.server is None:
+        raise ConfigError(f"gold.provider is {gold.provider!r}: nobody is paid for gold")
+    with _queries(config) as queries:
+        return estimate_gold(gold.server, queries, Ledger(current_home().ledger))
+
+
+def planned_bill(config: FrozenConfig, planned: Iterable[PlannedStage]) -> str:
+    """Return what the stages that have to run will pay for gold, as a sentence; empty for nothing.
+
+    Raises:
+        ConfigError: The data cannot be read.
+    """
+    gold = getattr(config, "gold", None)
+    if not isinstance(gold, GoldConfig) or gold.server is None:
+        return ""
+    if all(stage.state == "done" for stage in planned if stage.stage == "collect_gold"):
+        return ""
+    return f"gold from {gold.server.endpoint.model}: {estimate_run(config).sentence()}"
+
+
+def _gold_of(config: FrozenConfig) -> GoldConfig:
     gold = getattr(config, "gold", None)
     if not isinstance(config, FlowConfig) or not isinstance(gold, GoldConfig):
         raise ConfigError("this flow asks for no gold: give a configuration of the flow apo")
-    if gold.provider == "chosen":
-        raise ConfigError("gold.provider is 'chosen': the pairs answer themselves, nobody is asked")
+    return gold
+
+
+@contextmanager
+def _queries(config: FrozenConfig) -> Iterator[list[Group]]:
+    """Give each query of a run once during the block."""
+    assert isinstance(config, FlowConfig), "it asks for gold"
     config = pinned(config)
     with TemporaryDirectory() as folder:
         parts = Path(folder) / "parts"
         prepare(config.divided_data(), parts, NullLog(), _own_template(config))
-        queries = {query.id: query for query in read_groups(parts / "rm_queries")}
-        return write_lines(output, map(_line, queries.values()))
+        yield list({query.id: query for query in read_groups(parts / "rm_queries")}.values())
 
 
 def _own_template(config: FlowConfig) -> Callable[[Group], None] | None:

@@ -9,6 +9,7 @@ from flows.configs.placement import Placement
 from flows.configs.recurring import ModelSource, RecurringConfig
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.places import require_rows
+from tasks.endpoints.config import EndpointConfig
 from tasks.models.source_checks import check_local_model, looks_local
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError, require_path
@@ -56,6 +57,17 @@ def check_models(config: RecurringConfig) -> None:
     """
     for model in config.named_models():
         check_model(model)
+
+
+def check_keys(config: FrozenConfig) -> None:
+    """Refuse a configuration whose paid servers cannot be asked for want of a key.
+
+    Raises:
+        ConfigError: The environment does not have one; its variable is named.
+    """
+    for _, part in configs_in(config):
+        if isinstance(part, EndpointConfig):
+            part.key_value()
 
 
 def check_gpus(config: FrozenConfig) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from flows.configs.recurring import RecurringConfig
 from flows.registry import FlowEntry, find_flow
 from flows.runs.console import quiet_libraries
-from flows.runs.preflight import check_gpus, check_models
+from flows.runs.preflight import check_gpus, check_keys, check_models
 from flows.runs.terminal import TerminalSink
 from flows.servers.mlflow_server import mlflow_environment
 from flows.servers.prefect_server import use_prefect_server
@@ -38,6 +38,9 @@ from tasks.stages.runs.run_inputs import input_changes, save_inputs
 from tasks.stages.runs.run_store import UNFINISHED, Run, config_file
 from tasks.storage.home import Home, current_home
 from tasks.storage.plain import plain_metrics
+
+PAID_STAGES = frozenset({"collect_gold"})
+"""The stages that may ask paid servers."""
 
 
 class Outcome(NamedTuple):
@@ -103,6 +106,8 @@ def run_flow(
     if is_done and resume is None and not (verify or always):
         return Outcome("", result, len(planned), len(planned))
     check_gpus(config)
+    if any(stage.stage in PAID_STAGES and stage.state != "done" for stage in planned):
+        check_keys(config)
     if isinstance(config, RecurringConfig):
         check_models(config)
     sink = TerminalSink(console, planned)

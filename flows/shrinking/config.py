@@ -65,8 +65,20 @@ def shrink_data(config: Config, small: Smallness) -> Config:
     if isinstance(found, RecurringConfig):
         # Their names and digests are of whole files and of another store.
         own: Update = {"inputs": {}, "start": StartConfig(), "schedule": None}
-        found = found.model_copy(update=own)
+        found = _asking_nobody(found.model_copy(update=own))
     return found
+
+
+def _asking_nobody(config: Config) -> Config:
+    """Return a configuration whose gold costs nothing: the chosen answers stand in for bought."""
+    gold, data = getattr(config, "gold", None), getattr(config, "data", None)
+    if not isinstance(gold, GoldConfig) or gold.server is None or data is None:
+        return config
+    free = gold.model_copy(update={"provider": "chosen", "server": None})
+    # The pairs answer their own prompts alone.
+    return config.model_copy(
+        update={"gold": free, "data": data.model_copy(update={"rm_queries": []})}
+    )
 
 
 def shrink_work(config: Config, small: Smallness, *, placed: bool = False) -> Config:

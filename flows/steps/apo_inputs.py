@@ -58,7 +58,9 @@ def prepare_inputs(config: ApoConfig) -> ApoInputs:
     preferences = [data.part("rm_train")]
     unadapted = config.reward.unadapted
     baseline = train_reward_model(config, unadapted, init, preferences, label="RM_Base")
-    answers = file_artifact(config.gold.path) or data.part("rm_train")
+    answers = file_artifact(config.gold.path)
+    if config.gold.provider == "chosen":
+        answers = data.part("rm_train")
     gold = collect_gold(data.part("rm_queries"), answers, config=config.gold)
     preferences.append(data.part("policy_train"))
     testers = {"RM_Test": _tester(config, judge, preferences, "RM_Test")}

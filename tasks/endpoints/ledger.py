@@ -38,6 +38,10 @@ class Account(NamedTuple):
     """What a budget is for: one piece of work, over all attempts and runs that do it."""
 
 
+NOBODY = Account()
+"""Who asks outside of any run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One request that was, or was about to be, sent."""

@@ -10,10 +10,13 @@ from pydantic import Field, model_validator
 
 from tasks.data.groups import Group, first_turn_hash
 from tasks.data.sources.reader import SourceConfig
+from tasks.endpoints.ledger import NOBODY, Account
 from tasks.gold.provider import GoldProvider, collect_answers
+from tasks.gold.server_provider import ServerGoldConfig, ServerProvider
 from tasks.settings.base import NOT_IN_KEY, FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
+from tasks.storage.home import current_home
 from tasks.storage.workspace import Workspace
 
 OWN_GOLD = (
@@ -26,13 +29,16 @@ OWN_GOLD = (
 class GoldConfig(FrozenConfig):
     """Where gold responses come from."""
 
-    provider: Literal["file", "playground", "chosen"] = "file"
+    provider: Literal["file", "playground", "server", "chosen"] = "file"
     """file: a file of prompts with gold responses; playground: the world's own best answers;
-    chosen: the chosen answers of the reward model's own pairs, where there is no better gold. The
-    policy is then played against answers that the reward model has already learnt to prefer."""
+    server: a stronger model, see `server`; chosen: the chosen answers of the reward model's own
+    pairs, where there is no better gold. The policy is then played against answers that the reward
+    model has already learnt to prefer."""
     path: Annotated[str | None, NOT_IN_KEY] = None
     """The file, or the playground's world.json; what is in it counts, not where it lies. Not for
-    `chosen`."""
+    `server` and `chosen`."""
+    server: ServerGoldConfig | None = None
+    """The model that provider `server` asks."""
     format: str = "auto"
     """Format of the file; `auto` tells it from the columns."""
     fields: dict[str, str] = Field(default_factory=dict)
@@ -44,36 +50,49 @@ class GoldConfig(FrozenConfig):
 
     @model_validator(mode="after")
     def _one_source(self) -> GoldConfig:
-        if (self.path is None) != (self.provider == "chosen"):
+        if (self.server is None) == (self.provider == "server"):
+            raise ValueError(
+                f"provider is {self.provider!r} and server is "
+                f"{'not given' if self.server is None else 'given'}: provider 'server' needs "
+                "`server`, and only that provider reads it"
+            )
+        if (self.path is None) != (self.provider in ("server", "chosen")):
             raise ValueError(
                 f"path is {self.path!r} and provider {self.provider!r}: give `path`, a file of "
-                "prompts with gold responses, or `provider: chosen` alone"
+                "prompts with gold responses, or `provider: chosen` alone; `server` takes no path"
             )
         return self
 
 
 def collect(
-    config: GoldConfig, queries: Iterable[Group], answers: Path, workspace: Workspace, log: Log
+    config: GoldConfig,
+    queries: Iterable[Group],
+    answers: Path | None,
+    workspace: Workspace,
+    log: Log,
+    account: Account = NOBODY,
 ) -> tuple[list[Group], dict[str, float]]:
     """Find the gold response of every query.
 
     Args:
         config: The provider and how much may stay unanswered.
         queries: Groups whose prompts are asked; a prompt that occurs again is asked once.
-        answers: What the provider answers from: a file, or the prepared pairs.
+        answers: What the provider answers from: a file, or the prepared pairs; None for a server.
         workspace: Finished batches of answers are its parts.
         log: Told how far it is, and of queries without an answer.
+        account: On whose behalf a server is paid.
 
     Returns:
         One group per answered query, K = 1, in the order of the queries; and the counts
-        `answered` and `unanswered`.
+        `answered` and `unanswered`, with what a server took.
 
     Raises:
         ConfigError: If more queries than allowed have no answer; some are named.
         RecordError: If too much of the file cannot be read.
+        BudgetExhausted: If the next answer of a server may pass its budget.
     """
     unique = list({query.id: query for query in queries}.values())
-    provider = make_provider(config, answers)
+    provider = make_provider(config, answers, account, log)
     found = collect_answers(provider, unique, workspace, log)
     missing = [query.id for query in unique if query.id not in found]
     if config.provider == "chosen":
@@ -85,11 +104,17 @@ def collect(
         for query in unique
         if query.id in found
     ]
-    return gold, {"answered": float(len(gold)), "unanswered": float(len(missing))}
+    counts = {"answered": float(len(gold)), "unanswered": float(len(missing))}
+    return gold, {**counts, **provider.metrics()}
 
 
-def make_provider(config: GoldConfig, answers: Path) -> GoldProvider:
-    """Return the configured provider, reading from `answers`."""
+def make_provider(
+    config: GoldConfig, answers: Path | None, account: Account, log: Log
+) -> GoldProvider:
+    """Return the configured provider, reading from `answers` or paying by `account`."""
+    if config.server is not None:
+        return ServerProvider(config.server, current_home().ledger, account, log)
+    assert answers is not None, "checked with the configuration"
     if config.provider == "playground":
         from tasks.gold.playground_provider import PlaygroundProvider
 

@@ -6,7 +6,7 @@ matched by its prompt's hash, so white space and Unicode form do not count.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tasks.data.groups import Group, prompt_hash
 from tasks.data.sources.reader import SourceConfig, read_source
@@ -18,6 +18,8 @@ from tasks.storage.workspace import Workspace
 
 class FileProvider:
     """Answers from a file of prompts with golden responses."""
+
+    unit = "queries"
 
     def __init__(self, source: SourceConfig, *, max_bad_share: float = 0.01) -> None:
         """Take the file's answers.
@@ -37,6 +39,10 @@ class FileProvider:
     def name(self) -> str:
         """What the source of the answers is called in messages."""
         return self.source.label
+
+    def metrics(self) -> Mapping[str, float]:
+        """Return nothing: it costs nothing."""
+        return {}
 
     def answer(
         self, queries: Sequence[Group], workspace: Workspace

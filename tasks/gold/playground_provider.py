@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tasks.data.groups import Group, prompt_hash
@@ -15,6 +15,7 @@ class PlaygroundProvider:
     """Answers with responses that earn the best achievable oracle reward."""
 
     name = "playground"
+    unit = "queries"
 
     def __init__(self, path: Path) -> None:
         """Open a world.
@@ -26,6 +27,10 @@ class PlaygroundProvider:
             ConfigError: There is no world there.
         """
         self._world = load_world(Path(path))
+
+    def metrics(self) -> Mapping[str, float]:
+        """Return nothing: it costs nothing."""
+        return {}
 
     def answer(
         self, queries: Sequence[Group], workspace: Workspace

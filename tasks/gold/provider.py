@@ -3,13 +3,14 @@
 A provider may be a file, the playground, a server or people. It yields an answer as soon as it has
 it, in any order, and leaves out what it cannot answer. `collect_answers` keeps each batch of
 answers as a part of the attempt's workspace, so that a killed stage asks only for what is missing.
-A provider that pays per answer keeps a journal of its own besides (`tasks.storage.journal`).
+What a provider pays for is in the ledger besides (`tasks.endpoints.ledger`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,7 @@ from tasks.storage.workspace import Workspace
 
 _PART = "gold"
 _FILE = "answers.jsonl"
+_TELL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,13 @@ class GoldProvider(Protocol):
     @property
     def name(self) -> str:
         """What to call it in messages, reports and the groups' `sources`."""
+
+    @property
+    def unit(self) -> str:
+        """What is counted, in the plural, for the line that says how far it is."""
+
+    def metrics(self) -> Mapping[str, float]:
+        """Return what answering took; empty where that is nothing."""
 
     def answer(
         self, queries: Sequence[Group], workspace: Workspace
@@ -81,16 +90,19 @@ def collect_answers(
     wanted = {query.id for query in queries}
     missing = [query for query in queries if query.id not in known]
     fresh: dict[str, GoldAnswer] = {}
+    told = 0.0
     for identity, answer in provider.answer(missing, workspace) if missing else ():
         if identity in wanted and identity not in known:
             known[identity] = fresh[identity] = answer
         if len(fresh) >= batch:
             _keep(workspace, fresh)
-            log.progress(len(known), len(queries), "queries")
             fresh = {}
+        if (now := time.monotonic()) - told > _TELL_SECONDS:
+            log.progress(len(known), len(queries), provider.unit)
+            told = now
     if fresh:
         _keep(workspace, fresh)
-    log.progress(len(queries), len(queries), "queries")
+    log.progress(len(queries), len(queries), provider.unit)
     return {query.id: known[query.id] for query in queries if query.id in known}
 
 

@@ -57,8 +57,9 @@ def run(
         return
     if dry_run:
         from flows.configs.recurring import RecurringConfig
-        from flows.runs.preflight import check_files
+        from flows.runs.preflight import check_files, check_keys
 
+        check_keys(settings)
         if isinstance(settings, RecurringConfig):
             check_files(settings)
         typer.echo(dump_config(settings), nl=False)
@@ -141,6 +142,7 @@ def plan(
     """Say per stage whether it is done, partly done or to run, why, and what it cost last time."""
     from flows.cli.views import show_plan
     from flows.registry import find_flow, read_config
+    from flows.runs.gold_prompts import planned_bill
     from flows.runs.runner import plan_flow
     from flows.steps.hub_commits import pinned
     from tasks.settings.errors import ConfigError
@@ -153,6 +155,8 @@ def plan(
         errors.print(f"planned as if nothing on the hub had moved: {error}", soft_wrap=True)
     planned, _ = plan_flow(entry, settings)
     show_plan(planned, console, unfolded=unfolded, as_json=as_json)
+    if not as_json and (bill := planned_bill(settings, planned)):
+        console.print(bill, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -10,7 +10,9 @@ import pytest
 
 from flows.configs.apo import ApoConfig
 from flows.configs.exo import ExoConfig
-from flows.runs.gold_prompts import write_gold_prompts
+from flows.runs.gold_prompts import estimate_run, planned_bill, write_gold_prompts
+from flows.runs.preflight import check_keys
+from flows.shrinking.config import Smallness, shrink_data
 from tasks.data.files import read_groups
 from tasks.data.prepare import prepare
 from tasks.data.sources.config import SourceConfig
@@ -18,6 +20,7 @@ from tasks.gold.collection import collect
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import load_config
 from tasks.settings.log import NullLog
+from tasks.stages.runs.context import PlannedStage
 from tasks.storage.workspace import Workspace
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -71,3 +74,52 @@ def test_nobody_is_asked_where_the_pairs_answer_or_there_is_no_gold(tmp_path: Pa
     with pytest.raises(ConfigError, match="asks for no gold"):
         write_gold_prompts(exo, tmp_path / "q.jsonl")
     assert not (tmp_path / "q.jsonl").exists()
+
+
+SERVER = {
+    "provider": "server",
+    "server": {
+        "endpoint": {
+            "url": "https://a.example/v1",
+            "model": "teacher",
+            "api_key": "TEACHER_API_KEY",
+            "price": {"prompt": 1, "completion": 2},
+            "budget": {"dollars": 1},
+        }
+    },
+}
+
+
+def test_the_bill_is_of_the_queries_that_a_run_will_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARRING_HOME", str(tmp_path / "home"))
+    settings = config(tmp_path, SERVER)
+    found = estimate_run(settings)
+    assert found.queries == write_gold_prompts(settings, tmp_path / "queries.jsonl") > 20
+    waiting = PlannedStage("collect_gold", "", "", "waiting", "waits for data")
+    assert planned_bill(settings, [waiting]) == f"gold from teacher: {found.sentence()}"
+    done = PlannedStage("collect_gold", "", "k", "done", "")
+    assert planned_bill(settings, [done]) == "" == planned_bill(config(tmp_path), [waiting])
+    with pytest.raises(ConfigError, match="nobody is paid"):
+        estimate_run(config(tmp_path))
+
+
+def test_a_missing_key_is_said_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(tmp_path, SERVER)
+    monkeypatch.delenv("TEACHER_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match="TEACHER_API_KEY is not set"):
+        check_keys(settings)
+    monkeypatch.setenv("TEACHER_API_KEY", "sk-1")
+    check_keys(settings)
+
+
+def test_a_rehearsal_pays_nobody(tmp_path: Path) -> None:
+    source = {"path": str(tmp_path / "pairs.jsonl")}
+    settings = config(tmp_path, SERVER)
+    data = settings.data.model_copy(update={"rm_queries": [SourceConfig(**source)]})
+    small = shrink_data(settings.model_copy(update={"data": data}), Smallness())
+    assert small.gold.provider == "chosen" and small.gold.server is None
+    assert ApoConfig.model_validate(small.model_dump()).data.rm_queries == []

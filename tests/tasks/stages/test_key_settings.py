@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from tasks.endpoints.config import EndpointConfig
+from tasks.endpoints.prices import Price
+from tasks.gold.server_provider import ServerGoldConfig
 from tasks.models.sampling.config import SamplingConfig, ServerConfig
 from tasks.settings.base import NOT_IN_KEY, key_settings
 from tasks.stages.key import stage_key
@@ -17,6 +20,10 @@ from tasks.training.config import PolicyConfig, TrainingConfig
 from tests.tasks.stages.every_stage import STAGES, config_of, example
 
 MARKED = {
+    "EndpointConfig": {
+        "api_key", "budget", "concurrency", "limit_key", "patience", "price",
+        "requests_per_minute", "tokens_per_minute", "url",
+    },
     "GoldConfig": {"path"},
     "PlaygroundConfig": {"folder"},
     "PolicyModelConfig": {"path"},
@@ -24,10 +31,14 @@ MARKED = {
     "SamplingConfig": {"stall_seconds"},
     "ServerConfig": {"gpus", "ready_seconds", "request_seconds", "retries"},
     "TrainingConfig": {"keep_checkpoints", "logging_steps", "save_every"},
-}
+}  # fmt: skip
 """All of them, by class: who marks another one says here that no result can depend on it."""
+_ENDPOINT = EndpointConfig(
+    url="https://a.example/v1", model="m", price=Price(prompt=0, completion=0)
+)
 FULLER: dict[str, Any] = {
-    "sampling": SamplingConfig(engine="server", server=ServerConfig(command=("a", "{port}")))
+    "sampling": SamplingConfig(engine="server", server=ServerConfig(command=("a", "{port}"))),
+    "server": ServerGoldConfig(endpoint=_ENDPOINT),
 }
 """Fields that are given more than their default, so that what is nested is looked at too."""
 
@@ -57,7 +68,7 @@ def changes(config: BaseModel) -> Iterator[tuple[str, bool, BaseModel]]:
         value = getattr(config, name)
         if isinstance(value, BaseModel) and type(value).model_fields:
             for inner, is_marked, changed in changes(value):
-                is_marked = is_marked or name not in written
+                is_marked = is_marked or name not in written or NOT_IN_KEY in field.metadata
                 yield f"{name}.{inner}", is_marked, config.model_copy(update={name: changed})
         else:
             changed = config.model_copy(update={name: other(value)})

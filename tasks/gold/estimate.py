@@ -1,0 +1,98 @@
+"""What gold from a server will cost, before anything is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from tasks.data.groups import Group
+from tasks.endpoints.ledger import Ledger
+from tasks.endpoints.prices import Budget, Charge, dollars_text
+from tasks.gold.server_provider import ServerGoldConfig
+
+_BYTES_PER_TOKEN = 4
+"""Of English, roughly."""
+_USED_SHARE = 0.5
+"""Share of the limit that an answer is guessed to take where none is known."""
+
+
+class Estimate(NamedTuple):
+    """What is still to ask, and what it costs."""
+
+    queries: int
+    """Distinct queries."""
+    known: int
+    """Those that the ledger has the answers to."""
+    likely: Charge
+    """A guess at the rest, if no call fails: a token per four bytes, answers as long as earlier
+    ones of the same model."""
+    worst: Charge
+    """The rest at the most that a call each can take; failures that are billed come on top."""
+    budget: Budget
+    """What may be spent; it holds whatever happens."""
+
+    @property
+    def requests(self) -> int:
+        """How many requests are to be sent, if none fails."""
+        return self.queries - self.known
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "queries": self.queries,
+            "known": self.known,
+            "requests": self.requests,
+            "likely": self.likely._asdict(),
+            "worst": self.worst._asdict(),
+            "budget": self.budget.model_dump(),
+        }
+
+    def sentence(self) -> str:
+        """Return it for people."""
+        text = f"{self.queries:,} queries, {self.known:,} of them answered in the ledger"
+        if not self.requests:
+            return f"{text}: nothing is to pay"
+        text = (
+            f"{text}; {self.requests:,} requests for about {dollars_text(self.likely.dollars)} "
+            f"({self.likely.tokens:,} tokens), at most {dollars_text(self.worst.dollars)} "
+            f"({self.worst.tokens:,} tokens) if none is repeated"
+        )
+        caps = [] if self.budget.dollars is None else [dollars_text(self.budget.dollars)]
+        caps += [] if self.budget.tokens is None else [f"{self.budget.tokens:,} tokens"]
+        if not caps:
+            return text
+        short = "" if self.budget.admits(Charge(), self.likely) else ", which is too little"
+        return f"{text}; the budget is {' and '.join(caps)}{short}"
+
+
+def estimate_gold(config: ServerGoldConfig, queries: Iterable[Group], ledger: Ledger) -> Estimate:
+    """Say what the answers to queries will cost; the ledger's are free.
+
+    Args:
+        config: The model, its price and how it is asked.
+        queries: What is to be answered; a query that occurs again is asked once.
+        ledger: What is known already.
+    """
+    endpoint = config.endpoint
+    requests = [config.request(query) for query in {one.id: one for one in queries}.values()]
+    keys = {request.key(endpoint.model): request for request in requests}
+    answers = ledger.answers(list(keys))
+    length = _usual_length(config, ledger)
+    likely = worst = Charge()
+    for key, request in keys.items():
+        if key not in answers:
+            size = sum(len(content.encode()) for _, content in request.messages)
+            likely += endpoint.price.charge(size // _BYTES_PER_TOKEN, length)
+            worst += endpoint.price.charge(*request.worst_tokens())
+    known = sum(request.key(endpoint.model) in answers for request in requests)
+    return Estimate(len(requests), known, likely, worst, endpoint.budget)
+
+
+def _usual_length(config: ServerGoldConfig, ledger: Ledger) -> int:
+    """Return how long an answer usually is, tokens."""
+    model = config.endpoint.model
+    answers = ledger.answers([one.key for one in ledger.entries() if one.model == model])
+    lengths = [answer.tokens for answer in answers.values() if answer.tokens is not None]
+    if not lengths:
+        return round(_USED_SHARE * config.max_tokens)
+    return min(config.max_tokens, round(sum(lengths) / len(lengths)))

@@ -1,0 +1,75 @@
+"""`sparring cost` and `gold estimate`: what the ledger says, by run, stage and model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from flows.cli.main import app
+from tasks.endpoints.answers import Answer, Outcome
+from tasks.endpoints.ledger import Account, Ledger
+from tasks.endpoints.prices import Budget, Charge
+from tasks.stages.runs.run_store import claim_run
+from tasks.storage.home import current_home
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARRING_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*words: str, code: int = 0) -> str:
+    done = CliRunner().invoke(app, list(words))
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def spend(run_id: str, model: str, outcome: Outcome | None, charge: Charge) -> None:
+    ledger = Ledger(current_home().ledger)
+    account = Account(run_id, "collect_gold", f"work of {run_id}")
+    key = f"{run_id}-{model}-{len(list(ledger.entries()))}"
+    identity = ledger.reserve(key, account, model, Charge(0.5, 500), Budget())
+    assert isinstance(identity, str)
+    if outcome is not None:
+        answer = Answer("a", "stop", 9, 1) if outcome is Outcome.answered else None
+        ledger.settle(identity, outcome, charge, answer)
+
+
+def test_nothing_was_paid() -> None:
+    assert "no paid server was asked by any run here" in run("cost")
+
+
+def test_by_run_stage_and_model() -> None:
+    """Run `one`: 0.1 for an answer, 0.3 for a lost call and 0.5 for one that a kill cut off."""
+    spend("one", "big", Outcome.answered, Charge(0.1, 100))
+    spend("one", "big", Outcome.timeout, Charge(0.3, 300))
+    spend("one", "big", None, Charge())
+    spend("one", "small", Outcome.html, Charge(0.0, 10))
+    spend("two", "big", Outcome.answered, Charge(2, 7))
+    told = json.loads(run("cost", "--json"))
+    assert told["total"] == {"dollars": pytest.approx(2.9), "tokens": 917}
+    big, small, two = told["lines"]
+    assert (big["run"], big["stage"], big["model"]) == ("one", "collect_gold", "big")
+    assert (big["requests"], big["answered"], big["tokens"]) == (3, 1, 900)
+    assert big["outcomes"] == {"answered": 1, "timeout": 1, "unknown": 1}
+    assert big["unknown"] == {"dollars": pytest.approx(0.8), "tokens": 800}
+    assert (small["requests"], small["answered"], two["dollars"]) == (1, 0, 2)
+    page = run("cost")
+    assert "$0.90" in page and "$2.90 and 917 tokens in all" in page
+
+
+def test_an_unknown_run_is_named() -> None:
+    run("cost", "nobody", code=2)
+
+
+def test_one_run_alone() -> None:
+    home = current_home().ensure()
+    ours = claim_run(home, "apo", None, "", "seed: 0\n").id
+    spend(ours, "big", Outcome.answered, Charge(0.1, 100))
+    spend("another", "big", Outcome.answered, Charge(7, 7))
+    told = json.loads(run("cost", "latest", "--json"))
+    assert told["run"] == ours and [line["dollars"] for line in told["lines"]] == [0.1]
