@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tasks.models.tqr.config import TqrConfig
-from tasks.models.tqr.marker import tqr_config
+from tasks.models.tqr.marker import parse_settings, tqr_config
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import EXTERNAL, Artifact
 from tasks.stages.manifest import load_manifest
@@ -16,13 +16,18 @@ def tqr_of(model: Artifact) -> TqrConfig | None:
     """Return the settings of the TQR that a model is; None where it is another, or only planned.
 
     Its files may lie on the remote still.
+
+    Raises:
+        ConfigError: It is a TQR of another version.
     """
     if model.stage == EXTERNAL:
         return tqr_config(model.path)
     if model.stage != "update_tqr" or model.is_pending:
         return None
     made = load_manifest(current_home(), model.stage, model.key)
-    return TqrConfig.model_validate(made.config["tqr"]) if made else None
+    if made is None:
+        return None
+    return parse_settings(lambda: made.config["tqr"], f"{model.label} ({model.stage})")
 
 
 def require_settings(model: Artifact, wanted: TqrConfig, key: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -29,13 +31,20 @@ def tqr_config(path: str | Path) -> TqrConfig | None:
         ConfigError: Its settings are damaged, or from another version.
     """
     file = Path(path) / TQR_FILE
-    if not file.is_file():
-        return None
+    return parse_settings(lambda: read_json(file), repr(str(file))) if file.is_file() else None
+
+
+def parse_settings(read: Callable[[], Any], name: str) -> TqrConfig:
+    """Return a TQR's settings from the plain values that `read` gives; messages call them `name`.
+
+    Raises:
+        ConfigError: They are damaged, or from another version.
+    """
     try:
-        return TqrConfig.model_validate(read_json(file))
+        return TqrConfig.model_validate(read())
     except (ValidationError, CorruptError) as error:
         raise ConfigError(
-            f"{str(file)!r} is not a TQR's settings: {one_line(error)}; train it again"
+            f"{name} is not a TQR's settings: {one_line(error)}; train it again"
         ) from error
 
 
