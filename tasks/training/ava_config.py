@@ -55,10 +55,14 @@ class AvaWeights(FrozenConfig):
     """Whether the likelihood leaves out a response's last action, as the sums are printed. The end
     of a response is then not learnt."""
 
+    kl_range: Literal["irl", "actions"] = "irl"
+    """Which rewards the prior pulls on: `irl`, those with a temporal-difference error, as printed;
+    `actions`, that of a response's last action too, which is the score. Without an error there,
+    AVA-d pulls it to 0."""
+
     terminal_td: bool = False
-    """Whether the KL and temporal-difference terms have a response's last action too, whose next Q
-    is 0 as nothing follows. The paper's sums end before it; with it the prior pulls on the reward
-    that is the score."""
+    """Whether a response's last action has a temporal-difference error too: its next Q is 0, as
+    nothing follows. The paper's sums end before it. Wants `kl_range: actions`."""
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -67,6 +71,11 @@ class AvaWeights(FrozenConfig):
                 f"lam is {self.lam:g} and c_kl {self.c_kl:g}: above c_kl the loss is unbounded "
                 "below, as standard deviations go to 0 around the temporal-difference errors; "
                 "lower lam, or set allow_unbounded: true"
+            )
+        if self.terminal_td and self.kl_range == "irl":
+            raise ValueError(
+                "terminal_td has an error where the prior does not pull, and there the standard "
+                "deviation would go to 0: set kl_range: actions"
             )
         return self
 

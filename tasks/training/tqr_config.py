@@ -33,12 +33,12 @@ def require_rewards(tqr: TqrConfig, ava: AvaWeights) -> None:
     """Refuse a model that has no reward where a loss asks for one.
 
     Raises:
-        ValueError: The last action has a temporal-difference error, and its reward is behind it.
+        ValueError: The prior pulls on the reward of the last action, and that is behind it.
     """
-    if ava.terminal_td and tqr.reward_shift:
+    if ava.kl_range == "actions" and tqr.reward_shift:
         raise ValueError(
-            "ava.terminal_td wants a reward where a response ends, and with tqr.reward_shift 1 "
-            "that is after its end, where there is none: leave one of them out"
+            "ava.kl_range actions wants a reward where a response ends, and with tqr.reward_shift "
+            "1 that is after its end, where there is none: leave one of them out"
         )
 
 

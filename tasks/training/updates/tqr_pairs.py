@@ -18,7 +18,9 @@ from torch import Tensor
 from tasks.objectives.ava import AvaTerms, ava_p
 
 Positions = Mapping[str, Mapping[str, Fraction]]
-"""Of a step, by side: `actions` and `irl` positions."""
+"""Of a step, by side: how many there are of each of `KINDS`."""
+KINDS = ("actions", "irl", "kl")
+"""What is counted: likelihoods, temporal-difference errors, rewards that the prior pulls on."""
 _SIDES = ("chosen", "rejected")
 
 
@@ -57,7 +59,7 @@ def pairs_of(scores: Tensor, mask: Tensor) -> Pairs:
     return Pairs(group, chosen, rejected, ordered.sum(dim=1) + ordered.sum(dim=2))
 
 
-def add_counts(counts: dict[str, int], pairs: Pairs, sizes: list[tuple[int, int]]) -> None:
+def add_counts(counts: dict[str, int], pairs: Pairs, sizes: list[tuple[int, ...]]) -> None:
     """Add a group's pairs to a step's counts, as `positions_of` reads them.
 
     `chosen/irl/2` are the IRL positions of chosen sides whose response is in two pairs, counted
@@ -66,22 +68,19 @@ def add_counts(counts: dict[str, int], pairs: Pairs, sizes: list[tuple[int, int]
     Args:
         counts: What is added to.
         pairs: Of one group.
-        sizes: Of each of its responses the number of actions and of IRL positions.
+        sizes: How many of each of `KINDS` each of its responses has.
     """
     counts["pairs"] = counts.get("pairs", 0) + len(pairs.group)
     for side in _SIDES:
         for place in getattr(pairs, side).tolist():
-            for what, size in zip(("actions", "irl"), sizes[place], strict=True):
+            for what, size in zip(KINDS, sizes[place], strict=True):
                 name = f"{side}/{what}/{int(pairs.shared[0, place])}"
                 counts[name] = counts.get(name, 0) + size
 
 
 def positions_of(counts: Mapping[str, int]) -> Positions:
     """Return the positions of a step by side and kind, each response's once, of its counts."""
-    return {
-        side: {what: _once(counts, f"{side}/{what}/") for what in ("actions", "irl")}
-        for side in _SIDES
-    }
+    return {side: {what: _once(counts, f"{side}/{what}/") for what in KINDS} for side in _SIDES}
 
 
 def denominators(
@@ -103,13 +102,16 @@ def denominators(
     return same, float(most / groups)
 
 
-def ava_p_of_pairs(terms: AvaTerms, pairs: Pairs, sizes: Positions, **options: Any) -> Tensor:
+def ava_p_of_pairs(
+    terms: AvaTerms, pairs: Pairs, sizes: Positions, irl: str = "irl", **options: Any
+) -> Tensor:
     """Return `ava_p` of the pairs of groups, each response once.
 
     Args:
         terms: Of every response. Shapes (B, K, T).
         pairs: Of the groups.
         sizes: What the sums of the step are divided by, by side and kind.
+        irl: The kind that `terms.irl_mask` shows.
         **options: Weights and switches of `ava_p`.
 
     Returns:
@@ -125,7 +127,7 @@ def ava_p_of_pairs(terms: AvaTerms, pairs: Pairs, sizes: Positions, **options: A
             for parts, own in zip(both, times_of, strict=True)
         ]
         counts = {
-            side: {what: float(times * size) for what, size in of.items()}
+            side: {"actions": float(times * of["actions"]), "irl": float(times * of[irl])}
             for side, of in sizes.items()
         }
         found = found + ava_p(*sides, counts=counts, **options)

@@ -25,6 +25,7 @@ from tasks.training.data.gold_games import APO
 from tasks.training.task import MicroBatch, TrainingTask
 from tasks.training.tqr_config import TqrUpdateConfig
 from tasks.training.updates.tqr_pairs import (
+    KINDS,
     Pairs,
     add_counts,
     ava_p_of_pairs,
@@ -146,15 +147,16 @@ class TqrTask(TrainingTask):
     ) -> tuple[Tensor, dict[str, float]]:
         """The loss of AVA-d."""
         given = self.config.ava
-        positions = {"all": {name: Fraction(counts[name]) for name in ("actions", "irl")}}
+        positions = {"all": {name: Fraction(counts[name]) for name in KINDS}}
         step, scale = denominators(positions, given.reduction, counts["groups"])
-        sizes = {name: float(size) for name, size in step["all"].items()}
 
-        def loss(terms: AvaTerms, weights: Mapping[str, float]) -> Tensor:
+        def loss(terms: AvaTerms, weights: Mapping[str, float], irl: str) -> Tensor:
             rows = (part.flatten(0, 1) for part in terms)
+            sizes = {"actions": float(step["all"]["actions"]), "irl": float(step["all"][irl])}
             return scale * ava_d(*rows, gamma=given.gamma, counts=sizes, **weights)
 
-        return self._ava(loss, self._terms(output), self._weights, counts)
+        whole = self._with_prior(loss, output.terms.action_mask)
+        return self._ava(whole, self._terms(output), self._weights, counts)
 
     def _preference(
         self, output: TqrOutput, pairs: Pairs, counts: dict[str, int]
@@ -170,12 +172,13 @@ class TqrTask(TrainingTask):
         }
         step, scale = denominators(positions_of(counts), given.reduction, counts["groups"])
 
-        def loss(terms: AvaTerms, weights: Mapping[str, float]) -> Tensor:
-            return scale * ava_p_of_pairs(terms, pairs, step, **switches, **weights)
+        def loss(terms: AvaTerms, weights: Mapping[str, float], irl: str) -> Tensor:
+            return scale * ava_p_of_pairs(terms, pairs, step, irl, **switches, **weights)
 
-        found, metrics = self._ava(loss, terms, weights, counts)
+        whole = self._with_prior(loss, output.terms.action_mask)
+        found, metrics = self._ava(whole, terms, weights, counts)
         likelihoods = weights | {"lam": 0.0, "c_kl": 0.0}
-        both = loss(_still(terms), likelihoods).item()
+        both = whole(_still(terms), likelihoods).item()
         metrics["loss/likelihood_rejected"] = both - metrics["loss/likelihood"]
         last = response_rewards(output).last
         contrast = given.c_cer * cer(*pairs.sides(last), link=given.cer_link).sum()
@@ -211,6 +214,20 @@ class TqrTask(TrainingTask):
             metrics |= {name: float(value) * here / counts["irl"] for name, value in found.items()}
         return loss(terms, weights), metrics
 
+    def _with_prior(
+        self, loss: Callable[[AvaTerms, Mapping[str, float], str], Tensor], actions: Tensor
+    ) -> Loss:
+        """A loss with its prior, which over all actions is a term of its own."""
+
+        def apart(terms: AvaTerms, weights: Mapping[str, float]) -> Tensor:
+            prior = dict.fromkeys(weights, 0.0) | {"c_kl": weights["c_kl"]}
+            rest = loss(terms, {**weights, "c_kl": 0.0}, "irl")
+            return rest + loss(terms._replace(irl_mask=actions), prior, "kl")
+
+        if self.config.ava.kl_range == "actions":
+            return apart
+        return lambda terms, weights: loss(terms, weights, "irl")
+
     def _terms(self, output: TqrOutput) -> AvaTerms:
         terms = output.terms
         actions, irl = terms.action_mask, terms.irl_mask
@@ -229,11 +246,11 @@ class TqrTask(TrainingTask):
 
     def _counts_of(self, groups: EncodedFolder, rows: Sequence[int]) -> dict[str, int]:
         """The counts of a step's rows of one set."""
-        counts = {"groups": len(rows), "actions": 0, "irl": 0, "rejected": 0}
+        counts = {"groups": len(rows), "rejected": 0, **dict.fromkeys(KINDS, 0)}
         for row in rows:
             sizes = self._sizes(groups.encoded(row))
-            counts["actions"] += sum(actions for actions, _ in sizes)
-            counts["irl"] += sum(irl for _, irl in sizes)
+            for kind, found in zip(KINDS, zip(*sizes, strict=True), strict=True):
+                counts[kind] += sum(found)
             if self.config.objective != "ava_d":
                 scores = groups.scores([row])
                 pairs = pairs_of(scores, torch.ones_like(scores, dtype=torch.bool))
@@ -246,13 +263,14 @@ class TqrTask(TrainingTask):
     def _longest(self) -> int:
         return self.config.limits.longest_response
 
-    def _sizes(self, group: EncodedGroup) -> list[tuple[int, int]]:
-        """The number of actions and of IRL positions of each response."""
-        given, sizes = self.config.ava, []
+    def _sizes(self, group: EncodedGroup) -> list[tuple[int, ...]]:
+        """How many of each of `KINDS` each response has."""
+        given = self.config.ava
+        sizes: list[tuple[int, ...]] = []
         for ids, ended in zip(group.responses_ids, has_ended(group, self.end), strict=True):
             size = len(ids) if ended else min(len(ids), self._longest - 1)
             irl = size if ended and given.terminal_td else size - 1
-            sizes.append((size - given.strict_sum, irl))
+            sizes.append((size - given.strict_sum, irl, size))
         return sizes
 
 

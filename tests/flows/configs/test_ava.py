@@ -148,8 +148,8 @@ def test_a_wrong_key_is_named(override: str, problem: str) -> None:
 
 def test_the_last_action_has_no_reward_behind_it() -> None:
     with pytest.raises(ConfigError, match="reward_shift 1 that is after its end"):
-        config("ava.terminal_td=true", "tqr.reward_shift=1")
-    assert config("ava.terminal_td=true", "ava.strict_sum=true", "ava.reduction=sum")
+        config("ava.kl_range=actions", "tqr.reward_shift=1")
+    assert config("ava.kl_range=actions", "ava.terminal_td=true", "ava.reduction=sum")
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,8 @@ def random_terms(shape: tuple[int, ...], lengths: Tensor, seed: int = 0) -> AvaT
 def sizes_of(scores: Tensor, mask: Tensor, terms: AvaTerms) -> Positions:
     counts: dict[str, int] = {}
     for row in range(len(scores)):
-        sizes = terms.action_mask[row].sum(-1).tolist(), terms.irl_mask[row].sum(-1).tolist()
+        actions, irl = (mask[row].sum(-1).tolist() for mask in terms[-2:])
+        sizes = actions, irl, actions
         pairs = pairs_of(scores[row : row + 1], mask[row : row + 1])
         add_counts(counts, pairs, list(zip(*sizes, strict=True)))
     return positions_of(counts)

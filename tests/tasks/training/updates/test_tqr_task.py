@@ -67,12 +67,14 @@ def test_losses_are_the_objectives_own(tiny_policy, data_folders, tmp_path, reco
             assert value == pytest.approx(found["ava_p", 4000][name], rel=1e-4, abs=1e-6), name
 
 
-def test_the_printed_sums_and_the_end_as_a_last_error(
-    tiny_policy, data_folders, tmp_path, recording_log
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_printed_sums_and_the_prior_or_both_to_the_end(
+    tiny_policy, data_folders, tmp_path, recording_log, terminal
 ):
-    """Likelihoods without the last action, errors with it: there δ is Q itself. Sums by pair."""
+    """Likelihoods without the last action, the prior with it, errors too: there δ is Q itself."""
     data, still = data_folders["pairs"], {"learning_rate": 1e-12, "batch_size": 10}
-    weights = {"reduction": "sum", "strict_sum": True, "terminal_td": True, "neg_guard": "none"}
+    weights = {"reduction": "sum", "strict_sum": True, "neg_guard": "none"}
+    weights |= {"kl_range": "actions", "terminal_td": terminal}
     once = still | {"num_train_epochs": 1, "micro_batch_tokens": 60}
     config = config_of(training=once, ava=weights)
     train(tmp_path / "start", tiny_policy, data, config_of())
@@ -83,9 +85,10 @@ def test_the_printed_sums_and_the_end_as_a_last_error(
     td = terms.q - 0.99 * terms.q_next
     last_action = terms.action_mask & ~terms.irl_mask
     assert torch.equal(terms.q_next[last_action], torch.zeros(int(last_action.sum())))
-    irl = gaussian_kl(terms.mean, terms.log_std)
-    irl = irl - 0.5 * td_log_density(td, terms.mean, terms.log_std)
-    expected = likelihood[1] - likelihood[0] + irl[terms.action_mask].sum()
+    prior = gaussian_kl(terms.mean, terms.log_std)[terms.action_mask].sum()
+    fit = td_log_density(td, terms.mean, terms.log_std)
+    fit = fit[terms.action_mask if terminal else terms.irl_mask].sum()
+    expected = likelihood[1] - likelihood[0] + prior - 0.5 * fit
     expected = expected / len(last) + cer(last[:, 0], last[:, 1]).mean()
     assert recording_log.metrics[0][1]["loss"] == pytest.approx(expected.item(), rel=1e-5)
 
@@ -131,7 +134,8 @@ def test_a_cut_response_has_an_end_that_nobody_learns(tiny_policy, tmp_path, rec
     eos = AutoTokenizer.from_pretrained(tiny_policy).eos_token_id
     cut, whole = map(len, folder.encoded(0).responses_ids)
     for strict, terminal in ((False, False), (True, False), (False, True)):
-        given = config_of(ava={"strict_sum": strict, "terminal_td": terminal})
+        switches = {"strict_sum": strict, "terminal_td": terminal, "kl_range": "actions"}
+        given = config_of(ava=switches)
         task = TqrTask({GROUPS: folder}, given, eos, 280, lambda groups: groups)
         counts = {name.removeprefix("groups:"): n for name, n in task.counts({GROUPS: [0]}).items()}
         assert counts["chosen/actions/1"] == cut - strict
