@@ -48,21 +48,22 @@ def whole(home: Home) -> list[int]:
 
 def test_it_says_what_would_go_and_touches_nothing(shell: Shell) -> None:
     said = shell.json("gc", "--dry-run")
-    assert said["dry_run"] and 200_000 < said["bytes"] < 210_000
+    assert said["dry_run"] and 200_000 < said["trash_bytes"] < 210_000
     assert [item["kind"] for item in said["items"]] == ["weights", "weights", "objects"]
     assert all(item["is_last_copy"] for item in said["items"][:2])
     assert whole(shell.home) == [0, 1, 2, 3, 4]
-    assert "would free 200" in shell("gc", "--dry-run").stdout
+    assert "200.3 KB would go to the trash" in shell("gc", "--dry-run").stdout
 
 
 def test_last_copies_go_only_when_told(shell: Shell) -> None:
     refused = shell.refusal("gc")
     assert "2 results (200.3 KB) would be gone for good" in refused and "--yes" in refused
     assert whole(shell.home) == [0, 1, 2, 3, 4]
-    assert "freed 200" in shell("gc", "--yes").stdout
+    assert "200.3 KB went to the trash" in shell("gc", "--yes").stdout
     assert whole(shell.home) == [2, 3, 4]
     assert len(list_manifests(shell.home)) == 5
     assert shell.json("gc", "--yes")["items"] == []
+    assert "freed 200" in shell("gc", "--trash-days", "0").stdout
 
 
 def test_with_a_remote_nothing_is_lost_and_nobody_is_asked(shell: Shell, tmp_path: Path) -> None:
