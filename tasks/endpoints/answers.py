@@ -152,7 +152,7 @@ def read_answer(content: bytes, *, chat: bool) -> Answer:
     parsed = _parsed(content, text)
     usage = _usage(parsed)
     if isinstance(parsed, dict) and parsed.get("error"):
-        problem = f"200 with an error inside: {str(parsed['error'])[:SHOWN]}"
+        problem = f"200 with what is no completion (an error): {str(parsed['error'])[:SHOWN]}"
         raise CallFailed(Outcome.error_inside, problem, usage=usage, body=text)
     try:
         body = _Body.model_validate(parsed)
@@ -166,14 +166,14 @@ def read_answer(content: bytes, *, chat: bool) -> Answer:
     reason, found = choice.finish_reason, message.content if chat else choice.text
     # Looked at first: text that came with any other reason is no answer.
     if reason == "content_filter" or message.refusal:
-        problem = f"the text was withheld: {message.refusal or reason}"
+        problem = f"finish_reason is {reason!r}, the text was withheld: {message.refusal or ''}"
         raise CallFailed(Outcome.filtered, problem, usage=usage, body=text)
     if reason not in ("stop", "length"):
         problem = f"finish_reason is {reason!r}; expected 'stop' or 'length'"
         raise CallFailed(Outcome.other_reason, problem, usage=usage, body=text)
     if found is None:
         where_expected = "choices.0.message.content" if chat else "choices.0.text"
-        problem = f"200 without {where_expected}: {text[:SHOWN]!r}"
+        problem = f"200 with what is no completion (no {where_expected}): {text[:SHOWN]!r}"
         raise CallFailed(Outcome.other_schema, problem, usage=usage, body=text)
     ended: Literal["stop", "length"] = "stop" if reason == "stop" else "length"
     read, drawn = usage.prompt_tokens, usage.completion_tokens
@@ -203,7 +203,7 @@ def _parsed(content: bytes, text: str) -> Any:
         start = text.lstrip()[:100].lower()
         is_html = start.startswith(("<!doctype", "<html", "<head", "<body"))
         outcome = Outcome.html if is_html else Outcome.broken_json
-        problem = f"200 with {outcome}: {text[:SHOWN]!r}"
+        problem = f"200 with what is no completion ({outcome}): {text[:SHOWN]!r}"
         raise CallFailed(outcome, problem, body=text) from None
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 from tasks.endpoints.answers import SHOWN, CallFailed, Outcome
 from tasks.endpoints.config import PatienceConfig
 from tasks.endpoints.limiter import CircuitBreaker, GivenUpError, Limiter
-from tasks.settings.errors import BudgetExhausted, ConfigError, StageError
+from tasks.settings.errors import BudgetExhausted, ConfigError, SparringError
 
 if TYPE_CHECKING:
     import openai
@@ -21,15 +21,6 @@ _PASSING = (408, 409, 425, 429)
 _GATEWAY = (408, 502, 504, 522, 524)
 _LONGEST_RETRY_AFTER = 600.0
 Result = TypeVar("Result")
-
-
-class RefusedError(StageError):
-    """The server does not take this request, now or later."""
-
-    def __init__(self, status: int, text: str) -> None:
-        """Take the HTTP status and the answer's body."""
-        super().__init__(f"the model server refuses a request: {status} {text[:SHOWN]}")
-        self.status = status
 
 
 class Connection(NamedTuple):
@@ -98,8 +89,6 @@ class EndpointClient:
 
         Raises:
             CallFailed: There is none; with the failure's name.
-            ConfigError: The key is refused, there is no such model or address, or it is elsewhere.
-            BudgetExhausted: The account that the key belongs to has nothing left.
         """
         import httpx2
         import openai
@@ -126,25 +115,16 @@ class EndpointClient:
             raise CallFailed(outcome, problem) from None
         except openai.APIStatusError as error:
             raise self._failure(error) from None
-        return answer.content
+        # It may be kept and shown, whatever the server put into it.
+        return answer.content.replace(self._key.encode(), b"***") if self._key else answer.content
 
-    def _failure(self, error: openai.APIStatusError) -> Exception:
-        """Return what a status other than 200 means."""
+    def _failure(self, error: openai.APIStatusError) -> CallFailed:
+        """Return what a status other than 200 means for this request."""
         answer, status = error.response, error.status_code
         text = self._hidden(answer.text)
         shown = f"{status} {text[:SHOWN]}"
-        if status in (401, 403):
-            return ConfigError(f"the model server does not accept the key: {shown}")
-        if status == 404:
-            return ConfigError(f"the model server has no such model or address: {shown}")
-        if status == 402 or (status == 429 and "insufficient_quota" in text):
-            return BudgetExhausted(f"the account at the model server has nothing left: {shown}")
         if status < 400:
-            return ConfigError(
-                f"the model server sends us on ({status}) to "
-                f"{answer.headers.get('Location', 'an unnamed place')!r}, which is not followed: "
-                "if that is right, make it the url"
-            )
+            shown += f" (sends us on to {answer.headers.get('Location', 'nowhere')!r})"
         outcome = Outcome.refused
         if status == 429:
             outcome = Outcome.rate_limited
@@ -158,6 +138,23 @@ class EndpointClient:
     def _hidden(self, text: str) -> str:
         """Return a text of the server's in which the key, if it repeats that, is not shown."""
         return text.replace(self._key, "***") if self._key else text
+
+
+def stopping_error(failed: CallFailed) -> SparringError | None:
+    """Return the error of a failure that every other request would meet too; None for others."""
+    status = failed.status
+    if status in (401, 403):
+        return ConfigError(f"the model server does not accept the key: {failed}")
+    if status == 404:
+        return ConfigError(f"the model server has no such model or address: {failed}")
+    if status == 402 or (status == 429 and "insufficient_quota" in failed.body):
+        return BudgetExhausted(f"the account at the model server has nothing left: {failed}")
+    if 300 <= status < 400:
+        return ConfigError(
+            f"the model server lies elsewhere, and no redirect is followed: {failed}; if that is "
+            "right, make it the url"
+        )
+    return None
 
 
 class Retries:

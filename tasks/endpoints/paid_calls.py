@@ -10,12 +10,12 @@ from typing import Self
 
 from tasks.endpoints.answers import Answer, CallFailed, Outcome, Usage, read_answer, require_whole
 from tasks.endpoints.chat_request import ChatRequest, Unanswered
-from tasks.endpoints.client import Connection, EndpointClient, Retries
+from tasks.endpoints.client import Connection, EndpointClient, Retries, stopping_error
 from tasks.endpoints.config import EndpointConfig
 from tasks.endpoints.ledger import Account, Ledger, OverBudgetError
 from tasks.endpoints.limiter import GivenUpError, Limiter
 from tasks.endpoints.prices import Charge, dollars_text
-from tasks.settings.errors import BudgetExhausted, SparringError
+from tasks.settings.errors import BudgetExhausted
 
 
 @dataclass(slots=True)
@@ -192,13 +192,13 @@ class PaidCalls:
             return answer
         except CallFailed as error:
             outcome, body = error.outcome, error.body
+            if (stop := stopping_error(error)) is not None:
+                charge = Charge()
+                raise stop from None
             if outcome.billing == "nothing":
                 charge = Charge()
             elif outcome.billing == "reported":
                 charge = config.price.reported(error.usage) or worst
-            raise
-        except SparringError:
-            charge, outcome = Charge(), Outcome.refused
             raise
         finally:
             self._settle(identity, outcome, charge, answer, body)

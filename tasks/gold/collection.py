@@ -25,6 +25,8 @@ OWN_GOLD = (
 )
 """What is said, in the terminal and in the report, where no gold was given."""
 
+_BATCH, _PAID_BATCH = 1000, 50
+
 
 class GoldConfig(FrozenConfig):
     """Where gold responses come from."""
@@ -93,7 +95,9 @@ def collect(
     """
     unique = list({query.id: query for query in queries}.values())
     provider = make_provider(config, answers, account, log)
-    found = collect_answers(provider, unique, workspace, log)
+    # What is paid for is copied to a remote soon, if there is one: the ledger is this machine's.
+    batch = _PAID_BATCH if config.server else _BATCH
+    found = collect_answers(provider, unique, workspace, log, batch=batch)
     missing = [query.id for query in unique if query.id not in found]
     if config.provider == "chosen":
         log.note(OWN_GOLD)

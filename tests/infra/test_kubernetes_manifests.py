@@ -144,15 +144,24 @@ def test_the_job_of_a_pool_is_one(pool: str) -> None:
     assert pod["serviceAccountName"] == "job" and pod["securityContext"]["runAsNonRoot"]
     # Prefect retries, and a stage goes on from its last part; Kubernetes must not begin again.
     assert job["spec"]["backoffLimit"] == 0 and pod["restartPolicy"] == "Never"
-    assert (
-        references(container, "secretRef") == references(container, "configMapRef") == {"clients"}
-    )
+    assert references(container, "configMapRef") == {"clients"}
+    # Keys of paid servers go where gold is collected, and nowhere else.
+    keys = {"api-keys"} if pool == "cpu" else set()
+    assert references(container, "secretRef") == {"clients"} | keys
 
 
-def test_the_pools_differ_in_their_gpus_only() -> None:
+def sources(template: dict[str, Any]) -> list[Any]:
+    """Where the environment of a pool's jobs comes from."""
+    spec = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    found: list[Any] = spec["containers"][0]["envFrom"]
+    return found
+
+
+def test_the_pools_differ_in_their_gpus_and_keys_only() -> None:
     cpu, gpu = (read_json(FOLDER / f"pool-{pool}.json") for pool in POOLS)
     assert cpu["variables"]["properties"]["gpus"].pop("default") == 0
     assert gpu["variables"]["properties"]["gpus"].pop("default") == 1
+    assert sources(cpu).pop() == {"secretRef": {"name": "api-keys", "optional": True}}
     assert cpu == gpu
 
 

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
+from tasks.endpoints.answers import Answer
 from tasks.models.sampling.config import SamplingConfig
 from tasks.models.sampling.generation import Completion, prompt_room
-from tasks.models.server.client import Answer, CompletionClient, RefusedError
+from tasks.models.server.client import CompletionClient, RefusedError
 from tasks.models.server.shard_requests import DIALECTS, Dialect, ShardRequests
 from tasks.models.tokens.conversations import resolve_template
 from tasks.models.tokens.templates import stop_strings

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from tasks.endpoints.answers import Answer
 from tasks.models.sampling.config import SamplingConfig
 from tasks.models.sampling.generation import Completion
-from tasks.models.server.client import Answer
 from tasks.models.tokens.templates import clean_response
 from tasks.settings.errors import StageError
 

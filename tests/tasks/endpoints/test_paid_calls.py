@@ -84,7 +84,9 @@ def test_useless_answers_are_paid_parked_and_asked_again_another_time(
 ) -> None:
     server.reply = lambda body: b"<html>" if said(body) == "prompt 1" else chat_answer(body)
     found, tally = asked(config_of(patience={"retries": 2}), tmp_path, requests_of(3))
-    assert found["q1"] == Unanswered(Outcome.html, "200 with HTML: '<html>'", "<html>")
+    assert found["q1"] == Unanswered(
+        Outcome.html, "200 with what is no completion (HTML): '<html>'", "<html>"
+    )
     assert (tally.answered, tally.unanswered, tally.sent) == (2, 1, 5)
     assert tally.charge.dollars == pytest.approx(2 * REAL + 3 * worst_dollars())
     assert [body for _, body in Ledger(tmp_path).bodies()] == ["<html>"] * 3

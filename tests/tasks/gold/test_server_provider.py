@@ -138,7 +138,7 @@ def test_what_is_useless_is_told_by_reason_and_is_no_gold(
     assert len(gold) == 2 and counts["unanswered"] == 2.0
     told = "\n".join(log.texts)
     assert "1 × truncated, such as: the limit of tokens cut the answer off" in told
-    assert "1 × filtered, such as: the text was withheld" in told
+    assert "1 × filtered, such as: finish_reason is 'content_filter', the text was" in told
     strict = gold_of()
     with pytest.raises(ConfigError, match="m has no gold response for 2 of 4 queries"):
         collect(strict, queries(4), None, Workspace(tmp_path / "v"), Told(), ME)
