@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from tasks.storage.files import read_json
+from tasks.storage.sealed import read_either
 from tests.flows.command import Shell
 
 _PATIENCE = 900.0
@@ -135,7 +135,7 @@ def _tree(shell: Shell, root: int) -> list[psutil.Process]:
 def _servers(shell: Shell) -> set[int]:
     """Return the processes of the servers that this state folder has on record."""
     try:
-        records = read_json(shell.home.servers)
+        records = read_either(shell.home.servers)
     except FileNotFoundError:
         return set()
     found: set[int] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
@@ -11,6 +12,7 @@ def _offering(known: Callable[[], Iterable[str]]) -> Callable[[str], Iterator[st
 
     def offer(incomplete: str) -> Iterator[str]:
         names: list[str] = []
+        logging.disable(logging.WARNING)
         with suppress(Exception):  # a damaged store is no reason to disturb who types
             names += known()
         return (name for name in names if name.startswith(incomplete))
