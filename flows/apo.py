@@ -50,6 +50,7 @@ def apo(config: ApoConfig) -> Artifact:
             evaluation.evaluate_game(config.apo_epochs + 1, policy, reward_model)
     models = {"policy": policy, "reward_model": reward_model}
     current_run().offer = Offer(models, evaluation.basis_of(epoch), config.model_dump(mode="json"))
+    verdicts = evaluation.judge_policies()
     return write_apo_report(
         inputs.data.part("table1.json"),
         inputs.examination,
@@ -57,5 +58,6 @@ def apo(config: ApoConfig) -> Artifact:
         {name: one.evaluation for name, one in evaluation.policies.items()},
         evaluation.reward_models,
         evaluation.games,
+        verdicts,
         config=evaluation.report_config(),
     )

@@ -46,11 +46,13 @@ def exo(config: ExoConfig) -> Artifact:
     own = evaluation.opponents[config.temperature]
     current_run().offer = offer_best(config, inputs, supervision, own, sweep)
     density = estimate_density(config, inputs, supervision, sweep)  # 9
+    verdicts = evaluation.judge_last(sweep)
     evaluated = [*evaluation.references, *sweep]
     return write_exo_report(
         {one.entry.name: one.evaluation for one in evaluated},
         supervision.evaluations,
         density,
         inputs.examination,
+        verdicts,
         config=report_config(config, evaluated),
     )

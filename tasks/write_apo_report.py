@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=7, resources="cpu")
+@stage_task(version=8, resources="cpu")
 def write_apo_report(
     counts: Artifact,
     examination: Artifact,
@@ -17,6 +17,7 @@ def write_apo_report(
     policies: dict[str, Artifact],
     reward_models: dict[str, Artifact],
     games: dict[str, Artifact],
+    verdicts: dict[str, Artifact],
     *,
     config: ReportConfig,
     workspace: Workspace,
@@ -31,6 +32,7 @@ def write_apo_report(
         policies: Evaluations of policies by name.
         reward_models: Evaluations of reward models on human pairs by name.
         games: Evaluations on held-out gold against fresh samples, by `EPOCH/ROLE`.
+        verdicts: What a judge said of matches, by `OURS vs THEIRS`; empty without one.
         config: Order and meaning of the entries.
         workspace: `output/` receives report.md, report.html, report.json and the plots with CSVs.
         log: Where notes go.
@@ -50,4 +52,5 @@ def write_apo_report(
         config,
         workspace.output,
         log,
+        {name: match.path for name, match in verdicts.items()},
     )

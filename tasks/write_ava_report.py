@@ -9,13 +9,14 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=6, resources="cpu")
+@stage_task(version=7, resources="cpu")
 def write_ava_report(
     policies: dict[str, Artifact],
     reward_models: dict[str, Artifact],
     diagnoses: dict[str, Artifact],
     start_scores: dict[str, Artifact],
     examination: Artifact,
+    verdicts: dict[str, Artifact],
     *,
     config: AvaReportConfig,
     workspace: Workspace,
@@ -31,6 +32,7 @@ def write_ava_report(
         start_scores: Samples of the start as the first judge and the reward models scored them, by
             their names; may be empty.
         examination: What of the data the models did not see.
+        verdicts: What a judge said of matches, by `OURS vs THEIRS`; empty without one.
         config: Order and meaning of the entries.
         workspace: `output/` receives report.md, .html and .json, tables as CSVs, and heat-maps.
         log: Where notes go.
@@ -54,4 +56,5 @@ def write_ava_report(
         config,
         workspace.output,
         log,
+        {name: match.path for name, match in verdicts.items()},
     )

@@ -9,12 +9,13 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=7, resources="cpu")
+@stage_task(version=8, resources="cpu")
 def write_exo_report(
     policies: dict[str, Artifact],
     reward_models: dict[str, Artifact],
     density: Artifact | None,
     examination: Artifact | None = None,
+    verdicts: dict[str, Artifact] | None = None,
     *,
     config: ExoReportConfig,
     workspace: Workspace,
@@ -27,6 +28,7 @@ def write_exo_report(
         reward_models: Evaluations of reward models on human pairs by name; may be empty.
         density: Output of `estimate_density_ratios`; None leaves the density ratio out.
         examination: What of the data the models did not see; None where the data are plain texts.
+        verdicts: What a judge said of matches, by `OURS vs THEIRS`; None or empty without one.
         config: Order and meaning of the entries.
         workspace: `output/` receives report.md, report.html, report.json and the plots with CSVs.
         log: Where notes go.
@@ -48,4 +50,5 @@ def write_exo_report(
         config,
         workspace.output,
         log,
+        {name: match.path for name, match in (verdicts or {}).items()},
     )

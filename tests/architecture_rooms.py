@@ -24,7 +24,7 @@ ROOMS = {
     "tasks.data.sources": ["forms"],
     "tasks.tracking": "remote store mlflow_record".split(),
     "tasks.models": "pretrained tokens groups sampling sizes server tqr scoring".split(),
-    "tasks.evaluation": "metrics report apo exo ava".split(),
+    "tasks.evaluation": "metrics report judging apo exo ava".split(),
     "tasks.training": "methods data weights distributed updates ppo".split(),
     "tasks.stages": "remote leases runs lineage retention export".split(),
 }

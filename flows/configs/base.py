@@ -21,6 +21,7 @@ from tasks.data.config import DataConfig
 from tasks.data.playground.config import PlaygroundConfig
 from tasks.data.text_config import TextsConfig
 from tasks.evaluation.config import EvaluationConfig
+from tasks.evaluation.judging.config import JudgeConfig
 from tasks.models.architecture import NO_ENCODER, WITH_ENCODER
 from tasks.models.base_policy import PolicyModelConfig, hub_name
 from tasks.models.sample_shards import RolloutConfig
@@ -61,6 +62,10 @@ class FlowConfig(RecurringConfig):
 
     evaluation: EvaluationConfig = EvaluationConfig()
     """How policies and reward models are measured."""
+
+    judge: JudgeConfig | None = None
+    """A language model that compares the policies' answers pair by pair, by a server with OpenAI's
+    interface; its win rates are a table of the report. Default: none."""
 
     placement: Placement = Placement()
     """Which stages run on which worker pool of Prefect; none, by default: all run here."""

@@ -108,6 +108,16 @@ class ApoEvaluation:
             )
         self.policies[name] = EvaluatedPolicy(entry, evaluation, policy)
 
+    def judge_policies(self) -> dict[str, Artifact]:
+        """Let the judge compare the last policy of each side with its opponents (Figure 3)."""
+        last = {one.entry.side: name for name, one in self.policies.items() if one.entry.epoch}
+        matches = [
+            (name, other)
+            for name in last.values()
+            for other in self._opponents(name, self.policies[name].entry.rival)
+        ]
+        return self._evaluator.judge_matches(matches)
+
     def evaluate_reward_models(self, models: Mapping[str, Artifact]) -> None:
         """Measure reward models, by name, on the human pairs of test and dev (Tables 3 and 4)."""
         pairs = {part: self._inputs.data.part(part) for part in ("test", "dev")}

@@ -6,14 +6,15 @@ against whom it compares, and what its report lists.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 from flows.configs.base import FlowConfig
 from tasks.evaluate_policy import evaluate_policy
 from tasks.evaluate_reward_model import evaluate_reward_model
 from tasks.evaluation.config import PolicyEvaluation, RewardModelEvaluation
+from tasks.judge_responses import judge_responses
 from tasks.models.sample_shards import RolloutConfig
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
@@ -50,6 +51,8 @@ class PolicyEvaluator:
     """Who scores the answers, by name."""
     world: Artifact | None
     """The playground's world, which knows the true rewards; None for other data."""
+    answers: dict[str, Artifact] = field(default_factory=dict)
+    """What each evaluated policy answered, by its name."""
 
     def evaluate_policy(
         self,
@@ -96,7 +99,7 @@ class PolicyEvaluator:
         `kl_samples` are answers of the policy, drawn at `temperature`, that estimate its KL to the
         start; the name `chosen` means the chosen response of each test pair.
         """
-        config = self.config
+        config, self.answers[name] = self.config, responses
         scores = {
             judge: score_responses(
                 model, responses, config=config.scoring(), label=f"{name} by {judge}"
@@ -122,6 +125,26 @@ class PolicyEvaluator:
             seed=config.seed,
             label=name,
         )
+
+    def judge_matches(self, matches: Iterable[tuple[str, str]]) -> dict[str, Artifact]:
+        """Let the configured judge compare the answers of evaluated policies; nothing without one.
+
+        Each match is two names. A question that shows a golden answer shows the chosen one.
+        """
+        if (judge := self.config.judge) is None:
+            return {}
+        found = {}
+        for ours, theirs in dict.fromkeys(matches):
+            name = f"{ours} vs {theirs}"
+            found[name] = judge_responses(
+                self.answers[ours],
+                self.answers[theirs],
+                self.prompts if judge.wants_reference else None,
+                config=judge,
+                seed=self.config.seed,
+                label=name,
+            )
+        return found
 
     def _sample(self, label: str, policy: Artifact, rollout: RolloutConfig) -> Artifact:
         return sample_responses(

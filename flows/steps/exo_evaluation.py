@@ -5,7 +5,7 @@ It only orders stages; the metrics are computed in `tasks/evaluation`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from flows.configs.branches.exo_sweep import Branch
 from flows.configs.exo import ExoConfig
@@ -52,7 +52,7 @@ class SweepEvaluation:
         for tau in config.temperatures():
             is_own = tau == config.temperature
             evaluation = self._evaluator.evaluate_policy(
-                START if is_own else f"{START} τ{tau:g}", inputs.start, *_rollouts(config, tau), {}
+                self._start(tau), inputs.start, *_rollouts(config, tau), {}
             )
             self.opponents[tau] = {START: evaluation, **chosen}
             if is_own:
@@ -87,6 +87,22 @@ class SweepEvaluation:
         opponents, tau = self.opponents[branch.temperature], branch.temperature
         evaluation = self._evaluator.evaluate_responses(name, picked, opponents, temperature=tau)
         return [EvaluatedPolicy(self._entry(branch, name, 0, is_last=True), evaluation, None)]
+
+    def judge_last(self, evaluated: Sequence[Evaluated]) -> dict[str, Artifact]:
+        """Let the judge compare each branch's last policy with the start at its τ and the chosen.
+
+        That is EXO's Tables 1 and 2, whose win rates are against SFT and the chosen responses.
+        """
+        return self._evaluator.judge_matches(
+            (one.entry.name, other if other == CHOSEN else self._start(one.entry.temperature))
+            for one in evaluated
+            if one.entry.is_last
+            for other in self.opponents[one.entry.temperature]
+        )
+
+    def _start(self, tau: float) -> str:
+        """Return what the start is called at a τ."""
+        return START if tau == self._config.temperature else f"{START} τ{tau:g}"
 
     def _entry(self, branch: Branch, name: str, step: int, *, is_last: bool) -> ExoEntry:
         """Return how the report lists a checkpoint of a branch."""

@@ -13,6 +13,7 @@ from tasks.stages.manifest import Manifest, list_manifests
 from tasks.stages.runs.aliases import CANDIDATE, current_alias
 from tests.databases import Databases
 from tests.flows.command import Shell, sets
+from tests.flows.judging import PROMPTS, judged_copy
 
 SMALL = Path(__file__).parent / "configs" / "ava-small.yaml"
 WIDE = ("ava", "-c", str(SMALL))
@@ -112,3 +113,16 @@ def test_the_best_policy_is_offered_and_the_gate_judges_it(done: Shell) -> None:
     assert record is not None and set(record.models) == {"policy", "reward_model"}
     refused = done("promote", "--flow", "ava", "--set", "gate.min_win_rate=0.99", code=3)
     assert "win rate" in refused.stdout + refused.stderr
+
+
+def test_a_judge_is_asked_about_those_who_meet_in_the_papers_tables(
+    done: Shell, tmp_path: Path
+) -> None:
+    copy, matches = judged_copy(done, tmp_path / "judged", *RUN)
+    assert set(matches) == {
+        "BoN w/ AVA-p s0 vs start",
+        "BoN w/ AVA-p s0 vs BoN w/ Bradley-Terry s0",
+        "AVA-p s0 vs SFT s0",
+    }
+    assert {one.metrics["asked"] for one in matches.values()} == {PROMPTS}
+    assert [row[0] for row in tables_of(copy)["judge"]["rows"]] == list(matches)

@@ -15,6 +15,7 @@ from tasks.stages.manifest import Manifest, list_manifests
 from tasks.stages.runs.aliases import CANDIDATE, CHAMPION, current_alias, move_alias
 from tests.databases import Databases
 from tests.flows.command import Shell, sets
+from tests.flows.judging import PROMPTS, judged_copy
 
 SMALL = Path(__file__).parent / "configs" / "exo-small.yaml"
 WIDE = ("exo", "-c", str(SMALL))
@@ -112,6 +113,23 @@ def test_branches_share_what_they_can(done: Shell) -> None:
     assert {label for label in trained if label != "SFT"} == set(BRANCHES) - {"PPO s0"}
     digests = {one.digest for one in trained.values()}
     assert len(digests) == len(trained), "another method, K or coefficient is another policy"
+
+
+def test_a_judge_is_asked_about_last_policies_against_start_and_chosen(
+    done: Shell, tmp_path: Path
+) -> None:
+    copy, matches = judged_copy(done, tmp_path / "judged", *PLAIN)
+    contenders = (*BRANCHES, "Best-of-N N=2 s0", "Best-of-N N=4 s0")
+    assert set(matches) == {
+        f"{ours} vs {theirs}" for ours in contenders for theirs in ("start", "chosen")
+    }
+    assert {one.metrics["asked"] for one in matches.values()} == {PROMPTS}
+    newest = max(
+        (one.folder(copy.home) for one in list_manifests(copy.home, "write_exo_report")),
+        key=lambda folder: folder.stat().st_mtime,
+    )
+    rows = json.loads((newest / "report.json").read_text())["tables"]["judge"]["rows"]
+    assert {row[0] for row in rows} == set(matches)
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ It only orders stages; the metrics are computed in `tasks/evaluation`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -82,6 +82,16 @@ class ArmEvaluation:
                 *snapshots, last = self._reinforce(cell, model, scored)
                 policies.append(last)
         return EvaluatedArm(policies, reward, snapshots)
+
+    def judge_policies(self, policies: Sequence[Evaluated]) -> dict[str, Artifact]:
+        """Let the judge compare those that meet in the paper's Tables 2 to 5, seed by seed."""
+        return self._evaluator.judge_matches(
+            (ours.entry.name, theirs.entry.name)
+            for ours in policies
+            for theirs in policies
+            if ours.entry.meets(theirs.entry)
+            and (theirs.entry.kind == "start" or ours.entry.seed == theirs.entry.seed)
+        )
 
     def _evaluate_reward(self, cell: Cell, model: Artifact) -> EvaluatedReward:
         """Step 4: measure how often a reward model is right on pairs that no arm saw.

@@ -30,6 +30,7 @@ def report(
         {one.entry.name: one.diagnosis for one in rewards if one.diagnosis},
         evaluation.judged | {one.entry.name: one.scored for one in rewards if one.scored},
         inputs.examination,
+        evaluation.judge_policies(policies),
         config=AvaReportConfig(
             entries=tuple(one.entry for one in policies),
             snapshots=tuple(one.entry for one in snapshots),

@@ -20,6 +20,7 @@ from tasks.evaluation.apo.tables import (
     reward_tables,
 )
 from tasks.evaluation.config import EVALUATION, Entry, ReportConfig
+from tasks.evaluation.judging.verdict_table import Verdicts
 from tasks.evaluation.metrics.estimates import Estimate
 from tasks.evaluation.metrics.judge_accuracy import judge_accuracies
 from tasks.evaluation.report.data import asked, data_sentence
@@ -43,6 +44,7 @@ def assemble_apo_report(
     config: ReportConfig,
     output: Path,
     log: Log,
+    verdicts: Mapping[str, Path] | None = None,
 ) -> dict[str, float]:
     """Write the report, plots and CSVs of the stage `write_apo_report` from its inputs' folders.
 
@@ -66,7 +68,9 @@ def assemble_apo_report(
     ]
     if states:
         tables.append(game_table(states))
-    sentences = findings(config, by_policy, by_model, states)
+    judged = Verdicts.read(verdicts or {})
+    tables += judged.tables
+    sentences = [*findings(config, by_policy, by_model, states), *judged.findings]
     accuracies = judge_accuracies([judge], by_model)
     report = Report(
         title=f"APO with {config.method.upper()}, {config.apo_epochs} epochs",
@@ -79,11 +83,12 @@ def assemble_apo_report(
         findings=[data_sentence(examination), *sentences],
         tables=tables,
         plots=draw(config.entries, by_policy, states, output),
-        examples=examples(config, by_policy),
+        examples=[*examples(config, by_policy), *judged.examples],
         numbers={
             "policies": _headlines(by_policy),
             "reward_models": by_model,
             "games": by_game,
+            "judge": judged.rates,
         },
     )
     write_report(report, output)

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 
 from tasks.evaluation.ava.arm_lines import interval_of, verdict
-from tasks.evaluation.ava.config import RewardEntry
+from tasks.evaluation.ava.config import BASELINES, TQRS, RewardEntry
 from tasks.evaluation.metrics.estimates import Estimate, mean_estimate, over_seeds
 from tasks.evaluation.report.tables import Cell, Column, Table
 
 Evaluations = Mapping[str, Mapping[str, Any]]
-BASELINES = ("bradley_terry", "preference_transformer")
-TQRS = ("ava_p", "ava_d")
 READINGS = ("last", "return", "logp")
 """Ways to score a response by a TQR, as `evaluate_reward_model` names them."""
 _OWN = {"bradley_terry": ("last",), "preference_transformer": ("return",)}

@@ -13,6 +13,10 @@ from tasks.models.scoring.config import ScoringConfig
 from tasks.settings.base import FrozenConfig, Seed
 
 Kind = Literal["start", "chosen", "direct", "best_of_n", "ppo"]
+TQRS = ("ava_p", "ava_d")
+"""Objectives of AVA's."""
+BASELINES = ("bradley_terry", "preference_transformer")
+"""Those of the reward models that they are compared with."""
 OWN = "its reward model"
 """The judge that is each contender's own: the reward model that picked or trained it, its proxy."""
 
@@ -44,6 +48,27 @@ class AvaEntry(FrozenConfig):
 
     start_proxy: float | None = None
     """The mean score that its reward model gives the start's samples; None without one."""
+
+    def meets(self, theirs: AvaEntry) -> str | None:
+        """Return the table of the paper in which AVA's contender meets another; None for none."""
+        if self.objective not in TQRS:
+            return None
+        same_data = self.data == theirs.data
+        if self.kind == "best_of_n":
+            is_rival = theirs.kind == self.kind and theirs.objective in BASELINES
+            return "table-2" if theirs.kind == "start" or (is_rival and same_data) else None
+        if self.kind == "ppo":
+            is_rival = theirs.kind == self.kind and theirs.objective in BASELINES
+            is_sft = (theirs.kind, theirs.objective) == ("direct", "sft")
+            return "table-3" if same_data and (is_rival or is_sft) else None
+        if theirs.kind != "direct" or self.kind != "direct":
+            return None
+        if self.data == "preferences":
+            return "table-4" if same_data and theirs.objective in ("sft", "dpo") else None
+        if self.data != "demonstrations":
+            return None
+        is_afd = theirs.data == "afd" and theirs.objective in ("dpo", "ava_p")
+        return "table-5" if is_afd or (same_data and theirs.objective == "sft") else None
 
 
 class RewardEntry(FrozenConfig):

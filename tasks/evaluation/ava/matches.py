@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.evaluation.ava.accuracies import BASELINES, TQRS
 from tasks.evaluation.ava.arm_lines import Duel, Evaluations, Line, duel
 from tasks.evaluation.metrics.estimates import Estimate
 from tasks.evaluation.report.tables import Cell, Column, Table
@@ -46,9 +45,9 @@ def matches_of(
     sampling or SFT; policies that AVA trained meet those of other objectives on data of that kind.
     """
     found = []
-    for ours in (line for line in lines if line.first.objective in TQRS):
+    for ours in lines:
         for theirs in lines:
-            if table := _table_of(ours, theirs):
+            if table := ours.first.meets(theirs.first):
                 duels = {judge: duel(ours, theirs, evaluations, judge) for judge in judges}
                 found.append(Match(table, ours, theirs, duels))
     return sorted(found, key=lambda match: match.table)
@@ -75,27 +74,6 @@ def match_findings(matches: Sequence[Match], judge: str) -> Iterator[str]:
             f"loses {one.lose.value:.1%} (lead {100 * one.lead.value:+.1f} points, 95 %: "
             f"{100 * ends.low:+.1f} to {100 * ends.high:+.1f}): {one.verdict}"
         )
-
-
-def _table_of(ours: Line, theirs: Line) -> str | None:
-    """Return the table in which two lines meet; None where they do not."""
-    us, them = ours.first, theirs.first
-    same_data = us.data == them.data
-    if us.kind == "best_of_n":
-        is_rival = them.kind == us.kind and them.objective in BASELINES
-        return "table-2" if them.kind == "start" or (is_rival and same_data) else None
-    if us.kind == "ppo":
-        is_rival = them.kind == us.kind and them.objective in BASELINES
-        is_sft = (them.kind, them.objective) == ("direct", "sft")
-        return "table-3" if same_data and (is_rival or is_sft) else None
-    if them.kind != "direct" or us.kind != "direct":
-        return None
-    if us.data == "preferences":
-        return "table-4" if same_data and them.objective in ("sft", "dpo") else None
-    if us.data != "demonstrations":
-        return None
-    is_afd = them.data == "afd" and them.objective in ("dpo", "ava_p")
-    return "table-5" if is_afd or (same_data and them.objective == "sft") else None
 
 
 def _table(key: str, title: str, matches: Sequence[Match]) -> Table:

@@ -22,6 +22,7 @@ from tasks.evaluation.ava.matches import Match, match_findings, match_tables, ma
 from tasks.evaluation.ava.proxies import proxy_findings, proxy_table
 from tasks.evaluation.ava.token_rewards import token_section
 from tasks.evaluation.config import EVALUATION, EXACT_MATCH
+from tasks.evaluation.judging.verdict_table import Verdicts
 from tasks.evaluation.metrics.judge_accuracy import JudgeAccuracy, judge_accuracies
 from tasks.evaluation.metrics.length_drift import unfinished
 from tasks.evaluation.report.data import asked, data_sentence
@@ -106,6 +107,7 @@ def assemble_ava_report(
     config: AvaReportConfig,
     output: Path,
     log: Log,
+    verdicts: Mapping[str, Path] | None = None,
 ) -> dict[str, float]:
     """Write the report and CSVs of the stage `write_ava_report` from its inputs' folders."""
     run = AvaRun.of(
@@ -113,7 +115,8 @@ def assemble_ava_report(
         {name: read_json(path / EVALUATION) for name, path in reward_models.items()},
         config,
     )
-    sentences, flat = [*findings(run), *_not_shown(run)], headlines(run)
+    judged = Verdicts.read(verdicts or {})
+    sentences, flat = [*findings(run), *judged.findings, *_not_shown(run)], headlines(run)
     tokens = token_section(config.rewards, diagnoses, output)
     courses = courses_of(config, run.evaluations, start_scores)
     start = run.evaluations[run.lines[0].first.name]
@@ -122,11 +125,11 @@ def assemble_ava_report(
         facts={"judge": run.judge, "test prompts": asked(start), **config.facts},
         headline=headline(run.usable, run.judge, run.accuracies),
         findings=[data_sentence(examination), *sentences],
-        tables=tables(run),
+        tables=[*tables(run), *judged.tables],
         plots=[course_plot(courses, run.judge, output)] if courses else [],
         sections=[tokens] if tokens else [],
-        examples=examples(run),
-        numbers={"headlines": flat},
+        examples=[*examples(run), *judged.examples],
+        numbers={"headlines": flat, "judge": judged.rates},
     )
     write_report(report, output)
     for sentence in (*sentences, *(tokens.notes if tokens else ())):

@@ -27,6 +27,7 @@ from tasks.evaluation.exo.tables import (
     settings_table,
     win_table,
 )
+from tasks.evaluation.judging.verdict_table import Verdicts
 from tasks.evaluation.metrics.estimates import over_seeds
 from tasks.evaluation.metrics.judge_accuracy import judge_accuracies
 from tasks.evaluation.metrics.length_drift import unfinished
@@ -46,6 +47,7 @@ def assemble_exo_report(
     config: ExoReportConfig,
     output: Path,
     log: Log,
+    verdicts: Mapping[str, Path] | None = None,
 ) -> dict[str, float]:
     """Write the report, plots and CSVs of the stage `write_exo_report` from its inputs' folders."""
     run = ExoRun(
@@ -54,12 +56,13 @@ def assemble_exo_report(
         read_json(density / DENSITY) if density else None,
         config,
     )
-    judge = config.judge
+    judge, judged = config.judge, Verdicts.read(verdicts or {})
     accuracies = judge_accuracies(run.judges, run.reward_models)
     sentences = [
         *(one.sentence for one in accuracies),
         *unfinished(run.ended, "sampling.max_new_tokens"),
         *findings(run.series, run.comparisons, run.by_name, run.density, judge),
+        *judged.findings,
     ]
     flat = headlines(run)
     report = Report(
@@ -72,11 +75,12 @@ def assemble_exo_report(
         },
         headline=headline(contenders(run.start, run.series, run.by_name), judge, accuracies),
         findings=[*([data_sentence(examination)] if examination else []), *sentences],
-        tables=tables(run),
+        tables=[*tables(run), *judged.tables],
         plots=plots(run, output),
-        examples=examples(run),
+        examples=[*examples(run), *judged.examples],
         numbers={
             "headlines": flat,
+            "judge": judged.rates,
             "contests": [asdict(comparison) for comparison in run.comparisons],
             "reward_models": {
                 name: {pairs: one["figures"] for pairs, one in sets.items()}

@@ -1,0 +1,45 @@
+"""How a language model is asked to judge. Imports no torch."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from tasks.endpoints.config import EndpointConfig
+from tasks.evaluation.judging.judge_questions import get_question
+from tasks.settings.base import FrozenConfig
+from tasks.settings.errors import ConfigError
+
+
+class JudgeConfig(FrozenConfig):
+    """A language model that compares answers, each pair in both orders."""
+
+    endpoint: EndpointConfig
+    """The server that is asked, its model, price and budget."""
+
+    question: str = "helpful_harmless"
+    """What is asked: helpful_harmless (APO's criteria; win, lose or tie), dialogue and summary
+    (EXO's Tables 4 and 3), or instruction, which shows a golden answer beside the two. Default:
+    helpful_harmless."""
+
+    prompts: int | None = Field(default=100, ge=1)
+    """Prompts that are judged, a sample that is the same for every pair of policies, with one
+    answer of each side. Default 100, as in both papers; null for all."""
+
+    max_tokens: int = Field(default=400, ge=8)
+    """Longest answer of the judge, tokens. One that is cut off has no last line, so no verdict."""
+
+    temperature: float = Field(default=0.0, ge=0)
+    """Of the judge's draws. Default 0: its likeliest words."""
+
+    @property
+    def wants_reference(self) -> bool:
+        """Whether golden answers are shown beside the two."""
+        return get_question(self.question).wants_reference
+
+    @field_validator("question")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        try:
+            return get_question(name).name
+        except ConfigError as error:
+            raise ValueError(str(error)) from None

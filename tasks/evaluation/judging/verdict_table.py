@@ -1,0 +1,128 @@
+"""What a judge said of matches, as a report's table, sentences and examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.evaluation.judging.matchup import RATES, VERDICTS
+from tasks.evaluation.report.document import Example
+from tasks.evaluation.report.tables import Cell, Column, Table
+from tasks.storage.files import read_json
+
+_SHOWN = 8
+"""Prompts whose verdicts are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What a report says of a judge; nothing where there was none."""
+
+    rates: Mapping[str, Mapping[str, Any]]
+    """What the verdicts of each match come to, by `OURS vs THEIRS`."""
+    examples: Sequence[Example]
+    """Prompts of the first match with both answers and both of the judge's own."""
+
+    @classmethod
+    def read(cls, folders: Mapping[str, Path]) -> Verdicts:
+        """Read outputs of the stage `judge_responses`, by the match's name."""
+        rates = {name: read_json(folder / RATES) for name, folder in folders.items()}
+        return cls(rates, verdict_examples(folders))
+
+    @property
+    def tables(self) -> list[Table]:
+        """The table of all matches."""
+        return [verdict_table(self.rates)] if self.rates else []
+
+    @property
+    def findings(self) -> list[str]:
+        """A sentence for each match."""
+        return list(verdict_findings(self.rates))
+
+
+def verdict_table(matches: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Lay out who won by the judge, with what the order and the length did.
+
+    Source:
+        Table 2 and Figures 3 and 4, arXiv 2311.08045 (APO); Tables 1 and 2, arXiv 2402.00856 (EXO).
+    """
+    rows: list[tuple[Cell, ...]] = []
+    for name, found in matches.items():
+        judged = f"{found['valid']} of {found['asked']}"
+        if found["no_verdict"]:
+            rows.append((name, judged, "no verdict", *[None] * 5))
+            continue
+        rates = found["rates"]
+        shares = (_share(rates, side) for side in ("win", "tie", "lose"))
+        equal = found["length_controlled_win"]
+        controlled = None if equal is None else _percent(equal, found["length_controlled"])
+        flipped, first = (100 * found[key]["value"] for key in ("flipped", "first_chosen"))
+        rows.append((name, judged, *shares, controlled, flipped, first))
+    columns = (
+        *map(Column, ("Match", "Judged", "Win ↑ (%)", "Tie (%)", "Lose ↓ (%)")),
+        Column("Win at equal length ↑ (%)"),
+        Column("Flipped (%)", ".1f"),
+        Column("First chosen (%)", ".1f"),
+    )
+    note = (
+        "A language model compares one answer of each side in both orders; in brackets 95 % "
+        "intervals over prompts. A verdict that flips with the order is a tie. Answers out of form "
+        "count as nothing; under half in form there is no verdict. First chosen: share of single "
+        "verdicts for the answer shown first, 50 without bias. Win at equal length: by a logistic "
+        "model of the length, a tie one half."
+    )
+    return Table("judge", "Win rates by the judge", columns, tuple(rows), note)
+
+
+def verdict_findings(matches: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Say of each match who is ahead by the judge, as far as its interval tells."""
+    for name, found in matches.items():
+        if found["no_verdict"]:
+            yield f"{name} by the judge: {found['no_verdict']}"
+            continue
+        rates = found["rates"]
+        ends = rates["win_interval"], rates["lose_interval"]
+        verdict = "undecided"
+        if ends[0]["low"] > ends[1]["high"]:
+            verdict = "ahead"
+        elif ends[0]["high"] < ends[1]["low"]:
+            verdict = "behind"
+        yield (
+            f"{name} by the judge: wins {rates['win']:.0%}, ties {rates['tie']:.0%}, loses "
+            f"{rates['lose']:.0%} of {found['valid']} prompts, {found['flipped']['value']:.0%} "
+            f"flipped with the order: {verdict}"
+        )
+
+
+def verdict_examples(folders: Mapping[str, Path]) -> list[Example]:
+    """Return prompts of the first match with both answers and both of the judge's own."""
+    for name, folder in folders.items():
+        ours, theirs = name.split(" vs ", 1)
+        lines = (folder / VERDICTS).read_text(encoding="utf-8").splitlines()
+        records = [json.loads(line) for line in lines]
+        asked = [one for one in records if any(one["answers"])]
+        return [
+            Example(
+                one["prompt"],
+                {
+                    ours: one["ours"],
+                    theirs: one["theirs"],
+                    f"judge, {ours} first": one["answers"][0] or "",
+                    f"judge, {theirs} first": one["answers"][1] or "",
+                    "verdict": one["outcome"],
+                },
+            )
+            for one in asked[:_SHOWN]
+        ]
+    return []
+
+
+def _share(rates: Mapping[str, Any], side: str) -> str:
+    return _percent(rates[side], rates[f"{side}_interval"])
+
+
+def _percent(share: float, ends: Mapping[str, float]) -> str:
+    return f"{100 * share:.1f} ({100 * ends['low']:.1f} to {100 * ends['high']:.1f})"

@@ -1,0 +1,49 @@
+"""Ask a language model which of two sides' answers are better, each pair in both orders."""
+
+from __future__ import annotations
+
+from tasks.endpoints.ledger import Account
+from tasks.evaluation.judging.config import JudgeConfig
+from tasks.settings.log import Log
+from tasks.stages.artifact import Artifact
+from tasks.stages.prefect_task import stage_task
+from tasks.stages.runs.context import current_run
+from tasks.storage.workspace import Workspace
+
+
+@stage_task(version=1, resources="cpu")
+def judge_responses(
+    ours: Artifact,
+    theirs: Artifact,
+    gold: Artifact | None,
+    *,
+    config: JudgeConfig,
+    seed: int,
+    workspace: Workspace,
+    log: Log,
+) -> dict[str, float]:
+    """Judge the first answers of two sides to the prompts that both answered.
+
+    Args:
+        ours: Folder of groups.
+        theirs: Folder of groups of the opponent.
+        gold: Folder of groups with golden answers, for a question that shows them.
+        config: The judge, its question, and how many prompts it is asked about.
+        seed: Of the intervals.
+        workspace: `output/` receives verdicts.jsonl, a line per pair, and verdicts.json.
+        log: Where progress goes.
+
+    Returns:
+        `asked`, `valid`, `win`, `lose`, `tie` with their intervals, `flipped`, and what it cost.
+
+    Raises:
+        BudgetExhausted: The endpoint's budget is used up; answers are kept, and never paid again.
+        ConfigError: The sides share no prompt, or the key is missing or refused.
+        StageError: The server does not answer.
+    """
+    from tasks.evaluation.judging.matchup import judge_sides
+
+    folders = (ours.path, theirs.path, gold.path if gold else None)
+    # The key of the work, which all its attempts and all runs that do it share.
+    account = Account(current_run().run_id or "", "judge_responses", workspace.path.parent.name)
+    return judge_sides(*folders, config, workspace, log, seed, account)
