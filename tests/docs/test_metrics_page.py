@@ -39,6 +39,8 @@ def test_runs_of_both_flows_record_all_that_the_page_names(tmp_path: Path) -> No
         "rewards/best",
         "win_rate/OPPONENT/JUDGE",
     }
+    # Of gold from a server.
+    rare |= set("requests answered_before prompt_tokens completion_tokens dollars".split())
     # Of a TQR alone.
     figures = ("accuracy", "accuracy_se", "ties", "length_correlation")
     rare |= {f"SET/{one}_{name}" for one in ("last", "return", "logp") for name in figures}
