@@ -77,7 +77,7 @@ def find_done(run: RunContext, call: StageCall, *, quiet: bool = False) -> Manif
     run.calls[call.key] = call
     mark_used(run.home, call.spec.name, call.key)
     _repair(run, call)
-    status = find_status(run.home, run.remote, call.spec.name, call.key, verify=run.verify)
+    status = find_status(run.home, run.remote, call.spec.name, call.key)
     manifest = status.manifest
     if status.is_in_trash and manifest is not None:
         restore_output(run.home, manifest)
@@ -100,7 +100,7 @@ def find_done(run: RunContext, call: StageCall, *, quiet: bool = False) -> Manif
 def _discard_damaged(run: RunContext, manifest: Manifest) -> list[str]:
     """Remove the files that are here and wrong, so that good ones can come from the remote."""
     problems, folder = [], manifest.folder(run.home)
-    for path, problem in manifests.content_damage(run.home, manifest, again=run.verify).items():
+    for path, problem in manifests.content_damage(run.home, manifest).items():
         if (folder / path).exists():
             remove_tree(folder / path)
             problems.append(f"{folder}: {problem}")
@@ -108,11 +108,14 @@ def _discard_damaged(run: RunContext, manifest: Manifest) -> list[str]:
 
 
 def _repair(run: RunContext, call: StageCall) -> None:
-    """Replace damaged files of a call's output by good copies in DVC's cache, where it has any."""
+    """Replace damaged files of a call's output by good copies in DVC's cache, where it has any.
+
+    With `run.verify` all are read, and nothing that was remembered of damaged ones is left.
+    """
     try:
         manifest = manifests.load_manifest(run.home, call.spec.name, call.key)
     except CorruptError:
         return
     if manifest is not None and manifest.folder(run.home).is_dir():
-        for problem in restore_from_cache(run.home, manifest):
+        for problem in restore_from_cache(run.home, manifest, again=run.verify):
             run.progress.note(call.title, f"{problem}; a good copy was in the store's cache")

@@ -201,9 +201,12 @@ def fetch_files(
             raise ArtifactLostError(f"{where} is lost: {error}", manifest.key) from error
 
 
-def restore_from_cache(home: Home, manifest: Manifest) -> list[str]:
-    """Replace damaged files of an output by good copies in DVC's cache; say which those were."""
-    damage = manifests.content_damage(home, manifest)
+def restore_from_cache(home: Home, manifest: Manifest, *, again: bool = False) -> list[str]:
+    """Replace damaged files of an output by good copies in DVC's cache; say which those were.
+
+    With `again` every file is read, also those that did not change since they were read last.
+    """
+    damage = manifests.content_damage(home, manifest, again=again)
     bad = [file for file in manifest.files if file.path in damage]
     if not bad:
         return []

@@ -69,12 +69,13 @@ class DvcStore:
         """Write the `.dvc` file of an artifact anew unless it is as it must be; tell whether."""
         pointer, text = pointer_of(path), pointer_text(path, digest, digests)
         try:
-            if pointer.read_bytes() == text.encode():
-                return False
+            is_right = pointer.read_bytes() == text.encode()
         except FileNotFoundError:
-            pass
-        write_atomic(pointer, text)
-        return True
+            # What was pulled from a remote has none, nor has DVC the list of its files.
+            is_right = not (self._cache / "files" / "md5" / digest[:2] / digest[2:]).exists()
+        if not is_right:
+            write_atomic(pointer, text)
+        return not is_right
 
     def forget(self, path: Path) -> None:
         """Drop the `.dvc` file of an artifact that is about to be made again."""

@@ -50,7 +50,7 @@ def damage_of(
             is_gone = isinstance(error, (FileNotFoundError, NotADirectoryError))
             what = "is missing" if is_gone else f"cannot be read ({error.strerror})"
             problems[file.path] = f"{file.path} {what}"
-    if learnt:
+    if learnt or (again and problems):
         _keep(record, {**known, **learnt})
     return problems
 

@@ -169,6 +169,7 @@ def test_a_pointer_is_mended_from_what_is_known(tmp_path: Path) -> None:
     (path,) = pointers(store.root)
     text = path.read_text()
     assert not store.mend_pointer(folder, md5, digests)
+    assert not store.mend_pointer(folder.parent / "pulled", "0" * 32 + ".dir", digests)
     for damage in (lambda: path.write_text(text[:-7]), path.unlink):
         damage()
         assert store.mend_pointer(folder, md5, digests) and path.read_text() == text
