@@ -11,10 +11,10 @@ from tasks.stages.runs.context import current_run
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=1, resources="cpu")
+@stage_task(version=2, resources="cpu")
 def judge_responses(
     ours: Artifact,
-    theirs: Artifact,
+    theirs: Artifact | None,
     gold: Artifact | None,
     *,
     config: JudgeConfig,
@@ -26,7 +26,7 @@ def judge_responses(
 
     Args:
         ours: Folder of groups.
-        theirs: Folder of groups of the opponent.
+        theirs: Folder of groups of the opponent; None: the second response of each of ours.
         gold: Folder of groups with golden answers, for a question that shows them.
         config: The judge, its question, and how many prompts it is asked about.
         seed: Of the intervals.
@@ -43,7 +43,15 @@ def judge_responses(
     """
     from tasks.evaluation.judging.matchup import judge_sides
 
-    folders = (ours.path, theirs.path, gold.path if gold else None)
     # The key of the work, which all its attempts and all runs that do it share.
     account = Account(current_run().run_id or "", "judge_responses", workspace.path.parent.name)
-    return judge_sides(*folders, config, workspace, log, seed, account)
+    return judge_sides(
+        ours.path,
+        theirs.path if theirs else None,
+        gold.path if gold else None,
+        config,
+        workspace,
+        log,
+        seed,
+        account,
+    )

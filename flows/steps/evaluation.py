@@ -23,6 +23,9 @@ from tasks.stages.artifact import Artifact
 START, CHOSEN = "start", "chosen"
 """What every flow calls the policy it starts from, and the chosen responses of the test set."""
 
+HUMAN = (CHOSEN, "rejected")
+"""The match that people have decided: the two responses of each test pair."""
+
 Entry = TypeVar("Entry")
 
 
@@ -134,11 +137,13 @@ class PolicyEvaluator:
         if (judge := self.config.judge) is None:
             return {}
         found = {}
-        for ours, theirs in dict.fromkeys(matches):
+        # What the judge is worth: how often it agrees with the people who chose.
+        known = [HUMAN] if self.config.data and self.config.data.has_preferences else []
+        for ours, theirs in dict.fromkeys((*known, *matches)):
             name = f"{ours} vs {theirs}"
             found[name] = judge_responses(
                 self.answers[ours],
-                self.answers[theirs],
+                None if (ours, theirs) == HUMAN else self.answers[theirs],
                 self.prompts if judge.wants_reference else None,
                 config=judge,
                 seed=self.config.seed,

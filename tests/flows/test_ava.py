@@ -123,6 +123,7 @@ def test_a_judge_is_asked_about_those_who_meet_in_the_papers_tables(
         "BoN w/ AVA-p s0 vs start",
         "BoN w/ AVA-p s0 vs BoN w/ Bradley-Terry s0",
         "AVA-p s0 vs SFT s0",
+        "chosen vs rejected",
     }
     assert {one.metrics["asked"] for one in matches.values()} == {PROMPTS}
     assert [row[0] for row in tables_of(copy)["judge"]["rows"]] == list(matches)

@@ -121,7 +121,8 @@ def test_a_judge_is_asked_about_last_policies_against_start_and_chosen(
     copy, matches = judged_copy(done, tmp_path / "judged", *PLAIN)
     contenders = (*BRANCHES, "Best-of-N N=2 s0", "Best-of-N N=4 s0")
     assert set(matches) == {
-        f"{ours} vs {theirs}" for ours in contenders for theirs in ("start", "chosen")
+        *(f"{ours} vs {theirs}" for ours in contenders for theirs in ("start", "chosen")),
+        "chosen vs rejected",
     }
     assert {one.metrics["asked"] for one in matches.values()} == {PROMPTS}
     newest = max(

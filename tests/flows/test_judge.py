@@ -48,7 +48,7 @@ def test_every_pair_is_asked_in_both_orders_and_none_twice(
     assert {one.label for one in matches} == {
         "APO-DPO-v1 vs start", "APO-DPO-v1 vs DPO-v1", "APO-DPO-v1 vs chosen",
         "APO-DPO-v1 vs golden-SFT", "DPO-v1 vs start", "DPO-v1 vs chosen",
-        "DPO-v1 vs golden-SFT",
+        "DPO-v1 vs golden-SFT", "chosen vs rejected",
     }  # fmt: skip
     for one in matches:
         assert one.metrics["asked"] == one.metrics["valid"] == 6
@@ -70,6 +70,7 @@ def test_the_report_shows_who_won_and_what_the_judge_said(
     findings, examples = report["findings"], report["examples"]
     assert isinstance(findings, list) and isinstance(examples, list)
     assert any("APO-DPO-v1 vs start by the judge: wins" in one for one in findings)
+    assert any("the judge agrees with people on" in one for one in findings)
     said_of = [one for one in examples if any("judge, " in name for name in one["outputs"])]
     assert said_of and "Better: " in json.dumps(said_of[0])
 

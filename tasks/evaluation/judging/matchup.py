@@ -155,7 +155,7 @@ def write_matchup(judged: Sequence[Judged], folder: Path, seed: int) -> VerdictR
 
 def judge_sides(
     ours: Path,
-    theirs: Path,
+    theirs: Path | None,
     gold: Path | None,
     config: JudgeConfig,
     workspace: Workspace,
@@ -182,11 +182,19 @@ def judge_sides(
     return found.metrics() | costs
 
 
-def read_sides(ours: Path, theirs: Path, most: int | None, gold: Path | None) -> dict[str, Pair]:
-    """Return the pairs of two folders of samples, with the golden answers of a third."""
-    return matched_pairs(
-        read_groups(ours), read_groups(theirs), most, read_groups(gold) if gold else ()
-    )
+def read_sides(
+    ours: Path, theirs: Path | None, most: int | None, gold: Path | None
+) -> dict[str, Pair]:
+    """Return the pairs of two folders of samples, with the golden answers of a third.
+
+    Without a second folder the first response of each group meets its second.
+    """
+    others = read_groups(theirs) if theirs else map(_without_first, read_groups(ours))
+    return matched_pairs(read_groups(ours), others, most, read_groups(gold) if gold else ())
+
+
+def _without_first(group: Group) -> Group:
+    return Group(prompt=group.prompt, responses=group.responses[1:], id=group.id)
 
 
 def _require_references(pairs: Mapping[str, Pair], question: str) -> None:

@@ -37,6 +37,9 @@ class VerdictRates:
     or where every pair is a tie."""
     length_controlled_win: float | None
     """That win rate; a tie counts one half."""
+    longer: float
+    """Share of the valid pairs in which our answer is the longer one, equal lengths one half: what
+    length alone would say."""
 
     @property
     def no_verdict(self) -> str:
@@ -109,6 +112,7 @@ def verdict_rates(
         first_chosen=mean_estimate([float(said == "A") for said in decided]),
         length_controlled=controlled[1] if controlled else None,
         length_controlled_win=controlled[0] if controlled else None,
+        longer=mean_estimate([(1 + np.sign(a - b)) / 2 for _, (a, b) in known]).value,
     )
 
 

@@ -13,6 +13,8 @@ from tasks.evaluation.report.document import Example
 from tasks.evaluation.report.tables import Cell, Column, Table
 from tasks.storage.files import read_json
 
+_HUMAN = "chosen vs rejected"
+"""The match that people have decided."""
 _SHOWN = 8
 """Prompts whose verdicts are shown."""
 
@@ -24,7 +26,7 @@ class Verdicts:
     rates: Mapping[str, Mapping[str, Any]]
     """What the verdicts of each match come to, by `OURS vs THEIRS`."""
     examples: Sequence[Example]
-    """Prompts of the first match with both answers and both of the judge's own."""
+    """Prompts of the first match of policies with both answers and the judge's own two."""
 
     @classmethod
     def read(cls, folders: Mapping[str, Path]) -> Verdicts:
@@ -72,7 +74,8 @@ def verdict_table(matches: Mapping[str, Mapping[str, Any]]) -> Table:
         "intervals over prompts. A verdict that flips with the order is a tie. Answers out of form "
         "count as nothing; under half in form there is no verdict. First chosen: share of single "
         "verdicts for the answer shown first, 50 without bias. Win at equal length: by a logistic "
-        "model of the length, a tie one half."
+        "model of the length, a tie one half. In the match of chosen and rejected, a win is "
+        "agreement with the people who chose."
     )
     return Table("judge", "Win rates by the judge", columns, tuple(rows), note)
 
@@ -84,6 +87,14 @@ def verdict_findings(matches: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             yield f"{name} by the judge: {found['no_verdict']}"
             continue
         rates = found["rates"]
+        if name == _HUMAN:
+            ends = rates["win_interval"]
+            yield (
+                f"the judge agrees with people on {rates['win']:.0%} of {found['valid']} test "
+                f"pairs (95 %: {ends['low']:.0%} to {ends['high']:.0%}; a tie is no agreement), and "
+                f"length alone on {found['longer']:.0%}"
+            )
+            continue
         ends = rates["win_interval"], rates["lose_interval"]
         verdict = "undecided"
         if ends[0]["low"] > ends[1]["high"]:
@@ -98,8 +109,10 @@ def verdict_findings(matches: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def verdict_examples(folders: Mapping[str, Path]) -> list[Example]:
-    """Return prompts of the first match with both answers and both of the judge's own."""
+    """Return prompts of the first match of policies with both answers and the judge's own two."""
     for name, folder in folders.items():
+        if name == _HUMAN:
+            continue
         ours, theirs = name.split(" vs ", 1)
         lines = (folder / VERDICTS).read_text(encoding="utf-8").splitlines()
         records = [json.loads(line) for line in lines]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tasks.data.files import write_groups
 from tasks.data.groups import Group, Message
 from tasks.endpoints.answers import Answer, Outcome
 from tasks.endpoints.chat_request import ChatRequest, Unanswered
@@ -18,6 +19,7 @@ from tasks.evaluation.judging.matchup import (
     VERDICTS,
     judge_pairs,
     matched_pairs,
+    read_sides,
     write_matchup,
 )
 from tasks.evaluation.judging.verdict_table import (
@@ -78,6 +80,14 @@ def test_both_orders_are_asked_of_the_prompts_that_both_sides_answered() -> None
     assert found[2].answers == (None, None)
 
 
+def test_without_an_opponent_the_two_responses_of_a_pair_meet(tmp_path: Path) -> None:
+    write_groups(tmp_path, side("chosen", "also chosen"))
+    pairs = read_sides(tmp_path, None, None, None)
+    assert [(pair.ours, pair.theirs) for pair in pairs.values()] == [
+        ("chosen", "never looked at"), ("also chosen", "never looked at"),
+    ]  # fmt: skip
+
+
 def test_a_sample_of_prompts_is_the_same_whoever_plays() -> None:
     ours, theirs = side(*"abcdefgh"), side(*"ABCDEFGH")
     few = matched_pairs(ours, theirs, 3)
@@ -111,6 +121,12 @@ def test_what_was_said_is_written_and_shown(tmp_path: Path) -> None:
         "mine vs start by the judge: wins 100%, ties 0%, loses 0% of 1 prompts, 0% flipped with "
         "the order: ahead"
     ]
+    (said,) = verdict_findings({"chosen vs rejected": rates})
+    assert said == (
+        "the judge agrees with people on 100% of 1 test pairs (95 %: 100% to 100%; a tie is no "
+        "agreement), and length alone on 100%"
+    )
+    assert verdict_examples({"chosen vs rejected": tmp_path}) == []
     (shown,) = verdict_examples({"mine vs start": tmp_path})
     assert shown.outputs["mine"] == "a long answer" and shown.outputs["verdict"] == "win"
     assert "More helpful: A" in shown.outputs["judge, mine first"]

@@ -23,6 +23,7 @@ def test_shares_are_of_the_valid_pairs() -> None:
     assert found.flipped.value == pytest.approx(1 / 5)
     # Of eight decided answers three chose A by chance of the order, and the flip both.
     assert found.first_chosen.value == pytest.approx(5 / 8)
+    assert found.longer == 0.5, "all lengths are equal"
     assert found.length_controlled_win is None, "five pairs are too few to fit"
 
 
@@ -39,7 +40,7 @@ def test_a_judge_that_chooses_the_longer_answer_prefers_nobody_at_equal_length()
     theirs = draws.integers(50, 150, size=200)
     judged = [WIN if a > b else LOSE for a, b in zip(ours, theirs, strict=True)]
     found = verdict_rates(judged, list(zip(ours.tolist(), theirs.tolist(), strict=True)))
-    assert found.rates.win > 0.65
+    assert found.rates.win > 0.65 and found.longer == pytest.approx(found.rates.win, abs=0.02)
     assert found.length_controlled is not None and found.length_controlled_win is not None
     assert found.length_controlled.low <= found.length_controlled_win
     assert found.length_controlled_win <= found.length_controlled.high
