@@ -43,8 +43,10 @@ def judge_responses(
     """
     from tasks.evaluation.judging.matchup import judge_sides
 
-    # The key of the work, which all its attempts and all runs that do it share.
-    account = Account(current_run().run_id or "", "judge_responses", workspace.path.parent.name)
+    run = current_run().run_id
+    # All matches of a run share one budget, over its attempts.
+    work = f"judge of {run}" if run else workspace.path.parent.name
+    account = Account(run, "judge_responses", work)
     return judge_sides(
         ours.path,
         theirs.path if theirs else None,

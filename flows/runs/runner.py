@@ -39,7 +39,7 @@ from tasks.stages.runs.run_store import UNFINISHED, Run, config_file
 from tasks.storage.home import Home, current_home
 from tasks.storage.plain import plain_metrics
 
-PAID_STAGES = frozenset({"collect_gold"})
+PAID_STAGES = frozenset({"collect_gold", "judge_responses"})
 """The stages that may ask paid servers."""
 
 

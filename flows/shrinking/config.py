@@ -70,15 +70,14 @@ def shrink_data(config: Config, small: Smallness) -> Config:
 
 
 def _asking_nobody(config: Config) -> Config:
-    """Return a configuration whose gold costs nothing: the chosen answers stand in for bought."""
+    """Return a configuration that pays nobody: chosen answers stand in for gold, no one judges."""
+    free: Update = {"judge": None} if getattr(config, "judge", None) else {}
     gold, data = getattr(config, "gold", None), getattr(config, "data", None)
-    if not isinstance(gold, GoldConfig) or gold.server is None or data is None:
-        return config
-    free = gold.model_copy(update={"provider": "chosen", "server": None})
-    # The pairs answer their own prompts alone.
-    return config.model_copy(
-        update={"gold": free, "data": data.model_copy(update={"rm_queries": []})}
-    )
+    if isinstance(gold, GoldConfig) and gold.server is not None and data is not None:
+        free["gold"] = gold.model_copy(update={"provider": "chosen", "server": None})
+        # The pairs answer their own prompts alone.
+        free["data"] = data.model_copy(update={"rm_queries": []})
+    return config.model_copy(update=free)
 
 
 def shrink_work(config: Config, small: Smallness, *, placed: bool = False) -> Config:

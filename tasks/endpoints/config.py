@@ -60,7 +60,8 @@ class EndpointConfig(FrozenConfig):
     """Dollars per million tokens, as its vendor says: `{prompt: 0, completion: 0}` for one of your
     own."""
     budget: Annotated[Budget, NOT_IN_KEY] = Budget()
-    """The most that this work may cost, over all its runs and attempts."""
+    """The most that may be spent: on the gold of one set of queries, over all runs and attempts; on
+    all verdicts of one run, over its attempts."""
     concurrency: Annotated[int, NOT_IN_KEY] = Field(default=8, ge=1)
     """Calls in flight."""
     requests_per_minute: Annotated[int | None, NOT_IN_KEY] = Field(default=None, ge=1)

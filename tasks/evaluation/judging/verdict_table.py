@@ -91,8 +91,8 @@ def verdict_findings(matches: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             ends = rates["win_interval"]
             yield (
                 f"the judge agrees with people on {rates['win']:.0%} of {found['valid']} test "
-                f"pairs (95 %: {ends['low']:.0%} to {ends['high']:.0%}; a tie is no agreement), and "
-                f"length alone on {found['longer']:.0%}"
+                f"pairs (95 %: {ends['low']:.0%} to {ends['high']:.0%}; a tie is no agreement), "
+                f"and length alone on {found['longer']:.0%}"
             )
             continue
         ends = rates["win_interval"], rates["lose_interval"]

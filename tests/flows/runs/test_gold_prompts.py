@@ -16,6 +16,7 @@ from flows.shrinking.config import Smallness, shrink_data
 from tasks.data.files import read_groups
 from tasks.data.prepare import prepare
 from tasks.data.sources.config import SourceConfig
+from tasks.evaluation.judging.config import JudgeConfig
 from tasks.gold.collection import collect
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import load_config
@@ -120,6 +121,9 @@ def test_a_rehearsal_pays_nobody(tmp_path: Path) -> None:
     source = {"path": str(tmp_path / "pairs.jsonl")}
     settings = config(tmp_path, SERVER)
     data = settings.data.model_copy(update={"rm_queries": [SourceConfig(**source)]})
-    small = shrink_data(settings.model_copy(update={"data": data}), Smallness())
+    judge = JudgeConfig(endpoint=settings.gold.server.endpoint)
+    paid = settings.model_copy(update={"data": data, "judge": judge})
+    small = shrink_data(paid, Smallness())
+    assert small.judge is None
     assert small.gold.provider == "chosen" and small.gold.server is None
     assert ApoConfig.model_validate(small.model_dump()).data.rm_queries == []
