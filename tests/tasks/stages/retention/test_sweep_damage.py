@@ -44,7 +44,7 @@ def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run(toy: Any, home: Home, tmp_path: Path) -> str:
-    """A run that found all stages done but for those whose source changed since the first."""
+    """A completed run of three stages."""
     return run_flow(toy, home, tmp_path, "hello")
 
 
