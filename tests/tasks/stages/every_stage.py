@@ -33,6 +33,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "judges": ["oracle"],
     },
     "DataConfig": {"playground": {"folder": "data/playground"}},
+    "EndpointConfig": {
+        "url": "https://a.example/v1",
+        "model": "m",
+        "price": {"prompt": 0, "completion": 0},
+    },
     "GoldConfig": {"path": "gold.jsonl"},
     "PolicyModelConfig": {"path": "models/start"},
     "ReferenceConfig": {"method": "dpo"},
@@ -90,7 +95,7 @@ def config_of(model: Any) -> Any:
 def _some(field: Any) -> Any:
     """Return some value of a field that holds no config."""
     kind = typing.get_origin(field.annotation) or field.annotation
-    return {int: 1, str: "start", tuple: (), dict: {}}.get(kind)
+    return {int: 1, float: 1.0, str: "start", tuple: (), dict: {}}.get(kind)
 
 
 def _is_config(kind: Any) -> bool:
