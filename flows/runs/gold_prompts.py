@@ -58,11 +58,29 @@ def estimate_run(config: FrozenConfig) -> Estimate:
 
 
 def planned_bill(config: FrozenConfig, planned: Iterable[PlannedStage]) -> str:
-    """Return what the stages that have to run will pay for gold, as a sentence; empty for nothing.
+    """Return what the stages that have to run will pay, in sentences; empty for nothing.
 
     Raises:
         ConfigError: The data cannot be read.
     """
+    stages = list(planned)
+    return "\n".join(filter(None, (_gold_bill(config, stages), _judge_bill(config, stages))))
+
+
+def _judge_bill(config: FrozenConfig, planned: Iterable[PlannedStage]) -> str:
+    judge = getattr(config, "judge", None)
+    left = sum(one.stage == "judge_responses" and one.state != "done" for one in planned)
+    if judge is None or not left:
+        return ""
+    asked = "two for each prompt of"
+    if judge.prompts is not None:
+        asked = f"at most {2 * judge.prompts * left:,} in"
+    caps = judge.endpoint.budget.text
+    ends = f"; the budget is {caps}" if caps else ""
+    return f"judge {judge.endpoint.model}: requests, {asked} {left} matches{ends}"
+
+
+def _gold_bill(config: FrozenConfig, planned: Iterable[PlannedStage]) -> str:
     gold = getattr(config, "gold", None)
     if not isinstance(gold, GoldConfig) or gold.server is None:
         return ""

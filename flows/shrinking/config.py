@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from flows.configs.apo import ApoConfig, PolicyUpdates
 from flows.configs.apo_evaluation import ApoEvaluation
 from flows.configs.ava import AvaConfig
+from flows.configs.base import FlowConfig
 from flows.configs.branches.exo_sweep import SweepConfig
 from flows.configs.exo import ExoConfig
 from flows.configs.exo_evaluation import DensitySettings, ExoEvaluation, PpoSearch
@@ -65,6 +66,8 @@ def shrink_data(config: Config, small: Smallness) -> Config:
     if isinstance(found, RecurringConfig):
         # Their names and digests are of whole files and of another store.
         own: Update = {"inputs": {}, "start": StartConfig(), "schedule": None}
+        if isinstance(found, FlowConfig):
+            own["judge"] = None  # nobody is paid
         found = _asking_nobody(found.model_copy(update=own))
     return found
 

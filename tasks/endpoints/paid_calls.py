@@ -245,12 +245,9 @@ class PaidCalls:
                 self._changed.notify_all()
 
     def _exhausted(self, spent: Charge, worst: Charge) -> str:
-        budget = self._config.budget
-        caps = [] if budget.dollars is None else [dollars_text(budget.dollars)]
-        caps += [] if budget.tokens is None else [f"{budget.tokens:,} tokens"]
         return (
-            f"the budget of {' and '.join(caps)} is used up: {dollars_text(spent.dollars)} and "
-            f"{spent.tokens:,} tokens are spent, and the next call may take "
+            f"the budget of {self._config.budget.text} is used up: {dollars_text(spent.dollars)} "
+            f"and {spent.tokens:,} tokens are spent, and the next call may take "
             f"{dollars_text(worst.dollars)} and {worst.tokens:,} tokens; every answer is kept: "
             "raise the endpoint's `budget` in the configuration and run it again to go on from here"
         )

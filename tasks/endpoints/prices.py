@@ -51,6 +51,13 @@ class Budget(FrozenConfig):
     tokens: int | None = Field(default=None, ge=0)
     """Most tokens, read and written together. Default: no cap."""
 
+    @property
+    def text(self) -> str:
+        """The caps for people; empty without one."""
+        caps = [] if self.dollars is None else [dollars_text(self.dollars)]
+        caps += [] if self.tokens is None else [f"{self.tokens:,} tokens"]
+        return " and ".join(caps)
+
     def admits(self, spent: Charge, more: Charge) -> bool:
         """Tell whether more may be spent."""
         total = spent + more

@@ -57,12 +57,10 @@ class Estimate(NamedTuple):
             f"({self.likely.tokens:,} tokens), at most {dollars_text(self.worst.dollars)} "
             f"({self.worst.tokens:,} tokens) if none is repeated"
         )
-        caps = [] if self.budget.dollars is None else [dollars_text(self.budget.dollars)]
-        caps += [] if self.budget.tokens is None else [f"{self.budget.tokens:,} tokens"]
-        if not caps:
+        if not (caps := self.budget.text):
             return text
         short = "" if self.budget.admits(Charge(), self.likely) else ", which is too little"
-        return f"{text}; the budget is {' and '.join(caps)}{short}"
+        return f"{text}; the budget is {caps}{short}"
 
 
 def estimate_gold(config: ServerGoldConfig, queries: Iterable[Group], ledger: Ledger) -> Estimate:

@@ -14,7 +14,7 @@ class JudgeConfig(FrozenConfig):
     """A language model that compares answers, each pair in both orders."""
 
     endpoint: EndpointConfig
-    """The server that is asked, its model, price and budget."""
+    """The server that is asked, its model, price and budget; that is of all matches of a run."""
 
     question: str = "helpful_harmless"
     """What is asked: helpful_harmless (APO's criteria; win, lose or tie), dialogue and summary

@@ -106,6 +106,20 @@ def test_the_bill_is_of_the_queries_that_a_run_will_ask(
         estimate_run(config(tmp_path))
 
 
+def test_the_bill_has_the_requests_of_a_judge(tmp_path: Path) -> None:
+    endpoint = {**SERVER["server"]["endpoint"], "model": "gpt"}
+    settings = config(tmp_path).model_copy(
+        update={"judge": JudgeConfig(endpoint=endpoint, prompts=50)}  # type: ignore[arg-type]
+    )
+    waits = PlannedStage("judge_responses", "", "", "waiting", "waits for samples")
+    done = PlannedStage("judge_responses", "", "k", "done", "")
+    assert planned_bill(settings, [waits, done, waits]) == (
+        "judge gpt: requests, at most 200 in 2 matches; the budget is $1.00"
+    )
+    assert planned_bill(settings, [done]) == ""
+    assert shrink_data(settings, Smallness()).judge is None, "a rehearsal asks nobody"
+
+
 def test_a_missing_key_is_said_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
