@@ -57,18 +57,17 @@ def assemble_apo_report(
     states = game_states(by_game, by_model)
     scorers = sorted(by_policy[START]["scores"])
     judge = next(one for one in (*_BEST_JUDGES, *scorers) if one in scorers)
-    ends = contenders(config, by_policy, judge)
+    ends, judged = contenders(config, by_policy, judge), Verdicts.read(verdicts or {})
     tables = [
         summary_table(ends, judge),
         table_1(data_counts(read_json(counts), read_json(gold)["count"], by_policy, config)),
-        table_2(policy_rows(config.entries, by_policy), scorers=scorers, start=START),
+        table_2(policy_rows(config.entries, by_policy, judged), scorers=scorers, start=START),
         *reward_tables(by_model, config),
-        match_table(match_rows(config.entries, by_policy), scorers=scorers),
+        match_table(match_rows(config.entries, by_policy, judged), scorers=scorers),
         policy_table(config.entries, by_policy),
     ]
     if states:
         tables.append(game_table(states))
-    judged = Verdicts.read(verdicts or {})
     tables += judged.tables
     sentences = [*findings(config, by_policy, by_model, states), *judged.findings]
     accuracies = judge_accuracies([judge], by_model)

@@ -15,6 +15,7 @@ from tasks.evaluation.apo.paper_tables import (
     table_4,
 )
 from tasks.evaluation.config import Entry, ReportConfig
+from tasks.evaluation.judging.verdict_table import Verdicts
 from tasks.evaluation.report.tables import Column, Table
 
 START = "start"
@@ -44,7 +45,9 @@ def data_counts(
     )
 
 
-def policy_rows(entries: tuple[Entry, ...], policies: Evaluations) -> list[PolicyRow]:
+def policy_rows(
+    entries: tuple[Entry, ...], policies: Evaluations, judged: Verdicts
+) -> list[PolicyRow]:
     """Return the rows of Table 2 in the order of the entries."""
     rows = []
     for entry in entries:
@@ -56,7 +59,10 @@ def policy_rows(entries: tuple[Entry, ...], policies: Evaluations) -> list[Polic
                 base=START if entry.epoch or entry.name == "golden-SFT" else "-",
                 scoring_rm=entry.scoring,
                 scores={name: score["value"] for name, score in evaluation["scores"].items()},
-                win_rates=evaluation["against"].get(START, {}),
+                win_rates={
+                    **evaluation["against"].get(START, {}),
+                    **judged.shares(entry.name, START),
+                },
             )
         )
     return rows
@@ -90,13 +96,16 @@ def reward_tables(models: Evaluations, config: ReportConfig) -> list[Table]:
     return [*tables, _length_table(models)]
 
 
-def match_rows(entries: tuple[Entry, ...], policies: Evaluations) -> list[MatchRow]:
+def match_rows(
+    entries: tuple[Entry, ...], policies: Evaluations, judged: Verdicts
+) -> list[MatchRow]:
     """Return each APO policy against the same method with the fixed reward model (Figure 3)."""
     rows = []
     for entry in entries:
         against = policies[entry.name]["against"]
         if entry.rival in against:
-            rows.append(MatchRow(entry.name, entry.rival, against[entry.rival]))
+            verdicts = {**against[entry.rival], **judged.shares(entry.name, entry.rival)}
+            rows.append(MatchRow(entry.name, entry.rival, verdicts))
     return rows
 
 

@@ -39,6 +39,13 @@ class Verdicts:
         """The table of all matches."""
         return [verdict_table(self.rates)] if self.rates else []
 
+    def shares(self, ours: str, theirs: str) -> dict[str, dict[str, float]]:
+        """Return win, lose and tie of a match under the name `judge`; empty without a verdict."""
+        found = self.rates.get(f"{ours} vs {theirs}")
+        if found is None or found["no_verdict"]:
+            return {}
+        return {"judge": {side: found["rates"][side] for side in ("win", "lose", "tie")}}
+
     @property
     def findings(self) -> list[str]:
         """A sentence for each match."""

@@ -14,6 +14,10 @@ from tasks.evaluation.apo.tables import (
     policy_table,
     reward_tables,
 )
+from tasks.evaluation.judging.verdict_table import Verdicts
+
+NOBODY = Verdicts({}, [])
+"""What is known of a judge where there is none."""
 
 
 def column(table: Any, name: str) -> list[Any]:
@@ -43,7 +47,7 @@ def test_counts_are_the_runs_own(apo_run: Any) -> None:
 
 
 def test_policies_in_the_order_of_the_entries(apo_run: Any) -> None:
-    rows = policy_rows(apo_run.config.entries, apo_run.policies)
+    rows = policy_rows(apo_run.config.entries, apo_run.policies, NOBODY)
     assert [(row.name, row.base, row.scoring_rm) for row in rows] == [
         ("start", "-", "-"),
         ("chosen", "-", "-"),
@@ -59,7 +63,7 @@ def test_policies_in_the_order_of_the_entries(apo_run: Any) -> None:
 
 
 def test_only_the_game_is_matched_against_its_baseline(apo_run: Any) -> None:
-    (row,) = match_rows(apo_run.config.entries, apo_run.policies)
+    (row,) = match_rows(apo_run.config.entries, apo_run.policies, NOBODY)
     assert (row.ours, row.theirs) == ("APO-RJS-v1", "RJS-v1")
     assert (row.verdicts["RM_All"]["win"], row.verdicts["RM_All"]["lose"]) == (0.4, 0.5)
 
@@ -95,3 +99,18 @@ def test_the_game_by_epoch_and_role(apo_run: Any) -> None:
     expected = [(1, "base"), (1, "before"), (1, "adapted"), (2, "base"), (2, "before")]
     assert players == expected
     assert column(table, "Gold vs fresh") == [0.8, 0.8, 0.9, 0.6, 0.5]
+
+
+def test_a_judges_verdicts_fill_its_columns(apo_run: Any) -> None:
+    said = {"no_verdict": "", "rates": {"win": 0.5, "lose": 0.25, "tie": 0.25}}
+    rival = next(one for one in apo_run.config.entries if one.rival)
+    judged = Verdicts(
+        {f"{rival.name} vs {rival.rival}": said, f"{rival.name} vs start": said,
+         "start vs nobody": {"no_verdict": "no verdict: 1 of 9"}}, []
+    )  # fmt: skip
+    shares = {"win": 0.5, "lose": 0.25, "tie": 0.25}
+    (row,) = match_rows(apo_run.config.entries, apo_run.policies, judged)
+    assert row.verdicts["judge"] == shares
+    rows = {one.name: one for one in policy_rows(apo_run.config.entries, apo_run.policies, judged)}
+    assert rows[rival.name].win_rates["judge"] == shares
+    assert judged.shares("start", "nobody") == {} == judged.shares("nobody", "start")
