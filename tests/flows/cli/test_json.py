@@ -42,6 +42,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "gc": ("--dry-run",),
     "doctor": (),
     "gold": ("prompts", "-c", str(SMALL)),
+    "cost": (),
 }
 """Every verb by words that it takes in the folder of a finished run, in an order that works."""
 ELSEWHERE = {

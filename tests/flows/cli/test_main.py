@@ -14,6 +14,7 @@ from flows.cli import main
 from flows.configs.apo import ApoConfig
 from tasks.settings.loading import load_config, validate
 from tasks.stages.manifest import manifest_path
+from tasks.storage.sealed import read_sealed, write_sealed
 from tests.flows.command import SMALL, Shell, sets, wait_until
 
 RUN = ("run", "apo", "-c", str(SMALL))
@@ -186,12 +187,12 @@ def test_resume_runs_only_what_is_missing(copy: Shell) -> None:
     run = copy.json("ls")[-1]["run"]
     # The gold that the run was begun with was another one.
     path = copy.home.runs / run / "inputs.json"
-    now = json.loads(path.read_text())
+    now = read_sealed(path)
     gold = "data/playground/golden.jsonl"
-    path.write_text(json.dumps({**now, gold: "0" * 32, "gone.jsonl": "1" * 32}))
+    write_sealed(path, {**now, gold: "0" * 32, "gone.jsonl": "1" * 32})
     shown = copy("resume", run).stdout
     assert shown.startswith(f"{gold} has changed since this run began"), "before anything runs"
-    assert "gone.jsonl left the inputs" in shown and json.loads(path.read_text()) == now
+    assert "gone.jsonl left the inputs" in shown and read_sealed(path) == now
     assert "✓ write_apo_report  completed" in shown and "✓ prepare_data" not in shown
     assert f"run {run}:" in shown
     assert copy.finished_keys() == before

@@ -12,7 +12,7 @@ from flows.runs.console import open_console
 from flows.runs.ending import report_file, show_outcome
 from flows.runs.runner import Outcome
 from tasks.settings.errors import ConfigError
-from tasks.stages.artifact import EXTERNAL, Artifact
+from tasks.stages.artifact import external_artifact
 from tasks.stages.runs.run_store import claim_run, save_prefect_run
 from tasks.storage.files import write_json
 from tasks.storage.home import Home
@@ -23,7 +23,7 @@ HEADLINE = f"{NAME} wins by 1.000 oracle reward"
 
 def ending(folder: Path, run: str = "", *, full: bool = False, width: int = 200) -> list[str]:
     """Return the lines that a run prints whose last stage left this folder."""
-    report = Artifact("0" * 32, folder, EXTERNAL, "", "")
+    report = external_artifact(folder)
     out = io.StringIO()
     show_outcome(Outcome(run, report, 7, 7), open_console(file=out, width=width), full=full)
     return out.getvalue().splitlines()

@@ -247,7 +247,7 @@ def test_a_full_disk_leaves_no_server_behind(
 ) -> None:
     home.ensure()
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    monkeypatch.setattr("flows.servers.service.write_json", _full_disk)
+    monkeypatch.setattr("flows.servers.service.write_twice", _full_disk)
     with pytest.raises(OSError, match="full"):
         start_prefect_server(home)
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
