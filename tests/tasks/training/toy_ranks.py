@@ -12,6 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
+import torch
 from accelerate.state import AcceleratorState
 
 from tasks.settings.errors import StageError
@@ -125,6 +126,8 @@ def main(scratch: Path, modes: list[str]) -> None:
     reports = {mode: report_of(mode, scratch / mode, base) for mode in modes}
     if is_main():
         (scratch / "report.json").write_text(json.dumps(reports))
+    # As the product's workers do: a rank that only exits may abort under its own threads.
+    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

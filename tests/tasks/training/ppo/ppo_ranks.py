@@ -115,6 +115,9 @@ def main(root: Path, scratch: Path, modes: list[str]) -> None:
     reports = {mode: report_of(root, scratch / mode, mode) for mode in modes}
     if is_main():
         (scratch / "report.json").write_text(json.dumps(reports))
+    # As the product's workers do: a rank that only exits may abort under its own threads.
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
