@@ -14,6 +14,7 @@ from flows.configs.base import FlowConfig
 from tasks.evaluate_policy import evaluate_policy
 from tasks.evaluate_reward_model import evaluate_reward_model
 from tasks.evaluation.config import PolicyEvaluation, RewardModelEvaluation
+from tasks.evaluation.judging.config import HUMAN, match_name
 from tasks.judge_responses import judge_responses
 from tasks.models.sample_shards import RolloutConfig
 from tasks.sample_responses import sample_responses
@@ -22,9 +23,6 @@ from tasks.stages.artifact import Artifact
 
 START, CHOSEN = "start", "chosen"
 """What every flow calls the policy it starts from, and the chosen responses of the test set."""
-
-HUMAN = (CHOSEN, "rejected")
-"""The match that people have decided: the two responses of each test pair."""
 
 Entry = TypeVar("Entry")
 
@@ -140,7 +138,7 @@ class PolicyEvaluator:
         # What the judge is worth: how often it agrees with the people who chose.
         known = [HUMAN] if self.config.data and self.config.data.has_preferences else []
         for ours, theirs in dict.fromkeys((*known, *matches)):
-            name = f"{ours} vs {theirs}"
+            name = match_name(ours, theirs)
             found[name] = judge_responses(
                 self.answers[ours],
                 None if (ours, theirs) == HUMAN else self.answers[theirs],

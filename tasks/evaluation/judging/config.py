@@ -9,6 +9,19 @@ from tasks.evaluation.judging.judge_questions import get_question
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 
+HUMAN = ("chosen", "rejected")
+"""The match that people have decided: the two responses of each test pair."""
+
+
+def match_name(ours: str, theirs: str) -> str:
+    """Return what a match of two sides is called.
+
+    Example:
+        >>> match_name(*HUMAN)
+        'chosen vs rejected'
+    """
+    return f"{ours} vs {theirs}"
+
 
 class JudgeConfig(FrozenConfig):
     """A language model that compares answers, each pair in both orders."""

@@ -35,8 +35,6 @@ class Question:
     """A regular expression; the answer's last line must match it whole, its group is the choice."""
     choices: Mapping[str, Verdict] = field(default_factory=lambda: {"A": "A", "B": "B"})
     """What each choice means."""
-    source: str = ""
-    """Where the wording is from."""
 
     @property
     def wants_reference(self) -> bool:
@@ -186,22 +184,17 @@ Better: <"A", "B" or "tie">"""
 QUESTIONS = {
     one.name: one
     for one in (
-        Question("summary", _SUMMARY, r'Preferred: "?([AB])"?', source="EXO, Table 3"),
-        Question("dialogue", _DIALOGUE, r'More helpful: "?([AB])"?', source="EXO, Table 4"),
-        Question(
-            "instruction",
-            _INSTRUCTION,
-            r"\[\[([ABC])\]\]",
-            {"A": "A", "B": "B", "C": "tie"},
-            "EXO, appendix C: reference-guided, after arXiv 2306.05685",
-        ),
+        Question("summary", _SUMMARY, r'Preferred: "?([AB])"?'),
+        Question("dialogue", _DIALOGUE, r'More helpful: "?([AB])"?'),
+        Question("instruction", _INSTRUCTION, r"\[\[([ABC])\]\]", {"A": "A", "B": "B", "C": "tie"}),
         Question(
             "helpful_harmless",
             _HELPFUL_HARMLESS,
             r'Better: "?(A|B|tie)"?',
             {"A": "A", "B": "B", "tie": "tie"},
-            "APO, section 4.1: helpfulness and harmlessness, win, lose or tie",
         ),
     )
 }
-"""The questions of the papers, by name."""
+"""The questions of the papers, by name: summary and dialogue are EXO's Tables 3 and 4 (arXiv
+2402.00856), instruction is its reference-guided comparison after arXiv 2306.05685 (appendix C),
+helpful_harmless asks by APO's criteria (arXiv 2311.08045, section 4.1)."""

@@ -122,12 +122,12 @@ def judge_pairs(
     requests = [
         ChatRequest(
             f"{name} {number}",
-            tuple((message.role, message.content) for message in call.messages),
+            tuple((message.role, message.content) for message in messages),
             config.max_tokens,
             {"temperature": config.temperature},
         )
         for name, pair in asked.items()
-        for number, call in enumerate(calls_of(question, pair))
+        for number, messages in enumerate(calls_of(question, pair))
     ]
     said: dict[str, Answer | Unanswered] = {}
     for request, answer in calls.ask(requests):

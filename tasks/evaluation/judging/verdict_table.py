@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.evaluation.judging.config import HUMAN, match_name
 from tasks.evaluation.judging.matchup import RATES, VERDICTS
 from tasks.evaluation.report.document import Example
 from tasks.evaluation.report.tables import Cell, Column, Table
 from tasks.storage.files import read_json
 
-_HUMAN = "chosen vs rejected"
-"""The match that people have decided."""
+_HUMAN = match_name(*HUMAN)
 _SHOWN = 8
 """Prompts whose verdicts are shown."""
 
@@ -41,7 +41,7 @@ class Verdicts:
 
     def shares(self, ours: str, theirs: str) -> dict[str, dict[str, float]]:
         """Return win, lose and tie of a match under the name `judge`; empty without a verdict."""
-        found = self.rates.get(f"{ours} vs {theirs}")
+        found = self.rates.get(match_name(ours, theirs))
         if found is None or found["no_verdict"]:
             return {}
         return {"judge": {side: found["rates"][side] for side in ("win", "lose", "tie")}}

@@ -30,15 +30,6 @@ class Pair(NamedTuple):
     """A golden answer, for questions that show one."""
 
 
-class Call(NamedTuple):
-    """One question to the judge about a pair."""
-
-    messages: list[Message]
-    """What is sent."""
-    swapped: bool
-    """Whether our answer is B."""
-
-
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """What a judge said of a pair in both orders."""
@@ -54,19 +45,17 @@ class Judgement:
         return self.said in (("A", "A"), ("B", "B"))
 
 
-def calls_of(question: Question, pair: Pair) -> tuple[Call, Call]:
-    """Return what is asked of a pair: with our answer first, and with it second.
+def calls_of(question: Question, pair: Pair) -> tuple[list[Message], list[Message]]:
+    """Return the messages that ask about a pair: with our answer first, and with it second.
 
     The same pair is asked in the same words every time, so that a paid answer is found again.
     """
 
-    def call(swapped: bool) -> Call:
-        first, second = (pair.theirs, pair.ours) if swapped else (pair.ours, pair.theirs)
+    def ask(first: str, second: str) -> list[Message]:
         nonce = nonce_of(question.name, history_of(pair.prompt), first, second)
-        asked = question.ask(pair.prompt, first, second, nonce, pair.reference)
-        return Call(asked, swapped)
+        return question.ask(pair.prompt, first, second, nonce, pair.reference)
 
-    return call(False), call(True)
+    return ask(pair.ours, pair.theirs), ask(pair.theirs, pair.ours)
 
 
 def nonce_of(*texts: str) -> str:

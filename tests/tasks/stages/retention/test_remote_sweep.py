@@ -26,12 +26,11 @@ from tasks.stages.retention.sweep import Sweep
 from tasks.storage.home import Home
 from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.opening import open_remote
-from tests.tasks.stages.retention.housekeeping import NOW, Silent
+from tests.tasks.stages.retention.housekeeping import NOW
 
 
 @pytest.fixture
 def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Remote:
-    monkeypatch.setattr("tasks.stages.flow_run.Recorder", Silent)
     monkeypatch.setenv("SPARRING_REMOTE", str(tmp_path / "remote"))
     found = open_remote()
     assert found is not None

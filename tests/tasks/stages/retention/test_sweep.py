@@ -20,7 +20,6 @@ from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
 from tests.tasks.stages.retention.housekeeping import (
     NOW,
-    Silent,
     check_consistent,
     made_by,
     run_flow,
@@ -28,17 +27,6 @@ from tests.tasks.stages.retention.housekeeping import (
     tree,
     whole,
 )
-
-
-@pytest.fixture(autouse=True)
-def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.stages.flow_run.Recorder", Silent)
-
-
-@pytest.fixture
-def two_runs(toy: Any, home: Home, tmp_path: Path) -> tuple[str, str]:
-    """Two completed runs with nothing in common but what their sources share."""
-    return run_flow(toy, home, tmp_path, "hello"), run_flow(toy, home, tmp_path, "world")
 
 
 def test_the_newest_runs_stay_whole_and_older_ones_go(

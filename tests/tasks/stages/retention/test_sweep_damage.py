@@ -28,18 +28,12 @@ from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
 from tests.tasks.stages.retention.housekeeping import (
     NOW,
-    Silent,
     check_consistent,
     made_by,
     run_flow,
     sweep,
     whole,
 )
-
-
-@pytest.fixture(autouse=True)
-def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.stages.flow_run.Recorder", Silent)
 
 
 @pytest.fixture

@@ -21,24 +21,12 @@ from tasks.storage.home import Home
 from tasks.tracking.store.cache_index import cached_objects
 from tests.tasks.stages.retention.housekeeping import (
     NOW,
-    Silent,
     check_consistent,
     made_by,
     run_flow,
     sweep,
     whole,
 )
-
-
-@pytest.fixture(autouse=True)
-def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.stages.flow_run.Recorder", Silent)
-
-
-@pytest.fixture
-def two_runs(toy: Any, home: Home, tmp_path: Path) -> tuple[str, str]:
-    """Two completed runs with nothing in common but what their sources share."""
-    return run_flow(toy, home, tmp_path, "hello"), run_flow(toy, home, tmp_path, "world")
 
 
 def test_what_was_used_a_moment_ago_stays(home: Home, two_runs: tuple[str, str]) -> None:
