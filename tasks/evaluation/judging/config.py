@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field, field_validator
 
 from tasks.endpoints.config import EndpointConfig
-from tasks.evaluation.judging.judge_questions import get_question
+from tasks.evaluation.judging.constrained import ConstrainedQuestion
+from tasks.evaluation.judging.judge_questions import Question, get_question
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 
@@ -43,6 +46,25 @@ class JudgeConfig(FrozenConfig):
 
     temperature: float = Field(default=0.0, ge=0)
     """Of the judge's draws. Default 0: its likeliest words."""
+
+    constrained: bool = False
+    """Have the server hold the answer to a JSON schema, by the field `response_format` that OpenAI,
+    vLLM and SGLang know, so that a small model comes to a verdict too. Default: free, in the form
+    of the papers."""
+
+    @property
+    def asked(self) -> Question:
+        """The question, with the form of its answer."""
+        question = get_question(self.question)
+        return ConstrainedQuestion.of(question) if self.constrained else question
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What a request says beside its messages and limit."""
+        asked, drawn = self.asked, {"temperature": self.temperature}
+        if isinstance(asked, ConstrainedQuestion):
+            return {**drawn, "response_format": asked.response_format()}
+        return drawn
 
     @property
     def wants_reference(self) -> bool:

@@ -15,7 +15,7 @@ from tasks.endpoints.chat_request import ChatRequest, Unanswered
 from tasks.endpoints.ledger import Account, Ledger
 from tasks.endpoints.paid_calls import PaidCalls
 from tasks.evaluation.judging.config import JudgeConfig
-from tasks.evaluation.judging.judge_questions import get_question, history_of
+from tasks.evaluation.judging.judge_questions import history_of
 from tasks.evaluation.judging.rates import VerdictRates, verdict_rates
 from tasks.evaluation.judging.verdicts import Judgement, Pair, calls_of, judge
 from tasks.settings.errors import ConfigError
@@ -115,7 +115,7 @@ def judge_pairs(
         BudgetExhausted: The budget is used up; what was answered is kept in the ledger.
         ConfigError: The question shows a reference, and a prompt has none.
     """
-    question = get_question(config.question)
+    question = config.asked
     asked = {name: pair for name, pair in pairs.items() if pair.ours != pair.theirs}
     if question.wants_reference:
         _require_references(asked, question.name)
@@ -124,7 +124,7 @@ def judge_pairs(
             f"{name} {number}",
             tuple((message.role, message.content) for message in messages),
             config.max_tokens,
-            {"temperature": config.temperature},
+            config.parameters,
         )
         for name, pair in asked.items()
         for number, messages in enumerate(calls_of(question, pair))
