@@ -54,6 +54,11 @@ class Outcome(StrEnum):
         return "nothing" if self in free else "reported"
 
     @property
+    def is_made(self) -> bool:
+        """Whether a useless answer is the server's own, not one that was broken on its way."""
+        return self not in (Outcome.html, Outcome.broken_json)
+
+    @property
     def is_trouble(self) -> bool:
         """Whether it speaks against the server as a whole, not against one request."""
         return self.may_pass and self is not Outcome.rate_limited

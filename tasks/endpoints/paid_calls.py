@@ -156,14 +156,17 @@ class PaidCalls:
 
     def _answer(self, key: str, request: ChatRequest) -> Answer | Unanswered:
         """Return the answer to one request, after as many attempts as it takes."""
-        billed = 0
+        # Useless answers that the server made, or that came twice: it would repeat them.
+        made, seen = 0, set[str]()
 
         def attempt(number: int) -> Answer:
-            nonlocal billed
+            nonlocal made
             try:
-                return self._attempt(key, request, billed)
+                return self._attempt(key, request, made)
             except CallFailed as error:
-                billed += error.outcome.billing == "reported"
+                if error.outcome.billing == "reported":
+                    made += error.outcome.is_made or error.body in seen
+                    seen.add(error.body)
                 raise
 
         try:
@@ -171,7 +174,7 @@ class PaidCalls:
         except CallFailed as error:
             return Unanswered(error.outcome, str(error), error.body)
 
-    def _attempt(self, key: str, request: ChatRequest, billed: int) -> Answer:
+    def _attempt(self, key: str, request: ChatRequest, made: int) -> Answer:
         """Reserve, send and settle once."""
         config = self._config
         worst = config.price.charge(*request.worst_tokens())
@@ -181,9 +184,9 @@ class PaidCalls:
             return identity
         answer, outcome, charge, body = None, Outcome.lost, worst, ""
         try:
-            # A server that knows the header repeats an answer that was lost on its way. What made
-            # no sense is asked for anew.
-            headers = {"Idempotency-Key": f"{key}-{billed}"}
+            # A server that knows the header repeats, without a bill, an answer that was lost or
+            # broken on its way. A useless one of its own is asked for anew.
+            headers = {"Idempotency-Key": f"{key}-{made}"}
             content = self._client.post(
                 "/chat/completions", request.body(config.model, config.limit_key), headers=headers
             )

@@ -20,15 +20,19 @@ from typing import Any
 
 Body = dict[str, Any]
 PROMPT_TOKENS, COMPLETION_TOKENS = 20, 10
-GARBAGE = (
+BROKEN = (
     b"",
     b"<html><body>502 Bad Gateway</body></html>",
     b'{"choices": [{"message": {"role": "assistant", "content": "hal',
+)
+"""What an answer may become on its way."""
+USELESS = (
     b'{"result": "fine"}',
     b'{"error": {"message": "out of memory"}}',
     b'{"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}',
     b'{"choices": [{"message": {"content": "bad"}, "finish_reason": "abort"}]}',
 )
+"""What a server may make in place of an answer."""
 KINDS = ("429", "500", "timeout", "reset", "garbage")
 
 
@@ -60,7 +64,8 @@ class PaidServer(ThreadingHTTPServer):
         headers: The headers of each request, their names in small letters.
         faults: Share of requests that go wrong, each of `KINDS` as often as another.
         hang: Seconds for which a lost answer lets its client wait.
-        has_memory: Whether a repeated `Idempotency-Key` is answered again without a bill.
+        has_memory: Whether a repeated `Idempotency-Key` is answered as before, without a bill.
+        useless: How many answers it billed that it made no sense of itself.
     """
 
     daemon_threads = True
@@ -80,31 +85,36 @@ class PaidServer(ThreadingHTTPServer):
         self.pause = 0.0
         self.lock = threading.Lock()
         self._random = random.Random(seed)
-        self._known: set[str] = set()
+        self.useless = 0
+        self._kept: dict[str, bytes] = {}
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
-    def take(self, body: Body, headers: dict[str, str], path: str) -> str:
-        """Note a request and return how it will go wrong; empty for not at all."""
+    def take(self, body: Body, headers: dict[str, str], path: str) -> tuple[str, bytes]:
+        """Note a request and return how it will go wrong, empty for not at all, and the garbage."""
         with self.lock:
             self.bodies.append(body)
             self.headers.append(headers)
             self.paths.append(path)
             self.received[said(body)] += 1
-            fault = ""
+            fault, garbage = "", b""
             if self._random.random() < self.faults:
                 fault = self._random.choice(KINDS)
-            name = headers.get("idempotency-key", "")
-            if fault not in ("429", "500") and not (self.has_memory and name in self._known):
+            if fault in ("429", "500"):
+                return fault, garbage
+            if fault == "garbage":
+                garbage = self._random.choice(BROKEN + USELESS)
+            made, name = garbage in USELESS, headers.get("idempotency-key", "")
+            if not (self.has_memory and name in self._kept):
+                self._kept[name] = garbage if made else b""
                 self.billed[said(body)] += 1
-                self._known.add(name)
-            return fault
-
-    def garbage(self) -> bytes:
-        with self.lock:
-            return self._random.choice(GARBAGE)
+                self.useless += made
+            elif made or (self._kept[name] and not fault):
+                garbage = self._kept[name]
+                fault = "garbage" if garbage else ""
+            return fault, garbage
 
     def __enter__(self) -> PaidServer:
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
@@ -129,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        fault = self.server.take(
+        fault, garbage = self.server.take(
             body, {name.lower(): value for name, value in self.headers.items()}, self.path
         )
         time.sleep(self.server.pause)
@@ -140,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "timeout":
             time.sleep(self.server.hang)
         elif fault == "garbage":
-            self._send(200, self.server.garbage())
+            self._send(200, garbage)
         if fault in ("timeout", "reset"):
             # Closing with this option sends a reset, not an end.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -106,14 +107,27 @@ def test_what_is_cut_off_is_not_asked_the_same_way_again(
     assert tally.sent == 2 and tally.charge.dollars == pytest.approx(2 * REAL)
 
 
-def test_a_repeated_request_names_itself_and_garbage_is_no_repetition(
-    server: PaidServer, config_of: Callable[..., EndpointConfig], tmp_path: Path
+@pytest.mark.parametrize(
+    ("replies", "same"),
+    [
+        ([(500, {}, b""), (429, {}, b"")], [True, True]),
+        ([b"<html>1", b'{"half', b"<html>2"], [True, True, True]),
+        ([b"<html>", b"<html>"], [True, False]),
+        ([b'{"result": 1}', b'{"error": 1}'], [False, False]),
+    ],
+)
+def test_a_repeated_request_names_itself_unless_the_server_would_repeat_garbage(
+    replies: list[Any],
+    same: list[bool],
+    server: PaidServer,
+    config_of: Callable[..., EndpointConfig],
+    tmp_path: Path,
 ) -> None:
-    replies: Iterator[Any] = iter([(500, {}, b""), b"<html>", (429, {}, b"")])
-    server.reply = lambda body: next(replies, None) or chat_answer(body)
+    waiting = iter(replies)
+    server.reply = lambda body: next(waiting, None) or chat_answer(body)
     asked(config_of(), tmp_path, requests_of(1))
     names = [headers["idempotency-key"] for headers in server.headers]
-    assert names[0] == names[1] != names[2] == names[3]
+    assert [one == other for one, other in pairwise(names)] == same
 
 
 # The budget
