@@ -1,9 +1,9 @@
 """Independent branches of a flow side by side on this machine, by worker processes of its own.
 
 Training sets the random streams and kernels of its whole process, so branches cannot share one. A
-worker lives as long as the block, makes one stage call after the other, and dies with the flow's
-process. Where the machine has GPUs it has those that its branch's stages use, alone, until the
-branch is done. What is placed on a pool of Prefect goes there from every branch.
+worker lives as long as the block, makes one stage call after the other, for one branch and then
+for another, and dies with the flow's process. One that has GPUs has them for its branch alone, and
+ends with it. What is placed on a pool of Prefect goes there from every branch.
 
 Prefect's `ProcessPoolTaskRunner` does not serve here: a process of its pool that is killed fails
 every other branch too (`BrokenProcessPool`), where a worker is started again and its stage goes on
@@ -16,7 +16,7 @@ import contextvars
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -49,6 +49,7 @@ def side_by_side(run: RunContext, count: int) -> Iterator[LocalWorkers]:
         yield workers
     finally:
         run.dispatch = workers.inner
+        workers.hang_up()
 
 
 @dataclass
@@ -63,6 +64,8 @@ class LocalWorkers:
     """Gives placed stages to pools; None where no stage is placed."""
     _here: threading.local = field(default_factory=threading.local)
     _all: list[LocalWorker] = field(default_factory=list)
+    _idle: list[LocalWorker] = field(default_factory=list)
+    """Those whose branch is done; the next branch saves the seconds of their start."""
     _is_stopping: threading.Event = field(default_factory=threading.Event)
 
     def map(self, items: Iterable[Item], do: Callable[[Item], Result]) -> list[Result]:
@@ -89,7 +92,7 @@ class LocalWorkers:
                 for future in futures:
                     future.cancel()
                 try:
-                    self._hang_up(threads)
+                    threads.shutdown()
                 except BaseException:
                     # Told to stop now, while they were saving.
                     self._stop()
@@ -97,12 +100,16 @@ class LocalWorkers:
         return [future.result() for future in futures]
 
     def _follow(self, do: Callable[[Item], Result], item: Item) -> Result:
-        """Do one item in this thread, whose worker gives its GPUs back then."""
+        """Do one item in this thread, whose worker gives its GPUs back then, or is kept."""
         try:
             return do(item)
         finally:
-            if (worker := self._worker) is not None and worker.gpus:
-                self._dismiss(worker)
+            if (worker := self._worker) is not None:
+                if worker.gpus:
+                    self._dismiss(worker)
+                else:
+                    self._here.worker = None
+                    self._idle.append(worker)
 
     def takes(self, call: StageCall) -> bool:
         """Tell whether a call is made elsewhere: on a pool, or by this branch's worker."""
@@ -159,6 +166,9 @@ class LocalWorkers:
         if (worker := self._worker) is not None and gpus not in (0, worker.gpus):
             # Before it waits for others: two that each kept some would wait for each other.
             self._dismiss(worker)
+        if self._worker is None and not gpus:
+            with suppress(IndexError):
+                self._here.worker = self._idle.pop()
         if (worker := self._worker) is None:
 
             def say(text: str) -> None:
@@ -181,12 +191,12 @@ class LocalWorkers:
         for worker in list(self._all):
             worker.process.terminate()
 
-    def _hang_up(self, threads: ThreadPoolExecutor) -> None:
-        """Wait for the branches that were begun, and let the processes end."""
-        threads.shutdown()
+    def hang_up(self) -> None:
+        """Let the processes end."""
         for worker in self._all:
             worker.close()
         self._all.clear()
+        self._idle.clear()
 
 
 def _wait_for_all(futures: list[Future[Any]]) -> None:
