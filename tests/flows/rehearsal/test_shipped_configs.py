@@ -38,8 +38,8 @@ MODEL_OF = {
 """The model in whose architecture each configuration is rehearsed; none where it builds its own."""
 ON_REAL_FILES = {"apo-hh-cpu", "exo-imdb-cpu", "ava-hh-cpu"}
 """Their data are the real ones of SPARRING_DATA."""
-LONG = {"ava-hh", "ava-tldr", "ava-hh-7b", "ava-demonstrations"}
-"""The default suite has `ava-math` for them: hub sets, a chat model, policies and AfD."""
+QUICK = {"apo-smollm2", "exo-instructions", "ava-math"}
+"""One of each flow stands for the others in the default suite: hub sets and a chat model."""
 SMALL = Smallness(rows=60, prompts=4, samples=4, new_tokens=8)
 LARGE = "h200"
 """A GPU that one process of each configuration fits on."""
@@ -78,7 +78,10 @@ def test_every_shipped_configuration_is_rehearsed() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in sorted(MODEL_OF)],
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK))
+        for name in sorted(MODEL_OF)
+    ],
 )
 def test_it_runs_through(name: str, workplace: Callable[[str], Path]) -> None:
     before = sorted(workplace(MODEL_OF[name]).iterdir())
