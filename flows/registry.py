@@ -73,6 +73,12 @@ def _promotion_config() -> type[FrozenConfig]:
     return PromotionConfig
 
 
+def _judge_config() -> type[FrozenConfig]:
+    from flows.configs.judge import JudgeRunConfig
+
+    return JudgeRunConfig
+
+
 def _judge_apo(policy: Artifact, config: Any, basis: Mapping[str, Artifact]) -> Artifact:
     from flows.steps.apo_evaluation import judge_champion
 
@@ -127,6 +133,11 @@ PROMOTION = FlowEntry(
     _promotion_config,
 )
 """Run by `sparring promote` only, so it is in no list; its runs can be shown and resumed."""
+JUDGE = FlowEntry(
+    states.JUDGE, "Lets a language model compare two sides' answers pair by pair", _judge_config
+)
+"""Run by `sparring judge` only, as `PROMOTION`."""
+_UNLISTED = {one.name: one for one in (PROMOTION, JUDGE)}
 
 
 def find_flow(name: str) -> FlowEntry:
@@ -135,8 +146,8 @@ def find_flow(name: str) -> FlowEntry:
     Raises:
         ConfigError: There is none; the known ones are listed.
     """
-    if name == PROMOTION.name:
-        return PROMOTION
+    if name in _UNLISTED:
+        return _UNLISTED[name]
     if name not in FLOWS:
         raise ConfigError(f"there is no flow {name!r}{did_you_mean(name, FLOWS)}")
     return FLOWS[name]
@@ -149,7 +160,8 @@ def find_config(entry: FlowEntry, given: Path | None) -> Path:
         ConfigError: There is no such file; ours are listed.
     """
     if given is None and not entry.default:
-        raise ConfigError(f"{entry.name} has no config of its own: `sparring promote` starts it")
+        verb = "judge" if entry is JUDGE else "promote"
+        raise ConfigError(f"{entry.name} has no config of its own: `sparring {verb}` starts it")
     if given is None:
         return CONFIGS / entry.default
     return given if given.is_file() else ready_config(str(given))

@@ -11,11 +11,13 @@ from tasks.stages.runs.context import current_run
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=2, resources="cpu")
+@stage_task(version=3, resources="cpu")
 def judge_responses(
     ours: Artifact,
     theirs: Artifact | None,
     gold: Artifact | None,
+    our_scores: dict[str, Artifact],
+    their_scores: dict[str, Artifact],
     *,
     config: JudgeConfig,
     seed: int,
@@ -28,32 +30,30 @@ def judge_responses(
         ours: Folder of groups.
         theirs: Folder of groups of the opponent; None: the second response of each of ours.
         gold: Folder of groups with golden answers, for a question that shows them.
+        our_scores: Our answers as scored by reward models, by their name.
+        their_scores: Those of the opponent; the winners of who scored both are compared.
         config: The judge, its question, and how many prompts it is asked about.
         seed: Of the intervals.
         workspace: `output/` receives verdicts.jsonl, a line per pair, and verdicts.json.
         log: Where progress goes.
 
     Returns:
-        `asked`, `valid`, `win`, `lose`, `tie` with their intervals, `flipped`, and what it cost.
+        `asked`, `valid`, `win`, `lose`, `tie` with their intervals, `flipped`,
+        `agreement/…` with reward models, and what it cost.
 
     Raises:
         BudgetExhausted: The endpoint's budget is used up; answers are kept, and never paid again.
         ConfigError: The sides share no prompt, or the key is missing or refused.
         StageError: The server does not answer.
     """
-    from tasks.evaluation.judging.matchup import judge_sides
+    from tasks.evaluation.judging.matchup import Sides, judge_sides
 
     run = current_run().run_id
     # All matches of a run share one budget, over its attempts.
     work = f"judge of {run}" if run else workspace.path.parent.name
+    others = theirs.path if theirs else None
+    golden = gold.path if gold else None
+    mine = {name: one.path for name, one in our_scores.items()}
+    sides = Sides(ours.path, others, golden, mine, {n: one.path for n, one in their_scores.items()})
     account = Account(run, "judge_responses", work)
-    return judge_sides(
-        ours.path,
-        theirs.path if theirs else None,
-        gold.path if gold else None,
-        config,
-        workspace,
-        log,
-        seed,
-        account,
-    )
+    return judge_sides(sides, config, workspace, log, seed, account)

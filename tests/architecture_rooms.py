@@ -17,7 +17,7 @@ ROOMS = {
     "flows": (
         "configs shrinking servers placement steps schedule runs starting rehearsal cli".split()
     ),
-    "flows.cli": ["commands"],
+    "flows.cli": ["comparing", "commands"],
     "flows.configs": ["branches"],
     "flows.steps": ["ava"],
     "tasks.data": "playground sources inspection".split(),
@@ -53,6 +53,7 @@ REPEATED = {
     "apo_evaluation": "the step, and its configuration",
     "exo_evaluation": "the step, and its configuration",
     "promotion": "the flow, and its configuration",
+    "judge": "the flow, and its configuration",
     "recurring": "recurring runs: their commands, and their configuration",
     "opening": "one of several kinds is opened: a remote, an engine",
     "export": "a command's words, and what it does",

@@ -10,6 +10,7 @@ from flows.cli.commands import (
     export,
     gold,
     inspection,
+    judging,
     lineage,
     recurring,
     remote,
@@ -23,7 +24,8 @@ from flows.runs.console import quiet_libraries
 
 # Their import registers the verbs.
 _REGISTERED = (
-    *(starting, runs, gold, inspection, servers, lineage, remote, recurring, retention, export),
+    *(starting, runs, gold, inspection, judging, servers, lineage, remote),
+    *(recurring, retention, export),
 )
 
 

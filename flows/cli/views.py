@@ -186,7 +186,7 @@ def show_joined_report(
     Raises:
         ConfigError: A run has no report, they cannot be joined, or there is something in `out`.
     """
-    from flows.cli.compare import side_of
+    from flows.cli.comparing.sides import side_of
     from flows.cli.lineage import known_graph
     from tasks.evaluation.report.document import render_markdown, to_plain, write_report
     from tasks.evaluation.report.joined import RunReport, join_runs

@@ -12,9 +12,10 @@ from flows.steps.hub_commits import pinned
 from tasks.data.files import read_groups
 from tasks.data.groups import Group
 from tasks.data.prepare import prepare
+from tasks.endpoints.estimate import Estimate
 from tasks.endpoints.ledger import Ledger
 from tasks.gold.collection import GoldConfig
-from tasks.gold.estimate import Estimate, estimate_gold
+from tasks.gold.server_provider import estimate_gold
 from tasks.models.tokens.own_template import TEMPLATE_FILES, template_check
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError

@@ -54,6 +54,8 @@ class PolicyEvaluator:
     """The playground's world, which knows the true rewards; None for other data."""
     answers: dict[str, Artifact] = field(default_factory=dict)
     """What each evaluated policy answered, by its name."""
+    scores: dict[str, dict[str, Artifact]] = field(default_factory=dict)
+    """The same as scored by each judge, by the policy's name."""
 
     def evaluate_policy(
         self,
@@ -101,7 +103,7 @@ class PolicyEvaluator:
         start; the name `chosen` means the chosen response of each test pair.
         """
         config, self.answers[name] = self.config, responses
-        scores = {
+        scores = self.scores[name] = {
             judge: score_responses(
                 model, responses, config=config.scoring(), label=f"{name} by {judge}"
             )
@@ -138,11 +140,13 @@ class PolicyEvaluator:
         # What the judge is worth: how often it agrees with the people who chose.
         known = [HUMAN] if self.config.data and self.config.data.has_preferences else []
         for ours, theirs in dict.fromkeys((*known, *matches)):
-            name = match_name(ours, theirs)
+            name, is_human = match_name(ours, theirs), (ours, theirs) == HUMAN
             found[name] = judge_responses(
                 self.answers[ours],
-                None if (ours, theirs) == HUMAN else self.answers[theirs],
+                None if is_human else self.answers[theirs],
                 self.prompts if judge.wants_reference else None,
+                self.scores[ours],
+                {} if is_human else self.scores[theirs],
                 config=judge,
                 seed=self.config.seed,
                 label=name,

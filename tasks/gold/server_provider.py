@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from tasks.data.groups import Group
 from tasks.endpoints.answers import Answer, Outcome
 from tasks.endpoints.chat_request import ChatRequest, Unanswered
 from tasks.endpoints.config import EndpointConfig
+from tasks.endpoints.estimate import Estimate, estimate_requests
 from tasks.endpoints.ledger import Account, Ledger
 from tasks.endpoints.paid_calls import PaidCalls
 from tasks.endpoints.prices import dollars_text
@@ -65,6 +66,12 @@ class ServerGoldConfig(FrozenConfig):
             turns.insert(0, ("system", self.system))
         free: dict[str, Any] = {} if self.temperature is None else {"temperature": self.temperature}
         return ChatRequest(query.id, tuple(turns), self.max_tokens, {**self.parameters, **free})
+
+
+def estimate_gold(config: ServerGoldConfig, queries: Iterable[Group], ledger: Ledger) -> Estimate:
+    """Say what the answers to queries will cost; a query that occurs again is asked once."""
+    unique = {one.id: one for one in queries}.values()
+    return estimate_requests(config.endpoint, map(config.request, unique), ledger)
 
 
 class ServerProvider:

@@ -1,9 +1,10 @@
-"""A judge in the flow `apo`: asked once about each pair in both orders, and read in the report."""
+"""A judge in the flow `apo`, and by `sparring judge`: asked once about each pair in both orders."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +74,74 @@ def test_the_report_shows_who_won_and_what_the_judge_said(
     assert any("the judge agrees with people on" in one for one in findings)
     said_of = [one for one in examples if any("judge, " in name for name in one["outputs"])]
     assert said_of and "Better: " in json.dumps(said_of[0])
+
+
+def test_the_verb_uses_the_judge_of_the_run_and_pays_nothing_twice(
+    asked: tuple[Shell, PaidServer],
+) -> None:
+    """The server is gone: all that is asked is in the ledger already."""
+    shell, _ = asked
+    said = shell("judge", "latest/APO-DPO-v1", "latest/DPO-v1", "--dry-run").stdout
+    assert said.startswith("APO-DPO-v1 against DPO-v1, judged by judge-1: 12 questions, 12 of them")
+    assert "nothing is to pay" in said
+    told = shell.json("judge", "latest", "latest/DPO-v1", "--policy", "APO-DPO-v1", "--people")
+    assert set(told["matches"]) == {"APO-DPO-v1 vs DPO-v1", "chosen vs rejected"}
+    found = told["matches"]["APO-DPO-v1 vs DPO-v1"]
+    assert found["asked"] == found["valid"] == 6 and set(found["agreement"]) == {
+        "RM_All", "RM_Test",
+    }  # fmt: skip
+    (match,) = [
+        one for one in list_manifests(shell.home, "judge_responses")
+        if one.label == "APO-DPO-v1 vs DPO-v1"
+    ]  # fmt: skip
+    assert match.metrics["win"] == found["rates"]["win"], "the stage of the run itself"
+    assert shell.json("ls")[0]["flow"] == "judge"
+    assert "apo-" in shell("status", "latest").stdout, "latest is no judging"
+    shown = shell("judge", "latest/APO-DPO-v1", "latest/DPO-v1", "--people").stdout
+    assert "win at equal length" in shown.lower() and "RM_Test (%)" in shown
+    page = told["report"]["folder"] + "/report.md"
+    assert "judge, APO-DPO-v1 first" in Path(page).read_text(encoding="utf-8")
+
+
+def test_the_verb_lets_policies_answer_new_prompts_and_meets_files(
+    asked: tuple[Shell, PaidServer],
+) -> None:
+    shell, _ = asked
+    prompts = [{"prompt": f"What is {number}?", "response": "A number."} for number in range(3)]
+    lines = "".join(json.dumps(one) + "\n" for one in prompts)
+    (shell.folder / "new.jsonl").write_text(lines, encoding="utf-8")
+    words = ("judge", "latest/APO-DPO-v1", "new.jsonl", "--prompts", "new.jsonl")
+    with PaidServer() as server:
+        server.reply = longer_wins
+        budget = {"price": {"prompt": 100, "completion": 100}, "budget": {"dollars": 0.1}}
+        said = shell(*words, "--dry-run").stdout
+        assert "at most 12 questions, once the policies have answered" in said
+        found = shell.json(*words, *sets(f"judge.endpoint.url={server.url}"))
+        (match,) = found["matches"].values()
+        assert match["asked"] == 3 and server.received.total() <= 6
+        stopped = shell(*words, *sets(
+            f"judge.endpoint={json.dumps({'url': server.url, 'model': 'dear', **budget})}"
+        ), code=4)  # fmt: skip
+        assert "the budget of $0.10 is used up" in stopped.stderr
+        assert "sparring resume judge-" in stopped.stdout + stopped.stderr
+
+
+def test_what_the_verb_cannot_judge_is_said(asked: tuple[Shell, PaidServer]) -> None:
+    shell, _ = asked
+    (shell.folder / "a.jsonl").write_text('{"prompt": "1?", "response": "1"}\n', encoding="utf-8")
+    (shell.folder / "b.jsonl").write_text('{"prompt": "2?", "response": "2"}\n', encoding="utf-8")
+    assert "nobody is named who judges" in shell.refusal("judge", "a.jsonl", "b.jsonl")
+    judge = sets(
+        "judge.endpoint={url: http://127.0.0.1:9/v1, model: m, price: {prompt: 0, completion: 0}}"
+    )
+    refusal = shell.refusal("judge", "a.jsonl", "b.jsonl", *judge)
+    assert "answered no prompt in common" in refusal
+    assert "the same answers" in shell.refusal("judge", "a.jsonl", "a.jsonl", *judge)
+    asked_rm = ("judge", "latest/RM_Test", "a.jsonl", "--prompts", "a.jsonl")
+    assert "is no policy" in shell.refusal(*asked_rm, *judge)
+    assert "only values of the judge" in shell.refusal(
+        "judge", "a.jsonl", "b.jsonl", *sets("seed=1")
+    )
 
 
 def test_a_judge_that_is_down_stops_the_run_with_one_sentence(

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from flows.configs.recurring import RecurringConfig
-from flows.registry import CONFIGS, FLOWS, PROMOTION, find_flow, read_any_config, read_config
+from flows.registry import CONFIGS, FLOWS, JUDGE, PROMOTION, find_flow, read_any_config, read_config
 from tasks.settings.errors import ConfigError
 
 
-@pytest.mark.parametrize("name", [*FLOWS, PROMOTION.name])
+@pytest.mark.parametrize("name", [*FLOWS, PROMOTION.name, JUDGE.name])
 def test_a_name_leads_to_a_flow_that_takes_its_configuration(name: str) -> None:
     entry = find_flow(name)
     flow = entry.flow()

@@ -49,6 +49,6 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare the policies of two runs prompt by prompt, under every judge they share."""
-    from flows.cli.compare import show_comparison
+    from flows.cli.comparing.comparison import show_comparison
 
     show_comparison(first, second, console, policy=policy, as_json=as_json)

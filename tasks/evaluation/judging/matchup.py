@@ -1,23 +1,23 @@
-"""Two policies' answers to the same prompts, judged pair by pair, and what was said of each."""
+"""Pairs of answers judged one by one: what is asked, what was said of each, and what is written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks.data.files import read_groups
-from tasks.data.groups import Group
-from tasks.data.selection import sampled
 from tasks.endpoints.answers import Answer
 from tasks.endpoints.chat_request import ChatRequest, Unanswered
 from tasks.endpoints.ledger import Account, Ledger
 from tasks.endpoints.paid_calls import PaidCalls
+from tasks.evaluation.judging.agreement import Scores, agreement, read_scores
 from tasks.evaluation.judging.config import JudgeConfig
 from tasks.evaluation.judging.judge_questions import history_of
+from tasks.evaluation.judging.pairing import Sides, read_sides
 from tasks.evaluation.judging.rates import VerdictRates, verdict_rates
 from tasks.evaluation.judging.verdicts import Judgement, Pair, calls_of, judge
+from tasks.evaluation.metrics.estimates import Estimate
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 from tasks.storage.digests import canonical_json
@@ -27,6 +27,20 @@ from tasks.storage.workspace import Workspace
 
 VERDICTS, RATES = "verdicts.jsonl", "verdicts.json"
 """What a matchup leaves: a line per pair, and what they come to."""
+
+
+class Matchup(NamedTuple):
+    """What the verdicts on all pairs come to."""
+
+    rates: VerdictRates
+    """Who won."""
+    agreements: Mapping[str, Estimate | None]
+    """How often reward models name the same winner, by their name."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return flat names and floats, ready to be logged."""
+        known = {f"agreement/{name}": one.value for name, one in self.agreements.items() if one}
+        return self.rates.metrics() | known
 
 
 class Judged(NamedTuple):
@@ -59,43 +73,28 @@ class Judged(NamedTuple):
         }
 
 
-def matched_pairs(
-    ours: Iterable[Group],
-    theirs: Iterable[Group],
-    most: int | None,
-    references: Iterable[Group] = (),
-) -> dict[str, Pair]:
-    """Pair two sides' first answers to the prompts that both answered, a sample of them.
+def differing(pairs: Mapping[str, Pair]) -> dict[str, Pair]:
+    """Return the pairs that somebody must be asked about: not those of the same text twice."""
+    return {name: pair for name, pair in pairs.items() if pair.ours != pair.theirs}
 
-    Args:
-        ours: Groups with at least one response.
-        theirs: Those of the opponent; other prompts are left out.
-        most: At most so many pairs, the same prompts whoever plays; None for all.
-        references: Groups whose first response is golden.
 
-    Returns:
-        The pairs by the prompt's id, in the order of ours.
+def judge_requests(pairs: Mapping[str, Pair], config: JudgeConfig) -> Iterator[ChatRequest]:
+    """Yield the two requests about each pair; their ids are `PROMPT 0` and `PROMPT 1`.
 
     Raises:
-        ConfigError: They share no prompt.
+        ConfigError: The question shows a reference, and a prompt has none.
     """
-    others = {group.id: group for group in theirs if group.responses}
-    golden = {group.id: group.responses[0] for group in references if group.responses}
-    shared = [group for group in ours if group.responses and group.id in others]
-    if not shared:
-        raise ConfigError(
-            "the two sides answered no prompt in common: judge samples that were drawn for the "
-            "same prompts"
-        )
-    asked = [Group(prompt=group.prompt, id=group.id) for group in shared]
-    chosen = {group.id for group in sampled(asked, most)}
-    return {
-        group.id: Pair(
-            group.prompt, group.responses[0], others[group.id].responses[0], golden.get(group.id)
-        )
-        for group in shared
-        if group.id in chosen
-    }
+    question = config.asked
+    if question.wants_reference:
+        _require_references(pairs, question.name)
+    for name, pair in pairs.items():
+        for number, messages in enumerate(calls_of(question, pair)):
+            yield ChatRequest(
+                f"{name} {number}",
+                tuple((message.role, message.content) for message in messages),
+                config.max_tokens,
+                config.parameters,
+            )
 
 
 def judge_pairs(
@@ -115,20 +114,8 @@ def judge_pairs(
         BudgetExhausted: The budget is used up; what was answered is kept in the ledger.
         ConfigError: The question shows a reference, and a prompt has none.
     """
-    question = config.asked
-    asked = {name: pair for name, pair in pairs.items() if pair.ours != pair.theirs}
-    if question.wants_reference:
-        _require_references(asked, question.name)
-    requests = [
-        ChatRequest(
-            f"{name} {number}",
-            tuple((message.role, message.content) for message in messages),
-            config.max_tokens,
-            config.parameters,
-        )
-        for name, pair in asked.items()
-        for number, messages in enumerate(calls_of(question, pair))
-    ]
+    question, asked = config.asked, differing(pairs)
+    requests = list(judge_requests(asked, config))
     said: dict[str, Answer | Unanswered] = {}
     for request, answer in calls.ask(requests):
         said[request.id] = answer
@@ -143,20 +130,42 @@ def judge_pairs(
         yield Judged(name, pair, judge(question, texts), (texts[0], texts[1]), problems)
 
 
-def write_matchup(judged: Sequence[Judged], folder: Path, seed: int) -> VerdictRates:
-    """Write what was said of every pair and what it comes to; return the latter."""
+def write_matchup(
+    judged: Sequence[Judged],
+    folder: Path,
+    seed: int,
+    scores: Mapping[str, Scores] | None = None,
+) -> Matchup:
+    """Write what was said of every pair and what it comes to; return the latter.
+
+    Args:
+        judged: The pairs.
+        folder: Receives `verdicts.jsonl` and `verdicts.json`.
+        seed: Of the intervals.
+        scores: What reward models give to both answers, by their name.
+    """
+    scores = scores or {}
     lengths = [(len(one.pair.ours), len(one.pair.theirs)) for one in judged]
-    found = verdict_rates([one.judgement for one in judged], lengths, seed=seed)
-    write_lines(folder / VERDICTS, (canonical_json(one.record()).decode() for one in judged))
-    same = sum(one.pair.ours == one.pair.theirs for one in judged)
-    write_json(folder / RATES, asdict(found) | {"no_verdict": found.no_verdict, "same_text": same})
-    return found
+    judgements = [one.judgement for one in judged]
+    rates = verdict_rates(judgements, lengths, seed=seed)
+    ids = [one.id for one in judged]
+    agreements = {name: agreement(ids, judgements, found) for name, found in scores.items()}
+    lines = (
+        one.record() | {"scores": {name: found.get(one.id) for name, found in scores.items()}}
+        for one in judged
+    )
+    write_lines(folder / VERDICTS, (canonical_json(line).decode() for line in lines))
+    facts = {
+        "no_verdict": rates.no_verdict,
+        "same_text": sum(one.pair.ours == one.pair.theirs for one in judged),
+        "agreement": {name: one and asdict(one) for name, one in agreements.items()},
+    }
+    write_json(folder / RATES, asdict(rates) | facts)
+    return Matchup(rates, agreements)
 
 
 def judge_sides(
-    ours: Path,
-    theirs: Path | None,
-    gold: Path | None,
+    sides: Sides,
     config: JudgeConfig,
     workspace: Workspace,
     log: Log,
@@ -172,29 +181,15 @@ def judge_sides(
         ConfigError: The sides share no prompt, or a golden answer or the key is missing.
         StageError: The server does not answer.
     """
-    pairs = read_sides(ours, theirs, config.prompts, gold)
+    pairs = read_sides(sides, config.prompts)
+    scores = read_scores(sides.our_scores, sides.their_scores if sides.theirs else None)
     with PaidCalls(config.endpoint, Ledger(current_home().ledger), account) as calls:
         judged = list(judge_pairs(pairs, config, calls, log))
         costs = calls.tally.metrics()
-    found = write_matchup(judged, workspace.output, seed)
-    if found.no_verdict:
-        log.note(found.no_verdict)
+    found = write_matchup(judged, workspace.output, seed, scores)
+    if found.rates.no_verdict:
+        log.note(found.rates.no_verdict)
     return found.metrics() | costs
-
-
-def read_sides(
-    ours: Path, theirs: Path | None, most: int | None, gold: Path | None
-) -> dict[str, Pair]:
-    """Return the pairs of two folders of samples, with the golden answers of a third.
-
-    Without a second folder the first response of each group meets its second.
-    """
-    others = read_groups(theirs) if theirs else map(_without_first, read_groups(ours))
-    return matched_pairs(read_groups(ours), others, most, read_groups(gold) if gold else ())
-
-
-def _without_first(group: Group) -> Group:
-    return Group(prompt=group.prompt, responses=group.responses[1:], id=group.id)
 
 
 def _require_references(pairs: Mapping[str, Pair], question: str) -> None:

@@ -36,8 +36,11 @@ class Verdicts:
 
     @property
     def tables(self) -> list[Table]:
-        """The table of all matches."""
-        return [verdict_table(self.rates)] if self.rates else []
+        """The table of all matches, and that of agreement where reward models scored them."""
+        found = [verdict_table(self.rates)] if self.rates else []
+        if any(any(one["agreement"].values()) for one in self.rates.values()):
+            found.append(agreement_table(self.rates))
+        return found
 
     def shares(self, ours: str, theirs: str) -> dict[str, dict[str, float]]:
         """Return win, lose and tie of a match under the name `judge`; empty without a verdict."""
@@ -85,6 +88,27 @@ def verdict_table(matches: Mapping[str, Mapping[str, Any]]) -> Table:
         "agreement with the people who chose."
     )
     return Table("judge", "Win rates by the judge", columns, tuple(rows), note)
+
+
+def agreement_table(matches: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Lay out how often each reward model names the winner that the judge names."""
+    scorers = sorted({name for found in matches.values() for name in found["agreement"]})
+    rows: list[tuple[Cell, ...]] = []
+    for name, found in matches.items():
+        known = (found["agreement"].get(scorer) for scorer in scorers)
+        shares = (
+            f"{100 * one['value']:.1f} ± {100 * one['standard_error']:.1f} of {one['count']}"
+            if one
+            else None
+            for one in known
+        )
+        rows.append((name, *shares))
+    columns = (Column("Match"), *(Column(f"{scorer} (%)") for scorer in scorers))
+    note = (
+        "How often a reward model gives the higher score to the answer that the judge prefers, of "
+        "the pairs in which both prefer one; 50 is chance. ± one standard error."
+    )
+    return Table("judge-agreement", "Agreement with reward models", columns, tuple(rows), note)
 
 
 def verdict_findings(matches: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -70,6 +70,7 @@ DATA = {
     "pair_with_gold": "gold against samples",
     "pair_demonstrations": "pairs of demonstrations and samples",
     "label_preferences": "labelled pairs",
+    "import_groups": "groups of a user's file",
     "sample_responses": "samples",
     "score_responses": "scored samples",
     "pick_best_of_n": "the best of N samples",
@@ -90,6 +91,7 @@ ELSEWHERE = {
     "train_classifier": "its classifier is no model that transformers loads",
     "write_ava_report": "it is a report, plain files already: `sparring report` says where",
     "write_apo_report": "it is a report, plain files already: `sparring report` says where",
+    "write_judge_report": "it is a report, plain files already: `sparring report` says where",
     "write_exo_report": "it is a report, plain files already: `sparring report` says where",
 }
 """Why the output of a stage is not exported, and what to do instead."""

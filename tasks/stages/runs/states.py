@@ -36,6 +36,10 @@ STATES: dict[RunStatus, SaidAs] = {
 Prefect's page; `failed` has an error, `crashed` died without a word. All but `completed` can be
 resumed."""
 PROMOTION = "promotion"
-"""Name of the flow that weighs models and makes none: `latest` never means a run of it."""
+"""Name of the flow that decides about a candidate."""
+JUDGE = "judge"
+"""Name of the flow that compares the answers of two sides."""
+WEIGHING = (PROMOTION, JUDGE)
+"""Flows that weigh models and make none: `latest` never means a run of one."""
 STOPPED: tuple[RunStatus, ...] = ("interrupted", "cancelled", "suspended")
 """States of what was told to stop, by whomever, and saved how far it was."""

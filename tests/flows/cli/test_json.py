@@ -17,6 +17,7 @@ from tasks.stages.runs.aliases import current_alias, move_alias
 from tests.flows.command import SMALL, Shell
 
 GROUP: Any = get_command(app)
+JUDGE = "judge.endpoint={url: http://127.0.0.1:9/v1, model: m, price: {prompt: 0, completion: 0}}"
 WORDS: dict[str, tuple[str, ...]] = {
     "init": ("--data", "data/playground/preferences.jsonl"),
     "run": ("apo", "-c", str(SMALL)),
@@ -29,6 +30,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "lineage": ("latest/RM_APO-v1",),
     "why": ("latest/DPO-v1", "latest/APO-DPO-v1"),
     "compare": ("latest/DPO-v1", "latest/APO-DPO-v1"),
+    "judge": ("latest/DPO-v1", "latest/APO-DPO-v1", "--dry-run", "--set", JUDGE),
     "promote": ("--set", "gate.min_win_rate=0.0", "--set", "gate.min_judge_accuracy=null"),
     "export": ("champion", "model"),
     "export-champion": ("exported",),

@@ -12,8 +12,7 @@ from tasks.data.groups import Group, Message
 from tasks.endpoints.ledger import Account, Ledger
 from tasks.endpoints.prices import Charge
 from tasks.gold.collection import GoldConfig, collect
-from tasks.gold.estimate import estimate_gold
-from tasks.gold.server_provider import ServerGoldConfig
+from tasks.gold.server_provider import ServerGoldConfig, estimate_gold
 from tasks.settings.errors import BudgetExhausted, ConfigError
 from tasks.settings.loading import validate
 from tasks.settings.log import NullLog

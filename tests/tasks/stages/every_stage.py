@@ -43,6 +43,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "ReferenceConfig": {"method": "dpo"},
     "DensityConfig": {"betas": {"dpo": 0.1}},
     "ExoReportConfig": {"entries": [{"name": "start", "kind": "start"}]},
+    "SourceConfig": {"path": "a.jsonl"},
     "TextsConfig": {"corpus": [{"path": "a.jsonl"}], "prompts": [{"path": "b.jsonl"}]},
 }
 """What a class needs that its fields do not say one by one."""

@@ -18,10 +18,9 @@ from tasks.evaluation.judging.matchup import (
     RATES,
     VERDICTS,
     judge_pairs,
-    matched_pairs,
-    read_sides,
     write_matchup,
 )
+from tasks.evaluation.judging.pairing import Sides, matched_pairs, read_sides
 from tasks.evaluation.judging.verdict_table import (
     verdict_examples,
     verdict_findings,
@@ -82,7 +81,7 @@ def test_both_orders_are_asked_of_the_prompts_that_both_sides_answered() -> None
 
 def test_without_an_opponent_the_two_responses_of_a_pair_meet(tmp_path: Path) -> None:
     write_groups(tmp_path, side("chosen", "also chosen"))
-    pairs = read_sides(tmp_path, None, None, None)
+    pairs = read_sides(Sides(tmp_path), None)
     assert [(pair.ours, pair.theirs) for pair in pairs.values()] == [
         ("chosen", "never looked at"), ("also chosen", "never looked at"),
     ]  # fmt: skip
@@ -110,7 +109,7 @@ def test_what_was_said_is_written_and_shown(tmp_path: Path) -> None:
     judge = Judge(silent="lost")
     judged = list(judge_pairs(pairs, config(), judge, NullLog()))  # type: ignore[arg-type]
     assert [one.judgement.outcome for one in judged] == ["win", "invalid"]
-    assert write_matchup(judged, tmp_path, seed=0).valid == 1
+    assert write_matchup(judged, tmp_path, seed=0).rates.valid == 1
     lines = [json.loads(line) for line in (tmp_path / VERDICTS).read_text().splitlines()]
     assert lines[0]["said"] == ["A", "B"] and lines[1]["problems"] == ["cut off", "cut off"]
     rates = json.loads((tmp_path / RATES).read_text())

@@ -9,7 +9,7 @@ import pytest
 from tasks.settings.errors import ConfigError
 from tasks.stages.runs.run_journal import stage_ends
 from tasks.stages.runs.run_store import UNFINISHED, claim_run, list_runs, load_run, save_status
-from tasks.stages.runs.states import PROMOTION, STATES, RunStatus
+from tasks.stages.runs.states import JUDGE, PROMOTION, STATES, RunStatus
 from tasks.storage.home import Home
 
 
@@ -40,7 +40,7 @@ def test_latest_is_the_last_run_with_results(home: Home, monkeypatch: pytest.Mon
     stopped = ended("toy", "interrupted")
     assert load_run(home, "latest").id == stopped, "there is nothing better yet"
     done, failed = ended("toy", "completed"), ended("toy", "failed")
-    ended(PROMOTION, "failed"), ended(PROMOTION, "completed")
+    ended(PROMOTION, "failed"), ended(PROMOTION, "completed"), ended(JUDGE, "completed")
     at_work = ended("toy", "running")
     assert load_run(home, "latest").id == done
     assert load_run(home, "latest", latest=tuple(STATES)).id == at_work

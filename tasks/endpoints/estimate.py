@@ -1,14 +1,14 @@
-"""What gold from a server will cost, before anything is asked."""
+"""What requests to a server will cost, before anything is asked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from tasks.data.groups import Group
+from tasks.endpoints.chat_request import ChatRequest
+from tasks.endpoints.config import EndpointConfig
 from tasks.endpoints.ledger import Ledger
 from tasks.endpoints.prices import Budget, Charge, dollars_text
-from tasks.gold.server_provider import ServerGoldConfig
 
 _BYTES_PER_TOKEN = 4
 """Of English, roughly."""
@@ -20,7 +20,7 @@ class Estimate(NamedTuple):
     """What is still to ask, and what it costs."""
 
     queries: int
-    """Distinct queries."""
+    """Requests, as many as are distinct."""
     known: int
     """Those that the ledger has the answers to."""
     likely: Charge
@@ -30,6 +30,8 @@ class Estimate(NamedTuple):
     """The rest at the most that a call each can take; failures that are billed come on top."""
     budget: Budget
     """What may be spent; it holds whatever happens."""
+    unit: str = "queries"
+    """What a request is called, in the plural."""
 
     @property
     def requests(self) -> int:
@@ -49,7 +51,7 @@ class Estimate(NamedTuple):
 
     def sentence(self) -> str:
         """Return it for people."""
-        text = f"{self.queries:,} queries, {self.known:,} of them answered in the ledger"
+        text = f"{self.queries:,} {self.unit}, {self.known:,} of them answered in the ledger"
         if not self.requests:
             return f"{text}: nothing is to pay"
         text = (
@@ -63,34 +65,37 @@ class Estimate(NamedTuple):
         return f"{text}; the budget is {caps}{short}"
 
 
-def estimate_gold(config: ServerGoldConfig, queries: Iterable[Group], ledger: Ledger) -> Estimate:
-    """Say what the answers to queries will cost; the ledger's are free.
+def estimate_requests(
+    endpoint: EndpointConfig,
+    requests: Iterable[ChatRequest],
+    ledger: Ledger,
+    unit: str = "queries",
+) -> Estimate:
+    """Say what the answers to requests will cost; the ledger's are free.
 
     Args:
-        config: The model, its price and how it is asked.
-        queries: What is to be answered; a query that occurs again is asked once.
+        endpoint: The server, its model and its price.
+        requests: What is to be asked; the same request is asked once.
         ledger: What is known already.
+        unit: What a request is called, in the plural.
     """
-    endpoint = config.endpoint
-    requests = [config.request(query) for query in {one.id: one for one in queries}.values()]
-    keys = {request.key(endpoint.model): request for request in requests}
+    asked = list(requests)
+    keys = {request.key(endpoint.model): request for request in asked}
     answers = ledger.answers(list(keys))
-    length = _usual_length(config, ledger)
+    usual = _usual_length(endpoint.model, ledger)
     likely = worst = Charge()
     for key, request in keys.items():
         if key not in answers:
             size = sum(len(content.encode()) for _, content in request.messages)
+            length = round(min(request.max_tokens, usual or _USED_SHARE * request.max_tokens))
             likely += endpoint.price.charge(size // _BYTES_PER_TOKEN, length)
             worst += endpoint.price.charge(*request.worst_tokens())
-    known = sum(request.key(endpoint.model) in answers for request in requests)
-    return Estimate(len(requests), known, likely, worst, endpoint.budget)
+    known = sum(request.key(endpoint.model) in answers for request in asked)
+    return Estimate(len(asked), known, likely, worst, endpoint.budget, unit)
 
 
-def _usual_length(config: ServerGoldConfig, ledger: Ledger) -> int:
-    """Return how long an answer usually is, tokens."""
-    model = config.endpoint.model
+def _usual_length(model: str, ledger: Ledger) -> float | None:
+    """Return how long an answer of a model usually is, tokens; None where none is known."""
     answers = ledger.answers([one.key for one in ledger.entries() if one.model == model])
     lengths = [answer.tokens for answer in answers.values() if answer.tokens is not None]
-    if not lengths:
-        return round(_USED_SHARE * config.max_tokens)
-    return min(config.max_tokens, round(sum(lengths) / len(lengths)))
+    return sum(lengths) / len(lengths) if lengths else None

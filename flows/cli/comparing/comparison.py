@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from flows.cli.lineage import find_node, known_graph
+from flows.cli.comparing.sides import ORACLE, Side, side_of
+from flows.cli.lineage import known_graph
 from flows.runs.console import print_json
 from flows.runs.tables import table
 from tasks.evaluation.metrics.paired_comparison import (
@@ -17,41 +18,14 @@ from tasks.evaluation.metrics.paired_comparison import (
     prompt_gaps,
     telling_pairs,
 )
-from tasks.settings.errors import ConfigError, did_you_mean
+from tasks.settings.errors import ConfigError
 from tasks.settings.printable import printable
 from tasks.stages.artifact import committed_artifact
-from tasks.stages.export.origins import judge_doubts
 from tasks.stages.lineage.difference import Cause, find_causes
 from tasks.stages.lineage.graph import Graph
-from tasks.stages.lineage.nodes import Node
-from tasks.stages.runs.run_names import called
-from tasks.storage.files import read_json
 from tasks.storage.home import current_home
 
-_EVALUATION, _STAGE, _ORACLE = "evaluation.json", "evaluate_policy", "oracle"
 _SHOWN = 3
-
-
-class Side(NamedTuple):
-    """One of the two policies."""
-
-    node: Node
-    """Its evaluation."""
-    run: str
-    """The run that was named; empty where the evaluation was."""
-    prompts: dict[str, Any]
-    """Scores by judge, by prompt id."""
-    judges: dict[str, str]
-    """Digest of each judge's model, or of the world, by name."""
-    doubts: dict[str, list[str]]
-    """Why a judge's scores say little, by judge."""
-    scored: dict[str, str]
-    """Id of the output that holds the responses with a judge's scores, by judge."""
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-        return self.node.title.partition(" · ")[2] or self.node.key[:12]
 
 
 class Comparison(NamedTuple):
@@ -99,7 +73,7 @@ def _compare_policies(graph: Graph, first: str, second: str, policy: str | None)
             f"{one.name} and {two.name} have no judge in common: their scores come from "
             f"{', '.join(one.judges)} and {', '.join(two.judges)}, which are different models"
         )
-    same.sort(key=lambda judge: (judge != _ORACLE, judge))
+    same.sort(key=lambda judge: (judge != ORACLE, judge))
     gaps = {judge: prompt_gaps(one.prompts, two.prompts, judge) for judge in same}
     telling = next((judge for judge in same if any(gaps[judge].values())), same[0])
     return Comparison(
@@ -111,75 +85,6 @@ def _compare_policies(graph: Graph, first: str, second: str, policy: str | None)
         _examples(graph, one, two, telling),
         find_causes(graph, one.node.id, two.node.id),
     )
-
-
-def side_of(graph: Graph, name: str, policy: str | None) -> Side:
-    """Return one side of a comparison by what the user called it.
-
-    Args:
-        graph: Of everything known here.
-        name: A run, an evaluation, or a policy that was evaluated once.
-        policy: Which contender of a run; None for the last one.
-
-    Raises:
-        ConfigError: There is none, or its evaluation is not on this machine.
-    """
-    found = find_node(graph, name)
-    node = _contender(graph, found, policy) if found.run else _evaluation_of(graph, found)
-    if node.manifest is None:
-        raise ConfigError(f"the evaluation {node.title} of {name} was removed; run the flow again")
-    path = committed_artifact(current_home(), node.manifest).path / _EVALUATION
-    if not path.exists():
-        raise ConfigError(
-            f"{node.title} {node.key[:12]} is not on this machine; `sparring pull {node.key[:12]}`"
-        )
-    judges, doubts, scored = {}, {}, {}
-    for edge in graph.inputs(node.id):
-        role, _, judge = edge.role.partition(".")
-        if role == "scores":
-            models = [up for up in graph.inputs(edge.source) if up.role == "reward_model"]
-            made = graph.nodes[models[0].target].manifest if models else None
-            judges[judge] = made.inputs["reward_model"].digest if made else ""
-            found_of = (judge_doubts(graph, judge, graph.nodes[up.source]) for up in models)
-            doubts[judge] = [said for doubt in found_of for said in doubt]
-            scored[judge] = edge.source
-        elif role == _ORACLE:
-            judges[_ORACLE] = graph.nodes[edge.source].digest
-    run = found.key if found.run else ""
-    return Side(node, run, read_json(path)["per_prompt"], judges, doubts, scored)
-
-
-def _contender(graph: Graph, run: Node, policy: str | None) -> Node:
-    """Return the evaluation of a run's policy: of that name, or the last one."""
-    members = [graph.nodes[name] for name in graph.members(run.id)]
-    found = {one.title.partition(" · ")[2]: one for one in members if one.stage == _STAGE}
-    if not found:
-        raise ConfigError(f"run {run.key} has evaluated no policy yet; `sparring resume {run.key}`")
-    if policy is None:
-        return list(found.values())[-1]
-    meant = called(policy, {name: name for name in found})
-    if len(meant) > 1:
-        raise ConfigError(f"policy {policy!r} of run {run.key} means several: {', '.join(meant)}")
-    if not meant:
-        raise ConfigError(
-            f"run {run.key} has no policy {policy!r}{did_you_mean(policy, found)}; "
-            f"it evaluated {', '.join(found)}"
-        )
-    return found[meant[0]]
-
-
-def _evaluation_of(graph: Graph, node: Node) -> Node:
-    """Return an evaluation that was named, or the only one of a policy that was."""
-    if node.stage == _STAGE:
-        return node
-    uses = [edge for edge in graph.out_of.get(node.id, []) if edge.role == "policy"]
-    found = [one for edge in uses if (one := graph.nodes[edge.target]).stage == _STAGE]
-    if len(found) != 1:
-        raise ConfigError(
-            f"{node.title} {node.key[:12]} is no evaluation, and {len(found)} evaluations are of "
-            "it; name a run, or an artifact of evaluate_policy (`sparring ls artifacts`)"
-        )
-    return found[0]
 
 
 def _require_same_prompts(graph: Graph, one: Side, two: Side) -> None:
