@@ -26,6 +26,9 @@ _MOST_ROWS = 12
 
 def show_outcome(outcome: Outcome, console: Console, *, full: bool) -> None:
     """Print how a run ended: its headline and table, or with `full` all of its report."""
+    if outcome.awaits:
+        _show_waiting(outcome, console)
+        return
     folder = fetch_artifact(outcome.report)
     text = f"all {outcome.stages} stages are done already, nothing ran"
     if outcome.run_id:
@@ -41,6 +44,18 @@ def show_outcome(outcome: Outcome, console: Console, *, full: bool) -> None:
         lines.append(f"{silent}: `sparring up` starts what shows the pages of this run")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _show_waiting(outcome: Outcome, console: Console) -> None:
+    """Print what a run waits for, and how it goes on."""
+    for record in outcome.awaits:
+        text = f"{record.title}: {record.error}"
+        console.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False)
+    text = (
+        f"run {outcome.run_id} waits; what does not need the answers is done, and "
+        f"`sparring resume {outcome.run_id}` goes on with them"
+    )
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def report_file(folder: Path, name: str) -> Path:

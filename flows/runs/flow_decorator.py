@@ -20,7 +20,12 @@ from prefect.context import FlowRunContext
 from flows.placement.dispatcher import placed
 from flows.runs.prefect_pages import name_flow_run, show_report
 from flows.runs.preflight import check_gpus
-from flows.runs.stopping import say_why_it_stopped, stoppable
+from flows.runs.stopping import (
+    close_waiting,
+    say_why_it_stopped,
+    stoppable,
+    wait_for_people,
+)
 from flows.schedule.scheduled_run import is_scheduled, run_scheduled
 from flows.servers.dead_runs import close_dead_runs, set_heartbeat
 from flows.steps.hub_commits import pinned
@@ -31,7 +36,7 @@ from tasks.stages.flow_run import open_run
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.runs.aliases import offer_candidate
 from tasks.stages.runs.context import RunContext, current_run
-from tasks.stages.runs.run_store import list_runs, save_prefect_run
+from tasks.stages.runs.run_store import list_runs, load_run, save_prefect_run
 from tasks.storage.home import Home
 
 Body = Callable[[Any], Artifact]
@@ -106,11 +111,14 @@ def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
     """Run the body; the run knows its Prefect flow run, and both pages of it have the report."""
     flow_run = _flow_run()
     if flow_run is not None:
+        close_waiting(flow_run, load_run(run.home, run.run_id).prefect_flow_run)
         save_prefect_run(run.home, run.run_id, str(flow_run.id))
         name_flow_run(flow_run, run.run_id)
     check_gpus(config)
     with stoppable(run, flow_run), placed(run, getattr(config, "placement", None)):
         result = body(config)
+    if result.is_pending and flow_run is not None:
+        wait_for_people(run, flow_run)
     folder = fetch_artifact(result, run.home, run.remote)
     if run.spool is not None:
         run.spool.files(None, sorted(folder.glob("report.*")))

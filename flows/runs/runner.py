@@ -31,11 +31,12 @@ from tasks.stages.artifact import Artifact
 from tasks.stages.flow_run import open_run
 from tasks.stages.plan import planning
 from tasks.stages.remote.transfer import fetch_artifact
-from tasks.stages.runs.context import PlannedStage
+from tasks.stages.runs.context import PlannedStage, StageRecord
 from tasks.stages.runs.naming import find_run
 from tasks.stages.runs.references import reference_of
 from tasks.stages.runs.run_inputs import input_changes, save_inputs
 from tasks.stages.runs.run_store import UNFINISHED, Run, config_file
+from tasks.stages.runs.states import is_waiting
 from tasks.storage.home import Home, current_home
 from tasks.storage.plain import plain_metrics
 
@@ -54,9 +55,15 @@ class Outcome(NamedTuple):
     """Calls of stages."""
     cached: int
     """Those that had been done before."""
+    awaits: tuple[StageRecord, ...] = ()
+    """The stages that wait for people; where there are any there is no report yet."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values, with the folder that holds the report's files."""
+        if self.awaits:
+            waiting = {record.title: record.error for record in self.awaits}
+            counts = {"stages": self.stages, "cached": self.cached}
+            return {"run": self.run_id, **counts, "report": None, "waiting": waiting}
         report = {
             "artifact": reference_of(self.report),
             "folder": str(fetch_artifact(self.report)),
@@ -127,10 +134,10 @@ def run_flow(
         ) as run,
     ):
         save_inputs(home, run.run_id, inputs)
-        with _saying_how_to_go_on(run.run_id):
+        with _saying_how_to_go_on(run.run_id), _letting_wait():
             result = entry.flow()(config)
     cached = sum(record.state == "cached" for record in run.records)
-    return Outcome(run.run_id, result, len(run.records), cached)
+    return Outcome(run.run_id, result, len(run.records), cached, tuple(run.awaits))
 
 
 def _inputs(config: FrozenConfig) -> dict[str, str]:
@@ -150,6 +157,16 @@ def _saying_how_to_go_on(run_id: str) -> Iterator[None]:
     except KeyboardInterrupt as stop:
         stop.add_note(f"all that is done is kept, `sparring resume {run_id}` goes on from here")
         raise
+
+
+@contextmanager
+def _letting_wait() -> Iterator[None]:
+    """Let a flow that waits for people end: that is no error."""
+    try:
+        yield
+    except BaseException as error:
+        if not is_waiting(error):
+            raise
 
 
 def resume_flow(name: str, console: Console) -> Outcome:

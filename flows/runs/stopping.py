@@ -1,4 +1,4 @@
-"""A run that is told to stop, by a signal or on Prefect's page, and how Prefect says so."""
+"""A run that is told to stop, or waits for people, and how Prefect says so."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import Abort, Pause, TerminationSignal
+from prefect.states import Paused
 
 from tasks.processes.termination import Cancelled
 from tasks.stages.runs.context import RunContext, current_run
@@ -46,6 +48,48 @@ def say_why_it_stopped(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
     true: State[Any] = State(type=StateType(said.type), name=said.prefect, message=message)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run.id, true, force=True)
+
+
+def wait_for_people(run: RunContext, flow_run: FlowRun) -> NoReturn:
+    """End a flow run whose stages need what people have not given yet; Prefect calls it Waiting.
+
+    *Resume* on the page of one that a worker ran lets a worker go on with it.
+
+    Raises:
+        Pause: Always: it ends the flow run, and a worker's process without an error.
+    """
+    run.ending = "waiting"
+    said = "; ".join(record.error for record in run.awaits)
+    state: State[Any] = Paused(
+        name=STATES["waiting"].prefect,
+        message=f"{said}; then `sparring resume {run.run_id}`",
+        reschedule=flow_run.deployment_id is not None,
+    )
+    _set_state(flow_run.id, state)
+    raise Pause(state=state)
+
+
+def close_waiting(flow_run: FlowRun | None, before: str) -> None:
+    """Say of the Prefect flow run that a run waited in `before` that another one goes on."""
+    if not before or flow_run is None or before == str(flow_run.id):
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(UUID(before)).state
+    except Exception as error:
+        _log.debug("nobody says how the flow run before ended: %s", error)
+        return
+    if state is not None and state.is_paused():
+        message = f"flow run {flow_run.name} goes on with it"
+        _set_state(UUID(before), State(type=StateType.CANCELLED, name="Resumed", message=message))
+
+
+def _set_state(flow_run: UUID, state: State[Any]) -> None:
+    try:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(flow_run, state, force=True)
+    except Exception as error:  # our own record says it too
+        _log.warning("Prefect was not told that a flow run is %s: %s", state.name, error)
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from tasks.storage.sealed import sealed_json, unsealed_json
 from tasks.tracking.remote.base import Remote
 
 _PAUSE_SECONDS = 5.0
+_OPEN = ("failed", "waiting")
+"""Ends of a claim after which its period is worked on again."""
 
 
 class Skipped(Exception):
@@ -108,16 +110,22 @@ class PeriodClaims:
         last = self._last()
         return last.period if last and last.flow_run == flow_run else None
 
+    def waiting_period(self) -> str | None:
+        """Return the period whose run waits for people, if the newest claim ended so."""
+        last = self._last()
+        ended = self._get(f"claims/{last.number:06d}.end.json") if last else None
+        return last.period if last and ended and ended["state"] == "waiting" else None
+
     def end(
         self, claim: PeriodClaim, state: str, sentence: str, completed: LastCompleted | None = None
     ) -> None:
         """Write down how a claim ended; its period is done unless that was by an error.
 
-        The state is `completed`, `nothing new`, `skipped` or `failed`; without `completed` the run
-        before remains the newest.
+        The state is `completed`, `nothing new`, `skipped`, `waiting` or `failed`; without
+        `completed` the run before remains the newest, and the last two leave the period open.
         """
         values = {"state": state, "sentence": sentence, "time": _now(), "claim": claim.number}
-        if state != "failed":
+        if state not in _OPEN:
             self._put(f"{claim.period}.end.json", values)
         completed = completed or self.last_completed(claim)
         kept = asdict(completed) if completed else None

@@ -1,16 +1,17 @@
 """A scheduled run: one run of a deployed flow, for one period of its schedule.
 
 It claims its period, finds its inputs anew, and trains, or says that there is nothing new. Whoever
-repeats one that was killed goes on with its run and the inputs it had found.
+repeats one that was killed goes on with its run and the inputs it had found. Where a period waits
+for people, the next scheduled run looks whether they have answered, and goes on with it first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,6 +29,7 @@ from tasks.stages.artifact import Artifact
 from tasks.stages.runs.context import RunContext
 from tasks.stages.runs.references import reference_of, shared_records
 from tasks.stages.runs.run_store import Run, run_folder, save_config, save_run
+from tasks.stages.runs.states import is_waiting
 from tasks.storage.home import Home, current_home
 
 Opener = Callable[[Any, str | None], AbstractContextManager[RunContext]]
@@ -57,17 +59,29 @@ def run_scheduled(
     home = current_home().ensure()
     claims = PeriodClaims(shared_records(home), f"{flow}/{_deployment_name(flow_run)}", _is_gone)
     schedule: ScheduleConfig = config.schedule
+    wait = _say if schedule.catch_up == "all" else None
     try:
-        period = claims.period_of(str(flow_run.id)) or period_of(schedule, flow_run)
-        wait = _say if schedule.catch_up == "all" else None
-        claim = claims.take(period, str(flow_run.id), wait=wait)
+        own = claims.period_of(str(flow_run.id)) or period_of(schedule, flow_run)
+        for period in dict.fromkeys((claims.waiting_period() or own, own)):
+            claim = claims.take(period, str(flow_run.id), wait=wait)
+            with _ending_badly(claims, claim):
+                result = _work_on(home, flow, config, claims, claim, opened, work)
     except Skipped as reason:
         _say(str(reason))
         return Completed(name="Skipped", message=str(reason))
+    return result
+
+
+@contextmanager
+def _ending_badly(claims: PeriodClaims, claim: PeriodClaim) -> Iterator[None]:
+    """Write down an error, or that people are waited for, as the end of a claim."""
     try:
-        return _work_on(home, flow, config, claims, claim, opened, work)
+        yield
     except BaseException as error:
-        claims.end(claim, "failed", f"{type(error).__name__}: {error}")
+        if is_waiting(error):
+            claims.end(claim, "waiting", "it waits for people")
+        else:
+            claims.end(claim, "failed", f"{type(error).__name__}: {error}")
         raise
 
 

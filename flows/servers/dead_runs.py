@@ -214,7 +214,9 @@ def _our_flows() -> list[str]:
 
 def _automation() -> Any:
     """Return the automation as it should be."""
-    ends = [f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Crashed", "Cancelled")]
+    # By the states' names. One that waits for people, or is suspended, has no process to be alive.
+    names = "Completed Failed Crashed Cancelled Suspended Waiting".split()
+    ends = [f"prefect.flow-run.{name}" for name in names]
     heartbeat = "prefect.flow-run.heartbeat"
     return AutomationCore(
         name=AUTOMATION,

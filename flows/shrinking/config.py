@@ -73,11 +73,13 @@ def shrink_data(config: Config, small: Smallness) -> Config:
 
 
 def _asking_nobody(config: Config) -> Config:
-    """Return a configuration that pays nobody: chosen answers stand in for gold, no one judges."""
+    """Return a configuration that asks nobody: chosen answers stand in for gold, no one judges."""
     free: Update = {"judge": None} if getattr(config, "judge", None) else {}
     gold, data = getattr(config, "gold", None), getattr(config, "data", None)
-    if isinstance(gold, GoldConfig) and gold.server is not None and data is not None:
-        free["gold"] = gold.model_copy(update={"provider": "chosen", "server": None})
+    asks = isinstance(gold, GoldConfig) and gold.provider in ("server", "people")
+    if asks and data is not None:
+        nobody = {"provider": "chosen", "server": None, "people": None}
+        free["gold"] = gold.model_copy(update=nobody)
         # The pairs answer their own prompts alone.
         free["data"] = data.model_copy(update={"rm_queries": []})
     return config.model_copy(update=free)

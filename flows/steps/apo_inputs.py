@@ -16,6 +16,7 @@ from flows.steps.inputs import (
     reward_base,
 )
 from flows.steps.reward_models import reward_init, train_reward_model
+from tasks.ask_people import ask_people
 from tasks.collect_gold import collect_gold
 from tasks.stages.artifact import Artifact
 from tasks.training.methods.reward_objectives import BRADLEY_TERRY
@@ -58,16 +59,22 @@ def prepare_inputs(config: ApoConfig) -> ApoInputs:
     preferences = [data.part("rm_train")]
     unadapted = config.reward.unadapted
     baseline = train_reward_model(config, unadapted, init, preferences, label="RM_Base")
-    answers = file_artifact(config.gold.path)
-    if config.gold.provider == "chosen":
-        answers = data.part("rm_train")
-    gold = collect_gold(data.part("rm_queries"), answers, config=config.gold)
+    gold = _gold(config, data)
     preferences.append(data.part("policy_train"))
     testers = {"RM_Test": _tester(config, judge, preferences, "RM_Test")}
     if "RM_All" in config.testers():
         preferences.append(data.part("extra"))
         testers["RM_All"] = _tester(config, judge, preferences, "RM_All")
     return ApoInputs(data, examination, gold, start, init, baseline, testers)
+
+
+def _gold(config: ApoConfig, data: Artifact) -> Artifact:
+    queries, answers = data.part("rm_queries"), file_artifact(config.gold.path)
+    if config.gold.provider == "chosen":
+        answers = data.part("rm_train")
+    elif config.gold.people is not None:
+        answers = ask_people(queries, config=config.gold.people).part("groups")
+    return collect_gold(queries, answers, config=config.gold)
 
 
 def _models_beside(config: ApoConfig, judge: Artifact | None) -> Iterator[Artifact]:

@@ -35,6 +35,14 @@ class Message(NamedTuple):
 Prompt = tuple[Message, ...]
 
 
+def text_of(prompt: Prompt) -> str:
+    """Return a conversation as people and judges read it, a paragraph per turn."""
+    names = {"user": "Human", "assistant": "Assistant", "system": "System"}
+    if len(prompt) == 1:
+        return prompt[0].content
+    return "\n\n".join(f"{names[turn.role]}: {turn.content}" for turn in prompt)
+
+
 def normalise(text: str) -> str:
     """Return what two texts must share to be the same: NFC, every run of white space one space.
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from tasks.data.groups import Group, first_turn_hash
 from tasks.data.sources.reader import SourceConfig
 from tasks.endpoints.ledger import NOBODY, Account
+from tasks.gold.people.config import PeopleConfig
 from tasks.gold.provider import GoldProvider, collect_answers
 from tasks.gold.server_provider import ServerGoldConfig, ServerProvider
 from tasks.settings.base import NOT_IN_KEY, FrozenConfig
@@ -31,16 +32,18 @@ _BATCH, _PAID_BATCH = 1000, 50
 class GoldConfig(FrozenConfig):
     """Where gold responses come from."""
 
-    provider: Literal["file", "playground", "server", "chosen"] = "file"
+    provider: Literal["file", "playground", "server", "people", "chosen"] = "file"
     """file: a file of prompts with gold responses; playground: the world's own best answers;
-    server: a stronger model, see `server`; chosen: the chosen answers of the reward model's own
-    pairs, where there is no better gold. The policy is then played against answers that the reward
-    model has already learnt to prefer."""
+    server: a stronger model, see `server`; people: who write them, see `people`; chosen: the chosen
+    answers of the reward model's own pairs, where there is no better gold. The policy is then
+    played against answers that the reward model has already learnt to prefer."""
     path: Annotated[str | None, NOT_IN_KEY] = None
-    """The file, or the playground's world.json; what is in it counts, not where it lies. Not for
-    `server` and `chosen`."""
+    """The file, or the playground's world.json; what is in it counts, not where it lies. For
+    those two alone."""
     server: ServerGoldConfig | None = None
     """The model that provider `server` asks."""
+    people: PeopleConfig | None = None
+    """Those whom provider `people` asks. The run waits until they have answered."""
     format: str = "auto"
     """Format of the file; `auto` tells it from the columns."""
     fields: dict[str, str] = Field(default_factory=dict)
@@ -52,16 +55,18 @@ class GoldConfig(FrozenConfig):
 
     @model_validator(mode="after")
     def _one_source(self) -> GoldConfig:
-        if (self.server is None) == (self.provider == "server"):
-            raise ValueError(
-                f"provider is {self.provider!r} and server is "
-                f"{'not given' if self.server is None else 'given'}: provider 'server' needs "
-                "`server`, and only that provider reads it"
-            )
-        if (self.path is None) != (self.provider in ("server", "chosen")):
+        for name, asked in (("server", self.server), ("people", self.people)):
+            if (asked is None) == (self.provider == name):
+                raise ValueError(
+                    f"provider is {self.provider!r} and {name} is "
+                    f"{'not given' if asked is None else 'given'}: provider {name!r} needs "
+                    f"`{name}`, and only that provider reads it"
+                )
+        if (self.path is None) == (self.provider in ("file", "playground")):
             raise ValueError(
                 f"path is {self.path!r} and provider {self.provider!r}: give `path`, a file of "
-                "prompts with gold responses, or `provider: chosen` alone; `server` takes no path"
+                "prompts with gold responses, or `provider: chosen` alone; `server` and `people` "
+                "take no path"
             )
         return self
 
@@ -125,7 +130,7 @@ def make_provider(
         return PlaygroundProvider(answers)
     from tasks.gold.file_provider import FileProvider
 
-    if config.provider == "chosen":
+    if config.provider in ("people", "chosen"):
         return FileProvider(SourceConfig(path=str(answers), format="groups"))
     return FileProvider(SourceConfig(path=str(answers), format=config.format, fields=config.fields))
 

@@ -46,6 +46,12 @@ class BudgetExhausted(SparringError):
     exit_code = 4
 
 
+class Awaited(SparringError):
+    """Somebody outside has to answer before a stage can end: no failure, the run waits for it."""
+
+    exit_code = 0
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the end of a sentence about an unknown name, by the names that would have been right.
 

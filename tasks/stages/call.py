@@ -32,8 +32,8 @@ class StageSpec:
     """The function's name."""
     version: int
     """Raised by hand whenever the body changes meaning."""
-    resources: Literal["cpu", "gpu"]
-    """Hardware that the stage wants to run on."""
+    resources: Literal["cpu", "gpu", "people"]
+    """What the stage wants to run on; one that asks people is never placed elsewhere."""
     body: Body
     """The function."""
     produces: Literal["policy", "reward_model"] | None = None
@@ -98,7 +98,7 @@ class StageCall:
     @property
     def gpus(self) -> int:
         """How many GPUs it uses at once on the machine where it runs, if that has any."""
-        if self.spec.resources == "cpu":
+        if self.spec.resources != "gpu":
             return 0
         return max((count for _, count in gpus_in(self.arguments.get("config"))), default=1)
 

@@ -54,7 +54,7 @@ def plan_call(run: RunContext, call: StageCall) -> Artifact:
         awaited = {item.label for item in call.inputs.values() if item.is_pending}
         reason = f"waits for {', '.join(sorted(awaited))}"
         run.planned.append(PlannedStage(name, label, "", "waiting", reason, 0, seconds, chapter))
-        return Artifact("", run.home.store / name / "planned", name, "", call.title)
+        return planned_artifact(run.home, call)
     status = find_status(run.home, run.remote, name, call.key, verify=run.verify)
     if status.manifest is not None:
         where = "" if status.is_here else "on the remote"
@@ -64,7 +64,15 @@ def plan_call(run: RunContext, call: StageCall) -> Artifact:
     parts = count_parts(run.home, call.key, run.remote)
     state: PlanState = "partly done" if parts else "to run"
     run.planned.append(PlannedStage(name, label, call.key, state, reason, parts, seconds, chapter))
-    return Artifact("", artifact_folder(run.home, name, call.key), name, call.key, call.title)
+    return planned_artifact(run.home, call)
+
+
+def planned_artifact(home: Home, call: StageCall) -> Artifact:
+    """Return what stands for the output of a call that is not made yet."""
+    name = call.spec.name
+    if call.is_pending:
+        return Artifact("", home.store / name / "planned", name, "", call.title)
+    return Artifact("", artifact_folder(home, name, call.key), name, call.key, call.title)
 
 
 def count_parts(home: Home, key: str, remote: Remote | None = None) -> int:

@@ -1,9 +1,9 @@
 """The bridge to Prefect; the only file in a folder of tasks that imports it.
 
 Inside a Prefect flow a stage call is a Prefect task run: named `stage · label`, ending in the state
-Cached, Completed, Interrupted or Failed as it really was. Prefect gets small references and never
-keeps a result: whether a stage is done is decided by its manifest alone. Outside a flow, in
-planning mode and in tests, the stage is simply called and Prefect is not imported.
+Cached, Completed, Waiting, Interrupted or Failed as it really was. Prefect gets small references
+and never keeps a result: whether a stage is done is decided by its manifest alone. Outside a flow,
+in planning mode and in tests, the stage is simply called and Prefect is not imported.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _TRANSIENT = frozenset(
 
 def stage_task(
     version: int,
-    resources: Literal["cpu", "gpu"] = "cpu",
+    resources: Literal["cpu", "gpu", "people"] = "cpu",
     produces: Literal["policy", "reward_model"] | None = None,
 ) -> Callable[[Body], StageTask]:
     """Make a function a stage.
 
     Args:
         version: The stage's version; raise it by one whenever the body changes meaning.
-        resources: Hardware that the stage wants to run on.
+        resources: What the stage wants to run on; one that asks people runs in the flow's process.
         produces: Kind of model that comes out, if one does; MLflow registers it.
 
     Returns:
@@ -78,7 +78,7 @@ class StageTask:
 
 def run_call(call: StageCall) -> Artifact:
     """Return the artifact of a call: as a Prefect task run inside a Prefect flow, else plainly."""
-    if current_run().mode == "plan" or not _is_in_flow():
+    if current_run().mode == "plan" or call.is_pending or not _is_in_flow():
         return call_stage(call)[0]
     return _run_as_task(call)
 
@@ -104,7 +104,7 @@ def _run_as_task(call: StageCall) -> Artifact:
     from prefect import Task
     from prefect.cache_policies import NO_CACHE
     from prefect.exceptions import TerminationSignal
-    from prefect.states import Cancelled, Completed
+    from prefect.states import Cancelled, Completed, Paused
 
     results: list[Artifact | BaseException] = []
 
@@ -119,6 +119,8 @@ def _run_as_task(call: StageCall) -> Artifact:
             results.append(stop)
             return Cancelled(name="Interrupted", message=str(stop))
         results.append(artifact)
+        if record.state == "waiting":
+            return Paused(name="Waiting", message=record.error)
         message = f"{record.digest} in {record.seconds:.1f} s"
         return Completed(name="Cached" if record.state == "cached" else None, message=message)
 

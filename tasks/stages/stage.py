@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.processes.termination import terminate_as_interrupt
+from tasks.settings.errors import Awaited
 from tasks.stages.artifact import EXTERNAL, Artifact, ArtifactLostError, committed_artifact
 from tasks.stages.call import StageCall
 from tasks.stages.commit import commit, withdraw
@@ -25,7 +26,7 @@ from tasks.stages.lineage.writing import record_lineage
 from tasks.stages.log import StageLog
 from tasks.stages.lookup import find_done
 from tasks.stages.manifest import Manifest, environment, manifest_path
-from tasks.stages.plan import plan_call
+from tasks.stages.plan import plan_call, planned_artifact
 from tasks.stages.remote.transfer import push_artifact
 from tasks.stages.runs.context import (
     Listener,
@@ -49,7 +50,8 @@ def call_stage(call: StageCall, listener: Listener | None = None) -> tuple[Artif
     """Return a stage's artifact; where it is not done its body runs, and `listener` hears how far.
 
     Returns:
-        The artifact (a pending one in planning mode) and the record of this call.
+        The artifact and the record of this call. The artifact is a pending one in planning mode,
+        and while people are waited for, by this stage or by one whose output it needs.
 
     Raises:
         LeaseLostError: When another attempt took over.
@@ -60,11 +62,14 @@ def call_stage(call: StageCall, listener: Listener | None = None) -> tuple[Artif
         artifact = plan_call(run, call)
         return artifact, StageRecord(call.spec.name, call.label, artifact.key, "cached")
     if call.is_pending:
-        raise TypeError(f"{call.title} was given an artifact that is only planned")
+        return planned_artifact(run.home, call), _awaited_record(run, call)
     started = time.monotonic()
     manifest, attempt = _shared(run, call, find_done(run, call)), 0
     if manifest is None:
-        manifest, attempt = _execute(run, call, started, listener)
+        try:
+            manifest, attempt = _execute(run, call, started, listener)
+        except Awaited:
+            return planned_artifact(run.home, call), run.records[-1]
     else:
         clear_work(run, call.key)
     record = StageRecord(
@@ -79,6 +84,13 @@ def call_stage(call: StageCall, listener: Listener | None = None) -> tuple[Artif
     )
     _finish(run, call, record, manifest)
     return committed_artifact(run.home, manifest, call.label), record
+
+
+def _awaited_record(run: RunContext, call: StageCall) -> StageRecord:
+    """Return the record of a call that cannot be made before a stage of this run is answered."""
+    if not run.awaits:
+        raise TypeError(f"{call.title} was given an artifact that is only planned")
+    return StageRecord(call.spec.name, call.label, "", "waiting", error=run.awaits[0].title)
 
 
 def _shared(run: RunContext, call: StageCall, manifest: Manifest | None) -> Manifest | None:
@@ -135,10 +147,9 @@ def _attempt(
         draft = _draft(run, call, lease, metrics, before + time.monotonic() - started)
         manifest = commit(run.home, draft, workspace.output, lease, run.remote, clear_parts)
     except BaseException as error:
-        state: StageState = "failed" if isinstance(error, Exception) else "interrupted"
         seconds = time.monotonic() - started
         keep_spent(run.home, call.key, before + seconds)
-        why = f"{type(error).__name__}: {error}"
+        state, why = _said_of(error)
         _finish(run, call, replace(record, state=state, seconds=seconds, error=why))
         raise
     log.record(metrics)
@@ -146,6 +157,14 @@ def _attempt(
     record_lineage(run, call.title, call.key)
     clear_work(run, call.key)
     return manifest
+
+
+def _said_of(error: BaseException) -> tuple[StageState, str]:
+    """Return how a body ended, and why, for its record."""
+    if isinstance(error, Awaited):
+        return "waiting", str(error)
+    state: StageState = "failed" if isinstance(error, Exception) else "interrupted"
+    return state, f"{type(error).__name__}: {error}"
 
 
 def _make_again(run: RunContext, lost: ArtifactLostError) -> None:

@@ -46,6 +46,8 @@ class Home:
     """One folder per flow run: its config, its events, its report."""
     ledger = _Below("ledger")
     """What was asked of paid servers, and their answers; shared by all runs."""
+    people = _Below("people")
+    """What people were asked and handed in, a folder for each set of questions."""
     prefect = _Below("prefect")
     """Prefect's own home."""
     servers = _Below("servers.json")

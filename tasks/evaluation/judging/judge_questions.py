@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tasks.data.groups import Message, Prompt
+from tasks.data.groups import Message, Prompt, text_of
 from tasks.settings.errors import ConfigError, did_you_mean
 
 Verdict = Literal["A", "B", "tie"]
@@ -59,7 +59,7 @@ class Question:
         if self.wants_reference and reference is None:
             raise ValueError(f"the question {self.name} shows a reference answer: give one")
         texts = {
-            "history": history_of(prompt),
+            "history": text_of(prompt),
             "a": first,
             "b": second,
             "reference": reference or "",
@@ -78,14 +78,6 @@ class Question:
         lines = answer.strip().splitlines()
         found = re.fullmatch(self.last_line, lines[-1].strip()) if lines else None
         return self.choices[found[1]] if found else None
-
-
-def history_of(prompt: Prompt) -> str:
-    """Return a conversation as a judge reads it, a paragraph per turn."""
-    names = {"user": "Human", "assistant": "Assistant", "system": "System"}
-    if len(prompt) == 1:
-        return prompt[0].content
-    return "\n\n".join(f"{names[turn.role]}: {turn.content}" for turn in prompt)
 
 
 def get_question(name: str) -> Question:

@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tasks.data.groups import text_of
 from tasks.endpoints.answers import Answer
 from tasks.endpoints.chat_request import ChatRequest, Unanswered
 from tasks.endpoints.ledger import Account, Ledger
 from tasks.endpoints.paid_calls import PaidCalls
 from tasks.evaluation.judging.agreement import Scores, agreement, read_scores
 from tasks.evaluation.judging.config import JudgeConfig
-from tasks.evaluation.judging.judge_questions import history_of
 from tasks.evaluation.judging.pairing import Sides, read_sides
 from tasks.evaluation.judging.rates import VerdictRates, verdict_rates
 from tasks.evaluation.judging.verdicts import Judgement, Pair, calls_of, judge
@@ -61,7 +61,7 @@ class Judged(NamedTuple):
         """Return it as a line of `verdicts.jsonl`."""
         return {
             "id": self.id,
-            "prompt": history_of(self.pair.prompt),
+            "prompt": text_of(self.pair.prompt),
             "ours": self.pair.ours,
             "theirs": self.pair.theirs,
             "reference": self.pair.reference,

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from tasks.data.groups import Message, Prompt
-from tasks.evaluation.judging.judge_questions import Question, Verdict, history_of
+from tasks.data.groups import Message, Prompt, text_of
+from tasks.evaluation.judging.judge_questions import Question, Verdict
 from tasks.storage.digests import canonical_json
 
 Outcome = Literal["win", "lose", "tie", "invalid"]
@@ -52,7 +52,7 @@ def calls_of(question: Question, pair: Pair) -> tuple[list[Message], list[Messag
     """
 
     def ask(first: str, second: str) -> list[Message]:
-        nonce = nonce_of(question.name, history_of(pair.prompt), first, second)
+        nonce = nonce_of(question.name, text_of(pair.prompt), first, second)
         return question.ask(pair.prompt, first, second, nonce, pair.reference)
 
     return ask(pair.ours, pair.theirs), ask(pair.theirs, pair.ours)

@@ -66,6 +66,7 @@ DATA = {
     "prepare_data": "prepared groups",
     "prepare_texts": "prepared texts",
     "extract_prompts": "prompts",
+    "ask_people": "people's answers",
     "collect_gold": "gold responses",
     "pair_with_gold": "gold against samples",
     "pair_demonstrations": "pairs of demonstrations and samples",

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from tasks.stages.manifest import Manifest
     from tasks.tracking.spool import Spool
 
-StageState = Literal["running", "cached", "completed", "failed", "interrupted"]
-"""`cached` was done before; `interrupted` was told to stop and resumes where it was."""
+StageState = Literal["running", "cached", "completed", "waiting", "failed", "interrupted"]
+"""`cached` was done before; `waiting` needs what people have not given yet; `interrupted` was told
+to stop and resumes where it was."""
 
 Listener = Callable[[int, int, str], None]
 """Told `(done, total, unit)` while a body runs."""
@@ -57,7 +58,7 @@ class StageRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Metrics that the body returned."""
     error: str = ""
-    """The error that ended it; empty for none."""
+    """The error that ended it, or what it waits for; empty for none."""
 
     @property
     def title(self) -> str:
@@ -193,6 +194,11 @@ class RunContext:
     """Whether its stages lease the GPUs that they use; False where who started this process did."""
     calls: dict[str, StageCall] = field(default_factory=dict)
     """The calls made so far by key, so that one whose output is lost can be made again."""
+
+    @property
+    def awaits(self) -> list[StageRecord]:
+        """The calls of this process that wait for people, with what for."""
+        return [record for record in self.records if record.state == "waiting"]
 
 
 _current: ContextVar[RunContext | None] = ContextVar("sparring_run", default=None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 RunStatus = Literal[
-    "running", "completed", "interrupted", "cancelled", "suspended", "failed", "crashed"
+    "running", "completed", "waiting", "interrupted", "cancelled", "suspended", "failed", "crashed"
 ]
 
 
@@ -26,15 +26,16 @@ class SaidAs(NamedTuple):
 STATES: dict[RunStatus, SaidAs] = {
     "running": SaidAs("Running", "RUNNING", "RUNNING"),
     "completed": SaidAs("Completed", "COMPLETED", "FINISHED"),
+    "waiting": SaidAs("Waiting", "PAUSED", "SCHEDULED"),
     "interrupted": SaidAs("Interrupted", "CANCELLED", "KILLED"),
     "cancelled": SaidAs("Cancelled", "CANCELLED", "KILLED"),
     "suspended": SaidAs("Suspended", "PAUSED", "KILLED"),
     "failed": SaidAs("Failed", "FAILED", "FAILED"),
     "crashed": SaidAs("Crashed", "CRASHED", "KILLED"),
 }
-"""By our own word. `interrupted` was told to stop by a signal, `cancelled` and `suspended` on
-Prefect's page; `failed` has an error, `crashed` died without a word. All but `completed` can be
-resumed."""
+"""By our own word. `waiting` goes on once people have answered; `interrupted` was told to stop by a
+signal, `cancelled` and `suspended` on Prefect's page; `failed` has an error, `crashed` died without
+a word. All but `completed` can be resumed."""
 PROMOTION = "promotion"
 """Name of the flow that decides about a candidate."""
 JUDGE = "judge"
@@ -43,3 +44,9 @@ WEIGHING = (PROMOTION, JUDGE)
 """Flows that weigh models and make none: `latest` never means a run of one."""
 STOPPED: tuple[RunStatus, ...] = ("interrupted", "cancelled", "suspended")
 """States of what was told to stop, by whomever, and saved how far it was."""
+
+
+def is_waiting(error: BaseException) -> bool:
+    """Whether an error is Prefect's signal that ends a flow run which waits for people."""
+    state = getattr(error, "state", None)
+    return state is not None and getattr(state, "name", "") == STATES["waiting"].prefect

@@ -15,7 +15,12 @@ from tasks.stages.runs.context import RunContext, StageRecord
 from tasks.storage.digests import sha256_json
 from tasks.storage.errors import CorruptError
 
-_STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+_STATUS = {
+    "completed": "FINISHED",
+    "waiting": "SCHEDULED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+}
 _LONGEST_ERROR = 500
 
 

@@ -7,17 +7,25 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from prefect.client.schemas.filters import FlowRunFilter
 
 from flows.runs import stopping
 from flows.runs.flow_decorator import sparring_flow
 from tasks.processes.termination import Cancelled
 from tasks.settings.base import FrozenConfig
-from tasks.stages.artifact import Artifact
+from tasks.settings.errors import Awaited
+from tasks.stages.artifact import Artifact, external_artifact
+from tasks.stages.flow_run import open_run
+from tasks.stages.prefect_task import stage_task
+from tasks.stages.runs.run_journal import stage_ends, stage_events
 from tasks.stages.runs.run_store import Run, list_runs
 from tasks.stages.runs.states import STATES
+from tasks.storage.files import write_atomic
 from tasks.storage.home import Home
+from tasks.storage.workspace import Workspace
 from tasks.tracking.spool import read_segments
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "states.md"
@@ -108,6 +116,80 @@ def test_one_word_everywhere(body: Callable[[], None], word: Any, served: Home) 
     assert run.status == word
     assert (state.type.value, state.name) == (said.type, said.prefect)
     assert (event["status"], event["state"]) == (said.mlflow, word)
+
+
+@stage_task(version=1, resources="people")
+def ask(question: Artifact, *, workspace: Workspace) -> dict[str, float]:
+    """Wait until somebody has put an answer beside the question."""
+    answer = question.path.with_suffix(".answer")
+    if not answer.exists():
+        raise Awaited("1 answer is missing")
+    write_atomic(workspace.output / "answer", answer.read_bytes())
+    return {}
+
+
+@stage_task(version=1)
+def use(answer: Artifact, *, workspace: Workspace) -> dict[str, float]:
+    """Need the answer."""
+    write_atomic(workspace.output / "report.md", (answer.path / "answer").read_bytes())
+    return {}
+
+
+@stage_task(version=1)
+def beside(question: Artifact, *, workspace: Workspace) -> dict[str, float]:
+    """Do without the answer."""
+    write_atomic(workspace.output / "report.md", "done")
+    return {}
+
+
+@sparring_flow
+def exo(config: Settings) -> Artifact:
+    """Ask, use the answer, and do what needs none."""
+    question = external_artifact("question")
+    used = use(ask(question))
+    beside(question)
+    return used
+
+
+def test_a_run_that_waits_for_people_does_the_rest_and_goes_on_when_they_answered(
+    served: Home,
+) -> None:
+    """Nobody is at work on it, and Prefect shows what it waits for; the next attempt ends it."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import Pause
+
+    def states(flow_run: str) -> dict[str, tuple[str, str | None]]:
+        where = FlowRunFilter.model_validate({"id": {"any_": [flow_run]}})
+        with get_client(sync_client=True) as client:
+            found = [client.read_flow_run(UUID(flow_run)).state]
+            tasks = client.read_task_runs(flow_run_filter=where)
+        told = {task.name: (task.state.name, task.state.message) for task in tasks}
+        return told | {"": (found[0].name, found[0].message)}
+
+    Path("question").write_text("why?")
+    with pytest.raises(Pause):
+        exo(Settings())
+    (run,) = list_runs(served)
+    assert run.status == "waiting" and not run.is_abandoned
+    events = stage_ends(stage_events(served, run.id))
+    assert [(one["stage"], one["state"]) for one in events] == [
+        ("ask", "waiting"),
+        ("beside", "completed"),
+    ]
+    assert events[0]["error"] == "1 answer is missing"
+    said = states(run.prefect_flow_run)
+    assert said["ask"] == ("Waiting", "1 answer is missing")
+    assert said["beside"][0] == "Completed" and "use" not in said
+    assert said[""] == ("Waiting", f"1 answer is missing; then `sparring resume {run.id}`")
+
+    Path("question.answer").write_text("because")
+    with open_run("exo", config={}, config_text="{}", home=served, resume=run.id):
+        result = exo(Settings())
+    assert (result.path / "report.md").read_text() == "because"
+    (again,) = list_runs(served)
+    assert (again.id, again.status) == (run.id, "completed")
+    assert states(run.prefect_flow_run)[""][0] == "Resumed"
+    assert states(again.prefect_flow_run)[""][0] == "Completed"
 
 
 def test_the_page_of_states_has_the_same_table() -> None:

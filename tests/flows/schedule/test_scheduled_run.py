@@ -14,6 +14,8 @@ from uuid import uuid4
 
 import psutil
 import pytest
+from prefect.exceptions import Pause
+from prefect.states import Paused
 
 from flows.configs.recurring import RecurringConfig, ScheduleConfig
 from flows.schedule import scheduled_run
@@ -142,3 +144,32 @@ def test_a_period_that_failed_is_resumed_and_one_that_is_done_or_brings_nothing_
     assert again.name == "Skipped" and "is done already" in again.message
     assert next_day.name == "NothingNew" and "nothing new since apo-1" in next_day.message
     assert len(resumed) == 2
+
+
+def test_the_next_run_of_a_schedule_goes_on_with_the_one_that_waits_for_people_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARRING_HOME", str(tmp_path))
+    monkeypatch.setattr(scheduled_run, "_deployment_name", lambda flow_run: "nightly")
+    monkeypatch.setattr(scheduled_run, "nothing_new", lambda found, last: "")
+    config = RecurringConfig(schedule=ScheduleConfig(cron="0 3 * * *", catch_up="all"))
+    opened_with: list[str | None] = []
+
+    @contextmanager
+    def opened(config: Any, resume: str | None) -> Iterator[Any]:
+        opened_with.append(resume)
+        yield SimpleNamespace(run_id=resume or f"apo-{len(opened_with)}", offer=None)
+
+    def waits(run: Any, config: Any) -> Any:
+        raise Pause(state=Paused(name="Waiting"))
+
+    def run(day: int, work: Any) -> Any:
+        return scheduled_run.run_scheduled("apo", config, flow_run(day), opened, work)
+
+    for day in (1, 2):
+        with pytest.raises(Pause):
+            run(day, waits)
+    assert opened_with == [None, "apo-1"], "the second looked at the first's period"
+    assert run(3, lambda run, config: run.run_id) == "apo-4"
+    assert opened_with[2:] == ["apo-1", None], "first what waited, then its own period"
+    assert run(1, waits).name == "Skipped"

@@ -17,6 +17,7 @@ from tasks.data.groups import (
     normalise,
     prompt_hash,
     scores_of,
+    text_of,
 )
 from tasks.settings.errors import RecordError
 
@@ -133,3 +134,8 @@ def test_scores_of_a_group_that_nobody_scored() -> None:
     assert scores_of(Group((), ("a",), (1.0,))) == (1.0,)
     with pytest.raises(RecordError, match="group q “.*” has no scores"):
         scores_of(Group((), ("a",), id="q"))
+
+
+def test_a_conversation_is_shown_turn_by_turn() -> None:
+    turns = (Message("system", "Be kind."), Message("user", "Hi"), Message("assistant", "Hello"))
+    assert text_of(turns) == "System: Be kind.\n\nHuman: Hi\n\nAssistant: Hello"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasks.data.groups import Message
-from tasks.evaluation.judging.judge_questions import QUESTIONS, get_question, history_of
+from tasks.evaluation.judging.judge_questions import QUESTIONS, get_question
 from tasks.settings.errors import ConfigError
 
 PROMPT = (Message("user", "What is {tea}?"),)
@@ -54,11 +54,6 @@ def test_only_the_last_line_in_the_asked_form_is_a_verdict(
 def test_a_reference_that_is_shown_is_asked_for() -> None:
     with pytest.raises(ValueError, match="instruction shows a reference answer"):
         QUESTIONS["instruction"].ask(PROMPT, "a", "b", "text-1")
-
-
-def test_a_conversation_is_shown_turn_by_turn() -> None:
-    turns = (Message("system", "Be kind."), Message("user", "Hi"), Message("assistant", "Hello"))
-    assert history_of(turns) == "System: Be kind.\n\nHuman: Hi\n\nAssistant: Hello"
 
 
 def test_an_unknown_question_is_named_with_the_nearest() -> None:

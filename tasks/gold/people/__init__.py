@@ -1,0 +1,1 @@
+"""Questions to people: where they are asked, what they hand in, and when that is enough."""

@@ -1,0 +1,42 @@
+"""Questions as plain files, and answers from files that people put beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tasks.gold.people.sheets import SUFFIXES, read_sheet, write_csv, write_jsonl
+from tasks.gold.people.submissions import Handed
+from tasks.settings.errors import RecordError
+from tasks.storage.durable import make_folder
+
+ANSWERS = "answers"
+"""Folder of what people hand in, beside the questions."""
+
+
+def lay_out(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write the questions as `questions.jsonl` and `questions.csv`, unless they are there."""
+    make_folder(folder / ANSWERS)
+    for name, write in (("questions.jsonl", write_jsonl), ("questions.csv", write_csv)):
+        if not (folder / name).exists():
+            write(folder / name, rows)
+
+
+def read_answers(folder: Path, refused: list[str]) -> Iterator[Handed]:
+    """Yield the rows of all files of answers, by the files' names.
+
+    A row without `annotator` is by whom its file is named after. A file that cannot be read is
+    refused with a sentence in `refused`, and what is behind the damage does not count.
+    """
+    for path in sorted((folder / ANSWERS).glob("*")):
+        name = path.name
+        if name.startswith((".", "~")) or not path.is_file():
+            continue  # what a spreadsheet that is open leaves beside a file
+        if path.suffix.lower() not in SUFFIXES:
+            refused.append(f"{name}: not {', '.join(SUFFIXES)}: save it as one of them")
+            continue
+        try:
+            for row in read_sheet(path):
+                yield Handed(name, f"line {row.line}", row.fields, path.stem, row.problem)
+        except (RecordError, OSError) as error:
+            refused.append(str(error).replace(str(path), name))

@@ -1,0 +1,103 @@
+"""Asking people from within a stage: it ends with their answers, or waits for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+from tasks.gold.people.answer_files import ANSWERS
+from tasks.gold.people.batch import Batch, Look, Standing
+from tasks.gold.people.config import PeopleConfig
+from tasks.gold.people.questions import Kind, Question
+from tasks.gold.people.submissions import Submission
+from tasks.settings.errors import Awaited
+from tasks.settings.log import Log
+from tasks.storage.digests import canonical_json
+from tasks.storage.files import write_lines
+from tasks.storage.home import current_home
+
+SUBMISSIONS = "submissions.jsonl"
+"""What a stage that asked people leaves: every submission that it used, a line each."""
+_TOLD = 3
+"""Problems that are told in full."""
+
+
+class Answers(NamedTuple):
+    """What people answered, once that is enough."""
+
+    used: list[Submission]
+    """The submissions that count, by question and person."""
+    standing: Standing
+    """How far the questions were then."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return the counts, ready to be logged."""
+        people = len({one.person for one in self.used})
+        counts = {**self.standing._asdict(), "people": people}
+        return {name: float(counts[name]) for name in counts if name != "late"}
+
+    def write(self, folder: Path) -> None:
+        """Write the submissions that were used, so that their digest is part of what is made."""
+        lines = (canonical_json(asdict(one)).decode() for one in self.used)
+        write_lines(folder / SUBMISSIONS, lines)
+
+
+def ask(
+    title: str,
+    kind: Kind,
+    questions: Sequence[Question],
+    config: PeopleConfig,
+    key: str,
+    log: Log,
+) -> Answers:
+    """Return people's answers to questions; lay the questions out where that was not done.
+
+    Args:
+        title: What they are about, for people.
+        kind: What is to be given.
+        questions: With distinct ids.
+        config: Who is asked, and where.
+        key: Of the stage that asks; what it was given once it is given again.
+        log: Told how far it is, and what could not be used.
+
+    Raises:
+        Awaited: Not enough people have answered; it says how many answers are missing and where
+            they are to be put.
+    """
+    batch = Batch.begin(current_home(), title, key, kind, questions, config)
+    if not batch.is_closed:
+        look = batch.take_in()
+        found = batch.standing()
+        log.progress(found.complete, found.asked, "questions answered")
+        if not found.is_enough(config.enough):
+            raise Awaited(awaited(batch, look))
+        if look.problems:
+            log.note(_faults(look))
+    return Answers(batch.close(), batch.standing())
+
+
+def awaited(batch: Batch, look: Look) -> str:
+    """Return what a set of questions waits for, where answers are to be given, and what is wrong.
+
+    Example: `63 answers are missing to 63 of 100 questions (37 came); …`.
+    """
+    found = batch.standing()
+    came = f"{found.answers} came" if found.answers else "none came"
+    if found.superseded:
+        came += f", {found.superseded} superseded"
+    each = "" if batch.config.quorum == 1 else f", {batch.config.quorum} people each"
+    text = (
+        f"{found.missing} answers are missing to {found.asked - found.complete} of {found.asked} "
+        f"questions{each} ({came}): fill in a copy of {batch.place}/questions.csv and put it into "
+        f"{batch.place / ANSWERS} under your name"
+    )
+    return f"{text}; {_faults(look)}" if look.problems else text
+
+
+def _faults(look: Look) -> str:
+    """Return what could not be used, the first of it in full."""
+    more = len(look.problems) - _TOLD
+    told = "; ".join(look.problems[:_TOLD]) + (f"; and {more} more" if more > 0 else "")
+    return f"{look.malformed} malformed and {look.unknown} unknown rows do not count: {told}"
