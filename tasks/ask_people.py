@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.data.files import read_groups, write_groups
 from tasks.gold.people.asking import ask
 from tasks.gold.people.config import PeopleConfig
-from tasks.gold.people.questions import RESPONSE
+from tasks.gold.people.question import RESPONSE
 from tasks.gold.people_provider import groups_of, questions_of
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact

@@ -76,8 +76,8 @@ def _asking_nobody(config: Config) -> Config:
     """Return a configuration that asks nobody: chosen answers stand in for gold, no one judges."""
     free: Update = {"judge": None} if getattr(config, "judge", None) else {}
     gold, data = getattr(config, "gold", None), getattr(config, "data", None)
-    asks = isinstance(gold, GoldConfig) and gold.provider in ("server", "people")
-    if asks and data is not None:
+    is_asked = isinstance(gold, GoldConfig) and gold.provider in ("server", "people")
+    if gold is not None and is_asked and data is not None:
         nobody = {"provider": "chosen", "server": None, "people": None}
         free["gold"] = gold.model_copy(update=nobody)
         # The pairs answer their own prompts alone.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from tasks.data.groups import Group, text_of
-from tasks.gold.people.questions import Question
+from tasks.gold.people.question import Question
 from tasks.gold.people.submissions import Submission
 
 

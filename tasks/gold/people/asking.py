@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tasks.gold.people.answer_files import ANSWERS
 from tasks.gold.people.batch import Batch, Look, Standing
 from tasks.gold.people.config import PeopleConfig
-from tasks.gold.people.questions import Kind, Question
+from tasks.gold.people.question import Kind, Question
 from tasks.gold.people.submissions import Submission
 from tasks.settings.errors import Awaited
 from tasks.settings.log import Log

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tasks.gold.people.answer_files import lay_out, read_answers
 from tasks.gold.people.config import PeopleConfig
-from tasks.gold.people.questions import KINDS, Kind, Question, batch_name, to_question
+from tasks.gold.people.question import KINDS, Kind, Question, batch_name, to_question
 from tasks.gold.people.submissions import Handed, Rows, Submission, keep, kept, standing
 from tasks.storage.digests import canonical_json
 from tasks.storage.files import put_if_absent, read_json, write_json, write_lines

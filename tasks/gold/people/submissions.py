@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from tasks.gold.people.questions import Kind
+from tasks.gold.people.question import Kind
 from tasks.storage.journal import append_record, read_records
 
 Fault = Literal["", "malformed", "unknown"]

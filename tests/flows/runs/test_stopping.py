@@ -65,7 +65,7 @@ def stopped(body: Callable[[], None], home: Home) -> tuple[Run, Any, Any]:
         apo(Settings())
     run = list_runs(home)[0]
     with get_client(sync_client=True) as client:
-        state = client.read_flow_run(run.prefect_flow_run).state
+        state = client.read_flow_run(UUID(run.prefect_flow_run)).state
     events = [one for segment in read_segments(home.spool / run.id) for one in segment.events]
     return run, state, next(one for one in events if one["event"] == "run_finished")
 
@@ -161,10 +161,10 @@ def test_a_run_that_waits_for_people_does_the_rest_and_goes_on_when_they_answere
     def states(flow_run: str) -> dict[str, tuple[str, str | None]]:
         where = FlowRunFilter.model_validate({"id": {"any_": [flow_run]}})
         with get_client(sync_client=True) as client:
-            found = [client.read_flow_run(UUID(flow_run)).state]
-            tasks = client.read_task_runs(flow_run_filter=where)
+            run: Any = client.read_flow_run(UUID(flow_run))
+            tasks: Any = client.read_task_runs(flow_run_filter=where)
         told = {task.name: (task.state.name, task.state.message) for task in tasks}
-        return told | {"": (found[0].name, found[0].message)}
+        return told | {"": (run.state.name, run.state.message)}
 
     Path("question").write_text("why?")
     with pytest.raises(Pause):

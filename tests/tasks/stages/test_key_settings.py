@@ -25,6 +25,7 @@ MARKED = {
         "requests_per_minute", "tokens_per_minute", "url",
     },
     "GoldConfig": {"path"},
+    "PeopleConfig": {"folder"},
     "PlaygroundConfig": {"folder"},
     "PolicyModelConfig": {"path"},
     "PpoConfig": {"keep_checkpoints", "logging_steps", "save_every"},

@@ -18,7 +18,7 @@ FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://
 
 def rows_of(path: Path, text: str | bytes) -> list[tuple[int, object, str]]:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return [tuple(row) for row in read_sheet(path)]
+    return [(row.line, row.fields, row.problem) for row in read_sheet(path)]
 
 
 @pytest.mark.parametrize("text", FORMULAS)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
-from tasks.gold.people.questions import RESPONSE, VERDICT, Kind
+from tasks.gold.people.question import RESPONSE, VERDICT, Kind
 from tasks.gold.people.submissions import Handed, Rows, Submission, keep, kept, standing
 
 QUESTIONS = {"q", "r"}
@@ -101,6 +102,6 @@ def test_a_verdict_is_one_of_three_words(tmp_path: Path) -> None:
 
 
 def test_what_counts_is_in_the_order_of_questions_and_people_whenever_it_came() -> None:
-    came = [Submission(f"f, {n}", q, p, "x") for n, (q, p) in enumerate(("rb", "qb", "ra", "qa"))]
+    came = [Submission(f"f, {n}", q, p, "x") for n, (q, p) in enumerate(product("rq", "ba"))]
     assert [one.question + one.person for one in standing(came)] == ["qa", "qb", "ra", "rb"]
     assert standing(came) == standing(came[::-1])
