@@ -51,10 +51,11 @@ def link_page(html: str, address: Address, site: str = "") -> str:
             link.
         site: MLflow's address as far as the #, where it is known.
     """
+    find = lru_cache(maxsize=None)(address)
 
     def lead(match: re.Match[str]) -> str:
         kind, name = match.groups()
-        found = address(kind, name)
+        found = find(kind, name)
         if found is None:
             return f'data-unknown="{kind}/{name}"'
         return f'href="{site + "/" if site else ""}{found}"'

@@ -41,6 +41,7 @@ class RunWriter:
         self._root = spool_root
         self._models = ModelRegistry(registry)
         self._made: set[str] = set()
+        self._users: dict[str, dict[str, str]] = {}
 
     def is_known(self) -> bool:
         """Whether MLflow still has the run that the cursor knows."""
@@ -128,22 +129,24 @@ class RunWriter:
             about = MetricSubject(model.model_id, about.datasets)
         cursor.subjects[stage] = asdict(about)
         self._start(stage, event, links)
-        own = Page(event["name"], run_address(cursor.experiment, run))
-        for key in dict.fromkeys(item["key"] for item in inputs if item["key"]):
-            self._log_user(key, {f"{USER_TAG}{stage[:16]}.{self._run}": str(own)})
+        own = str(Page(event["name"], run_address(cursor.experiment, run)))
+        for key in {item["key"] for item in inputs if item["key"]}:
+            self._users.setdefault(key, {})[f"{USER_TAG}{stage[:16]}.{self._run}"] = own
 
-    def _log_user(self, stage: str, tags: Mapping[str, str]) -> None:
-        """Let the run that made an input say who uses it; one that was deleted cannot."""
+    def log_users(self) -> None:
+        """Let the runs that made inputs say who uses them; one that was deleted cannot."""
         from mlflow.exceptions import MlflowException
 
-        maker = self._registry.maker(stage)
-        if maker is None:
-            return
-        try:
-            add_to_note(self._client, maker.run, clean_tags(tags))
-        except MlflowException as error:
-            if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
-                raise
+        for stage, tags in self._users.items():
+            maker = self._registry.maker(stage)
+            if maker is None:
+                continue
+            try:
+                add_to_note(self._client, maker.run, clean_tags(tags))
+            except MlflowException as error:
+                if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+                    raise
+        self._users.clear()
 
     def _stage_skipped(self, event: Event) -> None:
         stage = event["stage"]
@@ -213,6 +216,8 @@ class RunWriter:
 
     def _address(self, kind: str, name: str) -> str | None:
         """Return the page of a stage or a flow run, from what this home logged or from MLflow."""
+        if kind == "stage" and name in self._cursor.runs:
+            return run_address(self._cursor.experiment, self._cursor.runs[name])
         if address := logged_pages(self._root, self._registry.place.uri).get((kind, name)):
             return address
         if kind == "run":

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from tasks.storage import faults
-from tasks.tracking.mlflow_record import MlflowRecord, tracking_place
+from tasks.tracking.mlflow_record import MlflowRecord, run_writer, tracking_place
 from tasks.tracking.mlflow_record.background_sync import Recorder
+from tasks.tracking.mlflow_record.tags import USER_TAG
 from tasks.tracking.spool import Spool, read_segments
 from tests.databases import Databases
+from tests.tasks.tracking.mlflow_record import story
 
 
 @pytest.fixture
@@ -181,3 +183,22 @@ def test_mlflow_down_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "sft · epoch 1" in _runs(tracking_place(tmp_path / "mlruns"))
     (segment,) = read_segments(tmp_path / "spool" / "apo-1")
     assert len(segment.events) == 9
+
+
+def test_all_users_of_an_output_are_noted_at_once(
+    place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[set[str]] = []
+    add = run_writer.add_to_note
+
+    def counted(client: Any, run: str, added: dict[str, str]) -> None:
+        noted.append({name for name in added if name.startswith(USER_TAG)})
+        add(client, run, added)
+
+    monkeypatch.setattr(run_writer, "add_to_note", counted)
+    story.spool_all(Spool(tmp_path / "spool", "apo-1"), tmp_path)
+    MlflowRecord(place).drain(tmp_path / "spool")
+    used = [tags for tags in noted if tags]
+    assert used and max(len(tags) for tags in used) > 1
+    made = [run for run in _runs(place).values() if any(USER_TAG in t for t in run.data.tags)]
+    assert len(used) == len(made), "each run was written once"
