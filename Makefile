@@ -13,7 +13,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo model demo-real pairs-named vllm test test-slow check lint docs bench clean
+.PHONY: help setup data demo model demo-real pairs-named vllm test test-slow test-vllm check lint docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -71,6 +71,10 @@ test: setup ## the tests, without those marked slow or gpu; ARGS="-k name" narro
 # One after the other: they kill, time out and fill disks, and their trainings want both cores.
 test-slow: setup ## the slow tests, hours of two cores; it says at the end how long each took
 	$(BIN)/python -m pytest -m "slow and not gpu" --durations=0 --durations-min=1 $(ARGS)
+
+test-vllm: vllm model ## what uses vLLM, with the pretrained model: sampling, gold, a judge, a whole run
+	$(BIN)/python -m pytest -m slow -k vllm tests/tasks/models/server/test_vllm.py \
+		tests/flows/test_real_servers.py $(ARGS)
 
 lint: setup ## ruff, the formatter's opinion, and mypy
 	$(BIN)/ruff check .

@@ -49,7 +49,8 @@ def faulty(folder: Path, count: int, seconds: float, seed: int = 0, **server: An
     assert sum(tally.outcomes.values()) == tally.sent == sum(running.received.values())
     paid = sum(running.billed.values())
     if running.has_memory:
-        assert paid == count + running.useless, "paid again only where the server made no sense"
+        # What breaks twice in the same way is taken for the server's own, and paid again.
+        assert 0 <= paid - count - running.useless <= 2 + count / 500
     print(f"{tally.sent} requests and {paid} bills for {count} answers")
     return found, tally
 
@@ -68,7 +69,7 @@ def test_a_server_that_remembers_bills_nothing_twice(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("has_memory", [False, True])
 def test_10_000_calls_through_faults(tmp_path: Path, has_memory: bool) -> None:
-    """With its memory, 1.05 bills an answer: one, and its own useless answers (4 in 70)."""
+    """With its memory, 1.04 bills an answer: one, and more only for its own useless answers."""
     _, tally = faulty(tmp_path, 10_000, 1.0, has_memory=has_memory)
     assert 1.35 < tally.sent / 10_000 < 1.5
 

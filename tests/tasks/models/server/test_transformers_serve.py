@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,14 @@ import psutil
 import pytest
 import torch
 
-from tasks.data.groups import Message
+from tasks.data.groups import Group, Message
+from tasks.endpoints.answers import Outcome
+from tasks.endpoints.ledger import Account, Ledger
+from tasks.endpoints.paid_calls import PaidCalls
+from tasks.evaluation.judging.config import JudgeConfig
+from tasks.evaluation.judging.matchup import judge_pairs
+from tasks.evaluation.judging.verdicts import Pair
+from tasks.gold.collection import GoldConfig, collect
 from tasks.models.architecture import ArchitectureConfig, build_policy
 from tasks.models.sampling.config import SamplingConfig, ServerConfig
 from tasks.models.sampling.generation import Completion, sample
@@ -21,6 +29,9 @@ from tasks.models.tokens.encoding import encode_prompt
 from tasks.models.tokens.tokenizer import load_tokenizer
 from tasks.processes.child import find_program
 from tasks.settings.errors import ConfigError
+from tasks.settings.log import NullLog
+from tasks.storage.home import Home
+from tasks.storage.workspace import Workspace
 from tests.tasks.models.conftest import SHAPE
 from tests.tasks.models.sampling.test_generation import PROMPTS, sharpen
 from tests.tasks.models.server.test_process import Notes, are_gone, family
@@ -58,6 +69,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> S
     sharpen(model)
     folder = tmp_path_factory.mktemp("served")
     model.save_pretrained(folder / "model")
+    tokenizer.chat_template = "{% for turn in messages %}{{ turn.content }}{% endfor %}"
     tokenizer.save_pretrained(folder / "model")
     return Saved(folder / "model", model, tokenizer)
 
@@ -134,6 +146,39 @@ def test_eos_ends_a_response(running: Served, ask: Any) -> None:
     assert all(one.tokens < 12 for one in ended)
     assert all(one.tokens == 12 for one in drawn if not one.ended)
     assert not any(running.tokenizer.eos_token in one.text for one in drawn)
+
+
+def test_gold_and_verdicts_come_through_it_too(running: Served, home: Home) -> None:
+    """A toy's words: some are cut off, which is no gold, and none is in a judge's form."""
+    endpoint = {
+        "url": f"{running.server.url}/v1",
+        "model": running.server.model_name,
+        "price": {"prompt": 0, "completion": 0},
+        "concurrency": 1,
+        "patience": {"retries": 0},
+    }
+    queries = [Group((Message("user", f"{number} apples?"),)) for number in range(8)]
+    # So many ids end an answer that some of them end in time.
+    drawn = {"do_sample": True, "eos_token_id": list(range(50))}
+    server = {
+        "endpoint": endpoint,
+        "max_tokens": 30,
+        "temperature": 3.0,
+        "parameters": {"seed": 1, "generation_config": json.dumps(drawn)},
+    }
+    gold = GoldConfig(provider="server", server=server, max_unanswered_share=1)  # type: ignore[arg-type]
+    me, work = Account("run", "stage", "work"), Workspace(home.root / "work")
+    found, counts = collect(gold, queries, None, work, NullLog(), me)
+    assert len(found) == counts["answered"] and counts["requests"] >= 8
+    assert counts["answered"] + counts["unanswered"] == 8 and counts["completion_tokens"] > 4
+    pairs = {group.id: Pair(group.prompt, "some", "none at all") for group in queries[:2]}
+    judge = JudgeConfig.model_validate({"endpoint": endpoint, "max_tokens": 12})
+    ledger = Ledger(home.ledger)
+    with PaidCalls(judge.endpoint, ledger, me) as calls:
+        judged = list(judge_pairs(pairs, judge, calls, NullLog()))
+    assert [one.judgement.outcome for one in judged] == ["invalid", "invalid"]
+    outcomes = {entry.outcome for entry in ledger.entries()}
+    assert outcomes <= {Outcome.answered, Outcome.truncated, Outcome.empty}
 
 
 def test_continuous_batching(saved: Saved, tmp_path: Path) -> None:
