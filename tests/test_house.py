@@ -153,7 +153,8 @@ def test_the_real_demo_asks_for_pairs_before_it_sets_anything_up(tmp_path: Path)
 
 def test_help_is_the_default_and_lists_the_targets() -> None:
     shown = call("make", cwd=ROOT).stdout
-    targets = "help setup demo model demo-real vllm test test-slow test-vllm check lint docs bench clean"
+    targets = "help setup demo model demo-real vllm test test-slow test-vllm check lint docs "
+    targets += "bench clean"
     for target in targets.split():
         assert re.search(rf"make {target} +\S", shown), shown
 
