@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.data.files import read_groups, write_groups
-from tasks.endpoints.ledger import Account
+from tasks.endpoints.accounts import Account
 from tasks.gold.collection import GoldConfig, collect, hold_out
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact
@@ -40,7 +40,8 @@ def collect_gold(
         BudgetExhausted: A server's next answer may cost too much.
     """
     # The key of the work, which all its attempts and all runs that do it share.
-    account = Account(current_run().run_id or "", "collect_gold", workspace.path.parent.name)
+    call = workspace.path.parent.name
+    account = Account(current_run().run_id, "collect_gold", work=call, call=call)
     source = answers.path if answers else None
     gold, metrics = collect(config, read_groups(queries.path), source, workspace, log, account)
     train, dev = hold_out(gold, config.dev_share)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.endpoints.ledger import Account
+from tasks.endpoints.accounts import Account
 from tasks.evaluation.judging.config import JudgeConfig
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact
@@ -50,10 +50,10 @@ def judge_responses(
 
     run = current_run().run_id
     # All matches of a run share one budget, over its attempts.
-    work = f"judge of {run}" if run else workspace.path.parent.name
+    call = workspace.path.parent.name
     others = theirs.path if theirs else None
     golden = gold.path if gold else None
     mine = {name: one.path for name, one in our_scores.items()}
     sides = Sides(ours.path, others, golden, mine, {n: one.path for n, one in their_scores.items()})
-    account = Account(run, "judge_responses", work)
+    account = Account(run, "judge_responses", f"judge of {run}" if run else call, call)
     return judge_sides(sides, config, workspace, log, seed, account)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from rich.console import Console
 from flows.cli.lists import outcome
 from flows.configs.base import FlowConfig
 from flows.runs.console import print_json
+from flows.runs.cost import budget_sentences
 from flows.runs.ending import report_file, show_report_text
 from flows.runs.pace import Pace, replayed
 from flows.runs.runner import plan_flow, recorded_config, report_of
@@ -95,6 +97,9 @@ def show_status(name: str, console: Console, *, as_json: bool) -> None:
         print_json({"run": told, "stages": ends, **where})
         return
     console.print(_run_line(home, run), highlight=False)
+    with suppress(SparringError, StorageError):  # its configuration may be of another version
+        for sentence in budget_sentences(home, run.id, recorded_config(home, run)[1]):
+            console.print(f"budget: {sentence}", highlight=False)
     # A stage that was running when its process died is running no more.
     ended = {} if run.status == "running" else {"running": "interrupted"}
     rows = [

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from flows.configs.cron import check_cron
 from tasks.data.playground.config import PlaygroundConfig
@@ -92,6 +92,23 @@ class StartConfig(FrozenConfig):
     reward models never do, so that they judge independently."""
 
 
+class RunBudget(FrozenConfig):
+    """The most that one run may use, over all its attempts; at a cap it is saved and stops."""
+
+    dollars: float | None = Field(default=None, ge=0)
+    """Most dollars for paid servers, whatever the budgets of its endpoints. Default: only those."""
+
+    tokens: int | None = Field(default=None, ge=0)
+    """Most tokens that paid servers read and write. Default: only the endpoints' caps."""
+
+    hours: float | None = Field(default=None, gt=0)
+    """Most hours in which the run works; the time between its attempts does not count. Default: no
+    cap."""
+
+    gpu_hours: float | None = Field(default=None, gt=0)
+    """Most hours of GPUs that its stages hold, each GPU counted. Default: no cap."""
+
+
 class RecurringConfig(FrozenConfig):
     """What the configuration of any flow has: what recurring runs read and fill in.
 
@@ -112,6 +129,10 @@ class RecurringConfig(FrozenConfig):
     """Digest by path of the data files that this run is made of, and commit by address of what it
     takes from the hub; filled in by each scheduled run. A run whose files have other contents stops
     and says so."""
+
+    budget: RunBudget = RunBudget()
+    """The most that a run may use, one run of a schedule for example. It is said at 80 %; at a cap
+    the run saves how far it is and ends with exit code 4, and goes on once the cap is raised."""
 
     gate: GateConfig = GateConfig()
     """What a candidate must show to become the champion."""

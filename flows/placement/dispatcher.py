@@ -84,7 +84,7 @@ class Dispatcher:
             outcome = self._have_made(call, listener)
             return outcome.attempt if outcome else None
 
-        return made_elsewhere(self.run, call, make)
+        return made_elsewhere(self.run, call, make, call.gpus)
 
     def _have_made(self, call: StageCall, listener: Listener) -> CallOutcome | None:
         """Give a call to its pool until a worker has finished it; return what the worker said."""

@@ -126,7 +126,7 @@ class LocalWorkers:
         """
         if self.inner is not None and self.inner.takes(call):
             return self.inner(call, listener)
-        return made_elsewhere(self.run, call, lambda: self._make(call, listener))
+        return made_elsewhere(self.run, call, lambda: self._make(call, listener), _gpus(call))
 
     def _make(self, call: StageCall, listener: Listener) -> int:
         description = describe_call(call, self.run.run_id)
@@ -162,7 +162,7 @@ class LocalWorkers:
 
     def _worker_for(self, call: StageCall) -> LocalWorker:
         """Return this thread's worker, with the GPUs that a call uses; started if there is none."""
-        gpus = call.gpus if call.gpus and machine_gpus() else 0
+        gpus = _gpus(call)
         if (worker := self._worker) is not None and gpus not in (0, worker.gpus):
             # Before it waits for others: two that each kept some would wait for each other.
             self._dismiss(worker)
@@ -197,6 +197,11 @@ class LocalWorkers:
             worker.close()
         self._all.clear()
         self._idle.clear()
+
+
+def _gpus(call: StageCall) -> int:
+    """Return how many GPUs a call uses on this machine."""
+    return call.gpus if call.gpus and machine_gpus() else 0
 
 
 def _wait_for_all(futures: list[Future[Any]]) -> None:

@@ -13,7 +13,13 @@ from tasks.stages.artifact import Artifact, committed_artifact
 from tasks.stages.call import StageCall
 from tasks.stages.lookup import find_done
 from tasks.stages.manifest import Manifest
-from tasks.stages.runs.context import RunContext, StageRecord, StageState, record_to_json
+from tasks.stages.runs.context import (
+    RunContext,
+    StageRecord,
+    StageState,
+    current_chapter,
+    record_to_json,
+)
 from tasks.storage.journal import append_record
 
 MOST_ATTEMPTS = 4
@@ -21,19 +27,22 @@ MOST_ATTEMPTS = 4
 
 
 def made_elsewhere(
-    run: RunContext, call: StageCall, make: Callable[[], int | None]
+    run: RunContext, call: StageCall, make: Callable[[], int | None], gpus: int
 ) -> tuple[Artifact, StageRecord]:
     """Have a call made by another process, which tells MLflow of it, and write down how it ended.
 
     `make` waits until it is made; it returns the number of the attempt, 0 when it had been done
-    before, None when nobody knows.
+    before, None when nobody knows. `gpus` are so many as it holds there.
 
     Raises:
         StageError: The other process says that it is made, and its result is not there.
         BaseException: Whatever `make` raises.
     """
     started = time.monotonic()
-    record = StageRecord(call.spec.name, call.label, call.key, "running")
+    chapter = current_chapter()
+    record = StageRecord(
+        call.spec.name, call.label, call.key, "running", gpus=gpus, chapter=chapter
+    )
     run.calls[call.key] = call
     _tell(run, "started", record)
     try:

@@ -18,6 +18,7 @@ from prefect import Flow, flow
 from prefect.context import FlowRunContext
 
 from flows.placement.dispatcher import placed
+from flows.runs.budget import within_budget
 from flows.runs.prefect_pages import name_flow_run, show_report
 from flows.runs.preflight import check_gpus
 from flows.runs.stopping import (
@@ -115,7 +116,11 @@ def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
         save_prefect_run(run.home, run.run_id, str(flow_run.id))
         name_flow_run(flow_run, run.run_id)
     check_gpus(config)
-    with stoppable(run, flow_run), placed(run, getattr(config, "placement", None)):
+    with (
+        stoppable(run, flow_run),
+        within_budget(run, config, flow_run),
+        placed(run, getattr(config, "placement", None)),
+    ):
         result = body(config)
     if result.is_pending and flow_run is not None:
         wait_for_people(run, flow_run)

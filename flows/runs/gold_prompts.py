@@ -8,12 +8,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from flows.configs.base import FlowConfig
+from flows.configs.recurring import RunBudget
 from flows.steps.hub_commits import pinned
 from tasks.data.files import read_groups
 from tasks.data.groups import Group
 from tasks.data.prepare import prepare
 from tasks.endpoints.estimate import Estimate
 from tasks.endpoints.ledger import Ledger
+from tasks.endpoints.prices import dollars_text
 from tasks.gold.collection import GoldConfig
 from tasks.gold.server_provider import estimate_gold
 from tasks.models.tokens.own_template import TEMPLATE_FILES, template_check
@@ -24,6 +26,7 @@ from tasks.stages.runs.context import PlannedStage
 from tasks.storage.digests import canonical_json
 from tasks.storage.files import write_lines
 from tasks.storage.home import current_home
+from tasks.tracking.remote.opening import open_remote
 
 
 def write_gold_prompts(config: FrozenConfig, output: Path) -> int:
@@ -55,7 +58,7 @@ def estimate_run(config: FrozenConfig) -> Estimate:
     if gold.server is None:
         raise ConfigError(f"gold.provider is {gold.provider!r}: nobody is paid for gold")
     with _queries(config) as queries:
-        return estimate_gold(gold.server, queries, Ledger(current_home().ledger))
+        return estimate_gold(gold.server, queries, Ledger(current_home().ledger, open_remote()))
 
 
 def planned_bill(config: FrozenConfig, planned: Iterable[PlannedStage]) -> str:
@@ -65,29 +68,41 @@ def planned_bill(config: FrozenConfig, planned: Iterable[PlannedStage]) -> str:
         ConfigError: The data cannot be read.
     """
     stages = list(planned)
-    return "\n".join(filter(None, (_gold_bill(config, stages), _judge_bill(config, stages))))
+    bills = [one for one in (_gold_bill(config, stages), _judge_bill(config, stages)) if one[0]]
+    if not bills:
+        return ""
+    worst, cap = sum(most for _, most in bills), getattr(config, "budget", RunBudget()).dollars
+    whose = "budgets of those asked" if cap is None or worst <= cap else "budget of the run"
+    most = dollars_text(worst if cap is None else min(worst, cap))
+    return "\n".join([*(text for text, _ in bills), f"at most {most} in all, by the {whose}"])
 
 
-def _judge_bill(config: FrozenConfig, planned: Iterable[PlannedStage]) -> str:
+def _judge_bill(config: FrozenConfig, planned: Iterable[PlannedStage]) -> tuple[str, float]:
+    """Return what a judge is asked, and the most dollars; an endpoint with a price has a budget."""
     judge = getattr(config, "judge", None)
     left = sum(one.stage == "judge_responses" and one.state != "done" for one in planned)
     if judge is None or not left:
-        return ""
+        return "", 0.0
     asked = "two for each prompt of"
     if judge.prompts is not None:
         asked = f"at most {2 * judge.prompts * left:,} in"
     caps = judge.endpoint.budget.text
     ends = f"; the budget is {caps}" if caps else ""
-    return f"judge {judge.endpoint.model}: requests, {asked} {left} matches{ends}"
+    text = f"judge {judge.endpoint.model}: requests, {asked} {left} matches{ends}"
+    return text, 0.0 if judge.endpoint.price.is_free else judge.endpoint.budget.dollars
 
 
-def _gold_bill(config: FrozenConfig, planned: Iterable[PlannedStage]) -> str:
+def _gold_bill(config: FrozenConfig, planned: Iterable[PlannedStage]) -> tuple[str, float]:
+    """Return what gold will cost, and the most dollars, calls that fail and are billed included."""
     gold = getattr(config, "gold", None)
     if not isinstance(gold, GoldConfig) or gold.server is None:
-        return ""
+        return "", 0.0
     if all(stage.state == "done" for stage in planned if stage.stage == "collect_gold"):
-        return ""
-    return f"gold from {gold.server.endpoint.model}: {estimate_run(config).sentence()}"
+        return "", 0.0
+    endpoint, found = gold.server.endpoint, estimate_run(config)
+    is_free = endpoint.price.is_free or not found.requests
+    most = 0.0 if is_free else endpoint.budget.dollars or 0.0
+    return f"gold from {endpoint.model}: {found.sentence()}", most
 
 
 def _gold_of(config: FrozenConfig) -> GoldConfig:

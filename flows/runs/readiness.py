@@ -1,11 +1,13 @@
 """What can be said of a configuration's data and models before a run: here, on the hub, or never.
 
-Each source is opened and its first record read; each model's config and tokenizer are read. What
-lies on the hub needs the network, unless it is stored here.
+Each source is opened and its first record read; each model's config and tokenizer are read; each
+paid server is asked which models it has, which costs nothing. What lies on the hub needs the
+network, unless it is stored here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +16,16 @@ from flows.runs.preflight import check_model, is_made, named_sources
 from flows.steps.hub_commits import hub_commit
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.reader import detect_format
+from tasks.endpoints.answers import CallFailed, Outcome, model_names
+from tasks.endpoints.client import EndpointClient, connection_to, stopping_error
+from tasks.endpoints.config import EndpointConfig
+from tasks.endpoints.ledger import Ledger
+from tasks.endpoints.prices import Charge, dollars_text
 from tasks.models.source_checks import looks_local
-from tasks.settings.errors import ConfigError, SparringError, require_path
+from tasks.settings.errors import ConfigError, SparringError, did_you_mean, require_path
+from tasks.settings.parts import configs_in
+from tasks.storage.home import current_home
+from tasks.tracking.remote.opening import open_remote
 
 _NEEDS_NETWORK = "needs the network: "
 
@@ -33,7 +43,7 @@ class Finding:
 
 
 def examine_config(config: RecurringConfig) -> list[Finding]:
-    """Look at everything that a run would read: its sources, files and models.
+    """Look at everything that a run would read, and at the servers that it would pay.
 
     What a run makes itself, its playground or a built architecture, is not looked for.
     """
@@ -44,6 +54,12 @@ def examine_config(config: RecurringConfig) -> list[Finding]:
         *map(_source, sources.values()),
         *map(_model, models.values()),
         *(_file(path) for path in files if not is_made(config, path)),
+        *(
+            finding
+            for key, part in configs_in(config)
+            if isinstance(part, EndpointConfig)
+            for finding in _endpoint(key, part)
+        ),
     ]
 
 
@@ -69,6 +85,45 @@ def _model(model: ModelSource) -> Finding:
     except ConfigError as error:
         return Finding(subject, False, f"{needs}{error}")
     return Finding(subject, True, f"{needs}its config and tokenizer can be read")
+
+
+def _endpoint(key: str, endpoint: EndpointConfig) -> Iterator[Finding]:
+    """Look at a paid server: there, its key taken, its model known, its price, what is left."""
+    price, budget = endpoint.price, endpoint.budget
+    costs = "declared free"
+    if not price.is_free:
+        read, written = dollars_text(price.prompt), dollars_text(price.completion)
+        costs = f"{read} read and {written} written per million tokens, as declared"
+    yield Finding(f"{key} price", True, costs)
+    spent = Ledger(current_home().ledger, open_remote()).spent_on(endpoint.host, endpoint.model)
+    most = max(spent.values(), key=lambda one: (one.dollars, one.tokens), default=Charge())
+    said = f"{budget.text or 'no cap'} for each piece of work; the one that paid it most "
+    said += f"has paid {dollars_text(most.dollars)} and {most.tokens:,} tokens"
+    # One that has nothing left stops again at once, unless its answers are all known.
+    yield Finding(f"{key} budget", budget.admits(most, price.charge(1, 1)), said)
+    try:
+        endpoint.key_value()
+    except ConfigError as error:
+        yield Finding(f"{key} key", False, str(error))
+        return
+    yield _asked(key, endpoint)
+
+
+def _asked(key: str, endpoint: EndpointConfig) -> Finding:
+    """Ask a server which models it has; the key is shown nowhere."""
+    who = "its key is accepted" if endpoint.api_key else "it asks for no key"
+    try:
+        with EndpointClient(connection_to(endpoint), endpoint.patience) as client:
+            names = model_names(client.models())
+    except CallFailed as error:
+        if error.status in (404, 405) or error.outcome is Outcome.other_schema:
+            detail = "it answers, and lists no models: key and model cannot be checked for free"
+            return Finding(f"{key} server", True, detail)
+        return Finding(f"{key} server", False, str(stopping_error(error) or error))
+    if endpoint.model in names:
+        return Finding(f"{key} server", True, f"it answers, {who}, and it has {endpoint.model}")
+    known = did_you_mean(endpoint.model, names)
+    return Finding(f"{key} server", False, f"{who}, and it has no model {endpoint.model!r}{known}")
 
 
 def _file(path: str) -> Finding:

@@ -6,7 +6,7 @@ A run in which everything is done already starts no server and imports neither t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from flows.steps.hub_commits import pinned
 from tasks.processes.termination import FirstInterrupt
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
-from tasks.settings.loading import dump_config, load_config, validate
+from tasks.settings.loading import apply_overrides, dump_config, load_config, validate
 from tasks.stages.artifact import Artifact
 from tasks.stages.flow_run import open_run
 from tasks.stages.plan import planning
@@ -169,16 +169,26 @@ def _letting_wait() -> Iterator[None]:
             raise
 
 
-def resume_flow(name: str, console: Console) -> Outcome:
+def resume_flow(name: str, console: Console, overrides: Sequence[str] = ()) -> Outcome:
     """Go on with a run, named as for `find_run`, with the configuration it began with.
 
+    `overrides` replace its budgets, as `budget.hours=4`, and nothing else.
+
     Raises:
-        ConfigError: There is no such run.
+        ConfigError: There is no such run, or something else is to be replaced.
         StageError: It is still running.
     """
     home = current_home()
     run = find_run(home, name, latest=UNFINISHED)
     entry, config = recorded_config(home, run)
+    for one in overrides:
+        if "budget" not in one.partition("=")[0].split("."):
+            raise ConfigError(
+                f"--set {one!r}: a run goes on as it was begun, but for its budgets; begin another "
+                "with `sparring run`, which skips what is done"
+            )
+    tree = apply_overrides(config.model_dump(mode="json"), overrides)
+    config = validate(entry.config_class(), tree, f"run {run.id}")
     return run_flow(entry, config, console, config_path=run.config_path, resume=run.id)
 
 

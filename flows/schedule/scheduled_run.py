@@ -105,7 +105,9 @@ def _work_on(
             return Completed(name="NothingNew", message=reason)
         kept = {**found._asdict(), "config": found.config.model_dump(mode="json")}
         claims.keep_resolution(claim.period, kept)
-    config = type(config).model_validate(kept["config"])
+    # A run that its budget stopped goes on with what is deployed now, which may be more.
+    budget = config.budget.model_dump()
+    config = type(config).model_validate({**kept["config"], "budget": budget})
     _say(f"the scheduled run {claim.period} starts from {_named(kept['used'])}, seed {config.seed}")
     with opened(config, _run_to_resume(home, flow, claims, claim, config)) as run:
         claims.keep_run(claim.period, run.run_id)

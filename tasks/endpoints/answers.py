@@ -185,6 +185,21 @@ def read_answer(content: bytes, *, chat: bool) -> Answer:
     return Answer(found, ended, read, drawn, choice.token_ids, body.model)
 
 
+def model_names(content: bytes) -> list[str]:
+    """Return the models that a server lists.
+
+    Raises:
+        CallFailed: It lists none.
+    """
+    text = content.decode("utf-8", errors="replace")
+    parsed = _parsed(content, text)
+    try:
+        return [str(model["id"]) for model in parsed["data"]]
+    except (TypeError, KeyError):
+        problem = f"200 with what is no list of models: {text[:SHOWN]!r}"
+        raise CallFailed(Outcome.other_schema, problem, body=text) from None
+
+
 def require_whole(answer: Answer, content: bytes) -> Answer:
     """Return an answer that is neither cut off nor empty.
 

@@ -1,4 +1,4 @@
-"""One server with OpenAI's interface: a call of it, and the one layer of retries around a call."""
+"""One server with OpenAI's interface, and single calls of it, which never try again."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from tasks.endpoints.answers import SHOWN, CallFailed, Outcome
-from tasks.endpoints.config import PatienceConfig
-from tasks.endpoints.limiter import CircuitBreaker, GivenUpError, Limiter
+from tasks.endpoints.config import EndpointConfig, PatienceConfig
 from tasks.settings.errors import BudgetExhausted, ConfigError, SparringError
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
-    from tenacity import RetryCallState
 
 _PASSING = (408, 409, 425, 429)
 _GATEWAY = (408, 502, 504, 522, 524)
 _LONGEST_RETRY_AFTER = 600.0
-Result = TypeVar("Result")
 
 
 class Connection(NamedTuple):
@@ -34,6 +32,15 @@ class Connection(NamedTuple):
     """Whether it runs here, so that no proxy of the environment is asked for it."""
     connections: int = 16
     """Most calls at once."""
+
+
+def connection_to(config: EndpointConfig) -> Connection:
+    """Return how a configured server is reached.
+
+    Raises:
+        ConfigError: The variable that is to hold the key is not set.
+    """
+    return Connection(config.url, config.key_value(), config.is_local, config.concurrency)
 
 
 class EndpointClient:
@@ -91,17 +98,40 @@ class EndpointClient:
             CallFailed: There is none; with the failure's name.
         """
         import httpx2
-        import openai
 
         longest = seconds or self._patience.request_seconds
         timeout = httpx2.Timeout(longest, connect=self._patience.connect_seconds)
-        try:
-            answer = self._openai.post(
+        return self._content(
+            lambda: self._openai.post(
                 path,
                 cast_to=httpx2.Response,
                 body=body,
                 options={"timeout": timeout, "headers": {**(headers or {}), **self._own_headers}},
-            )
+            ),
+            longest,
+        )
+
+    def models(self) -> bytes:
+        """Return what the server says of the models that it has; that costs nothing.
+
+        Raises:
+            CallFailed: It says nothing; with the failure's name.
+        """
+        import httpx2
+
+        seconds = self._patience.connect_seconds
+        options: openai.RequestOptions = {"timeout": seconds, "headers": self._own_headers}
+        return self._content(
+            lambda: self._openai.get("/models", cast_to=httpx2.Response, options=options), seconds
+        )
+
+    def _content(self, ask: Callable[[], httpx2.Response], longest: float) -> bytes:
+        """Return the body of the 200 that a request brings, or raise CallFailed."""
+        import httpx2
+        import openai
+
+        try:
+            answer = ask()
         except openai.APITimeoutError as error:
             if isinstance(error.__cause__, (httpx2.ConnectTimeout, httpx2.PoolTimeout)):
                 raise CallFailed(Outcome.unreachable, "no connection in time") from None
@@ -155,63 +185,6 @@ def stopping_error(failed: CallFailed) -> SparringError | None:
             "right, make it the url"
         )
     return None
-
-
-class Retries:
-    """The one layer that asks again: jittered pauses, shared limits, a circuit breaker."""
-
-    def __init__(
-        self, patience: PatienceConfig, limiter: Limiter, breaker: CircuitBreaker | None = None
-    ) -> None:
-        """Take what all calls of one server share."""
-        self._patience, self.limiter = patience, limiter
-        self._breaker = breaker or CircuitBreaker(
-            patience.breaker_failures, patience.breaker_seconds, patience.breaker_probes
-        )
-
-    def call(self, attempt: Callable[[int], Result]) -> Result:
-        """Return what an attempt brings; it is told its number, counted from 0.
-
-        Raises:
-            CallFailed: The last attempt's, or the first that no other can mend.
-            GivenUpError: It was ended while it waited.
-            Exception: Whatever else an attempt raises, at once.
-        """
-        from tenacity import Retrying, retry_if_exception, stop_after_attempt
-        from tenacity.wait import wait_random_exponential
-
-        patience = self._patience
-        retrying = Retrying(
-            stop=stop_after_attempt(1 + patience.retries),
-            wait=wait_random_exponential(patience.first_pause, max=patience.longest_pause),
-            retry=retry_if_exception(
-                lambda error: isinstance(error, CallFailed) and error.outcome.may_pass
-            ),
-            sleep=self.limiter.wait,
-            after=self._heed,
-            reraise=True,
-        )
-        numbers = iter(range(1 + patience.retries))
-        return retrying(lambda: self._once(attempt, next(numbers)))
-
-    def _once(self, attempt: Callable[[int], Result], number: int) -> Result:
-        is_probe = self._breaker.wait_turn(self.limiter.wait)
-        problem: str | None = None
-        try:
-            return attempt(number)
-        except CallFailed as error:
-            problem = str(error) if error.outcome.is_trouble else None
-            raise
-        except GivenUpError:
-            raise
-        finally:
-            self._breaker.record(problem, is_probe=is_probe)
-
-    def _heed(self, state: RetryCallState) -> None:
-        """Let all calls wait for as long as the server wants it."""
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, CallFailed) and error.retry_after:
-            self.limiter.pause(error.retry_after)
 
 
 def _seconds(retry_after: str | None) -> float:

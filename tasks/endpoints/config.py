@@ -65,9 +65,11 @@ class EndpointConfig(FrozenConfig):
     concurrency: Annotated[int, NOT_IN_KEY] = Field(default=8, ge=1)
     """Calls in flight."""
     requests_per_minute: Annotated[int | None, NOT_IN_KEY] = Field(default=None, ge=1)
-    """Most calls in any minute. Default: as many as the server takes."""
+    """Most calls in any minute, of all processes and machines that share the ledger. Default: as
+    many as the server takes."""
     tokens_per_minute: Annotated[int | None, NOT_IN_KEY] = Field(default=None, ge=1)
-    """Most tokens in any minute, read and written. Default: as many as the server takes."""
+    """Most tokens in any minute, read and written, of all that share the ledger. Default: as many
+    as the server takes."""
     limit_key: Annotated[Literal["max_tokens", "max_completion_tokens"], NOT_IN_KEY] = "max_tokens"
     """What it calls the limit of an answer's tokens; newer models of OpenAI want the second."""
     patience: Annotated[PatienceConfig, NOT_IN_KEY] = PatienceConfig()

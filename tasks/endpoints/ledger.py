@@ -3,20 +3,24 @@
 One journal for all runs that share a state folder. An intent is on the disk before its request is
 sent; a settlement follows the answer. What has no settlement has an unknown outcome and counts as
 spent at its worst. Only answers count as answered: a failed request may be sent again.
+
+With a remote an intent is in the log of all machines before its request is sent; the journal is
+then this machine's copy, and holds what it has still to add.
 """
 
 from __future__ import annotations
 
-import secrets
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from tasks.endpoints.accounts import Entry, LedgerState
 from tasks.endpoints.answers import Answer, Outcome
 from tasks.endpoints.prices import Budget, Charge
+from tasks.endpoints.shared_log import SharedLog, SharedObjects
+from tasks.endpoints.wishes import Waiting, Wish, admitted
 from tasks.storage.errors import CorruptError
 from tasks.storage.journal import append_record, mend_tail, read_new_records
 from tasks.storage.locks import FileLock
@@ -27,86 +31,42 @@ _LONGEST_BODY = 20_000
 """Characters of a useless answer that are kept."""
 
 
-class Account(NamedTuple):
-    """On whose behalf a call is made."""
-
-    run: str = ""
-    """The flow run."""
-    stage: str = ""
-    """The stage's name."""
-    work: str = ""
-    """What a budget is for: one piece of work, over all attempts and runs that do it."""
-
-
-NOBODY = Account()
-"""Who asks outside of any run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One request that was, or was about to be, sent."""
-
-    id: str
-    """Its own."""
-    key: str
-    """Of the request, which its repetitions share."""
-    account: Account
-    """Who asked."""
-    model: str
-    """Who was asked."""
-    time: str
-    """When, UTC."""
-    charge: Charge
-    """What it counts as: the worst until it is settled."""
-    outcome: Outcome | None = None
-    """How it ended; None while nobody knows."""
-
-
-class OverBudgetError(Exception):
-    """A call might pass the budget."""
-
-    def __init__(self, spent: Charge) -> None:
-        """Take what is spent already, open calls at their worst included."""
-        super().__init__("over budget")
-        self.spent = spent
-
-
-@dataclass(slots=True)
-class _State:
-    """What the records read so far say."""
-
-    end: int = 0
-    answers: dict[str, Answer] = field(default_factory=dict)
-    entries: dict[str, Entry] = field(default_factory=dict)
-    open: dict[str, Entry] = field(default_factory=dict)
-    settled: dict[str, Charge] = field(default_factory=dict)
-
-    def spent(self, work: str) -> Charge:
-        """Return what is settled of a piece of work, and the worst of what is open."""
-        found = self.settled.get(work, Charge())
-        for entry in self.open.values():
-            if entry.account.work == work:
-                found += entry.charge
-        return found
-
-
 class Ledger:
-    """The ledger in a folder; threads and processes may use it at once."""
+    """The ledger in a folder; threads, processes and machines may use it at once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, remote: SharedObjects | None = None) -> None:
         """Open it; a torn end, which a kill left, is cut off.
+
+        Args:
+            folder: Where this machine keeps it.
+            remote: What several machines share, if they do: the ledger is then one for all.
 
         Raises:
             CorruptError: It is damaged otherwise, naming the place.
+            StorageError: The remote does not answer.
         """
         self.path = Path(folder) / LEDGER_FILE
         self._lock_path = Path(folder) / _LOCK_FILE
+        self._log = SharedLog(remote) if remote else None
         # Threads wait here, as the lock between processes is asked for in steps.
         self._mutex = threading.Lock()
-        self._state = _State()
+        self._waiting: deque[Waiting] = deque()
+        self._state, self._end = LedgerState(shares=remote is not None), 0
         mend_tail(self.path)
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Take notice of what others have written, on other machines too.
+
+        Raises:
+            StorageError: The remote does not answer.
+        """
         with self._mutex:
             self._refresh()
+            if self._log is not None:
+                with FileLock(self._lock_path):
+                    self._refresh()
+                    self._read_log()
 
     def answer(self, key: str) -> Answer | None:
         """Return the answer to a request that was answered, by whomever and whenever."""
@@ -115,9 +75,9 @@ class Ledger:
             return self._state.answers.get(key)
 
     def answers(self, keys: list[str]) -> dict[str, Answer]:
-        """Return those of the requests that were answered, by key."""
+        """Return those of the requests that were answered, by key, on whichever machine."""
+        self.catch_up()
         with self._mutex:
-            self._refresh()
             known = self._state.answers
             return {key: known[key] for key in keys if key in known}
 
@@ -133,45 +93,59 @@ class Ledger:
             self._refresh()
             return self._state.spent(work)
 
-    def reserve(
-        self, key: str, account: Account, model: str, worst: Charge, budget: Budget
-    ) -> str | Answer:
+    def spent_by(self, run: str) -> Charge:
+        """Return what a run has cost, open requests at their worst."""
+        with self._mutex:
+            self._refresh()
+            return self._state.spent_by(run)
+
+    def spent_on(self, host: str, model: str) -> dict[str, Charge]:
+        """Return what each piece of work has paid to a model of a host, open calls at worst."""
+        found: dict[str, Charge] = {}
+        for entry in self.entries():
+            if (entry.host, entry.model) == (host, model):
+                work = entry.account.work
+                found[work] = found.get(work, Charge()) + entry.charge
+        return found
+
+    def set_cap(self, run: str, cap: Budget) -> None:
+        """Say the most that a run may spend from now on, whatever its endpoints' budgets say."""
+        record = {"cap": run, "dollars": cap.dollars, "tokens": cap.tokens}
+
+        def make() -> list[dict[str, Any]]:
+            return [record] if cap != self._state.caps.get(run, Budget()) else []
+
+        with self._mutex:
+            self._write(make)
+
+    def reserve(self, wish: Wish) -> str | Answer:
         """Write down that a request is about to be sent; on return that survives a power cut.
 
-        Args:
-            key: The request's.
-            account: Who asks; the budget is that of its `work`.
-            model: Who is asked.
-            worst: The most that the call may cost.
-            budget: What all calls of this work together may cost.
+        With a remote it survives the loss of this machine too. Threads that come while another one
+        writes are written together.
 
         Returns:
             The id to settle it by; or the answer, if somebody got it meanwhile.
 
         Raises:
             OverBudgetError: It might pass the budget; nothing is written then.
-            DiskError: The disk refuses; do not send.
+            TooSoonError: The server is asked often enough; nothing is written then.
+            StorageError: The disk or the remote refuses; do not send.
         """
-        with self._mutex, FileLock(self._lock_path):
-            self._refresh()
-            if (known := self._state.answers.get(key)) is not None:
-                return known
-            spent = self._state.spent(account.work)
-            if not budget.admits(spent, worst):
-                raise OverBudgetError(spent)
-            identity = secrets.token_hex(8)
-            record = {
-                "intent": identity,
-                "key": key,
-                "model": model,
-                "dollars": worst.dollars,
-                "tokens": worst.tokens,
-                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                **account._asdict(),
-            }
-            append_record(self.path, record)
-            self._refresh()
-        return identity
+        own = Waiting(wish)
+        self._waiting.append(own)
+        with self._mutex:
+            if own.result is None:
+                batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+                try:
+                    self._write(lambda: admitted(batch, self._state))
+                except BaseException as error:
+                    for one in batch:
+                        one.result = error
+        assert own.result is not None, "it was in this batch or in another one"
+        if isinstance(own.result, BaseException):
+            raise own.result
+        return own.result
 
     def settle(
         self,
@@ -205,40 +179,65 @@ class Ledger:
             append_record(self.path, record)
             self._refresh()
 
+    def share(self) -> None:
+        """Let other machines know the answers that this one has got since its last request.
+
+        Raises:
+            StorageError: The remote does not take them; they stay here for the next time.
+        """
+        if self._log is not None:
+            with self._mutex:
+                self._write(list)
+
     def bodies(self) -> Iterator[tuple[Entry, str]]:
         """Yield the requests that brought something useless, and what that was."""
         known = {entry.id: entry for entry in self.entries()}
+        found: dict[str, str] = {}
         for record in read_new_records(self.path, 0)[0]:
-            if "body" in record:
-                yield known[record["settled"]], record["body"]
+            for one in record.get("records", [record]):
+                if "body" in one:
+                    found[one["settled"]] = one["body"]
+        yield from ((known[name], body) for name, body in found.items())
+
+    def _write(self, make: Callable[[], list[dict[str, Any]]]) -> None:
+        """Write what `make` returns; it is asked again when another machine wrote before."""
+        with FileLock(self._lock_path):
+            self._refresh()
+            records = make()
+            while self._log is not None:
+                batch = [*self._state.unshared.values(), *records]
+                number = self._state.positions.get(self._log.url, 0) + 1
+                if not batch:
+                    return
+                if self._log.append(number, batch):
+                    records = [{"batch": number, "remote": self._log.url, "records": batch}]
+                    break
+                self._read_log()
+                records = make()
+            for record in records:
+                # One wait for the disk is enough for all.
+                append_record(self.path, record, sync=record is records[-1])
+            self._refresh()
+
+    def _read_log(self) -> None:
+        """Copy what other machines wrote."""
+        assert self._log is not None
+        after = self._state.positions.get(self._log.url, 0)
+        for number, records in enumerate(self._log.read(after), after + 1):
+            record = {"batch": number, "remote": self._log.url, "records": records}
+            append_record(self.path, record, sync=False)  # the remote has it
+        self._refresh()
 
     def _refresh(self) -> None:
         """Take notice of what was written since, by others too."""
-        records, self._state.end = read_new_records(self.path, self._state.end)
+        records, self._end = read_new_records(self.path, self._end)
         for record in records:
             try:
-                self._take(record)
+                self._state.take(record)
             except (KeyError, TypeError, ValueError) as error:
                 raise CorruptError(
                     f"{self.path} holds a record that is none of a ledger ({error!r}): restore it"
                 ) from error
-
-    def _take(self, record: dict[str, Any]) -> None:
-        state, charge = self._state, Charge(record["dollars"], record["tokens"])
-        if "intent" in record:
-            account = Account(record["run"], record["stage"], record["work"])
-            entry = Entry(
-                record["intent"], record["key"], account, record["model"], record["time"], charge
-            )
-            state.open[entry.id] = entry
-        else:
-            entry = state.open.pop(record["settled"])
-            entry = replace(entry, charge=charge, outcome=Outcome(record["outcome"]))
-            work = entry.account.work
-            state.settled[work] = state.settled.get(work, Charge()) + charge
-            if answer := record.get("answer"):
-                state.answers.setdefault(entry.key, Answer(**answer))
-        state.entries[entry.id] = entry
 
 
 def _encodable(text: str) -> str:

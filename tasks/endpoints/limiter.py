@@ -1,14 +1,15 @@
 """How often a server is asked: its limits per minute, its pauses, and whether it is up at all.
 
-Both are shared by all threads that ask one server. Whoever waits gives up once `end` was called.
+The limits are those of all machines that share a ledger; pauses and the breaker are shared by all
+threads that ask one server. Whoever waits gives up once `end` was called.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from tasks.settings.errors import StageError
 
@@ -23,53 +24,65 @@ class GivenUpError(StageError):
     """Nobody wants the answer any more."""
 
 
-class Ticket:
-    """The permission for one call, with the tokens that it counts for."""
+class RateLimits(NamedTuple):
+    """The most that a server wants to be asked for in any minute; None for no limit."""
 
-    __slots__ = ("time", "tokens")
+    requests: int | None = None
+    """Requests."""
+    tokens: int | None = None
+    """Tokens, read and written."""
 
-    def __init__(self, time: float, tokens: int) -> None:
-        self.time, self.tokens = time, tokens
+    def delay(self, calls: Iterable[tuple[float, int]], tokens: int, now: float) -> float:
+        """Return for how many seconds a call must wait at least; 0 for not at all.
+
+        In no span of a minute there are more requests, or tokens, than allowed.
+
+        Args:
+            calls: When the calls before it were made, seconds of the epoch, and their tokens: the
+                most that they may take, and once they are over those that they took.
+            tokens: The most that this call may take.
+            now: The time, seconds of the epoch.
+        """
+        # Of another machine whose clock is ahead, or of this one before its clock was set back.
+        recent = sorted(one for one in calls if abs(now - one[0]) < _MINUTE)
+        delay = 0.0
+        if self.requests is not None and len(recent) >= self.requests:
+            delay = recent[len(recent) - self.requests][0] + _MINUTE - now
+        if self.tokens is not None:
+            # What alone is more than a minute's share goes when nothing else does.
+            over = sum(one[1] for one in recent) + tokens - max(self.tokens, tokens)
+            for made, taken in recent:
+                if over <= 0:
+                    break
+                over -= taken
+                delay = max(delay, made + _MINUTE - now)
+        return delay
 
 
-class Limiter:
-    """Keeps calls below so many a minute, and quiet while the server wants to be left alone.
+NO_LIMITS = RateLimits()
+"""As often as it takes."""
 
-    In no span of a minute there are more requests, or tokens, than allowed. A call counts with the
-    most tokens that it may take, and once it is over with those that it took.
-    """
 
-    def __init__(
-        self,
-        requests_per_minute: int | None = None,
-        tokens_per_minute: int | None = None,
-        clock: Clock = time.monotonic,
-    ) -> None:
-        self._requests, self._tokens, self._clock = requests_per_minute, tokens_per_minute, clock
-        self._lock = threading.Lock()
-        self._recent: deque[Ticket] = deque()
+class Pauses:
+    """Keeps calls quiet while the server wants to be left alone."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock, self._lock = clock, threading.Lock()
         self._not_before = 0.0
         self._ended = threading.Event()
 
-    def acquire(self, tokens: int = 0) -> Ticket:
-        """Wait until a call of so many tokens may be made.
+    def wait_turn(self) -> None:
+        """Wait until a call may be made.
 
         Raises:
             GivenUpError: It was ended meanwhile.
         """
         while True:
             with self._lock:
-                now = self._clock()
-                delay = self._delay(now, tokens)
-                if delay <= 0 and not self._ended.is_set():
-                    self._recent.append(ticket := Ticket(now, tokens))
-                    return ticket
+                delay = self._not_before - self._clock()
             self.wait(delay)
-
-    def settle(self, ticket: Ticket, tokens: int) -> None:
-        """Let a call that is over count for the tokens that it took."""
-        with self._lock:
-            ticket.tokens = tokens
+            if delay <= 0:
+                return
 
     def pause(self, seconds: float) -> None:
         """Let nobody ask for so long, as a server wants it by `Retry-After`."""
@@ -88,24 +101,6 @@ class Limiter:
     def end(self) -> None:
         """Let all who wait, and all who come, give up."""
         self._ended.set()
-
-    def _delay(self, now: float, tokens: int) -> float:
-        """Return for how long a call must wait at least."""
-        recent = self._recent
-        while recent and recent[0].time <= now - _MINUTE:
-            recent.popleft()
-        delay = self._not_before - now
-        if self._requests is not None and len(recent) >= self._requests:
-            delay = max(delay, recent[len(recent) - self._requests].time + _MINUTE - now)
-        if self._tokens is not None:
-            # What alone is more than a minute's share goes when nothing else does.
-            over = sum(one.tokens for one in recent) + tokens - max(self._tokens, tokens)
-            for one in recent:
-                if over <= 0:
-                    break
-                over -= one.tokens
-                delay = max(delay, one.time + _MINUTE - now)
-        return delay
 
 
 class CircuitBreaker:

@@ -5,49 +5,22 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
 from typing import Self
 
+from tasks.endpoints.accounts import Account
 from tasks.endpoints.answers import Answer, CallFailed, Outcome, Usage, read_answer, require_whole
 from tasks.endpoints.chat_request import ChatRequest, Unanswered
-from tasks.endpoints.client import Connection, EndpointClient, Retries, stopping_error
+from tasks.endpoints.client import EndpointClient, connection_to, stopping_error
 from tasks.endpoints.config import EndpointConfig
-from tasks.endpoints.ledger import Account, Ledger, OverBudgetError
-from tasks.endpoints.limiter import GivenUpError, Limiter
-from tasks.endpoints.prices import Charge, dollars_text
-from tasks.settings.errors import BudgetExhausted
-
-
-@dataclass(slots=True)
-class Tally:
-    """How the asking went so far."""
-
-    sent: int = 0
-    """Requests that went out, repetitions included."""
-    answered: int = 0
-    """Requests answered by them."""
-    cached: int = 0
-    """Requests that the ledger had the answers to."""
-    unanswered: int = 0
-    """Requests left without one."""
-    outcomes: dict[Outcome, int] = field(default_factory=dict)
-    """Calls by how they ended."""
-    charge: Charge = Charge()
-    """What they cost."""
-    prompt_tokens: int = 0
-    """Tokens that the server says it read."""
-    completion_tokens: int = 0
-    """Tokens that it says it wrote."""
-
-    def metrics(self) -> dict[str, float]:
-        """Return it as the metrics of a stage."""
-        return {
-            "requests": float(self.sent),
-            "answered_before": float(self.cached),
-            "prompt_tokens": float(self.prompt_tokens),
-            "completion_tokens": float(self.completion_tokens),
-            "dollars": self.charge.dollars,
-        }
+from tasks.endpoints.ledger import Ledger
+from tasks.endpoints.limiter import GivenUpError, Pauses, RateLimits
+from tasks.endpoints.paid_tally import Tally
+from tasks.endpoints.prices import Charge
+from tasks.endpoints.retries import Retries
+from tasks.endpoints.wishes import OverBudgetError, TooSoonError, Wish
+from tasks.settings.errors import BudgetExhausted, ConfigError
+from tasks.storage.errors import StorageError
 
 
 class PaidCalls:
@@ -61,12 +34,12 @@ class PaidCalls:
         """
         patience = config.patience
         self._config, self._ledger, self._account = config, ledger, account
-        self._limiter = Limiter(config.requests_per_minute, config.tokens_per_minute)
-        self._retries = Retries(patience, self._limiter)
-        connection = Connection(config.url, config.key_value(), config.is_local, config.concurrency)
-        self._client = EndpointClient(connection, patience)
+        self._limits = RateLimits(config.requests_per_minute, config.tokens_per_minute)
+        self._pauses = Pauses()
+        self._retries = Retries(patience, self._pauses)
+        self._client = EndpointClient(connection_to(config), patience)
         self._changed = threading.Condition()
-        self._open = self._workers = 0
+        self._open = self._settled = self._workers = 0
         self._is_left = False
         self.tally = Tally()
         """How it went so far."""
@@ -76,7 +49,7 @@ class PaidCalls:
 
     def __exit__(self, *error: object) -> None:
         """End: whoever waits gives up. What is in flight ends by itself, and is still settled."""
-        self._limiter.end()
+        self._pauses.end()
         with self._changed:
             self._is_left = True
             self._close_if_idle()
@@ -84,6 +57,8 @@ class PaidCalls:
     def _close_if_idle(self) -> None:
         if self._is_left and not self._workers:
             self._client.close()
+            with suppress(StorageError, ConfigError):  # whoever opens the ledger next shares them
+                self._ledger.share()
 
     def ask(
         self, requests: Iterable[ChatRequest]
@@ -128,7 +103,7 @@ class PaidCalls:
             except (StopIteration, GivenUpError):
                 pass
             except BaseException as error:  # handed to who asked
-                self._limiter.end()
+                self._pauses.end()
                 results.put(error)
             finally:
                 results.put(None)
@@ -178,7 +153,7 @@ class PaidCalls:
         """Reserve, send and settle once."""
         config = self._config
         worst = config.price.charge(*request.worst_tokens())
-        ticket = self._limiter.acquire(worst.tokens)
+        self._pauses.wait_turn()
         identity = self._reserve(key, worst)
         if isinstance(identity, Answer):
             return identity
@@ -205,31 +180,62 @@ class PaidCalls:
             raise
         finally:
             self._settle(identity, outcome, charge, answer, body)
-            self._limiter.settle(ticket, charge.tokens)
 
     def _reported(self, answer: Answer) -> Charge | None:
         usage = Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.tokens)
         return self._config.price.reported(usage)
 
     def _reserve(self, key: str, worst: Charge) -> str | Answer:
-        """Return the id of the reservation; waits while calls in flight may leave room for it."""
+        """Return the id of the reservation; waits for the limits, and for calls in flight.
+
+        Those may leave room in the budget.
+        """
         config = self._config
+        wish = Wish(
+            key, self._account, config.model, worst, config.budget, self._limits, config.host
+        )
         while True:
             with self._changed:
-                try:
-                    found = self._ledger.reserve(
-                        key, self._account, config.model, worst, config.budget
-                    )
-                except OverBudgetError as error:
-                    if not self._open:
-                        raise BudgetExhausted(self._exhausted(error.spent, worst)) from None
-                    self._changed.wait()
-                    self._limiter.wait(0)
-                    continue
-                if isinstance(found, str):
-                    self._open += 1
-                    self.tally.sent += 1
+                # Counted before it is written down, so that nobody takes the budget for used up.
+                self._open += 1
+                seen = self._settled
+            found: str | Answer | None = None
+            try:
+                found = self._ledger.reserve(wish)
+            except TooSoonError as soon:
+                wait = soon.seconds
+            except OverBudgetError as error:
+                wait, over = 0.0, error
+            finally:
+                self._took(found)
+            if found is not None:
                 return found
+            if wait:
+                self._pauses.wait(wait)
+            else:
+                self._wait_for_room(over, worst, seen)
+
+    def _took(self, found: str | Answer | None) -> None:
+        """Count a reservation, or that there is none."""
+        with self._changed:
+            if isinstance(found, str):
+                self.tally.sent += 1
+                return
+            self._open -= 1
+            if not self._open:
+                self._changed.notify_all()
+
+    def _wait_for_room(self, over: OverBudgetError, worst: Charge, seen: int) -> None:
+        """Wait until a call in flight is settled; `seen` were before the budget was looked at.
+
+        Raises:
+            BudgetExhausted: None is in flight.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._settled != seen or not self._open)
+            if self._settled == seen:
+                raise BudgetExhausted(over.sentence(worst))
+        self._pauses.wait(0)
 
     def _settle(
         self, identity: str, outcome: Outcome, charge: Charge, answer: Answer | None, body: str
@@ -245,12 +251,5 @@ class PaidCalls:
                     tally.prompt_tokens += answer.prompt_tokens or 0
                     tally.completion_tokens += answer.tokens or 0
                 self._open -= 1
+                self._settled += 1
                 self._changed.notify_all()
-
-    def _exhausted(self, spent: Charge, worst: Charge) -> str:
-        return (
-            f"the budget of {self._config.budget.text} is used up: {dollars_text(spent.dollars)} "
-            f"and {spent.tokens:,} tokens are spent, and the next call may take "
-            f"{dollars_text(worst.dollars)} and {worst.tokens:,} tokens; every answer is kept: "
-            "raise the endpoint's `budget` in the configuration and run it again to go on from here"
-        )

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from tasks.data.groups import Group, first_turn_hash
 from tasks.data.sources.reader import SourceConfig
-from tasks.endpoints.ledger import NOBODY, Account
+from tasks.endpoints.accounts import NOBODY, Account
 from tasks.gold.people.config import PeopleConfig
 from tasks.gold.provider import GoldProvider, collect_answers
 from tasks.gold.server_provider import ServerGoldConfig, ServerProvider

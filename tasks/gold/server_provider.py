@@ -9,17 +9,19 @@ from typing import Any
 from pydantic import Field, JsonValue, field_validator
 
 from tasks.data.groups import Group
+from tasks.endpoints.accounts import Account
 from tasks.endpoints.answers import Answer, Outcome
 from tasks.endpoints.chat_request import ChatRequest, Unanswered
 from tasks.endpoints.config import EndpointConfig
 from tasks.endpoints.estimate import Estimate, estimate_requests
-from tasks.endpoints.ledger import Account, Ledger
+from tasks.endpoints.ledger import Ledger
 from tasks.endpoints.paid_calls import PaidCalls
 from tasks.endpoints.prices import dollars_text
 from tasks.gold.provider import GoldAnswer
 from tasks.settings.base import FrozenConfig
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
+from tasks.tracking.remote.opening import open_remote
 
 _BLANK = "{prompt}"
 _OWN = frozenset({"model", "messages", "n", "stream", "max_tokens", "max_completion_tokens"})
@@ -91,7 +93,7 @@ class ServerProvider:
             CorruptError: The ledger is damaged.
         """
         self._config, self._log = config, log
-        self._calls = PaidCalls(config.endpoint, Ledger(ledger), account)
+        self._calls = PaidCalls(config.endpoint, Ledger(ledger, open_remote()), account)
 
     @property
     def name(self) -> str:

@@ -16,7 +16,7 @@ from tasks.stages.runs.progress import KeptProgress
 from tasks.stages.runs.reconciling import reconcile_runs
 from tasks.stages.runs.run_sync import share_run
 from tasks.stages.runs.states import STATES, STOPPED, RunStatus
-from tasks.stages.runs.tracking_events import run_tags
+from tasks.stages.runs.tracking_events import run_tags, without_budgets
 from tasks.storage.home import Home, current_home
 from tasks.storage.trees import sweep_leftovers
 from tasks.tracking.mlflow_record.background_sync import Recorder
@@ -73,7 +73,10 @@ def open_run(
     recorder = Recorder(spool, mlruns, remote=context.remote)
     recorder.start()
     spool.run_started(
-        flow=flow, experiment=experiment or flow, params=config, tags=run_tags(flow, config)
+        flow=flow,
+        experiment=experiment or flow,
+        params=without_budgets(config),
+        tags=run_tags(flow, config),
     )
     status: RunStatus = "interrupted"
     is_refused = False

@@ -19,7 +19,7 @@ from tasks.stages.artifact import EXTERNAL, Artifact, ArtifactLostError, committ
 from tasks.stages.call import StageCall
 from tasks.stages.commit import commit, withdraw
 from tasks.stages.inputs import fetch_inputs
-from tasks.stages.leases.gpus import visible_gpus
+from tasks.stages.leases.gpus import machine_gpus, visible_gpus
 from tasks.stages.leases.lease import Lease
 from tasks.stages.leases.remote_lease import acquire_everywhere
 from tasks.stages.lineage.writing import record_lineage
@@ -33,6 +33,7 @@ from tasks.stages.runs.context import (
     RunContext,
     StageRecord,
     StageState,
+    current_chapter,
     current_run,
     record_to_json,
 )
@@ -81,6 +82,8 @@ def call_stage(call: StageCall, listener: Listener | None = None) -> tuple[Artif
         time.monotonic() - started,
         manifest.digest,
         manifest.metrics,
+        gpus=_gpus(run, call) if attempt else 0,
+        chapter=current_chapter(),
     )
     _finish(run, call, record, manifest)
     return committed_artifact(run.home, manifest, call.label), record
@@ -132,7 +135,10 @@ def _attempt(
     run: RunContext, call: StageCall, lease: Lease, started: float, listener: Listener | None
 ) -> Manifest:
     """Run the body in a workspace of its own and commit what it leaves."""
-    record = StageRecord(call.spec.name, call.label, call.key, "running", lease.token)
+    gpus, chapter = _gpus(run, call), current_chapter()
+    record = StageRecord(
+        call.spec.name, call.label, call.key, "running", lease.token, gpus=gpus, chapter=chapter
+    )
     log = StageLog(run, call, lease.token, listener)
     withdraw(run.home, call.spec.name, call.key, lease)
     before = spent_before(run.home, call.key)
@@ -142,7 +148,7 @@ def _attempt(
         fetch_inputs(run, call, _make_again)
         injected = {"workspace": workspace, "log": log}
         wanted = {name: injected[name] for name in call.spec.injected}
-        with visible_gpus(call.gpus if run.leases_gpus else 0, log.note):
+        with visible_gpus(gpus, log.note):
             metrics = call.spec.body(**call.arguments, **wanted) or {}
         draft = _draft(run, call, lease, metrics, before + time.monotonic() - started)
         manifest = commit(run.home, draft, workspace.output, lease, run.remote, clear_parts)
@@ -165,6 +171,11 @@ def _said_of(error: BaseException) -> tuple[StageState, str]:
         return "waiting", str(error)
     state: StageState = "failed" if isinstance(error, Exception) else "interrupted"
     return state, f"{type(error).__name__}: {error}"
+
+
+def _gpus(run: RunContext, call: StageCall) -> int:
+    """Return how many GPUs a call leases here."""
+    return call.gpus if run.leases_gpus and call.gpus and machine_gpus() else 0
 
 
 def _make_again(run: RunContext, lost: ArtifactLostError) -> None:

@@ -88,11 +88,15 @@ def test_the_flow_ends_with_4_and_goes_on(tmp_path: Path) -> None:
         own = {"TEACHER_API_KEY": KEY}
         assert "is used up" in shell(*words, code=4, **own).stderr
         path.write_text(yaml.safe_dump(small(server, 1.0)))
+        more = ("--set", "budget.dollars=0.02")
+        assert "the run's budget of $0.02" in shell(*words, *more, code=4, **own).stderr
         told = json.loads(shell("gold", "estimate", "-c", str(path), "--json").stdout)
         assert 0 < told["known"] < told["queries"]
         assert "gold from teacher: " in shell("plan", "apo", "-c", str(path)).stdout
-        shell(*words, **own)
+        shell("resume", "latest", "--set", "budget.dollars=1", **own)
     told = json.loads(shell("cost", "--json").stdout)
     first, second = told["lines"]
     assert first["dollars"] <= 0.01 and first["run"] != second["run"]
+    parts = json.loads(shell("cost", second["run"], "--json").stdout)["parts"]
+    assert {"collect_gold", "epoch 1 of DPO"} <= {one["name"] for one in parts}
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and holds_key(file)]

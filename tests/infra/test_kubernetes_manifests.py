@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
 
+from tasks.endpoints.config import check_url
 from tests.infra.reading import INFRA, documents, manifests, pods, read_json
 
 FOLDER = INFRA / "kubernetes"
@@ -145,8 +147,8 @@ def test_the_job_of_a_pool_is_one(pool: str) -> None:
     # Prefect retries, and a stage goes on from its last part; Kubernetes must not begin again.
     assert job["spec"]["backoffLimit"] == 0 and pod["restartPolicy"] == "Never"
     assert references(container, "configMapRef") == {"clients"}
-    # Keys of paid servers go where gold is collected, and nowhere else.
-    keys = {"api-keys"} if pool == "cpu" else set()
+    # Keys of paid servers go where gold is collected, the hub's token where models are fetched.
+    keys = {"api-keys", "hub-token"} if pool == "cpu" else set()
     assert references(container, "secretRef") == {"clients"} | keys
 
 
@@ -157,11 +159,14 @@ def sources(template: dict[str, Any]) -> list[Any]:
     return found
 
 
-def test_the_pools_differ_in_their_gpus_and_keys_only() -> None:
+def test_the_pools_differ_in_their_gpus_keys_and_internet_only() -> None:
     cpu, gpu = (read_json(FOLDER / f"pool-{pool}.json") for pool in POOLS)
     assert cpu["variables"]["properties"]["gpus"].pop("default") == 0
     assert gpu["variables"]["properties"]["gpus"].pop("default") == 1
-    assert sources(cpu).pop() == {"secretRef": {"name": "api-keys", "optional": True}}
+    assert cpu["variables"]["properties"]["internet"].pop("default") == "yes"
+    assert gpu["variables"]["properties"]["internet"].pop("default") == "no"
+    for name in ("hub-token", "api-keys"):
+        assert sources(cpu).pop() == {"secretRef": {"name": name, "optional": True}}
     assert cpu == gpu
 
 
@@ -182,3 +187,72 @@ def test_a_job_gets_the_gpus_of_its_stage() -> None:
         manifest = apply_values(template["job_configuration"]["job_manifest"], {"gpus": 8})
         (container,) = manifest["spec"]["template"]["spec"]["containers"]
         assert container["resources"]["limits"]["nvidia.com/gpu"] == 8
+
+
+def reachable(labels: dict[str, str], target: dict[str, str] | str, port: int) -> bool:
+    """Whether a pod may reach pods of these labels here, or an address, over TCP.
+
+    As Kubernetes reads policies: a pod that one selects reaches what one of those allows.
+    """
+    own = [one["spec"] for one in MANIFESTS if one["kind"] == "NetworkPolicy"]
+    own = [one for one in own if "Egress" in one["policyTypes"] and selects(one, labels)]
+    rules = [rule for one in own for rule in one["egress"]]
+    return not own or any(
+        port in [one["port"] for one in rule.get("ports", [{"port": port}])]
+        and any(meets(peer, target) for peer in rule["to"])
+        for rule in rules
+    )
+
+
+def selects(policy: dict[str, Any], labels: dict[str, str]) -> bool:
+    wanted = policy["podSelector"].get("matchLabels", {})
+    assert set(policy["podSelector"]) <= {"matchLabels"}, "no other selector is used for egress"
+    return bool(wanted.items() <= labels.items())
+
+
+def meets(peer: dict[str, Any], target: dict[str, str] | str) -> bool:
+    if isinstance(target, str):
+        block = peer.get("ipBlock", {"cidr": "255.255.255.255/32"})
+        address = ip_address(target)
+        outside = any(address in ip_network(one) for one in block.get("except", []))
+        return address in ip_network(block["cidr"]) and not outside
+    here = "podSelector" in peer and "namespaceSelector" not in peer
+    return here and peer["podSelector"]["matchLabels"].items() <= target.items()
+
+
+def job_labels(pool: str) -> dict[str, str]:
+    labels: dict[str, str] = rendered(pool)["spec"]["template"]["metadata"]["labels"]
+    return labels
+
+
+BUCKET, WORLD = "192.0.2.7", "8.8.8.8"
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_job_reaches_what_it_works_with_and_nothing_else(pool: str) -> None:
+    job = job_labels(pool)
+    for labels, port in (({"app": "prefect"}, 4200), ({"app": "mlflow"}, 5000), (job, 29500)):
+        assert reachable(job, labels, port), labels
+    assert reachable(job, BUCKET, 443)
+    for target, port in (
+        ({"app": "postgres"}, 5432),
+        ({"app": "prefect"}, 22),
+        (BUCKET, 80),
+        (WORLD, 80),
+        ("169.254.169.254", 443),  # where a cloud gives out its machines' credentials
+        ("169.254.169.254", 80),
+        ("10.0.0.1", 443),  # Kubernetes' own interface, as it usually is
+        ("192.168.1.1", 443),
+    ):
+        assert not reachable(job, target, port), (target, port)
+
+
+def test_the_pool_with_the_keys_alone_reaches_the_world() -> None:
+    assert reachable(job_labels("cpu"), WORLD, 443) and not reachable(job_labels("gpu"), WORLD, 443)
+    (settings,) = [one for one in MANIFESTS if one["metadata"]["name"] == "clients"]
+    assert settings["data"]["SPARRING_ENDPOINTS"] == "api.openai.com,127.0.0.1"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARRING_ENDPOINTS", settings["data"]["SPARRING_ENDPOINTS"])
+        check_url("https://api.openai.com/v1")
+        with pytest.raises(ValueError, match="not among the hosts"):
+            check_url("https://api.elsewhere.example/v1")

@@ -58,6 +58,7 @@ class PaidServer(ThreadingHTTPServer):
     """Answers chat completions.
 
     Attributes:
+        listing: The answer to GET /models, which is free; in the forms of `reply`.
         reply: Makes the answer to a request: a body, raw bytes, or (status, headers, bytes).
         received: How often each prompt was sent.
         billed: How often each was billed: whatever was answered, whether or not it arrived.
@@ -76,6 +77,7 @@ class PaidServer(ThreadingHTTPServer):
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.reply: Callable[[Body], Any] = chat_answer
+        self.listing: Any = {"object": "list", "data": [{"id": "m"}, {"id": "m-large"}]}
         self.faults, self.hang, self.has_memory = faults, hang, has_memory
         self.received: Counter[str] = Counter()
         self.billed: Counter[str] = Counter()
@@ -158,6 +160,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif not fault:
             self._reply(self.server.reply(body))
+
+    def do_GET(self) -> None:
+        self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
+        self._reply(self.server.listing)
 
     def _reply(self, answer: Any) -> None:
         if isinstance(answer, tuple):

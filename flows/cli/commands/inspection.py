@@ -100,7 +100,8 @@ def doctor(
 ) -> None:
     """Check this machine and the store, or data or a config before a run (2: a run refuses them).
 
-    With --config each source, file and model is opened: which need the network, which cannot work.
+    With --config each source, file and model is opened, and paid servers say which models they
+    have: which need the network, which cannot work.
     """
     from flows.cli.doctor import show_config_report, show_data_report, show_machine_report
 

@@ -160,12 +160,20 @@ def plan(
 
 
 @app.command()
-def resume(name: Unfinished = "latest", full: Full = False, as_json: AsJson = False) -> None:
+def resume(
+    name: Unfinished = "latest",
+    budgets: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-S", help="Raise a budget: budget.hours=4. May be repeated."),
+    ] = None,
+    full: Full = False,
+    as_json: AsJson = False,
+) -> None:
     """Go on with a run where it stopped; finished stages are not run again."""
     from flows.runs.ending import show_outcome
     from flows.runs.runner import resume_flow
 
-    outcome = resume_flow(name, console)
+    outcome = resume_flow(name, console, budgets or [])
     if as_json:
         print_json(outcome.to_json())
     else:

@@ -33,6 +33,7 @@ from tasks.stages.runs.naming import find_run
 from tasks.stages.runs.references import referenced_artifact
 from tasks.storage.files import read_json
 from tasks.storage.home import current_home
+from tasks.tracking.remote.opening import open_remote
 
 
 class Asked(NamedTuple):
@@ -106,7 +107,7 @@ def estimate_match(config: JudgeRunConfig) -> Estimate | None:
     if config.people:
         matches.append(matched_pairs(references, map(opposed, references), judge.prompts))
     requests = (one for pairs in matches for one in judge_requests(differing(pairs), judge))
-    ledger = Ledger(current_home().ledger)
+    ledger = Ledger(current_home().ledger, open_remote())
     return estimate_requests(judge.endpoint, requests, ledger, unit="questions")
 
 

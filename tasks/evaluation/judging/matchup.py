@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.data.groups import text_of
+from tasks.endpoints.accounts import Account
 from tasks.endpoints.answers import Answer
 from tasks.endpoints.chat_request import ChatRequest, Unanswered
-from tasks.endpoints.ledger import Account, Ledger
+from tasks.endpoints.ledger import Ledger
 from tasks.endpoints.paid_calls import PaidCalls
 from tasks.evaluation.judging.agreement import Scores, agreement, read_scores
 from tasks.evaluation.judging.config import JudgeConfig
@@ -24,6 +25,7 @@ from tasks.storage.digests import canonical_json
 from tasks.storage.files import write_json, write_lines
 from tasks.storage.home import current_home
 from tasks.storage.workspace import Workspace
+from tasks.tracking.remote.opening import open_remote
 
 VERDICTS, RATES = "verdicts.jsonl", "verdicts.json"
 """What a matchup leaves: a line per pair, and what they come to."""
@@ -183,7 +185,8 @@ def judge_sides(
     """
     pairs = read_sides(sides, config.prompts)
     scores = read_scores(sides.our_scores, sides.their_scores if sides.theirs else None)
-    with PaidCalls(config.endpoint, Ledger(current_home().ledger), account) as calls:
+    ledger = Ledger(current_home().ledger, open_remote())
+    with PaidCalls(config.endpoint, ledger, account) as calls:
         judged = list(judge_pairs(pairs, config, calls, log))
         costs = calls.tally.metrics()
     found = write_matchup(judged, workspace.output, seed, scores)

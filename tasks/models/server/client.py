@@ -6,9 +6,10 @@ import sys
 from typing import TYPE_CHECKING, Any, Self
 
 from tasks.endpoints.answers import SHOWN, Answer, CallFailed, Outcome, read_answer
-from tasks.endpoints.client import Connection, EndpointClient, Retries
+from tasks.endpoints.client import Connection, EndpointClient
 from tasks.endpoints.config import PatienceConfig
-from tasks.endpoints.limiter import CircuitBreaker, Limiter
+from tasks.endpoints.limiter import CircuitBreaker, Pauses
+from tasks.endpoints.retries import Retries
 from tasks.settings.errors import StageError
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ class CompletionClient:
             first_pause=_FIRST_PAUSE,
             longest_pause=_LONGEST_PAUSE,
         )
-        self._server, self._limiter = server, Limiter()
+        self._server, self._pauses = server, Pauses()
         # Whether it is up is not guessed from failures: its program is looked at.
         never = CircuitBreaker(sys.maxsize, 0.0, 1)
-        self._retries = Retries(patience, self._limiter, never)
+        self._retries = Retries(patience, self._pauses, never)
         connection = Connection(f"{server.url}/v1", connections=config.concurrency)
         self._client = EndpointClient(connection, patience)
 
@@ -50,7 +51,7 @@ class CompletionClient:
 
     def __exit__(self, *error: object) -> None:
         """End: whoever waits for a next attempt gives up."""
-        self._limiter.end()
+        self._pauses.end()
         self._client.close()
 
     def ask(self, body: dict[str, Any], seconds: float | None = None) -> Answer:
@@ -74,7 +75,7 @@ class CompletionClient:
             ) from None
 
     def _once(self, body: dict[str, Any], seconds: float | None) -> Answer:
-        self._limiter.acquire()
+        self._pauses.wait_turn()
         try:
             content = self._client.post("/completions", body, seconds=seconds)
             return read_answer(content, chat=False)

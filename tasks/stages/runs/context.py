@@ -59,6 +59,10 @@ class StageRecord:
     """Metrics that the body returned."""
     error: str = ""
     """The error that ended it, or what it waits for; empty for none."""
+    gpus: int = 0
+    """GPUs that it holds while it runs."""
+    chapter: str = ""
+    """The part of the flow that it belongs to, such as `epoch 1 of DPO`; empty outside of any."""
 
     @property
     def title(self) -> str:

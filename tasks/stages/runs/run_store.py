@@ -101,6 +101,7 @@ def claim_run(home: Home, flow: str, resume: str | None, config_path: str, confi
             raise StageError(f"run {before.id} is still running in {by}; wait for it or end it")
         run = replace(before, status="running", updated=now, owner=owner)
         drop_damaged(journal_file(home, run.id))  # what it finds done is written down again
+        save_config(home, run.id, config_text)  # its budget may be another
         save_run(home, run)
     return run
 

@@ -30,6 +30,7 @@ def log_stage_start(run: RunContext, call: StageCall, record: StageRecord) -> No
         return
     params = {"seed": call.seed, "version": call.spec.version, **call.plain}
     params |= call.config if isinstance(call.config, dict) else {"config": call.config}
+    params = without_budgets(params)
     tags = {
         "sparring.stage_name": call.spec.name,
         "sparring.label": call.label,
@@ -74,11 +75,25 @@ def run_tags(flow: str, config: Mapping[str, Any]) -> dict[str, str]:
     """Return what names a flow run in MLflow besides its id."""
     tags = {
         "sparring.flow": flow,
-        "sparring.config_digest": sha256_json(config),
+        "sparring.config_digest": sha256_json(without_budgets(config)),
         "sparring.seed": str(config.get("seed", "")),
         **environment_tags(),
     }
     return {name: value for name, value in tags.items() if value}
+
+
+def without_budgets(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without its budgets: they may be raised, and MLflow's params may not.
+
+    Example:
+        >>> without_budgets({"budget": {"hours": 1}, "gold": {"budget": {}, "dev_share": 0.1}})
+        {'gold': {'dev_share': 0.1}}
+    """
+    return {
+        name: without_budgets(value) if isinstance(value, Mapping) else value
+        for name, value in config.items()
+        if name != "budget"
+    }
 
 
 def prefect_tags(flow_run_id: str) -> dict[str, str]:

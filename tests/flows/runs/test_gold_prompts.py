@@ -10,6 +10,7 @@ import pytest
 
 from flows.configs.apo import ApoConfig
 from flows.configs.exo import ExoConfig
+from flows.configs.recurring import RunBudget
 from flows.runs.gold_prompts import estimate_run, planned_bill, write_gold_prompts
 from flows.runs.preflight import check_keys
 from flows.shrinking.config import Smallness, shrink_data
@@ -77,6 +78,7 @@ def test_nobody_is_asked_where_the_pairs_answer_or_there_is_no_gold(tmp_path: Pa
     assert not (tmp_path / "q.jsonl").exists()
 
 
+ASKED = "by the budgets of those asked"
 SERVER = {
     "provider": "server",
     "server": {
@@ -99,7 +101,8 @@ def test_the_bill_is_of_the_queries_that_a_run_will_ask(
     found = estimate_run(settings)
     assert found.queries == write_gold_prompts(settings, tmp_path / "queries.jsonl") > 20
     waiting = PlannedStage("collect_gold", "", "", "waiting", "waits for data")
-    assert planned_bill(settings, [waiting]) == f"gold from teacher: {found.sentence()}"
+    gold = f"gold from teacher: {found.sentence()}"
+    assert planned_bill(settings, [waiting]) == f"{gold}\nat most $1.00 in all, {ASKED}"
     done = PlannedStage("collect_gold", "", "k", "done", "")
     assert planned_bill(settings, [done]) == "" == planned_bill(config(tmp_path), [waiting])
     with pytest.raises(ConfigError, match="nobody is paid"):
@@ -113,9 +116,13 @@ def test_the_bill_has_the_requests_of_a_judge(tmp_path: Path) -> None:
     )
     waits = PlannedStage("judge_responses", "", "", "waiting", "waits for samples")
     done = PlannedStage("judge_responses", "", "k", "done", "")
-    assert planned_bill(settings, [waits, done, waits]) == (
-        "judge gpt: requests, at most 200 in 2 matches; the budget is $1.00"
-    )
+    judge = "judge gpt: requests, at most 200 in 2 matches; the budget is $1.00"
+    assert planned_bill(settings, [waits, done, waits]) == f"{judge}\nat most $1.00 in all, {ASKED}"
+    both = settings.model_copy(update={"gold": config(tmp_path, SERVER).gold})
+    to_do = [PlannedStage("collect_gold", "", "", "waiting", "waits for data"), waits]
+    assert planned_bill(both, to_do).endswith(f"\nat most $2.00 in all, {ASKED}")
+    capped = both.model_copy(update={"budget": RunBudget(dollars=1.5)})
+    assert planned_bill(capped, to_do).endswith("at most $1.50 in all, by the budget of the run")
     assert planned_bill(settings, [done]) == ""
     assert shrink_data(settings, Smallness()).judge is None, "a rehearsal asks nobody"
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from tasks.endpoints.accounts import Account
 from tasks.endpoints.answers import Answer
 from tasks.endpoints.chat_request import ChatRequest, Unanswered
 from tasks.endpoints.config import EndpointConfig
-from tasks.endpoints.ledger import Account, Ledger
-from tasks.endpoints.paid_calls import PaidCalls, Tally
+from tasks.endpoints.ledger import Ledger
+from tasks.endpoints.paid_calls import PaidCalls
+from tasks.endpoints.paid_tally import Tally
 from tests.servers.paid_server import COMPLETION_TOKENS, PROMPT_TOKENS, PaidServer
 
 QUICK = {"request_seconds": 0.5, "first_pause": 0.01, "longest_pause": 0.05, "retries": 10}

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from tasks.endpoints.answers import CallFailed, Outcome
-from tasks.endpoints.client import Connection, EndpointClient, Retries, stopping_error
+from tasks.endpoints.client import Connection, EndpointClient, stopping_error
 from tasks.endpoints.config import PatienceConfig
-from tasks.endpoints.limiter import Limiter
+from tasks.endpoints.limiter import Pauses
+from tasks.endpoints.retries import Retries
 from tasks.settings.errors import BudgetExhausted, ConfigError, StageError
 from tests.servers.paid_server import PaidServer
 from tests.tasks.endpoints.conftest import QUICK
@@ -164,7 +165,7 @@ def test_retry_after_is_seconds_or_a_date(
 
 
 def retries(**patience: Any) -> Retries:
-    return Retries(PatienceConfig(**{**QUICK, **patience}), Limiter())
+    return Retries(PatienceConfig(**{**QUICK, **patience}), Pauses())
 
 
 def failing(outcome: Outcome, times: int, seen: list[int], **more: Any) -> Callable[[int], str]:
@@ -212,9 +213,9 @@ def test_retry_after_holds_every_call() -> None:
         one = retries(retries=0)
         one.call(failing(Outcome.rate_limited, 9, seen, retry_after=0.2))
     began = time.monotonic()
-    one.limiter.acquire()
+    one.pauses.wait_turn()
     assert time.monotonic() - began > 0.1
-    layer.limiter.acquire()
+    layer.pauses.wait_turn()
 
 
 def test_a_dead_server_ends_in_one_sentence_and_few_requests() -> None:

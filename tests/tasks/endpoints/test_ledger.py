@@ -12,9 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tasks
+from tasks.endpoints.accounts import Account
 from tasks.endpoints.answers import Answer, Outcome
-from tasks.endpoints.ledger import LEDGER_FILE, Account, Ledger, OverBudgetError
+from tasks.endpoints.ledger import LEDGER_FILE, Ledger
 from tasks.endpoints.prices import Budget, Charge
+from tasks.endpoints.wishes import OverBudgetError, Wish
 from tasks.storage.errors import CorruptError
 from tasks.storage.journal import append_record
 
@@ -29,7 +31,7 @@ IN_FOLDER = settings(
 
 
 def reserved(ledger: Ledger, key: str, budget: Budget = NO_CAP, account: Account = ME) -> str:
-    identity = ledger.reserve(key, account, "m", WORST, budget)
+    identity = ledger.reserve(Wish(key, account, "m", WORST, budget))
     assert isinstance(identity, str)
     return identity
 
@@ -58,8 +60,8 @@ def test_what_is_known_after_opening_again(tmp_path: Path) -> None:
 
 def test_an_answer_is_anybodys_and_no_failure_is_kept(tmp_path: Path) -> None:
     ledger, other = filled(tmp_path), Account("run-2", "judge", "work-2")
-    assert ledger.reserve("a", other, "m", WORST, Budget(dollars=0)) == YES
-    assert isinstance(ledger.reserve("b", other, "m", WORST, NO_CAP), str)
+    assert ledger.reserve(Wish("a", other, "m", WORST, Budget(dollars=0))) == YES
+    assert isinstance(ledger.reserve(Wish("b", other, "m", WORST, NO_CAP)), str)
     assert ledger.spent("work-2") == WORST
 
 
@@ -68,13 +70,13 @@ def test_the_budget_counts_what_is_open_at_its_worst(tmp_path: Path) -> None:
     first = reserved(ledger, "a", budget)
     reserved(ledger, "b", budget)
     with pytest.raises(OverBudgetError) as caught:
-        ledger.reserve("c", ME, "m", WORST, budget)
+        ledger.reserve(Wish("c", ME, "m", WORST, budget))
     assert caught.value.spent == pytest.approx((1.0, 100))
     ledger.settle(first, Outcome.answered, REAL, YES)
     reserved(ledger, "c", budget)
     assert ledger.spent("work-1") == pytest.approx((1.1, 110))
     with pytest.raises(OverBudgetError):
-        ledger.reserve("d", ME, "m", WORST, Budget(tokens=150))
+        ledger.reserve(Wish("d", ME, "m", WORST, Budget(tokens=150)))
 
 
 def test_two_that_have_it_open_see_each_other(tmp_path: Path) -> None:
@@ -82,7 +84,7 @@ def test_two_that_have_it_open_see_each_other(tmp_path: Path) -> None:
     identity = reserved(one, "a")
     assert two.spent("work-1") == WORST
     with pytest.raises(OverBudgetError):
-        two.reserve("b", ME, "m", WORST, Budget(dollars=0.9))
+        two.reserve(Wish("b", ME, "m", WORST, Budget(dollars=0.9)))
     one.settle(identity, Outcome.answered, REAL, YES)
     assert two.answer("a") == YES
 
@@ -154,14 +156,18 @@ SPENDER = """
 import sys
 from pathlib import Path
 from tasks.endpoints.answers import Outcome
-from tasks.endpoints.ledger import Account, Ledger, OverBudgetError
+from tasks.endpoints.accounts import Account
+from tasks.endpoints.wishes import OverBudgetError, Wish
+from tasks.endpoints.ledger import Ledger
 from tasks.endpoints.prices import Budget, Charge
+from tasks.endpoints.wishes import OverBudgetError, Wish
 
 ledger, count = Ledger(Path(sys.argv[1])), 0
 try:
     for number in range(1000):
         key = f"{sys.argv[2]}-{number}"
-        identity = ledger.reserve(key, Account(work="w"), "m", Charge(0, 10), Budget(tokens=600))
+        wish = Wish(key, Account(work="w"), "m", Charge(0, 10), Budget(tokens=600))
+        identity = ledger.reserve(wish)
         ledger.settle(identity, Outcome.timeout, Charge(0, 5))
         count += 1
 except OverBudgetError:
@@ -186,7 +192,7 @@ def test_processes_and_threads_share_one_budget(tmp_path: Path) -> None:
     def spend(name: int) -> None:
         for number in range(10):
             key = f"thread-{name}-{number}"
-            identity = ledger.reserve(key, Account(work="w"), "m", Charge(0, 10), budget)
+            identity = ledger.reserve(Wish(key, Account(work="w"), "m", Charge(0, 10), budget))
             assert isinstance(identity, str)
             ledger.settle(identity, Outcome.timeout, Charge(0, 5))
             made.append(key)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
 
-from tasks.endpoints.limiter import CircuitBreaker, GivenUpError, Limiter
+from tasks.endpoints.limiter import CircuitBreaker, GivenUpError, Pauses, RateLimits
 from tasks.settings.errors import StageError
 
 
@@ -24,69 +23,74 @@ class Turned:
         self.now += seconds
 
 
-def limiter_of(clock: Turned, monkeypatch: pytest.MonkeyPatch, **limits: Any) -> Limiter:
-    limiter = Limiter(clock=clock, **limits)
-    monkeypatch.setattr(limiter, "wait", clock.sleep)
-    return limiter
+class Asked:
+    """Asks as often as limits allow, by a turned clock."""
+
+    def __init__(self, limits: RateLimits) -> None:
+        self.limits, self.clock = limits, Turned()
+        self.calls: list[tuple[float, int]] = []
+
+    def acquire(self, tokens: int = 1) -> None:
+        while (delay := self.limits.delay(self.calls, tokens, self.clock.now)) > 0:
+            self.clock.sleep(delay)
+        self.calls.append((self.clock.now, tokens))
 
 
-def test_no_minute_has_more_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, rng = Turned(), random.Random(0)
-    limiter = limiter_of(clock, monkeypatch, requests_per_minute=7, tokens_per_minute=100)
-    taken: list[tuple[float, int]] = []
+def test_no_minute_has_more_than_allowed() -> None:
+    rng, asked = random.Random(0), Asked(RateLimits(7, 100))
     for _ in range(300):
-        tokens = rng.randrange(1, 60)
-        limiter.acquire(tokens)
-        taken.append((clock.now, tokens))
-        clock.sleep(rng.random())
-    for time, _ in taken:
-        within = [tokens for other, tokens in taken if time <= other < time + 60 - 1e-6]
+        asked.acquire(rng.randrange(1, 60))
+        asked.clock.sleep(rng.random())
+    for time, _ in asked.calls:
+        within = [taken for other, taken in asked.calls if time <= other < time + 60 - 1e-6]
         assert len(within) <= 7 and sum(within) <= 100
 
 
-def test_waits_no_longer_than_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waits_no_longer_than_it_must() -> None:
     """Three a minute: ten calls begin in four portions, the last 180 seconds after the first."""
-    clock = Turned()
-    limiter = limiter_of(clock, monkeypatch, requests_per_minute=3)
+    asked = Asked(RateLimits(requests=3))
     for _ in range(10):
-        limiter.acquire()
-    assert clock.now == pytest.approx(1180.0)
+        asked.acquire()
+    assert asked.clock.now == pytest.approx(1180.0)
 
 
-def test_a_settled_call_counts_with_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_settled_call_counts_with_what_it_took() -> None:
     """Of 100 a minute, five that took 10 each leave room for one more of 50, and no second."""
-    clock = Turned()
-    limiter = limiter_of(clock, monkeypatch, tokens_per_minute=100)
-    for _ in range(5):
-        limiter.settle(limiter.acquire(50), 10)
-    limiter.acquire(50)
-    assert clock.now == pytest.approx(1000.0)
-    limiter.acquire(50)
-    assert clock.now == pytest.approx(1060.0)
+    asked = Asked(RateLimits(tokens=100))
+    asked.calls = [(1000.0, 10)] * 5
+    asked.acquire(50)
+    assert asked.clock.now == pytest.approx(1000.0)
+    asked.acquire(50)
+    assert asked.clock.now == pytest.approx(1060.0)
 
 
-def test_a_call_larger_than_a_minutes_share_goes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Turned()
-    limiter = limiter_of(clock, monkeypatch, tokens_per_minute=100)
-    limiter.acquire(1)
-    limiter.acquire(500)
-    assert clock.now == pytest.approx(1060.0)
-    limiter.acquire(1)
-    assert clock.now == pytest.approx(1120.0)
+def test_a_call_larger_than_a_minutes_share_goes_alone() -> None:
+    asked = Asked(RateLimits(tokens=100))
+    asked.acquire(1)
+    asked.acquire(500)
+    assert asked.clock.now == pytest.approx(1060.0)
+    asked.acquire(1)
+    assert asked.clock.now == pytest.approx(1120.0)
+
+
+def test_a_clock_that_was_set_back_does_not_stop_it_for_long() -> None:
+    """Calls of an hour ahead count as long past."""
+    assert RateLimits(requests=1).delay([(4600.0, 1)], 1, 1000.0) == 0
 
 
 def test_a_pause_holds_everybody_and_the_end_frees_them(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Turned()
-    limiter = limiter_of(clock, monkeypatch)
-    limiter.pause(30)
-    limiter.pause(5)
-    limiter.acquire()
+    pauses = Pauses(clock)
+    monkeypatch.setattr(pauses, "wait", lambda seconds: clock.sleep(max(0.0, seconds)))
+    pauses.pause(30)
+    pauses.pause(5)
+    pauses.wait_turn()
     assert clock.now == pytest.approx(1030.0)
-    waiting = Limiter()
+    waiting = Pauses()
     waiting.pause(600)
     waiting.end()
     with pytest.raises(GivenUpError):
-        waiting.acquire()
+        waiting.wait_turn()
 
 
 def test_breaker_opens_probes_once_and_closes() -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from tasks.endpoints.accounts import Account
 from tasks.endpoints.answers import Answer, Outcome
 from tasks.endpoints.chat_request import ChatRequest, Unanswered
 from tasks.endpoints.config import EndpointConfig
-from tasks.endpoints.ledger import Account, Ledger
+from tasks.endpoints.ledger import Ledger
 from tasks.endpoints.paid_calls import PaidCalls
 from tasks.endpoints.prices import Charge
 from tasks.settings.errors import BudgetExhausted, ConfigError, StageError
@@ -181,6 +182,30 @@ def test_a_wrong_key_is_one_request(
         asked(config, tmp_path, requests_of(9))
     assert len(server.bodies) == 1 and Ledger(tmp_path).spent("work-1") == Charge()
     assert not [path for path in tmp_path.rglob("*") if b"sk-canary" in path.read_bytes()]
+
+
+def test_an_unknown_model_is_one_request(
+    server: PaidServer, config_of: Callable[..., EndpointConfig], tmp_path: Path
+) -> None:
+    server.reply = lambda _: (404, {}, b'{"error": {"code": "model_not_found"}}')
+    with pytest.raises(ConfigError, match="no such model or address: 404 .*model_not_found"):
+        asked(config_of(concurrency=1), tmp_path, requests_of(9))
+    assert len(server.bodies) == 1 and Ledger(tmp_path).spent("work-1") == Charge()
+
+
+def test_a_prompt_over_the_models_context_is_left_out_alone(
+    server: PaidServer, config_of: Callable[..., EndpointConfig], tmp_path: Path
+) -> None:
+    """Refused once, never sent again in this run, free; all others are answered."""
+    too_long = b'{"error": {"code": "context_length_exceeded", "message": "8,193 tokens"}}'
+    server.reply = lambda body: (
+        (400, {}, too_long) if said(body) == "prompt 3" else chat_answer(body)
+    )
+    found, tally = asked(config_of(), tmp_path, requests_of(9))
+    left = {name: one for name, one in found.items() if isinstance(one, Unanswered)}
+    assert set(left) == {"q3"} and left["q3"].outcome is Outcome.refused
+    assert "context_length_exceeded" in left["q3"].problem
+    assert set(server.received.values()) == {1} and tally.charge.dollars == pytest.approx(8 * REAL)
 
 
 def test_a_server_that_is_down_stops_the_work(

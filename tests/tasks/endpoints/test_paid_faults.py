@@ -79,7 +79,8 @@ import sys
 from pathlib import Path
 from tasks.endpoints.chat_request import ChatRequest
 from tasks.endpoints.config import EndpointConfig
-from tasks.endpoints.ledger import Account, Ledger
+from tasks.endpoints.accounts import Account
+from tasks.endpoints.ledger import Ledger
 from tasks.endpoints.paid_calls import PaidCalls
 
 config = EndpointConfig.model_validate_json(sys.argv[1])

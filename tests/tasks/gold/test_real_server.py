@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tasks.data.groups import Group, Message
-from tasks.endpoints.ledger import Account, Ledger
+from tasks.endpoints.accounts import Account
+from tasks.endpoints.ledger import Ledger
 from tasks.gold.collection import GoldConfig, collect
 from tasks.gold.server_provider import ServerGoldConfig
 from tasks.models.sampling.config import ServerConfig

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tasks.data.groups import Group, Message
-from tasks.endpoints.ledger import Account, Ledger
+from tasks.endpoints.accounts import Account
+from tasks.endpoints.ledger import Ledger
 from tasks.endpoints.prices import Charge
 from tasks.gold.collection import GoldConfig, collect
 from tasks.gold.server_provider import ServerGoldConfig, estimate_gold
