@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tasks.data.groups import Message
 from tasks.data.sources.reader import SourceConfig, read_source
-from tasks.endpoints.ledger import Account, Ledger
+from tasks.endpoints.accounts import Account
+from tasks.endpoints.ledger import Ledger
 from tasks.endpoints.paid_calls import PaidCalls
 from tasks.evaluation.judging.config import JudgeConfig
 from tasks.evaluation.judging.matchup import Judged, judge_pairs

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from tasks.data.groups import Group, Message
+from tasks.endpoints.accounts import Account
 from tasks.endpoints.answers import Outcome
-from tasks.endpoints.ledger import Account, Ledger
+from tasks.endpoints.ledger import Ledger
 from tasks.endpoints.paid_calls import PaidCalls
 from tasks.evaluation.judging.config import JudgeConfig
 from tasks.evaluation.judging.matchup import judge_pairs
