@@ -54,7 +54,7 @@ def apo(config: ApoConfig) -> Artifact:
     return write_apo_report(
         inputs.data.part("table1.json"),
         inputs.examination,
-        inputs.gold.part("train/index.json"),
+        inputs.gold,
         {name: one.evaluation for name, one in evaluation.policies.items()},
         evaluation.reward_models,
         evaluation.games,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.data.files import read_groups, write_groups
 from tasks.endpoints.accounts import Account
-from tasks.gold.collection import GoldConfig, collect, hold_out
+from tasks.gold.collection import GoldConfig, chosen_lengths, collect, hold_out
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact
 from tasks.stages.prefect_task import stage_task
@@ -12,10 +12,11 @@ from tasks.stages.runs.context import current_run
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=2, resources="cpu")
+@stage_task(version=3, resources="cpu")
 def collect_gold(
     queries: Artifact,
     answers: Artifact | None,
+    pairs: Artifact | None,
     *,
     config: GoldConfig,
     workspace: Workspace,
@@ -27,13 +28,14 @@ def collect_gold(
         queries: Folder of groups whose prompts are the reward model's queries.
         answers: What the gold provider answers from: a file, or the prepared pairs; None for
             a server.
+        pairs: Folder of the reward model's pairs, whose chosen answers' lengths are compared.
         config: The provider, the held-out share, how many queries may stay unanswered.
         workspace: `output/train` and `output/dev` receive K = 1 groups; dev prompts are never
-            sampled for training.
+            sampled for training. `quality.json` and `quarantine.jsonl` say what was wrong.
         log: Where progress goes.
 
     Returns:
-        `answered`, `unanswered`, `train` and `dev`, all counts; of a server also what it took.
+        `answered`, `unanswered`, `train` and `dev`, all counts; `quality/…`; what a server took.
 
     Raises:
         ConfigError: More queries than allowed have no gold response.
@@ -43,7 +45,9 @@ def collect_gold(
     call = workspace.path.parent.name
     account = Account(current_run().run_id, "collect_gold", work=call, call=call)
     source = answers.path if answers else None
-    gold, metrics = collect(config, read_groups(queries.path), source, workspace, log, account)
+    chosen = chosen_lengths(pairs.path if pairs else None)
+    asked = read_groups(queries.path)
+    gold, metrics = collect(config, asked, source, workspace, log, account, chosen)
     train, dev = hold_out(gold, config.dev_share)
     metrics["train"] = float(write_groups(workspace.output / "train", train))
     metrics["dev"] = float(write_groups(workspace.output / "dev", dev))

@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=8, resources="cpu")
+@stage_task(version=9, resources="cpu")
 def write_apo_report(
     counts: Artifact,
     examination: Artifact,
@@ -28,7 +28,7 @@ def write_apo_report(
     Args:
         counts: table1.json of the prepared data.
         examination: What of the data the models did not see.
-        gold: index.json of the gold responses that D_APO is made of.
+        gold: The gold responses that D_APO is made of, and what was wrong with others.
         policies: Evaluations of policies by name.
         reward_models: Evaluations of reward models on human pairs by name.
         games: Evaluations on held-out gold against fresh samples, by `EPOCH/ROLE`.

@@ -74,7 +74,7 @@ def _gold(config: ApoConfig, data: Artifact) -> Artifact:
         answers = data.part("rm_train")
     elif config.gold.people is not None:
         answers = ask_people(queries, config=config.gold.people).part("groups")
-    return collect_gold(queries, answers, config=config.gold)
+    return collect_gold(queries, answers, data.part("rm_train"), config=config.gold)
 
 
 def _models_beside(config: ApoConfig, judge: Artifact | None) -> Iterator[Artifact]:

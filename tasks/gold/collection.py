@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from tasks.data.files import read_groups
 from tasks.data.groups import Group, first_turn_hash
 from tasks.data.sources.reader import SourceConfig
 from tasks.endpoints.accounts import NOBODY, Account
 from tasks.gold.people.config import PeopleConfig
 from tasks.gold.provider import GoldProvider, collect_answers
+from tasks.gold.quality import CheckedGold, QualityConfig, check_gold
 from tasks.gold.server_provider import ServerGoldConfig, ServerProvider
 from tasks.settings.base import NOT_IN_KEY, FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
+from tasks.storage.digests import canonical_json
+from tasks.storage.files import write_json, write_lines
 from tasks.storage.home import current_home
 from tasks.storage.workspace import Workspace
 
@@ -26,6 +30,8 @@ OWN_GOLD = (
 )
 """What is said, in the terminal and in the report, where no gold was given."""
 
+QUALITY, QUARANTINE = "quality.json", "quarantine.jsonl"
+"""What was found wrong with answers, and the answers that were kept aside."""
 _BATCH, _PAID_BATCH = 1000, 50
 
 
@@ -51,7 +57,10 @@ class GoldConfig(FrozenConfig):
     dev_share: float = Field(default=0.2, ge=0, lt=1)
     """Share of the queries held out: their gold measures the game and is never trained on."""
     max_unanswered_share: float = Field(default=0.05, ge=0, le=1)
-    """Largest share of queries without a gold response; beyond it the run stops."""
+    """Largest share of queries without a gold response that may be learnt from; beyond it the run
+    stops."""
+    quality: QualityConfig = QualityConfig()
+    """What becomes of answers that something is wrong with."""
 
     @model_validator(mode="after")
     def _one_source(self) -> GoldConfig:
@@ -78,6 +87,7 @@ def collect(
     workspace: Workspace,
     log: Log,
     account: Account = NOBODY,
+    chosen: Iterable[int] = (),
 ) -> tuple[list[Group], dict[str, float]]:
     """Find the gold response of every query.
 
@@ -88,10 +98,12 @@ def collect(
         workspace: Finished batches of answers are its parts.
         log: Told how far it is, and of queries without an answer.
         account: On whose behalf a server is paid.
+        chosen: Lengths of the chosen answers of the data, which those of gold are held against.
 
     Returns:
         One group per answered query, K = 1, in the order of the queries; and the counts
-        `answered` and `unanswered`, with what a server took.
+        `answered` and `unanswered`, with what was wrong with answers and what a server took. The
+        workspace's output receives `quality.json`, and `quarantine.jsonl` with what was kept aside.
 
     Raises:
         ConfigError: If more queries than allowed have no answer; some are named.
@@ -103,18 +115,32 @@ def collect(
     # What is paid for is copied to a remote soon, if there is one: the ledger is this machine's.
     batch = _PAID_BATCH if config.server else _BATCH
     found = collect_answers(provider, unique, workspace, log, batch=batch)
-    missing = [query.id for query in unique if query.id not in found]
+    checked = check_gold(config.quality, unique, found, chosen)
+    write_json(workspace.output / QUALITY, checked.to_json())
+    lines = (canonical_json(one.to_json()).decode() for one in checked.quarantine)
+    write_lines(workspace.output / QUARANTINE, lines)
+    for sentence in checked.sentences():
+        log.note(sentence)
+    missing = [query.id for query in unique if query.id not in checked.kept]
     if config.provider == "chosen":
         log.note(OWN_GOLD)
     if missing:
         _report(provider.name, missing, len(unique), config.max_unanswered_share, log)
-    gold = [
-        Group(query.prompt, (found[query.id].text,), sources=(found[query.id].source,), id=query.id)
-        for query in unique
-        if query.id in found
-    ]
+    gold = [_group(query, checked) for query in unique if query.id in checked.kept]
     counts = {"answered": float(len(gold)), "unanswered": float(len(missing))}
-    return gold, {**counts, **provider.metrics()}
+    return gold, {**counts, **checked.metrics(), **provider.metrics()}
+
+
+def chosen_lengths(pairs: Path | None) -> Iterator[int]:
+    """Yield the length of the chosen answer of each pair of a folder, in characters."""
+    groups = read_groups(pairs) if pairs else ()
+    return (len(group.responses[0]) for group in groups if len(group.responses) > 1)
+
+
+def _group(query: Group, checked: CheckedGold) -> Group:
+    answer = checked.kept[query.id]
+    extra = {"repaired": True} if query.id in checked.repaired else {}
+    return Group(query.prompt, (answer.text,), sources=(answer.source,), id=query.id, extra=extra)
 
 
 def make_provider(

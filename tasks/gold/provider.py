@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from tasks.data.groups import Group
 from tasks.settings.log import Log
@@ -26,6 +26,10 @@ _FILE = "answers.jsonl"
 _TELL_SECONDS = 0.5
 
 
+Problem = Literal["", "truncated", "withheld", "empty"]
+"""Cut off by a limit, kept back by a filter or by the model's own refusal, or nothing at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class GoldAnswer:
     """A gold response to one query."""
@@ -36,6 +40,10 @@ class GoldAnswer:
     """Who wrote it: the provider's name, or a model's or a person's."""
     usage: dict[str, float] = field(default_factory=dict)
     """What it took, such as `prompt_tokens`, `completion_tokens`, `dollars`; empty if nothing."""
+    problem: Problem = ""
+    """What the source itself says is wrong with it; empty for nothing."""
+    raw: str = ""
+    """What a server sent, as it came, where there is a problem."""
 
 
 class GoldProvider(Protocol):

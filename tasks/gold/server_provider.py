@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,26 @@ from pydantic import Field, JsonValue, field_validator
 
 from tasks.data.groups import Group
 from tasks.endpoints.accounts import Account
-from tasks.endpoints.answers import Answer, Outcome
+from tasks.endpoints.answers import Answer, CallFailed, Outcome, read_answer
 from tasks.endpoints.chat_request import ChatRequest, Unanswered
 from tasks.endpoints.config import EndpointConfig
 from tasks.endpoints.estimate import Estimate, estimate_requests
 from tasks.endpoints.ledger import Ledger
 from tasks.endpoints.paid_calls import PaidCalls
 from tasks.endpoints.prices import dollars_text
-from tasks.gold.provider import GoldAnswer
+from tasks.gold.provider import GoldAnswer, Problem
 from tasks.settings.base import FrozenConfig
 from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 from tasks.tracking.remote.opening import open_remote
 
 _BLANK = "{prompt}"
+_PROBLEMS: Mapping[Outcome, Problem] = {
+    Outcome.truncated: "truncated",
+    Outcome.filtered: "withheld",
+    Outcome.empty: "empty",
+}
+"""How calls end that bring something, to be looked at as all gold is."""
 _OWN = frozenset({"model", "messages", "n", "stream", "max_tokens", "max_completion_tokens"})
 
 
@@ -38,7 +45,8 @@ class ServerGoldConfig(FrozenConfig):
     """What the user's last turn becomes; `{prompt}` in it is that turn as it stands in the data, as
     in `Summarise in one sentence: {prompt}`."""
     max_tokens: int = Field(default=512, ge=1)
-    """Most tokens of an answer. An answer that this cuts off is paid for and no gold."""
+    """Most tokens of an answer. One that this cuts off is paid for, and `gold.quality` says what
+    becomes of it."""
     temperature: float | None = Field(default=None, ge=0)
     """How freely it answers. Default: as its server does; some models take no other."""
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
@@ -113,7 +121,7 @@ class ServerProvider:
     def answer(
         self, queries: Sequence[Group], workspace: Workspace
     ) -> Iterator[tuple[str, GoldAnswer]]:
-        """Ask for each answer that no run has got yet; what brings none is told by reason."""
+        """Ask for each answer that no run has got yet; those that bring none are told by reason."""
         failures: dict[Outcome, int] = {}
         first: dict[Outcome, Unanswered] = {}
         try:
@@ -124,6 +132,8 @@ class ServerProvider:
                     else:
                         failures[found.outcome] = failures.get(found.outcome, 0) + 1
                         first.setdefault(found.outcome, found)
+                        if problem := _PROBLEMS.get(found.outcome):
+                            yield request.id, self._faulty(found, problem)
         finally:
             # Also where the budget ends it: what was spent is to be seen.
             self._log(dict(self.metrics()))
@@ -135,6 +145,12 @@ class ServerProvider:
         usage = {"prompt_tokens": found.prompt_tokens, "completion_tokens": found.tokens}
         known = {name: float(count) for name, count in usage.items() if count is not None}
         return GoldAnswer(found.text.strip(), self.name, known)
+
+    def _faulty(self, found: Unanswered, problem: Problem) -> GoldAnswer:
+        text = ""
+        with suppress(CallFailed):
+            text = read_answer(found.body.encode(), chat=True).text.strip()
+        return GoldAnswer(text, self.name, problem=problem, raw=found.body)
 
     def _summary(self) -> str:
         tally = self._calls.tally

@@ -56,11 +56,11 @@ def test_the_stage_stops_at_the_cap_and_goes_on_with_more(
         with entered(RunContext(home, "run-1")):
             queries = prepared_data(poor, []).part("rm_queries")
             with pytest.raises(BudgetExhausted):
-                collect_gold(queries, None, config=poor.gold)
+                collect_gold(queries, None, None, config=poor.gold)
         first = list(Ledger(home.ledger).entries())
         assert first and sum(entry.charge.dollars for entry in first) <= 0.01
         with entered(RunContext(home, "run-2")):
-            gold = collect_gold(queries, None, config=rich.gold)
+            gold = collect_gold(queries, None, None, config=rich.gold)
         asked = len({group.id for group in read_groups(queries.path)})
         counts = gold.metrics
         assert counts["answered"] == asked and counts["train"] + counts["dev"] == asked

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks.data.files import INDEX
 from tasks.evaluation.apo.findings import contenders, findings
 from tasks.evaluation.apo.game import GameState, game_state
+from tasks.evaluation.apo.gold_quality import gold_section
 from tasks.evaluation.apo.paper_tables import match_table, table_1, table_2
 from tasks.evaluation.apo.plots import game_plot, score_per_epoch
 from tasks.evaluation.apo.tables import (
@@ -26,6 +28,7 @@ from tasks.evaluation.metrics.judge_accuracy import judge_accuracies
 from tasks.evaluation.report.data import asked, data_sentence
 from tasks.evaluation.report.document import Example, Plot, Report, write_report
 from tasks.evaluation.report.headline import headline, summary_table
+from tasks.gold.collection import QUALITY
 from tasks.settings.log import Log
 from tasks.storage.files import read_json
 
@@ -57,10 +60,11 @@ def assemble_apo_report(
     states = game_states(by_game, by_model)
     scorers = sorted(by_policy[START]["scores"])
     judge = next(one for one in (*_BEST_JUDGES, *scorers) if one in scorers)
+    answered = read_json(gold / "train" / INDEX)["count"]
     ends, judged = contenders(config, by_policy, judge), Verdicts.read(verdicts or {})
     tables = [
         summary_table(ends, judge),
-        table_1(data_counts(read_json(counts), read_json(gold)["count"], by_policy, config)),
+        table_1(data_counts(read_json(counts), answered, by_policy, config)),
         table_2(policy_rows(config.entries, by_policy, judged), scorers=scorers, start=START),
         *reward_tables(by_model, config),
         match_table(match_rows(config.entries, by_policy, judged), scorers=scorers),
@@ -82,6 +86,7 @@ def assemble_apo_report(
         findings=[data_sentence(examination), *sentences],
         tables=tables,
         plots=draw(config.entries, by_policy, states, output),
+        sections=[gold_section(read_json(gold / QUALITY))],
         examples=[*examples(config, by_policy), *judged.examples],
         numbers={
             "policies": _headlines(by_policy),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from tasks.data.groups import Group, Message
 from tasks.endpoints.accounts import Account
 from tasks.endpoints.ledger import Ledger
 from tasks.endpoints.prices import Charge
-from tasks.gold.collection import GoldConfig, collect
+from tasks.gold.collection import QUARANTINE, GoldConfig, collect
+from tasks.gold.quality import QualityConfig
 from tasks.gold.server_provider import ServerGoldConfig, estimate_gold
 from tasks.settings.errors import BudgetExhausted, ConfigError
 from tasks.settings.loading import validate
@@ -108,7 +110,8 @@ def test_answers_become_gold_with_what_they_cost(
         "completion_tokens": 30.0,
         "dollars": 3 * REAL,
     }
-    assert counts == pytest.approx({"answered": 3.0, "unanswered": 0.0, **took})
+    assert {name: counts[name] for name in took} == pytest.approx(took)
+    assert (counts["answered"], counts["unanswered"]) == (3.0, 0.0)
     assert log.metrics == pytest.approx(took)
     assert log.units[-1] == "queries (0 known, $0.0012)"
     (entry, *_) = Ledger(current_home().ledger).entries()
@@ -139,6 +142,18 @@ def test_what_is_useless_is_told_by_reason_and_is_no_gold(
     told = "\n".join(log.texts)
     assert "1 × truncated, such as: the limit of tokens cut the answer off" in told
     assert "1 × filtered, such as: finish_reason is 'content_filter', the text was" in told
+    lines = (tmp_path / "w" / "output" / QUARANTINE).read_text("utf-8").splitlines()
+    aside = {one["id"]: one for one in map(json.loads, lines)}
+    kinds = {query.id: aside.get(query.id, {}).get("kind") for query in queries(4)}
+    assert list(kinds.values()) == [None, "truncated", "withheld", None]
+    cut = aside[queries(4)[1].id]
+    assert cut["text"] == "QUERY 1" and '"finish_reason": "length"' in cut["raw"]
+    assert (counts["quality/truncated"], counts["quality/quarantined"]) == (1.0, 2.0)
+    # What is kept aside is known, so that another rule pays for nothing again.
+    kept = config.model_copy(update={"quality": QualityConfig(truncated="keep")})
+    gold, _ = collect(kept, queries(4), None, Workspace(tmp_path / "w"), Told(), ME)
+    assert [group.responses[0] for group in gold] == ["QUERY 0", "QUERY 1", "QUERY 3"]
+    assert sum(server.received.values()) == 4
     strict = gold_of()
     with pytest.raises(ConfigError, match="m has no gold response for 2 of 4 queries"):
         collect(strict, queries(4), None, Workspace(tmp_path / "v"), Told(), ME)

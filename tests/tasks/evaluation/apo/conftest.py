@@ -118,6 +118,7 @@ class ApoRun:
     reward_models: dict[str, Any] = field(default_factory=reward_models)
     games: dict[str, Any] = field(default_factory=games)
     gold: int = 3
+    quality: dict[str, Any] = field(default_factory=lambda: {"kinds": {}, "lengths": None})
 
     @property
     def table_1(self) -> dict[str, Any]:
@@ -128,7 +129,9 @@ class ApoRun:
     def save(self, folder: Path) -> dict[str, Any]:
         """Write every file, and return the first arguments of `assemble_apo_report`."""
         write_json(folder / "table1.json", self.table_1)
-        write_json(folder / "index.json", {"count": self.gold, "shards": []})
+        (folder / "gold" / "train").mkdir(parents=True)
+        write_json(folder / "gold" / "train" / "index.json", {"count": self.gold, "shards": []})
+        write_json(folder / "gold" / "quality.json", self.quality)
         kinds = {
             "policies": self.policies,
             "reward_models": self.reward_models,
@@ -138,7 +141,7 @@ class ApoRun:
         paths: dict[str, Any] = {
             "counts": folder / "table1.json",
             "examination": folder / "examined",
-            "gold": folder / "index.json",
+            "gold": folder / "gold",
         }
         for kind, found in kinds.items():
             paths[kind] = {name: folder / kind / name.replace("/", "-") for name in found}
