@@ -103,7 +103,7 @@ def test_people_are_gold(home: Home, queries: Artifact) -> None:
     found, _ = asked(home, queries, people)
     config = GoldConfig(provider="people", people=people, dev_share=0, max_unanswered_share=0.34)
     with entered(RunContext(home, "run-1")):
-        gold = collect_gold(queries, found.part("groups"), config=config)
+        gold = collect_gold(queries, found.part("groups"), None, config=config)
     assert (gold.metrics["answered"], gold.metrics["unanswered"]) == (2, 1)
     texts = {one.responses[0] for one in read_groups(gold.part("train").path)}
     assert texts == {"A drink.", "No."}
