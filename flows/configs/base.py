@@ -22,6 +22,7 @@ from tasks.data.playground.config import PlaygroundConfig
 from tasks.data.text_config import TextsConfig
 from tasks.evaluation.config import EvaluationConfig
 from tasks.evaluation.judging.config import JudgeConfig
+from tasks.evaluation.judging.human_config import HumanEvaluationConfig
 from tasks.models.architecture import NO_ENCODER, WITH_ENCODER
 from tasks.models.base_policy import PolicyModelConfig, hub_name
 from tasks.models.sample_shards import RolloutConfig
@@ -66,6 +67,10 @@ class FlowConfig(RecurringConfig):
     judge: JudgeConfig | None = None
     """A language model that compares the policies' answers pair by pair, by a server with OpenAI's
     interface; its win rates are a table of the report. Default: none."""
+
+    human_evaluation: HumanEvaluationConfig | None = None
+    """People who compare them pair by pair; the report waits for them, and has their win rates and
+    their agreement beside the judge's. Default: none."""
 
     placement: Placement = Placement()
     """Which stages run on which worker pool of Prefect; none, by default: all run here."""

@@ -67,14 +67,15 @@ def shrink_data(config: Config, small: Smallness) -> Config:
         # Their names and digests are of whole files and of another store.
         own: Update = {"inputs": {}, "start": StartConfig(), "schedule": None}
         if isinstance(found, FlowConfig):
-            own["judge"] = None  # nobody is paid
+            own |= {"judge": None, "human_evaluation": None}  # nobody is paid or asked
         found = _asking_nobody(found.model_copy(update=own))
     return found
 
 
 def _asking_nobody(config: Config) -> Config:
     """Return a configuration that asks nobody: chosen answers stand in for gold, no one judges."""
-    free: Update = {"judge": None} if getattr(config, "judge", None) else {}
+    fields = ("judge", "human_evaluation")
+    free: Update = {name: None for name in fields if getattr(config, name, None)}
     gold, data = getattr(config, "gold", None), getattr(config, "data", None)
     is_asked = isinstance(gold, GoldConfig) and gold.provider in ("server", "people")
     if gold is not None and is_asked and data is not None:

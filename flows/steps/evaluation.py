@@ -15,6 +15,8 @@ from tasks.evaluate_policy import evaluate_policy
 from tasks.evaluate_reward_model import evaluate_reward_model
 from tasks.evaluation.config import PolicyEvaluation, RewardModelEvaluation
 from tasks.evaluation.judging.config import HUMAN, match_name
+from tasks.evaluation.judging.human_config import BY_PEOPLE
+from tasks.judge_by_people import judge_by_people
 from tasks.judge_responses import judge_responses
 from tasks.models.sample_shards import RolloutConfig
 from tasks.sample_responses import sample_responses
@@ -130,10 +132,33 @@ class PolicyEvaluator:
         )
 
     def judge_matches(self, matches: Iterable[tuple[str, str]]) -> dict[str, Artifact]:
-        """Let the configured judge compare the answers of evaluated policies; nothing without one.
+        """Let the configured judge, and people, compare the answers of evaluated policies.
 
         Each match is two names. A question that shows a golden answer shows the chosen one.
         """
+        matches = list(matches)
+        return {**self._judged(matches), **self._judged_by_people(matches)}
+
+    def _judged_by_people(self, matches: Iterable[tuple[str, str]]) -> dict[str, Artifact]:
+        if (people := self.config.human_evaluation) is None:
+            return {}
+        return {
+            match_name(ours, theirs) + BY_PEOPLE: judge_by_people(
+                self.answers[ours],
+                self.answers[theirs],
+                self.prompts if people.wants_reference else None,
+                self.scores[ours],
+                self.scores[theirs],
+                config=people,
+                match=match_name(ours, theirs),
+                seed=self.config.seed,
+                label=match_name(ours, theirs),
+            )
+            for ours, theirs in dict.fromkeys(matches)
+            if people.opponents is None or theirs in people.opponents
+        }
+
+    def _judged(self, matches: Iterable[tuple[str, str]]) -> dict[str, Artifact]:
         if (judge := self.config.judge) is None:
             return {}
         found = {}

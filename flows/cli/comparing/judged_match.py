@@ -85,7 +85,7 @@ def judge_sides(
     if as_json:
         print_json({**outcome.to_json(), "matches": rates})
         return
-    _show(Verdicts(rates, ()), folder, console)
+    _show(Verdicts(rates, {}, {}, ()), folder, console)
 
 
 def estimate_match(config: JudgeRunConfig) -> Estimate | None:

@@ -61,7 +61,9 @@ class Judged(NamedTuple):
 
     def record(self) -> dict[str, Any]:
         """Return it as a line of `verdicts.jsonl`."""
+        votes = {"votes": dict(self.judgement.votes)} if self.judgement.votes else {}
         return {
+            **votes,
             "id": self.id,
             "prompt": text_of(self.pair.prompt),
             "ours": self.pair.ours,

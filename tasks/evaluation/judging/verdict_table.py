@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tasks.evaluation.judging.config import HUMAN, match_name
+from tasks.evaluation.judging.human_config import BY_PEOPLE
 from tasks.evaluation.judging.matchup import RATES, VERDICTS
+from tasks.evaluation.judging.people_table import (
+    agreement_with_judge,
+    people_findings,
+    people_table,
+)
+from tasks.evaluation.judging.wording import percent, share_text, standing_word
 from tasks.evaluation.report.document import Example
 from tasks.evaluation.report.tables import Cell, Column, Table
 from tasks.storage.files import read_json
@@ -25,14 +32,31 @@ class Verdicts:
 
     rates: Mapping[str, Mapping[str, Any]]
     """What the verdicts of each match come to, by `OURS vs THEIRS`."""
+    people: Mapping[str, Mapping[str, Any]]
+    """The same of the matches that people judged."""
+    agreed: Mapping[str, str]
+    """How far the judge agrees with people, in words, by the match's name."""
     examples: Sequence[Example]
     """Prompts of the first match of policies with both answers and the judge's own two."""
 
     @classmethod
     def read(cls, folders: Mapping[str, Path]) -> Verdicts:
-        """Read outputs of the stage `judge_responses`, by the match's name."""
-        rates = {name: read_json(folder / RATES) for name, folder in folders.items()}
-        return cls(rates, verdict_examples(folders))
+        """Read outputs of `judge_responses` and `judge_by_people`, by the match's name."""
+        polled = {
+            name.removesuffix(BY_PEOPLE): folder
+            for name, folder in folders.items()
+            if name.endswith(BY_PEOPLE)
+        }
+        judged = {name: one for name, one in folders.items() if not name.endswith(BY_PEOPLE)}
+        rates, people = (
+            {name: read_json(folder / RATES) for name, folder in found.items()}
+            for found in (judged, polled)
+        )
+        agreed = {
+            name: agreement_with_judge(polled[name], judged[name])
+            for name in polled.keys() & judged.keys()
+        }
+        return cls(rates, people, agreed, verdict_examples(judged))
 
     @property
     def tables(self) -> list[Table]:
@@ -40,19 +64,22 @@ class Verdicts:
         found = [verdict_table(self.rates)] if self.rates else []
         if any(any(one["agreement"].values()) for one in self.rates.values()):
             found.append(agreement_table(self.rates))
-        return found
+        return [*found, people_table(self.people, self.agreed)] if self.people else found
 
     def shares(self, ours: str, theirs: str) -> dict[str, dict[str, float]]:
-        """Return win, lose and tie of a match under the name `judge`; empty without a verdict."""
-        found = self.rates.get(match_name(ours, theirs))
-        if found is None or found["no_verdict"]:
-            return {}
-        return {"judge": {side: found["rates"][side] for side in ("win", "lose", "tie")}}
+        """Return win, lose and tie of a match under `judge` and `people`; not without a verdict."""
+        name = match_name(ours, theirs)
+        known = {"judge": self.rates.get(name), "people": self.people.get(name)}
+        return {
+            who: {side: found["rates"][side] for side in ("win", "lose", "tie")}
+            for who, found in known.items()
+            if found is not None and not found["no_verdict"]
+        }
 
     @property
     def findings(self) -> list[str]:
         """A sentence for each match."""
-        return list(verdict_findings(self.rates))
+        return [*verdict_findings(self.rates), *people_findings(self.people)]
 
 
 def verdict_table(matches: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -68,9 +95,9 @@ def verdict_table(matches: Mapping[str, Mapping[str, Any]]) -> Table:
             rows.append((name, judged, "no verdict", *[None] * 5))
             continue
         rates = found["rates"]
-        shares = (_share(rates, side) for side in ("win", "tie", "lose"))
+        shares = (share_text(rates, side) for side in ("win", "tie", "lose"))
         equal = found["length_controlled_win"]
-        controlled = None if equal is None else _percent(equal, found["length_controlled"])
+        controlled = None if equal is None else percent(equal, found["length_controlled"])
         flipped, first = (100 * found[key]["value"] for key in ("flipped", "first_chosen"))
         rows.append((name, judged, *shares, controlled, flipped, first))
     columns = (
@@ -126,16 +153,10 @@ def verdict_findings(matches: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
                 f"and length alone on {found['longer']:.0%}"
             )
             continue
-        ends = rates["win_interval"], rates["lose_interval"]
-        verdict = "undecided"
-        if ends[0]["low"] > ends[1]["high"]:
-            verdict = "ahead"
-        elif ends[0]["high"] < ends[1]["low"]:
-            verdict = "behind"
         yield (
             f"{name} by the judge: wins {rates['win']:.0%}, ties {rates['tie']:.0%}, loses "
             f"{rates['lose']:.0%} of {found['valid']} prompts, {found['flipped']['value']:.0%} "
-            f"flipped with the order: {verdict}"
+            f"flipped with the order: {standing_word(rates)}"
         )
 
 
@@ -162,11 +183,3 @@ def verdict_examples(folders: Mapping[str, Path]) -> list[Example]:
             for one in asked[:_SHOWN]
         ]
     return []
-
-
-def _share(rates: Mapping[str, Any], side: str) -> str:
-    return _percent(rates[side], rates[f"{side}_interval"])
-
-
-def _percent(share: float, ends: Mapping[str, float]) -> str:
-    return f"{100 * share:.1f} ({100 * ends['low']:.1f} to {100 * ends['high']:.1f})"

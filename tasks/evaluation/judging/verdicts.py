@@ -36,13 +36,15 @@ class Judgement:
 
     outcome: Outcome
     """For our side; invalid where one of the two answers could not be read."""
-    said: tuple[Verdict | None, Verdict | None]
-    """By position: with our answer as A, and with it as B."""
+    said: tuple[Verdict | None, ...]
+    """By position: with our answer as A, and with it as B; of people, what each of them said."""
+    votes: tuple[tuple[str, Outcome], ...] = ()
+    """What each of several people came to, by their names; empty for a language model."""
 
     @property
     def flipped(self) -> bool:
         """Whether it chose the same position twice, so that the order decided."""
-        return self.said in (("A", "A"), ("B", "B"))
+        return not self.votes and self.said in (("A", "A"), ("B", "B"))
 
 
 def calls_of(question: Question, pair: Pair) -> tuple[list[Message], list[Message]]:

@@ -88,6 +88,7 @@ ELSEWHERE = {
     "evaluate_reward_model": "it holds numbers: `sparring show` and the report have them",
     "decide_promotion": "it is a decision: `sparring show` has its evidence",
     "examine_data": "it is what was found in your files: `sparring show` has it",
+    "judge_by_people": "it is verdicts, plain files already: `sparring show` says where",
     "judge_responses": "it is verdicts, plain files already: `sparring show` says where",
     "train_classifier": "its classifier is no model that transformers loads",
     "write_ava_report": "it is a report, plain files already: `sparring report` says where",

@@ -78,6 +78,8 @@ def example(spec: StageSpec, **values: Any) -> dict[str, Any]:
             arguments[name] = config_of(hint)
         elif hint is int:
             arguments[name] = 7
+        elif name == "match":
+            arguments[name] = "APO vs start"
         elif parameter.default is inspect.Parameter.empty:
             raise AssertionError(f"{spec.name}: say in this test how {name} looks")
     return arguments

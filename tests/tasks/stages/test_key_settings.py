@@ -25,6 +25,7 @@ MARKED = {
         "requests_per_minute", "tokens_per_minute", "url",
     },
     "GoldConfig": {"path"},
+    "HumanEvaluationConfig": {"folder"},
     "PeopleConfig": {"folder"},
     "PlaygroundConfig": {"folder"},
     "PolicyModelConfig": {"path"},
