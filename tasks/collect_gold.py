@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.data.files import read_groups, write_groups
 from tasks.endpoints.accounts import Account
-from tasks.gold.collection import GoldConfig, chosen_lengths, collect, hold_out
+from tasks.gold.collection import CANDIDATES, GoldConfig, chosen_lengths, collect, hold_out
 from tasks.settings.log import Log
 from tasks.stages.artifact import Artifact
 from tasks.stages.prefect_task import stage_task
@@ -31,7 +31,8 @@ def collect_gold(
         pairs: Folder of the reward model's pairs, whose chosen answers' lengths are compared.
         config: The provider, the held-out share, how many queries may stay unanswered.
         workspace: `output/train` and `output/dev` receive K = 1 groups; dev prompts are never
-            sampled for training. `quality.json` and `quarantine.jsonl` say what was wrong.
+            sampled for training. Of several candidates `candidates` has all. `quality.json` and
+            `quarantine.jsonl` say what was wrong.
         log: Where progress goes.
 
     Returns:
@@ -48,6 +49,9 @@ def collect_gold(
     chosen = chosen_lengths(pairs.path if pairs else None)
     asked = read_groups(queries.path)
     gold, metrics = collect(config, asked, source, workspace, log, account, chosen)
+    if config.candidates > 1:
+        write_groups(workspace.output / CANDIDATES, gold)
+        return metrics
     train, dev = hold_out(gold, config.dev_share)
     metrics["train"] = float(write_groups(workspace.output / "train", train))
     metrics["dev"] = float(write_groups(workspace.output / "dev", dev))

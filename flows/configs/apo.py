@@ -15,6 +15,7 @@ from flows.configs.apo_updates import PolicyUpdates, RewardUpdates
 from flows.configs.base import FlowConfig, named_model
 from flows.configs.recurring import ModelSource
 from tasks.data.prepare import DataConfig
+from tasks.evaluation.judging.config import ChoiceConfig
 from tasks.gold.collection import GoldConfig
 from tasks.models.sample_shards import RolloutConfig
 from tasks.models.tokens.encoding import Limits
@@ -147,6 +148,18 @@ class ApoConfig(FlowConfig):
         others = {name: change(source) for name, source in self.compare_with.items()}
         return super().with_model_names(change).model_copy(update={"compare_with": others})
 
+    def gold_choice(self) -> ChoiceConfig:
+        """Return who chooses among candidates for gold, if there are several.
+
+        Raises:
+            ValueError: A judge is to choose, and there is none, or it wants golden answers.
+        """
+        by_judge = self.gold.server is not None and self.gold.server.best_by == "judge"
+        if by_judge and self.judge is None:
+            raise ValueError("gold.server.best_by is 'judge', and the run has none: add `judge`")
+        judge = self.judge if by_judge else None
+        return ChoiceConfig(judge=judge, dev_share=self.gold.dev_share)
+
     def test_rollout(self, *, for_kl: bool = False) -> RolloutConfig:
         """Return how test queries are answered; a KL needs the untruncated distribution."""
         evaluation = self.evaluation
@@ -186,6 +199,7 @@ class ApoConfig(FlowConfig):
                 "gold.provider is 'chosen', and the pairs do not answer data.rm_queries: leave "
                 "these out, or name a file in gold.path"
             )
+        self.gold_choice()
         self.check_context()
         self.check_gate()
         return self

@@ -40,7 +40,7 @@ from tasks.stages.runs.states import is_waiting
 from tasks.storage.home import Home, current_home
 from tasks.storage.plain import plain_metrics
 
-PAID_STAGES = frozenset({"collect_gold", "judge_responses"})
+PAID_STAGES = frozenset({"collect_gold", "judge_responses", "pick_gold"})
 """The stages that may ask paid servers."""
 
 

@@ -18,6 +18,9 @@ from flows.steps.inputs import (
 from flows.steps.reward_models import reward_init, train_reward_model
 from tasks.ask_people import ask_people
 from tasks.collect_gold import collect_gold
+from tasks.gold.collection import CANDIDATES
+from tasks.pick_gold import pick_gold
+from tasks.score_responses import score_responses
 from tasks.stages.artifact import Artifact
 from tasks.training.methods.reward_objectives import BRADLEY_TERRY
 from tasks.update_policy import update_policy
@@ -59,7 +62,7 @@ def prepare_inputs(config: ApoConfig) -> ApoInputs:
     preferences = [data.part("rm_train")]
     unadapted = config.reward.unadapted
     baseline = train_reward_model(config, unadapted, init, preferences, label="RM_Base")
-    gold = _gold(config, data)
+    gold = _gold(config, data, baseline)
     preferences.append(data.part("policy_train"))
     testers = {"RM_Test": _tester(config, judge, preferences, "RM_Test")}
     if "RM_All" in config.testers():
@@ -68,13 +71,23 @@ def prepare_inputs(config: ApoConfig) -> ApoInputs:
     return ApoInputs(data, examination, gold, start, init, baseline, testers)
 
 
-def _gold(config: ApoConfig, data: Artifact) -> Artifact:
+def _gold(config: ApoConfig, data: Artifact, reward_model: Artifact) -> Artifact:
+    """Collect gold; of several candidates the run's judge or the reward model takes the best."""
     queries, answers = data.part("rm_queries"), file_artifact(config.gold.path)
     if config.gold.provider == "chosen":
         answers = data.part("rm_train")
     elif config.gold.people is not None:
         answers = ask_people(queries, config=config.gold.people).part("groups")
-    return collect_gold(queries, answers, data.part("rm_train"), config=config.gold)
+    gold = collect_gold(queries, answers, data.part("rm_train"), config=config.gold)
+    if config.gold.candidates == 1:
+        return gold
+    choice, scores = config.gold_choice(), None
+    if choice.judge is None:
+        candidates = gold.part(CANDIDATES)
+        scores = score_responses(
+            reward_model, candidates, config=config.scoring(), label="candidates for gold"
+        )
+    return pick_gold(gold, scores, config=choice)
 
 
 def _models_beside(config: ApoConfig, judge: Artifact | None) -> Iterator[Artifact]:

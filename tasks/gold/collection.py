@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +15,7 @@ from tasks.endpoints.accounts import NOBODY, Account
 from tasks.gold.people.config import PeopleConfig
 from tasks.gold.provider import GoldProvider, collect_answers
 from tasks.gold.quality import CheckedGold, QualityConfig, check_gold
-from tasks.gold.server_provider import ServerGoldConfig, ServerProvider
+from tasks.gold.server_provider import ServerGoldConfig, ServerProvider, candidate_queries
 from tasks.settings.base import NOT_IN_KEY, FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
@@ -30,6 +30,8 @@ OWN_GOLD = (
 )
 """What is said, in the terminal and in the report, where no gold was given."""
 
+CANDIDATES = "candidates"
+"""Folder of all candidates, where a query has several."""
 QUALITY, QUARANTINE = "quality.json", "quarantine.jsonl"
 """What was found wrong with answers, and the answers that were kept aside."""
 _BATCH, _PAID_BATCH = 1000, 50
@@ -61,6 +63,11 @@ class GoldConfig(FrozenConfig):
     stops."""
     quality: QualityConfig = QualityConfig()
     """What becomes of answers that something is wrong with."""
+
+    @property
+    def candidates(self) -> int:
+        """How many answers to each query there are, of which the best becomes gold."""
+        return self.server.candidates if self.server else 1
 
     @model_validator(mode="after")
     def _one_source(self) -> GoldConfig:
@@ -101,7 +108,7 @@ def collect(
         chosen: Lengths of the chosen answers of the data, which those of gold are held against.
 
     Returns:
-        One group per answered query, K = 1, in the order of the queries; and the counts
+        One group per answered query, K = 1 or so many candidates, in their order; and the counts
         `answered` and `unanswered`, with what was wrong with answers and what a server took. The
         workspace's output receives `quality.json`, and `quarantine.jsonl` with what was kept aside.
 
@@ -114,19 +121,23 @@ def collect(
     provider = make_provider(config, answers, account, log)
     # What is paid for is copied to a remote soon, if there is one: the ledger is this machine's.
     batch = _PAID_BATCH if config.server else _BATCH
-    found = collect_answers(provider, unique, workspace, log, batch=batch)
-    checked = check_gold(config.quality, unique, found, chosen)
+    asked = {query.id: candidate_queries(query, config.candidates) for query in unique}
+    flat = [one for several in asked.values() for one in several]
+    found = collect_answers(provider, flat, workspace, log, batch=batch)
+    checked = check_gold(config.quality, flat, found, chosen)
     write_json(workspace.output / QUALITY, checked.to_json())
     lines = (canonical_json(one.to_json()).decode() for one in checked.quarantine)
     write_lines(workspace.output / QUARANTINE, lines)
     for sentence in checked.sentences():
         log.note(sentence)
-    missing = [query.id for query in unique if query.id not in checked.kept]
+    groups = (_group(query, asked[query.id], checked) for query in unique)
+    gold = [group for group in groups if group.responses]
+    answered = {group.id for group in gold}
+    missing = [query.id for query in unique if query.id not in answered]
     if config.provider == "chosen":
         log.note(OWN_GOLD)
     if missing:
         _report(provider.name, missing, len(unique), config.max_unanswered_share, log)
-    gold = [_group(query, checked) for query in unique if query.id in checked.kept]
     counts = {"answered": float(len(gold)), "unanswered": float(len(missing))}
     return gold, {**counts, **checked.metrics(), **provider.metrics()}
 
@@ -137,10 +148,18 @@ def chosen_lengths(pairs: Path | None) -> Iterator[int]:
     return (len(group.responses[0]) for group in groups if len(group.responses) > 1)
 
 
-def _group(query: Group, checked: CheckedGold) -> Group:
-    answer = checked.kept[query.id]
-    extra = {"repaired": True} if query.id in checked.repaired else {}
-    return Group(query.prompt, (answer.text,), sources=(answer.source,), id=query.id, extra=extra)
+def _group(query: Group, candidates: Sequence[Group], checked: CheckedGold) -> Group:
+    """Return a query with the candidates that are left; without responses where none is."""
+    left = [one.id for one in candidates if one.id in checked.kept]
+    answers = [checked.kept[name] for name in left]
+    extra = {"repaired": True} if checked.repaired.intersection(left) else {}
+    return Group(
+        query.prompt,
+        tuple(one.text for one in answers),
+        sources=tuple(one.source for one in answers) or None,
+        id=query.id,
+        extra=extra,
+    )
 
 
 def make_provider(

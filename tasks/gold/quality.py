@@ -136,9 +136,12 @@ def check_gold(
     """
     found, usual = CheckedGold(), sorted(chosen)
     bound = length_bound(usual, config.longest_ratio)
-    copies = Counter(_digest(one.text) for one in answers.values() if one.text)
+    asked = list(queries)
+    # Of one prompt the same candidate twice is no duplicate.
+    told = {(_digest(answers[one.id].text), one.prompt) for one in asked if one.id in answers}
+    copies = Counter(digest for digest, _ in told)
     seen: set[str] = set()
-    for query in queries:
+    for query in asked:
         if (answer := answers.get(query.id)) is None:
             continue
         digest, whole = _digest(answer.text), answer

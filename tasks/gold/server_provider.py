@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from tasks.data.groups import Group
 from tasks.endpoints.accounts import Account
@@ -24,6 +24,8 @@ from tasks.settings.log import Log
 from tasks.storage.workspace import Workspace
 from tasks.tracking.remote.opening import open_remote
 
+SAMPLE = "sample"
+"""In a query's `extra`: the number of the candidate that is asked for."""
 _BLANK = "{prompt}"
 _PROBLEMS: Mapping[Outcome, Problem] = {
     Outcome.truncated: "truncated",
@@ -47,6 +49,11 @@ class ServerGoldConfig(FrozenConfig):
     max_tokens: int = Field(default=512, ge=1)
     """Most tokens of an answer. One that this cuts off is paid for, and `gold.quality` says what
     becomes of it."""
+    candidates: int = Field(default=1, ge=1)
+    """Answers to each query, each paid for; the best of them becomes gold, see `best_by`."""
+    best_by: Literal["reward_model", "judge"] = "reward_model"
+    """Who says which of several candidates is best: the reward model that the game starts from, or
+    the run's `judge`, which compares the best so far with the next one."""
     temperature: float | None = Field(default=None, ge=0)
     """How freely it answers. Default: as its server does; some models take no other."""
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
@@ -66,8 +73,15 @@ class ServerGoldConfig(FrozenConfig):
             raise ValueError(f"{', '.join(taken)}: said by the other keys, or not to be changed")
         return parameters
 
+    @model_validator(mode="after")
+    def _candidates_differ(self) -> Self:
+        if self.candidates > 1 and self.temperature == 0:
+            raise ValueError("candidates at temperature 0 are the same text: raise temperature")
+        return self
+
     def request(self, query: Group) -> ChatRequest:
-        """Return what is asked for a query, whose id is the request's."""
+        """Return what is asked for a query, whose id is the request's, or for one candidate."""
+        sample = int(query.extra.get(SAMPLE, 0))
         turns = [(role, content) for role, content in query.prompt]
         role, content = turns[-1]
         # Not by format: braces in the data are theirs.
@@ -75,13 +89,27 @@ class ServerGoldConfig(FrozenConfig):
         if self.system is not None:
             turns.insert(0, ("system", self.system))
         free: dict[str, Any] = {} if self.temperature is None else {"temperature": self.temperature}
-        return ChatRequest(query.id, tuple(turns), self.max_tokens, {**self.parameters, **free})
+        parameters: dict[str, Any] = {**self.parameters, **free}
+        if sample and isinstance(seed := parameters.get("seed"), int):
+            parameters["seed"] = seed + sample  # the same draw would be the same text
+        return ChatRequest(query.id, tuple(turns), self.max_tokens, parameters, sample)
+
+
+def candidate_queries(query: Group, candidates: int) -> list[Group]:
+    """Return a query as often as it is asked; of several, each has a name and number of its own."""
+    if candidates == 1:
+        return [query]
+    return [
+        Group(query.prompt, id=f"{query.id}#{number}", extra={SAMPLE: number})
+        for number in range(candidates)
+    ]
 
 
 def estimate_gold(config: ServerGoldConfig, queries: Iterable[Group], ledger: Ledger) -> Estimate:
     """Say what the answers to queries will cost; a query that occurs again is asked once."""
     unique = {one.id: one for one in queries}.values()
-    return estimate_requests(config.endpoint, map(config.request, unique), ledger)
+    asked = (one for query in unique for one in candidate_queries(query, config.candidates))
+    return estimate_requests(config.endpoint, map(config.request, asked), ledger)
 
 
 class ServerProvider:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.endpoints.config import EndpointConfig
 from tasks.evaluation.judging.constrained import ConstrainedQuestion
@@ -78,3 +78,22 @@ class JudgeConfig(FrozenConfig):
             return get_question(name).name
         except ConfigError as error:
             raise ValueError(str(error)) from None
+
+
+class ChoiceConfig(FrozenConfig):
+    """Who chooses among candidates."""
+
+    judge: JudgeConfig | None = None
+    """A judge; None where a reward model scored them."""
+
+    dev_share: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the queries held out, as `gold.dev_share`."""
+
+    @model_validator(mode="after")
+    def _asks_without_reference(self) -> ChoiceConfig:
+        if self.judge and self.judge.wants_reference:
+            raise ValueError(
+                f"the question {self.judge.question!r} shows a golden answer, which is what is "
+                "chosen here: ask another one, or let the reward model choose"
+            )
+        return self

@@ -68,6 +68,7 @@ DATA = {
     "extract_prompts": "prompts",
     "ask_people": "people's answers",
     "collect_gold": "gold responses",
+    "pick_gold": "gold responses",
     "pair_with_gold": "gold against samples",
     "pair_demonstrations": "pairs of demonstrations and samples",
     "label_preferences": "labelled pairs",

@@ -159,6 +159,23 @@ def test_what_is_useless_is_told_by_reason_and_is_no_gold(
         collect(strict, queries(4), None, Workspace(tmp_path / "v"), Told(), ME)
 
 
+def test_each_candidate_is_a_request_of_its_own(
+    server: PaidServer, gold_of: Callable[..., GoldConfig], tmp_path: Path
+) -> None:
+    config = gold_of({"candidates": 3, "parameters": {"seed": 7}})
+    gold, counts = collect(config, queries(2), None, Workspace(tmp_path / "w"), Told(), ME)
+    assert [len(group.responses) for group in gold] == [3, 3] and counts["requests"] == 6.0
+    assert [group.id for group in gold] == [query.id for query in queries(2)]
+    assert counts["quality/duplicate"] == 0.0, "of one prompt they may be alike"
+    assert sorted(body["seed"] for body in server.bodies) == [7, 7, 8, 8, 9, 9]
+    again, counts = collect(config, queries(2), None, Workspace(tmp_path / "v"), Told(), ME)
+    assert again == gold and counts["answered_before"] == 6.0
+    ledger = Ledger(current_home().ledger)
+    assert config.server and estimate_gold(config.server, queries(3), ledger).requests == 3
+    with pytest.raises(ValueError, match="raise temperature"):
+        gold_of({"candidates": 2, "temperature": 0})
+
+
 def test_a_cap_stops_it_and_a_higher_one_goes_on(
     server: PaidServer, gold_of: Callable[..., GoldConfig], tmp_path: Path
 ) -> None:
