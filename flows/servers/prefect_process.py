@@ -12,14 +12,24 @@ and forbids the next start; `prefect server stop` does not wait for the end.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import subprocess
 import sys
+from pathlib import Path
 
 from flows.servers.sqlite_retry import retrying
+from tasks.storage.sqlite_file import make_beside
+
+DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+"""Variable that names another database than the home's."""
+_UPGRADE = ("-m", "prefect", "server", "database", "upgrade", "-y")
 
 
 def main() -> None:
     """Serve on the socket whose file descriptor is the only argument, until told to end."""
+    if not os.environ.get(DATABASE):
+        _make_database(Path(os.environ["PREFECT_HOME"]) / "prefect.db")
     import uvicorn
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
@@ -32,6 +42,18 @@ def main() -> None:
     )
     listening = socket.socket(fileno=int(sys.argv[1]))
     asyncio.run(uvicorn.Server(config).serve(sockets=[listening]))
+
+
+def _make_database(path: Path) -> None:
+    """Make the database of a home unless there is one; a kill leaves a whole one or none."""
+
+    def make(making: Path) -> None:
+        variables = {**os.environ, DATABASE: f"sqlite+aiosqlite:///{making}"}
+        # In a process of its own: Prefect reads its settings once.
+        subprocess.run([sys.executable, *_UPGRADE], env=variables, check=True)
+
+    if not path.exists():
+        make_beside(path, make)
 
 
 if __name__ == "__main__":

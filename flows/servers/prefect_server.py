@@ -6,6 +6,7 @@ import os
 import sys
 
 from flows.servers.access import PREFECT_PASSWORD, address
+from flows.servers.prefect_process import DATABASE
 from flows.servers.service import Service, fetch_json, read_record
 from tasks.storage.home import Home
 
@@ -72,6 +73,7 @@ def prefect_service(home: Home, host: str, port: int) -> Service:
         log=home.prefect / "server.log",
         health=f"{base}/api/health",
         record={"url": f"{base}/api", "host": host, "port": port},
+        database=None if environment.get(DATABASE) else home.prefect / "prefect.db",
     )
 
 

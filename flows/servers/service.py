@@ -7,6 +7,7 @@ holds `servers_lock`. It never holds a password.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import time
@@ -30,6 +31,7 @@ from tasks.settings.errors import StageError
 from tasks.storage.home import Home
 from tasks.storage.locks import FileLock
 from tasks.storage.sealed import read_either, write_twice
+from tasks.storage.sqlite_file import set_aside_if_broken
 
 Progress = Callable[[float], None]
 """Called about ten times a second while a server starts, with the seconds so far."""
@@ -37,6 +39,7 @@ SERVERS = ("prefect", "mlflow")
 """The names under which `servers.json` holds servers."""
 held_ports: dict[int, socket.socket] = {}
 """Listening sockets of servers that this process started, or was given, by port."""
+_log = logging.getLogger("sparring.servers")
 _OF_USERS = ("users", "persistent")
 _OURS = ("http://127.", "http://[::1]", "http://localhost:")
 
@@ -61,6 +64,10 @@ class Service:
     """Answers as soon as the server serves."""
     record: dict[str, Any]
     """For `servers.json`: `url`, `host`, `port`, and what it takes to start it again."""
+    database: Path | None = None
+    """Its database, where that is a file of ours."""
+    filled: str = "alembic_version"
+    """A table of it that has a row unless making it was cut off."""
 
 
 def servers_lock(home: Home, timeout: float = 180.0) -> FileLock:
@@ -98,6 +105,7 @@ def begin(home: Home, service: Service, **more: Any) -> dict[str, Any]:
     The caller holds the `servers_lock`; `more` are further fields of the record, which is returned.
     """
     service.log.parent.mkdir(parents=True, exist_ok=True)
+    _see_to_database(service)
     descriptors = [hold_port(service).fileno()] if service.takes_socket else []
     # In its own folder: a `prefect.toml`, `.env` or `tasks.py` of the caller's is not for it.
     child = start_detached(
@@ -116,6 +124,18 @@ def begin(home: Home, service: Service, **more: Any) -> dict[str, Any]:
         let_go(service.record["port"])
         raise
     return record
+
+
+def _see_to_database(service: Service) -> None:
+    """Put a damaged database out of the way, for the server to begin a new one."""
+    path = service.database
+    if path is not None and (aside := set_aside_if_broken(path, service.filled)):
+        _log.warning(
+            "the database of the %s server was damaged: it is %s now, and a new one begins, which "
+            "has none of the records before; the store has all results",
+            service.title,
+            aside,
+        )
 
 
 def hold_port(service: Service) -> socket.socket:

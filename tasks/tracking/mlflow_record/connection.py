@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from tasks.processes.detached import is_alive
 from tasks.storage.locks import FileLock
 from tasks.storage.sealed import read_either
+from tasks.storage.sqlite_file import make_beside, set_aside_if_broken
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -33,6 +34,8 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }
 _URI = "MLFLOW_TRACKING_URI"
+_SQLITE = "sqlite:///"
+_log = logging.getLogger("sparring.tracking")
 _KNOCK_SECONDS = 3.0
 
 
@@ -96,7 +99,7 @@ def tracking_place(mlruns: Path, home_root: Path | None = None) -> TrackingPlace
     if uri := os.environ.get(_URI) or kept:
         pages = re.sub(r"//[^/@]*@", "//", uri) if uri.startswith("http") else kept or ""
         return TrackingPlace(uri, None, lock, pages.rstrip("/"))
-    return TrackingPlace(f"sqlite:///{folder}/mlflow.db", (folder / "artifacts").as_uri(), lock)
+    return TrackingPlace(f"{_SQLITE}{folder}/mlflow.db", (folder / "artifacts").as_uri(), lock)
 
 
 def connect(place: TrackingPlace) -> MlflowClient:
@@ -104,13 +107,32 @@ def connect(place: TrackingPlace) -> MlflowClient:
     place.knock()
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    from mlflow.tracking import MlflowClient
-
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     with FileLock(place.lock):
-        client = MlflowClient(place.uri)
-        client.search_experiments(max_results=1)
+        if not place.is_server and place.artifacts is not None:
+            _ready_database(Path(place.uri.removeprefix(_SQLITE)))
+        return _open(place.uri)
+
+
+def _ready_database(path: Path) -> None:
+    """Let MLflow's database in a folder of ours be whole; a damaged one is set aside."""
+    if aside := set_aside_if_broken(path, "experiments"):
+        _log.warning(
+            "mlflow's database was damaged: it is %s now, and a new one begins, which has none of "
+            "the records before; the store has all results",
+            aside,
+        )
+    if not path.exists():
+        make_beside(path, lambda making: _open(f"{_SQLITE}{making}"))
+
+
+def _open(uri: str) -> MlflowClient:
+    """Open a place, and see that it answers."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(uri)
+    client.search_experiments(max_results=1)
     return client
 
 

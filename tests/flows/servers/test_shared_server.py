@@ -88,8 +88,12 @@ def clean_up(home: Home):
 def test_server_survives_its_run_serves_the_next_and_ends_with_the_last(
     home: Home, clean_up: None, tmp_path: Path
 ) -> None:
+    # As a kill left it, while an older release made it.
+    (home.prefect / "prefect.db").write_bytes(b"")
     first, (url, pid_text, started) = start_elsewhere(home)
     pid = int(pid_text)
+    assert len(list(home.prefect.glob("prefect.db.damaged-*"))) == 1
+    assert not (home.prefect / "prefect.db.making").exists()
     assert started == "True"
     second, printed = start_elsewhere(home)
     assert printed == [url, pid_text, "False"]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks.storage import faults
-from tasks.tracking.mlflow_record import MlflowRecord, run_writer, tracking_place
+from tasks.tracking.mlflow_record import MlflowRecord, connection, run_writer, tracking_place
 from tasks.tracking.mlflow_record.background_sync import Recorder
 from tasks.tracking.mlflow_record.tags import USER_TAG
 from tasks.tracking.spool import Spool, read_segments
@@ -154,6 +156,42 @@ def test_a_fresh_database_under_many_starts(tmp_path: Path, place: Any) -> None:
     for thread in threads:
         thread.join()
     assert codes == [0] * 4
+
+
+def test_a_kill_while_the_database_is_made_leaves_none(tmp_path: Path) -> None:
+    import mlflow.tracking  # noqa: F401
+
+    fresh, database = tracking_place(tmp_path / "fresh"), tmp_path / "fresh" / "mlflow.db"
+    # Its second durable operation gives the database its name.
+    assert _in_child(lambda: MlflowRecord(fresh), "kill@2") == -signal.SIGKILL
+    assert database.with_name("mlflow.db.making").stat().st_size > 0 and not database.exists()
+
+
+def test_a_database_that_was_cut_off_while_it_was_made_is_replaced(
+    tmp_path: Path,
+    place: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _spool_a_run(Spool(tmp_path / "spool", "apo-1"))
+    database = tmp_path / "mlruns" / "mlflow.db"
+    whole = database.read_bytes()
+    with closing(sqlite3.connect(database)) as half:
+        half.execute("DELETE FROM experiments")
+        half.execute("DROP TABLE model_versions")
+        half.commit()
+    broken = database.read_bytes()
+
+    made = connection.make_beside
+    # To make a new one takes seconds; a copy is as good.
+    monkeypatch.setattr(
+        connection, "make_beside", lambda path, _: made(path, lambda new: new.write_bytes(whole))
+    )
+    MlflowRecord(place).drain(tmp_path / "spool")
+    assert "mlflow's database was damaged" in caplog.text
+    (aside,) = database.parent.glob("mlflow.db.damaged-*")
+    assert aside.read_bytes() == broken
+    assert set(_runs(place)) == {"apo-1", "sft · epoch 1"}
 
 
 def test_the_recorder_imports_nothing_without_news(tmp_path: Path) -> None:
