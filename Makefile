@@ -8,12 +8,14 @@ STAMP := $(VENV)/.sparring-setup
 TORCH := torch==2.13.0
 VLLM := .venv-vllm
 VLLM_VERSION := 0.32.0
+LABEL_STUDIO := .venv-label-studio
+LABEL_STUDIO_VERSION := 1.23.2
 ARGS ?=
 # Where it is set, every process would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo model demo-real pairs-named vllm test test-slow test-vllm check lint docs bench clean
+.PHONY: help setup data demo model demo-real pairs-named vllm label-studio test test-slow test-vllm test-label-studio check lint docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -59,6 +61,19 @@ $(VLLM)/.sparring-setup:
 		(folder / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: $(VLLM_VERSION)+cpu\n")'
 	@touch $@
 
+# The user, password and token are what you set; without them its page asks who you are. Nothing is
+# sent home. Legacy tokens are taken, as a personal one can be made on its page alone.
+label-studio: $(LABEL_STUDIO)/.sparring-setup ## Label Studio in an environment of its own (1 GB), on 127.0.0.1:8080
+	COLLECT_ANALYTICS=false LATEST_VERSION_CHECK=false LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN=true \
+		LABEL_STUDIO_BASE_DATA_DIR=$(CURDIR)/$(LABEL_STUDIO)/data \
+		LABEL_STUDIO_USER_TOKEN="$${LABEL_STUDIO_TOKEN:-}" \
+		$(LABEL_STUDIO)/bin/label-studio start --no-browser --internal-host 127.0.0.1 --port 8080
+
+$(LABEL_STUDIO)/.sparring-setup:
+	$(PYTHON) -m venv $(LABEL_STUDIO)
+	$(LABEL_STUDIO)/bin/python -m pip install --quiet --disable-pip-version-check label-studio==$(LABEL_STUDIO_VERSION)
+	@touch $@
+
 # A process per core. A file's tests stay together and share its fixtures; the whole flows, which
 # come first by name, begin first, so that short files fill up the end.
 # One process more than there are cores, since many tests wait for a server.
@@ -75,6 +90,9 @@ test-slow: setup ## the slow tests, hours of two cores; it says at the end how l
 test-vllm: vllm model ## what uses vLLM, with the pretrained model: sampling, gold, a judge, a whole run
 	$(BIN)/python -m pytest -m slow -k vllm tests/tasks/models/server/test_vllm.py \
 		tests/flows/test_real_servers.py $(ARGS)
+
+test-label-studio: setup $(LABEL_STUDIO)/.sparring-setup ## a real Label Studio: asked, answered by its API and in a browser, used as gold
+	SPARRING_REQUIRE_REAL=1 $(BIN)/python -m pytest -m slow tests/flows/test_label_studio.py $(ARGS)
 
 lint: setup ## ruff, the formatter's opinion, and mypy
 	$(BIN)/ruff check .

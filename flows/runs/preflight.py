@@ -10,6 +10,7 @@ from flows.configs.recurring import ModelSource, RecurringConfig
 from tasks.data.sources.config import SourceConfig
 from tasks.data.sources.places import require_rows
 from tasks.endpoints.config import EndpointConfig
+from tasks.gold.people.config import LabelStudioConfig
 from tasks.models.source_checks import check_local_model, looks_local
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError, require_path
@@ -60,7 +61,7 @@ def check_models(config: RecurringConfig) -> None:
 
 
 def check_keys(config: FrozenConfig) -> None:
-    """Refuse a configuration whose paid servers cannot be asked for want of a key.
+    """Refuse a configuration whose servers cannot be asked for want of a key or token.
 
     Raises:
         ConfigError: The environment does not have one; its variable is named.
@@ -68,6 +69,8 @@ def check_keys(config: FrozenConfig) -> None:
     for _, part in configs_in(config):
         if isinstance(part, EndpointConfig):
             part.key_value()
+        elif isinstance(part, LabelStudioConfig):
+            part.token_value()
 
 
 def check_gpus(config: FrozenConfig) -> None:

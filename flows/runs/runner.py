@@ -40,8 +40,10 @@ from tasks.stages.runs.states import is_waiting
 from tasks.storage.home import Home, current_home
 from tasks.storage.plain import plain_metrics
 
-PAID_STAGES = frozenset({"collect_gold", "judge_responses", "pick_gold"})
-"""The stages that may ask paid servers."""
+ASKING_STAGES = frozenset(
+    {"ask_people", "collect_gold", "judge_by_people", "judge_responses", "pick_gold"}
+)
+"""The stages that may ask servers which want a key or token."""
 
 
 class Outcome(NamedTuple):
@@ -113,7 +115,7 @@ def run_flow(
     if is_done and resume is None and not (verify or always):
         return Outcome("", result, len(planned), len(planned))
     check_gpus(config)
-    if any(stage.stage in PAID_STAGES and stage.state != "done" for stage in planned):
+    if any(stage.stage in ASKING_STAGES and stage.state != "done" for stage in planned):
         check_keys(config)
     if isinstance(config, RecurringConfig):
         check_models(config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.gold.people.answer_files import ANSWERS
 from tasks.gold.people.batch import Batch, Look, Standing
@@ -17,6 +17,9 @@ from tasks.settings.log import Log
 from tasks.storage.digests import canonical_json
 from tasks.storage.files import write_lines
 from tasks.storage.home import current_home
+
+if TYPE_CHECKING:
+    from tasks.gold.people.label_studio import LabelStudioPage
 
 SUBMISSIONS = "submissions.jsonl"
 """What a stage that asked people leaves: every submission that it used, a line each."""
@@ -65,20 +68,39 @@ def ask(
     Raises:
         Awaited: Not enough people have answered; it says how many answers are missing and where
             they are to be put.
+        ConfigError: The token for Label Studio is missing or refused.
     """
     batch = Batch.begin(current_home(), title, key, kind, questions, config)
     if not batch.is_closed:
-        look = batch.take_in()
+        page = page_of(batch)
+        look = batch.take_in(page.take() if page else ())
         found = batch.standing()
         log.progress(found.complete, found.asked, "questions answered")
         if not found.is_enough(config.enough):
-            raise Awaited(awaited(batch, look))
+            raise Awaited(awaited(batch, page, look))
         if look.problems:
             log.note(_faults(look))
     return Answers(batch.close(), batch.standing())
 
 
-def awaited(batch: Batch, look: Look) -> str:
+def page_of(batch: Batch) -> LabelStudioPage | None:
+    """Return where people answer a set of questions beside files; None for nowhere."""
+    config = batch.config
+    if config.label_studio is None:
+        return None
+    from tasks.gold.people.label_studio import LabelStudioPage
+
+    return LabelStudioPage(
+        config.label_studio,
+        batch.name,
+        batch.kind,
+        batch.questions,
+        config.instructions,
+        config.quorum,
+    )
+
+
+def awaited(batch: Batch, page: LabelStudioPage | None, look: Look) -> str:
     """Return what a set of questions waits for, where answers are to be given, and what is wrong.
 
     Example: `63 answers are missing to 63 of 100 questions (37 came); …`.
@@ -93,6 +115,9 @@ def awaited(batch: Batch, look: Look) -> str:
         f"questions{each} ({came}): fill in a copy of {batch.place}/questions.csv and put it into "
         f"{batch.place / ANSWERS} under your name"
     )
+    if page is not None:
+        text += f", or answer at {page.address}"
+        text += f" ({page.problem})" if page.problem else ""
     return f"{text}; {_faults(look)}" if look.problems else text
 
 
