@@ -63,8 +63,9 @@ class _Watch:
         self, run: RunContext, budget: RunBudget, flow_run: FlowRun | None, pays: bool
     ) -> None:
         self._run, self._budget, self._flow_run = run, budget, flow_run
-        self._meter = UsageMeter(run.home, run.run_id)
-        # Only what pays has a reason to wait for the remote.
+        # Only what is capped, or pays, has a reason to wait for the remote.
+        is_capped = budget.hours is not None or budget.gpu_hours is not None
+        self._meter = UsageMeter(run.home, run.run_id, run.remote if is_capped else None)
         self._ledger = Ledger(run.home.ledger, run.remote if pays else None)
         self._told: set[str] = set()
         self._is_over = threading.Event()

@@ -1,22 +1,27 @@
 """What a run has used: the hours that it worked and the hours of GPUs, over all its attempts.
 
-`runs/RUN/usage.json` is written every few seconds, so that a kill loses no more of the count.
+`runs/RUN/usage.json` is written every few seconds, so that a kill loses no more of the count; of a
+run with a cap the remote has a copy every minute, for another machine may go on with it.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from tasks.stages.remote.layout import runs_folder
 from tasks.stages.runs.run_journal import stage_events
 from tasks.stages.runs.run_store import run_folder
 from tasks.storage.errors import StorageError
 from tasks.storage.home import Home
-from tasks.storage.sealed import read_sealed, write_sealed
+from tasks.storage.sealed import read_sealed, sealed_json, unsealed_json, write_sealed
+from tasks.tracking.remote.base import Remote
 
 _FILE = "usage.json"
+_SHARE_SECONDS = 60.0
 
 
 class Usage(NamedTuple):
@@ -40,10 +45,11 @@ def read_usage(home: Home, run_id: str) -> Usage:
 class UsageMeter:
     """Counts what a run uses in this attempt, on top of what it had used before."""
 
-    def __init__(self, home: Home, run_id: str) -> None:
-        """Begin to count."""
-        self._home, self._run_id = home, run_id
-        self._before = read_usage(home, run_id)
+    def __init__(self, home: Home, run_id: str, remote: Remote | None = None) -> None:
+        """Begin to count, from what is known here or on the remote, if one is given."""
+        self._home, self._run_id, self._remote = home, run_id, remote
+        self._shared = -math.inf
+        self._before = max(read_usage(home, run_id), self._read_shared())
         self._events = len(stage_events(home, run_id))
         self._began = time.monotonic()
 
@@ -51,14 +57,25 @@ class UsageMeter:
         """Return what the run has used until now, and write it down.
 
         Raises:
-            DiskError: The disk refuses.
+            StorageError: The disk refuses, or the remote.
         """
         worked = (time.monotonic() - self._began) / 3600
         events = stage_events(self._home, self._run_id)[self._events :]
         held = gpu_hours(events, datetime.now(UTC))
         used = Usage(self._before.hours + worked, self._before.gpu_hours + held)
         write_sealed(run_folder(self._home, self._run_id) / _FILE, used._asdict())
+        if self._remote is not None and time.monotonic() > self._shared + _SHARE_SECONDS:
+            self._shared = time.monotonic()
+            self._remote.put(self._name, sealed_json(used._asdict()).encode())
         return used
+
+    @property
+    def _name(self) -> str:
+        return f"{runs_folder(self._run_id)}{_FILE}"
+
+    def _read_shared(self) -> Usage:
+        data = self._remote.get(self._name) if self._remote is not None else None
+        return Usage(**unsealed_json(data, self._name)) if data else Usage()
 
 
 def gpu_hours(events: Iterable[dict[str, Any]], now: datetime) -> float:

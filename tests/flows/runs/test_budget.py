@@ -20,11 +20,12 @@ from tasks.endpoints.prices import Budget, Charge
 from tasks.endpoints.wishes import OverBudgetError, Wish
 from tasks.settings.errors import BudgetExhausted, ConfigError
 from tasks.stages.runs.context import LoggingSink, RunContext, StageRecord, record_to_json
-from tasks.stages.runs.run_store import claim_run, run_folder, save_status
+from tasks.stages.runs.run_store import claim_run, load_run, run_folder, save_run, save_status
 from tasks.stages.runs.usage import read_usage
 from tasks.storage.home import Home
 from tasks.storage.journal import append_record
 from tasks.storage.sealed import write_sealed
+from tasks.tracking.remote.folder import FolderRemote
 from tests.flows.command import SMALL
 
 
@@ -80,6 +81,22 @@ def test_at_the_cap_of_hours_it_is_interrupted_and_more_goes_on(run: RunContext)
     with within_budget(run, Capped(RunBudget(hours=1)), None):
         before = read_usage(run.home, run.run_id).hours
     assert 0.001 <= before <= read_usage(run.home, run.run_id).hours < 1
+
+
+def test_hours_of_a_lost_machine_count(run: RunContext, tmp_path: Path) -> None:
+    """Another machine, with a disk of its own, goes on with the run and with its count."""
+    run.remote = FolderRemote(tmp_path / "remote")
+    used(run, 0.5)
+    with within_budget(run, Capped(RunBudget(hours=2)), None):
+        pass
+    claim = Home(tmp_path / "other").ensure()
+    save_run(claim, load_run(run.home, run.run_id))
+    other = RunContext(claim, run.run_id, progress=Notes(), remote=run.remote)
+    with (
+        pytest.raises(BudgetExhausted, match="0.5 of 0.5 hours"),
+        within_budget(other, Capped(RunBudget(hours=0.5)), None),
+    ):
+        pytest.fail("nothing is begun with a budget that is used up")
 
 
 def test_it_is_said_once_from_80_percent_on(run: RunContext) -> None:

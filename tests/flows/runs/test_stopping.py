@@ -12,11 +12,12 @@ from uuid import UUID
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter
 
-from flows.runs import stopping
+from flows.configs.recurring import RecurringConfig, RunBudget
+from flows.runs import budget, stopping
 from flows.runs.flow_decorator import sparring_flow
 from tasks.processes.termination import Cancelled
 from tasks.settings.base import FrozenConfig
-from tasks.settings.errors import Awaited
+from tasks.settings.errors import Awaited, BudgetExhausted
 from tasks.stages.artifact import Artifact, external_artifact
 from tasks.stages.flow_run import open_run
 from tasks.stages.prefect_task import stage_task
@@ -65,7 +66,7 @@ def stopped(body: Callable[[], None], home: Home) -> tuple[Run, Any, Any]:
         apo(Settings())
     run = list_runs(home)[0]
     with get_client(sync_client=True) as client:
-        state = client.read_flow_run(UUID(run.prefect_flow_run)).state
+        state: Any = client.read_flow_run(UUID(run.prefect_flow_run)).state
     events = [one for segment in read_segments(home.spool / run.id) for one in segment.events]
     return run, state, next(one for one in events if one["event"] == "run_finished")
 
@@ -116,6 +117,30 @@ def test_one_word_everywhere(body: Callable[[], None], word: Any, served: Home) 
     assert run.status == word
     assert (state.type.value, state.name) == (said.type, said.prefect)
     assert (event["status"], event["state"]) == (said.mlflow, word)
+
+
+def test_at_its_budget_a_run_failed_and_its_page_says_why(
+    served: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    monkeypatch.setattr(budget, "_LOOK_SECONDS", 0.05)
+
+    @sparring_flow
+    def apo(config: RecurringConfig) -> Artifact:
+        time.sleep(60)
+        raise AssertionError("nobody stopped it")
+
+    with pytest.raises(BudgetExhausted, match="hours are used"):
+        apo(RecurringConfig(budget=RunBudget(hours=1e-4)))
+    run = list_runs(served)[0]
+    with get_client(sync_client=True) as client:
+        state: Any = client.read_flow_run(UUID(run.prefect_flow_run)).state
+        key = ArtifactFilter(key=ArtifactFilterKey(any_=["budget"]))
+        told = [str(one.data) for one in client.read_artifacts(artifact_filter=key)]
+    assert (run.status, state.name) == ("failed", "Failed") and "hours are used" in state.message
+    assert [text for text in told if text.startswith(f"{run.id}: ")]
 
 
 @stage_task(version=1, resources="people")

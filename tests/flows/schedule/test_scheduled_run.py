@@ -17,7 +17,7 @@ import pytest
 from prefect.exceptions import Pause
 from prefect.states import Paused
 
-from flows.configs.recurring import RecurringConfig, ScheduleConfig
+from flows.configs.recurring import RecurringConfig, RunBudget, ScheduleConfig
 from flows.schedule import scheduled_run
 from tasks.settings.errors import StageError
 from tasks.stages.runs.aliases import alias_history, current_alias
@@ -122,24 +122,28 @@ def test_a_period_that_failed_is_resumed_and_one_that_is_done_or_brings_nothing_
     monkeypatch.setenv("SPARRING_HOME", str(tmp_path))
     monkeypatch.setattr(scheduled_run, "_deployment_name", lambda flow_run: "nightly")
     config = RecurringConfig(schedule=ScheduleConfig(cron="0 3 * * *", catch_up="all"))
+    more = config.model_copy(update={"budget": RunBudget(hours=4)})
     resumed: list[str | None] = []
+    hours: list[float | None] = []
 
     @contextmanager
     def opened(config: Any, resume: str | None) -> Iterator[Any]:
         resumed.append(resume)
+        hours.append(config.budget.hours)
         yield SimpleNamespace(run_id="apo-1", offer=None)
 
     def fails(run: Any, config: Any) -> Any:
         raise StageError("the disk is full")
 
-    def run(one: Any, work: Any) -> Any:
+    def run(one: Any, work: Any, config: RecurringConfig = config) -> Any:
         return scheduled_run.run_scheduled("apo", config, one, opened, work)
 
     first = flow_run(1)
     with pytest.raises(StageError, match="the disk is full"):
         run(first, fails)
-    assert run(first, lambda run, config: "its result") == "its result"
+    assert run(first, lambda run, config: "its result", more) == "its result"
     assert resumed == [None, "apo-1"], "it goes on with the run that failed"
+    assert hours == [None, 4], "by the budget that is deployed now"
     again, next_day = run(flow_run(1), fails), run(flow_run(2), fails)
     assert again.name == "Skipped" and "is done already" in again.message
     assert next_day.name == "NothingNew" and "nothing new since apo-1" in next_day.message

@@ -172,12 +172,17 @@ def test_machines_share_one_budget(tmp_path: Path, remote: FolderRemote) -> None
     assert spent == 5 * sum(counts) and 270 < spent <= 300
 
 
-def test_machines_share_the_limits_per_minute(
-    tmp_path: Path, remote: FolderRemote, server: PaidServer
+@pytest.mark.parametrize("homes", [1, 2])
+def test_limits_per_minute_are_shared(
+    tmp_path: Path, remote: FolderRemote, server: PaidServer, homes: int
 ) -> None:
-    """Counted at the server: two machines of 12 a minute send 12 in this minute, not 24."""
+    """Counted at the server: two processes of a machine, or two machines, that may send 12 a minute
+    each send 12 in this minute, not 24.
+    """
     config = endpoint(server, requests_per_minute=12, concurrency=4)
-    calls = [PaidCalls(config, Ledger(tmp_path / f"host-{n}", remote), ME) for n in range(2)]
+    shared = remote if homes == 2 else None
+    ledgers = [Ledger(tmp_path / f"host-{n % homes}", shared) for n in range(2)]
+    calls = [PaidCalls(config, ledger, ME) for ledger in ledgers]
     waits = threading.Semaphore(0)
     for one in calls:
         real = one._pauses.wait
