@@ -6,6 +6,7 @@ None of it is part of a stage's key; the models and data that a scheduled run fi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,7 @@ from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig, Seed
 
 StartFrom = Literal["base", "previous", "champion"]
+_HOUR = timedelta(hours=1)
 
 
 class ModelSource(NamedTuple):
@@ -45,7 +47,8 @@ class ScheduleConfig(FrozenConfig):
     day at 3:00."""
 
     timezone: str = "UTC"
-    """Name of the time zone that the cron counts in, for example Europe/Zurich."""
+    """Name of the time zone that the cron counts in, for example Europe/Zurich. A day's cron in the
+    hour that comes twice when summer time ends is one period; one of every hour has both."""
 
     policy: StartFrom = "base"
     """What each run trains further: base (what the config names), previous (the policy of the last
@@ -61,6 +64,18 @@ class ScheduleConfig(FrozenConfig):
     catch_up: Literal["latest", "all"] = "latest"
     """After a pause (no worker, servers down): only the newest period that is due, or each one
     after the other."""
+
+    @property
+    def counting_zone(self) -> str:
+        """The zone in which Prefect counts; UTC where the cron comes in every hour alike.
+
+        Prefect passes over the second of the two equal hours in which summer time ends.
+        """
+        is_hourly = self.cron.split()[1:] == ["*"] * 4
+        now = datetime.now(ZoneInfo(self.timezone))
+        seasons = (now.replace(month=month, day=1) for month in (1, 7))
+        has_whole_hours = not any((one.utcoffset() or _HOUR) % _HOUR for one in seasons)
+        return "UTC" if is_hourly and has_whole_hours else self.timezone
 
     @field_validator("cron")
     @classmethod

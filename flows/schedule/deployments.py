@@ -162,7 +162,7 @@ def _next_runs(schedule: ScheduleConfig | None) -> list[str]:
 def _schedules(schedule: ScheduleConfig | None, *, active: bool) -> list[DeploymentScheduleCreate]:
     if schedule is None:
         return []
-    cron = CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
+    cron = CronSchedule(cron=schedule.cron, timezone=schedule.counting_zone)
     return [DeploymentScheduleCreate(schedule=cron, active=active, slug=_SLUG)]
 
 

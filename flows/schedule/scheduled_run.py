@@ -149,7 +149,7 @@ def next_instants(
     """Return so many instants of a schedule in UTC, from `start` or now, as Prefect counts them."""
     from prefect.server.schemas.schedules import CronSchedule
 
-    cron = CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
+    cron = CronSchedule(cron=schedule.cron, timezone=schedule.counting_zone)
     start = start or datetime.now(UTC) + timedelta(seconds=1)
 
     def ask() -> list[Any]:

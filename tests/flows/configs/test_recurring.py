@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -104,6 +105,31 @@ def test_an_hour_that_comes_twice_is_one_period() -> None:
     dates = next_instants(schedule, 2, datetime(2026, 10, 24, 12, tzinfo=UTC))
     assert len(set(dates)) == 2
     assert [date.date().isoformat() for date in dates] == ["2026-10-25", "2026-10-26"]
+
+
+@pytest.mark.parametrize("minutes", ["15", "*/30"])
+@pytest.mark.parametrize(
+    ("zone", "end"),
+    [
+        ("Europe/Zurich", datetime(2026, 10, 24, 23, tzinfo=UTC)),
+        ("America/New_York", datetime(2026, 11, 1, 4, tzinfo=UTC)),
+        ("Europe/Zurich", datetime(2027, 3, 28, 0, tzinfo=UTC)),
+        ("Australia/Sydney", datetime(2027, 4, 3, 14, tzinfo=UTC)),
+    ],
+)
+def test_an_hourly_cron_loses_no_hour_when_clocks_change(
+    zone: str, end: datetime, minutes: str
+) -> None:
+    schedule = ScheduleConfig(cron=f"{minutes} * * * *", timezone=zone)
+    dates = next_instants(schedule, 8, end)
+    step = timedelta(minutes=60 if minutes == "15" else 30)
+    assert [later - earlier for earlier, later in pairwise(dates)] == [step] * 7
+
+
+def test_minutes_are_those_of_the_zone_where_its_hours_begin_between() -> None:
+    schedule = ScheduleConfig(cron="0 * * * *", timezone="Asia/Kolkata")
+    (date,) = next_instants(schedule, 1, datetime(2026, 10, 24, tzinfo=UTC))
+    assert date.minute == 30
 
 
 def test_the_schedule_of_the_tests_is_a_valid_config() -> None:
