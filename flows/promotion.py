@@ -6,6 +6,7 @@ champion is sampled and scored on the candidate's test prompts by the candidate'
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -15,8 +16,11 @@ from flows.registry import find_flow
 from flows.runs.flow_decorator import sparring_flow
 from tasks.decide_promotion import decide_promotion
 from tasks.evaluation.config import GateCheck, GateConfig
+from tasks.evaluation.judging.config import match_name
+from tasks.judge_responses import judge_responses
 from tasks.settings.errors import ConfigError, UnknownNameError
 from tasks.stages.artifact import Artifact
+from tasks.stages.manifest import InputRecord, load_manifest
 from tasks.stages.runs.aliases import (
     CANDIDATE,
     CHAMPION,
@@ -72,10 +76,58 @@ def _gather_evidence(
         opponent,
         basis.get("reward model evaluation"),
         basis.get(f"{gate.tester} evaluation"),
+        _verdicts(home, basis["policy evaluation"], opponent, config, name),
         config=check,
         seed=config.seed,
         label=candidate.run,
     )
+
+
+def _verdicts(
+    home: Home, candidate: Artifact, opponent: Artifact, config: Any, name: str
+) -> Artifact | None:
+    """Let the judge of the candidate's run compare what was evaluated; None if nobody asks it."""
+    if not config.gate.asks_judge or opponent.is_pending:
+        return None  # of an opponent that has yet to answer, a plan knows no answers
+    (ours, our_scores), (theirs, their_scores) = (
+        evaluated_answers(home, evaluation) for evaluation in (candidate, opponent)
+    )
+    if config.judge.wants_reference:
+        raise ConfigError(
+            f"the gate asks for the judge, whose question {config.judge.question!r} shows a golden "
+            "answer: set judge.question to one without in the run that makes the candidate"
+        )
+    return judge_responses(
+        ours, theirs, None, our_scores, their_scores,
+        config=config.judge, seed=config.seed, label=match_name(CANDIDATE, name),
+    )  # fmt: skip
+
+
+def evaluated_answers(home: Home, evaluation: Artifact) -> tuple[Artifact, dict[str, Artifact]]:
+    """Return the answers behind an evaluation, and the same as scored by each reward model.
+
+    Raises:
+        ConfigError: Something of it is gone, or nobody scored them.
+    """
+    scores = {
+        role.partition(".")[2]: _input_of(home, record)
+        for role, record in _inputs(home, evaluation).items()
+        if role.startswith("scores.")
+    }
+    for scored in scores.values():
+        return _input_of(home, _inputs(home, scored)["responses"]), scores
+    raise ConfigError(f"no reward model scored the answers behind {evaluation.label}")
+
+
+def _inputs(home: Home, artifact: Artifact) -> Mapping[str, InputRecord]:
+    made = load_manifest(home, artifact.stage, artifact.key)
+    return made.inputs if made else {}
+
+
+def _input_of(home: Home, record: InputRecord) -> Artifact:
+    reference = f"{record.stage}/{record.key}"
+    found = referenced_artifact(home, reference, record.stage, said_by="an input of an evaluation")
+    return found.part(record.part) if record.part else found
 
 
 def _crown(run: RunContext, candidate: AliasRecord, decision: Artifact, after: int) -> None:

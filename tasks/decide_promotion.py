@@ -9,12 +9,13 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=4, resources="cpu")
+@stage_task(version=5, resources="cpu")
 def decide_promotion(
     candidate: Artifact,
     opponent: Artifact,
     reward_model: Artifact | None,
     judge: Artifact | None,
+    verdicts: Artifact | None,
     *,
     config: GateCheck,
     seed: int,
@@ -28,14 +29,15 @@ def decide_promotion(
         opponent: Evaluation of the champion's policy, or of the start, on the same test prompts.
         reward_model: Evaluation of its reward model; None in a run without one.
         judge: Evaluation of the reward model that decides what wins; None for one that knows.
+        verdicts: What a language model said of both; None where the gate does not ask for it.
         config: The criteria.
         seed: Of the bootstrap.
         workspace: `output/` receives report.md and report.json.
         log: Where the verdict is noted.
 
     Returns:
-        `holds` (1 or 0), `win_rate` and `judge_accuracy` with their intervals, `prompts`, `ece` and
-        `kl`.
+        `holds` (1 or 0), `win_rate` and `judge_accuracy` with their intervals, `prompts`, `ece`,
+        `kl`, and with verdicts `judged_win_rate` and `judged_flipped`.
 
     Raises:
         ConfigError: The two evaluations share no prompt that the gate's judge scored.
@@ -47,6 +49,7 @@ def decide_promotion(
         opponent.path,
         reward_model.path if reward_model else None,
         judge.path if judge else None,
+        verdicts.path if verdicts else None,
         config,
         seed,
         workspace.output,

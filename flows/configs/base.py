@@ -221,6 +221,17 @@ class FlowConfig(RecurringConfig):
         if self.gate.tester not in self.judges():
             known = did_you_mean(self.gate.tester, self.judges())
             raise ValueError(f"gate.tester is {self.gate.tester!r}, no judge of this run{known}")
+        if self.judge is None and self.gate.asks_judge:
+            raise ValueError(
+                "the gate asks for a judge's verdicts, and the run has none: add `judge`"
+            )
+        check = self.judge and self.judge.cross_check
+        if check and check.reward_model and check.reward_model not in self.judges():
+            known = did_you_mean(check.reward_model, self.judges())
+            raise ValueError(
+                f"judge.cross_check.reward_model is {check.reward_model!r}, which scores nothing "
+                f"in this run{known}"
+            )
 
     def check_samples_fit(
         self, draws: Mapping[str, SamplingConfig], policy_key: str = "limits"

@@ -139,12 +139,25 @@ class GateConfig(FrozenConfig):
     above this; an oracle knows. Default 0.5: a judge that is not shown better than a coin shows
     nothing of a candidate."""
 
+    min_judged_win_rate: float | None = Field(default=None, ge=0, lt=1)
+    """The lower end of the 95 % interval of the win rate by the run's `judge`, a language model,
+    against the champion (ties count half) must be above this. It is asked when promoting; its
+    budget is that of `judge.endpoint`."""
+
+    max_flipped: float | None = Field(default=None, ge=0, le=1)
+    """Largest share of its verdicts that flip with the order of the answers."""
+
     max_ece: float | None = Field(default=None, gt=0, le=1)
     """Largest expected calibration error of the candidate's reward model on the human test pairs,
     a probability."""
 
     max_kl: float | None = Field(default=None, gt=0)
     """Largest KL(candidate‖what its run started from), nats per response."""
+
+    @property
+    def asks_judge(self) -> bool:
+        """Whether a language model has to judge."""
+        return self.min_judged_win_rate is not None or self.max_flipped is not None
 
 
 class GateCheck(FrozenConfig):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tasks.evaluation.config import EVALUATION, EXACT_MATCH, GateCheck, GateConfig
+from tasks.evaluation.judging.verdict_table import judged_metrics
 from tasks.evaluation.metrics.judge_accuracy import judge_accuracies
 from tasks.evaluation.metrics.win_rates import win_rates_of_shares, win_shares
 from tasks.evaluation.policy import ORACLE
@@ -43,6 +44,7 @@ def decide(
     opponent: Path,
     reward_model: Path | None,
     judge: Path | None,
+    verdicts: Path | None,
     check: GateCheck,
     seed: int,
     output: Path,
@@ -70,6 +72,8 @@ def decide(
             "judge_accuracy_high": known.interval.high,
             "judge_accuracy_pairs": float(known.pairs),
         }
+    if verdicts:
+        metrics |= judged_metrics(verdicts, seed, check.bootstrap_samples)
     criteria = criteria_of(metrics, check)
     holds = all(one.holds is not False for one in criteria)
     told = [known.doubt] if known and known.doubt else []
@@ -94,6 +98,7 @@ def criteria_of(metrics: Mapping[str, float], check: GateCheck) -> list[Criterio
             None if gate.min_win_rate is None else metrics["win_rate_low"] > gate.min_win_rate,
         ),
         _judge(metrics, gate),
+        *_verdicts(metrics, check),
         Criterion(
             "calibration error of the reward model",
             _NOT_MEASURED if ece is None else f"{ece:.3f}",
@@ -121,6 +126,26 @@ def _judge(metrics: Mapping[str, float], gate: GateConfig) -> Criterion:
         _asked("interval above", least),
         None if least is None else metrics.get("judge_accuracy_low", 0.0) > least,
     )
+
+
+def _verdicts(metrics: Mapping[str, float], check: GateCheck) -> Iterator[Criterion]:
+    """Yield what the gate asks of a language model's verdicts; without one it does not hold."""
+    gate = check.gate
+    if (least := gate.min_judged_win_rate) is not None:
+        yield Criterion(
+            f"win rate against {check.opponent}, by the judge",
+            _with_interval(metrics, "judged_win_rate"),
+            _asked("interval above", least),
+            metrics.get("judged_win_rate_low", 0.0) > least,
+        )
+    if (most := gate.max_flipped) is not None:
+        found = metrics.get("judged_flipped")
+        yield Criterion(
+            "verdicts that flip with the order",
+            _NOT_MEASURED if found is None else f"{found:.3f}",
+            _asked("at most", most),
+            found is not None and found <= most,
+        )
 
 
 def _with_interval(metrics: Mapping[str, float], name: str) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tasks.data.files import read_groups
-from tasks.evaluation.judging.verdicts import Judgement
+from tasks.evaluation.judging.verdicts import Judgement, Outcome
 from tasks.evaluation.metrics.estimates import Estimate, mean_estimate
+from tasks.settings.errors import ConfigError, did_you_mean
 
 Scores = Mapping[str, tuple[float, float]]
 """What one reward model gives to our answer and to theirs, by the prompt's id."""
@@ -42,6 +43,21 @@ def agreement(
 def winner_by(scores: tuple[float, float] | None) -> int:
     """Return 1 where our score is the higher one, -1 where theirs is, 0 for equal or no scores."""
     return 0 if scores is None else (scores[0] > scores[1]) - (scores[0] < scores[1])
+
+
+def opinions(name: str, scores: Mapping[str, Scores]) -> dict[str, Outcome]:
+    """Return whom a reward model lets win, by the prompt's id.
+
+    Raises:
+        ConfigError: It did not score both sides; those that did are named.
+    """
+    if name not in scores:
+        raise ConfigError(
+            f"judge.cross_check.reward_model is {name!r}, which did not score both sides"
+            f"{did_you_mean(name, scores)}"
+        )
+    said: dict[int, Outcome] = {1: "win", -1: "lose", 0: "tie"}
+    return {one: said[winner_by(both)] for one, both in scores[name].items()}
 
 
 def read_scores(

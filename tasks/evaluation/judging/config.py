@@ -26,6 +26,27 @@ def match_name(ours: str, theirs: str) -> str:
     return f"{ours} vs {theirs}"
 
 
+class CrossCheck(FrozenConfig):
+    """A second opinion on each pair; a side wins only where both say so."""
+
+    endpoint: EndpointConfig | None = None
+    """A second judge, asked the same in both orders, with a budget of its own."""
+
+    reward_model: str | None = None
+    """Or a reward model that scored both sides, such as RM_Test."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> CrossCheck:
+        if (self.endpoint is None) == (self.reward_model is None):
+            raise ValueError("give `endpoint`, a second judge, or `reward_model`, and not both")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What it is called in the report."""
+        return self.endpoint.model if self.endpoint else str(self.reward_model)
+
+
 class JudgeConfig(FrozenConfig):
     """A language model that compares answers, each pair in both orders."""
 
@@ -51,6 +72,10 @@ class JudgeConfig(FrozenConfig):
     """Have the server hold the answer to a JSON schema, by the field `response_format` that OpenAI,
     vLLM and SGLang know, so that a small model comes to a verdict too. Default: free, in the form
     of the papers."""
+
+    cross_check: CrossCheck | None = None
+    """A second judge or a reward model: where it does not say the same, the pair is a tie, and
+    where it says the opposite, that is counted. Default: none."""
 
     @property
     def asked(self) -> Question:

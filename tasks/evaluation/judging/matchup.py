@@ -13,11 +13,18 @@ from tasks.endpoints.answers import Answer
 from tasks.endpoints.chat_request import ChatRequest, Unanswered
 from tasks.endpoints.ledger import Ledger
 from tasks.endpoints.paid_calls import PaidCalls
-from tasks.evaluation.judging.agreement import Scores, agreement, read_scores
+from tasks.evaluation.judging.agreement import Scores, agreement, opinions, read_scores
 from tasks.evaluation.judging.config import JudgeConfig
 from tasks.evaluation.judging.pairing import Sides, read_sides
 from tasks.evaluation.judging.rates import VerdictRates, verdict_rates
-from tasks.evaluation.judging.verdicts import Judgement, Pair, calls_of, judge
+from tasks.evaluation.judging.verdicts import (
+    Judgement,
+    Outcome,
+    Pair,
+    calls_of,
+    cross_checked,
+    judge,
+)
 from tasks.evaluation.metrics.estimates import Estimate
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
@@ -71,6 +78,8 @@ class Judged(NamedTuple):
             "reference": self.pair.reference,
             "outcome": self.judgement.outcome,
             "flipped": self.judgement.flipped,
+            "alone": self.judgement.alone,
+            "second": self.judgement.second,
             "said": list(self.judgement.said),
             "answers": list(self.answers),
             "problems": list(self.problems),
@@ -191,10 +200,27 @@ def judge_sides(
     with PaidCalls(config.endpoint, ledger, account) as calls:
         judged = list(judge_pairs(pairs, config, calls, log))
         costs = calls.tally.metrics()
+    if (check := config.cross_check) and check.endpoint:
+        # It has a budget of its own.
+        payer = account._replace(work=f"second {account.work}")
+        with PaidCalls(check.endpoint, ledger, payer) as calls:
+            second = list(judge_pairs(pairs, config, calls, log))
+            taken = calls.tally.metrics()
+        costs = {name: value + taken[name] for name, value in costs.items()}
+        judged = _cross_checked(judged, {one.id: one.judgement.outcome for one in second})
+    elif check:
+        judged = _cross_checked(judged, opinions(check.name, scores))
     found = write_matchup(judged, workspace.output, seed, scores)
     if found.rates.no_verdict:
         log.note(found.rates.no_verdict)
     return found.metrics() | costs
+
+
+def _cross_checked(judged: list[Judged], second: Mapping[str, Outcome]) -> list[Judged]:
+    return [
+        one._replace(judgement=cross_checked(one.judgement, second.get(one.id, "invalid")))
+        for one in judged
+    ]
 
 
 def _require_references(pairs: Mapping[str, Pair], question: str) -> None:

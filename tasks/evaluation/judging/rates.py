@@ -14,6 +14,7 @@ from tasks.evaluation.metrics.win_rates import WinRates, win_rates_of_shares
 FEWEST_VALID = 0.5
 """Share of pairs with a valid judgement under which there is no verdict."""
 _SHARES = {"win": (1.0, 0.0, 0.0), "lose": (0.0, 1.0, 0.0), "tie": (0.0, 0.0, 1.0)}
+_OPPOSITE = {"win", "lose"}
 _PENALTY = np.array([1e-4, 1e-2])
 """Of intercept and slope per pair; the first only keeps an unbroken row of wins finite."""
 
@@ -37,6 +38,11 @@ class VerdictRates:
     or where every pair is a tie."""
     length_controlled_win: float | None
     """That win rate; a tie counts one half."""
+    confirmed: Estimate | None
+    """Share of the pairs that both opinions could judge, in which a cross-check came to the same;
+    None without one."""
+    contradicted: Estimate | None
+    """Share of these in which it named the other winner."""
     longer: float
     """Share of the valid pairs in which our answer is the longer one, equal lengths one half: what
     length alone would say."""
@@ -60,6 +66,9 @@ class VerdictRates:
             "flipped": self.flipped.value,
             "first_chosen": self.first_chosen.value,
         }
+        if self.confirmed is not None and self.contradicted is not None:
+            flat["confirmed"] = self.confirmed.value
+            flat["contradicted"] = self.contradicted.value
         if self.length_controlled_win is not None:
             flat["length_controlled_win"] = self.length_controlled_win
         return flat
@@ -104,6 +113,7 @@ def verdict_rates(
         np.random.default_rng(seed),
         resamples,
     )
+    both = [(one.alone, one.second) for one, _ in known if one.second]
     return VerdictRates(
         asked=len(judgements),
         valid=len(known),
@@ -112,6 +122,8 @@ def verdict_rates(
         first_chosen=mean_estimate([float(said == "A") for said in decided]),
         length_controlled=controlled[1] if controlled else None,
         length_controlled_win=controlled[0] if controlled else None,
+        confirmed=mean_estimate([float(a == b) for a, b in both]) if both else None,
+        contradicted=mean_estimate([float({a, b} == _OPPOSITE) for a, b in both]) if both else None,
         longer=mean_estimate([(1 + np.sign(a - b)) / 2 for _, (a, b) in known]).value,
     )
 

@@ -17,6 +17,7 @@ from tasks.evaluation.judging.people_table import (
     people_table,
 )
 from tasks.evaluation.judging.wording import percent, share_text, standing_word
+from tasks.evaluation.metrics.win_rates import win_rates_of_shares
 from tasks.evaluation.report.document import Example
 from tasks.evaluation.report.tables import Cell, Column, Table
 from tasks.storage.files import read_json
@@ -138,6 +139,30 @@ def agreement_table(matches: Mapping[str, Mapping[str, Any]]) -> Table:
     return Table("judge-agreement", "Agreement with reward models", columns, tuple(rows), note)
 
 
+def judged_metrics(folder: Path, seed: int, resamples: int) -> dict[str, float]:
+    """Return what a gate asks of the verdicts of a match; nothing where there is no verdict.
+
+    Returns:
+        `judged_win_rate`, ties as halves, with `_low` and `_high`; `judged_pairs` behind it, and
+        `judged_flipped`.
+    """
+    found = read_json(folder / RATES)
+    if found["no_verdict"]:
+        return {}
+    lines = (folder / VERDICTS).read_text(encoding="utf-8").splitlines()
+    shares = {"win": (1.0, 0.0, 0.0), "lose": (0.0, 1.0, 0.0), "tie": (0.5, 0.5, 0.0)}
+    outcomes = (json.loads(line)["outcome"] for line in lines)
+    halves = [shares[one] for one in outcomes if one in shares]
+    rates = win_rates_of_shares(halves, seed=seed, resamples=resamples)
+    return {
+        "judged_win_rate": rates.win,
+        "judged_win_rate_low": rates.win_interval.low,
+        "judged_win_rate_high": rates.win_interval.high,
+        "judged_pairs": float(len(halves)),
+        "judged_flipped": float(found["flipped"]["value"]),
+    }
+
+
 def verdict_findings(matches: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Say of each match who is ahead by the judge, as far as its interval tells."""
     for name, found in matches.items():
@@ -153,10 +178,16 @@ def verdict_findings(matches: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
                 f"and length alone on {found['longer']:.0%}"
             )
             continue
+        second = ""
+        if both := found.get("confirmed"):
+            second = (
+                f", {both['value']:.0%} confirmed and {found['contradicted']['value']:.0%} "
+                "contradicted by the cross-check"
+            )
         yield (
             f"{name} by the judge: wins {rates['win']:.0%}, ties {rates['tie']:.0%}, loses "
             f"{rates['lose']:.0%} of {found['valid']} prompts, {found['flipped']['value']:.0%} "
-            f"flipped with the order: {standing_word(rates)}"
+            f"flipped with the order{second}: {standing_word(rates)}"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from tasks.data.groups import Message, Prompt, text_of
@@ -40,11 +40,30 @@ class Judgement:
     """By position: with our answer as A, and with it as B; of people, what each of them said."""
     votes: tuple[tuple[str, Outcome], ...] = ()
     """What each of several people came to, by their names; empty for a language model."""
+    alone: Outcome | None = None
+    """What it was before a cross-check; None without one."""
+    second: Outcome | None = None
+    """What the cross-check came to."""
 
     @property
     def flipped(self) -> bool:
         """Whether it chose the same position twice, so that the order decided."""
         return not self.votes and self.said in (("A", "A"), ("B", "B"))
+
+
+def cross_checked(judgement: Judgement, second: Outcome) -> Judgement:
+    """Return a judgement that holds only as far as a second opinion is the same.
+
+    Example:
+        >>> cross_checked(Judgement("win", ("A", "B")), "lose").outcome
+        'tie'
+    """
+    outcome: Outcome = judgement.outcome
+    if "invalid" in (outcome, second):
+        outcome = "invalid"
+    elif outcome != second:
+        outcome = "tie"
+    return replace(judgement, outcome=outcome, alone=judgement.outcome, second=second)
 
 
 def calls_of(question: Question, pair: Pair) -> tuple[list[Message], list[Message]]:

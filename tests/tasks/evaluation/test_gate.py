@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from tasks.evaluation.config import GateCheck, GateConfig
 from tasks.evaluation.gate import criteria_of, decide
 from tasks.settings.errors import ConfigError
-from tasks.storage.files import read_json, write_json
+from tasks.storage.files import read_json, write_json, write_lines
 
 
 def evaluation(folder: Path, scores: list[list[float]], **more: Any) -> Path:
@@ -35,7 +36,7 @@ def judged(
     others = evaluation(tmp_path / "theirs", theirs)
     write_json(tmp_path / "rm" / "evaluation.json", {"test": {"figures": {"ece": 0.08}}})
     folders = (ours, others, tmp_path / "rm", measured(tmp_path / "judge", right))
-    return decide(*folders, check(**gate), 0, tmp_path / "out")
+    return decide(*folders, None, check(**gate), 0, tmp_path / "out")
 
 
 def measured(folder: Path, right: float, pairs: int = 100) -> Path:
@@ -61,9 +62,9 @@ def test_one_that_knows_the_number_needs_no_reward_model(tmp_path: Path) -> None
         write_json(tmp_path / name / "evaluation.json", {"per_prompt": rows})
         folders.append(tmp_path / name)
     asked = {"tester": "exact_match"}
-    found = decide(*folders, None, None, check(**asked), 0, tmp_path / "out")
+    found = decide(*folders, None, None, None, check(**asked), 0, tmp_path / "out")
     assert found["holds"] == 1 and "ece" not in found
-    decide(*folders, None, None, check(**asked, max_ece=0.1), 0, tmp_path / "out")
+    decide(*folders, None, None, None, check(**asked, max_ece=0.1), 0, tmp_path / "out")
     rows = {one["name"]: one for one in read_json(tmp_path / "out/report.json")["criteria"]}
     assert rows["accuracy of exact_match on held-out pairs"]["figure"] == "the right number"
     assert rows["calibration error of the reward model"]["holds"] is False
@@ -129,3 +130,32 @@ def test_what_was_not_measured_does_not_hold() -> None:
 def test_a_judge_who_scored_nothing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no prompt in common that oracle scored"):
         judged(tmp_path, [[1.0]], [[1.0]], tester="oracle")
+
+
+def test_a_language_models_verdicts_are_asked_for_with_figures(tmp_path: Path) -> None:
+    """Nine wins and a tie: 9.5 of 10; two of ten flipped. Without a verdict nothing holds."""
+    ours = evaluation(tmp_path / "ours", [[2.0]] * 4)
+    others = evaluation(tmp_path / "theirs", [[1.0]] * 4)
+    verdicts = tmp_path / "verdicts"
+    lines = [{"outcome": one} for one in ["win"] * 9 + ["tie", "invalid"]]
+    write_lines(verdicts / "verdicts.jsonl", map(json.dumps, lines))
+    rates = {"no_verdict": "", "flipped": {"value": 0.2}}
+    write_json(verdicts / "verdicts.json", rates)
+
+    def rows(**gate: Any) -> dict[str, Any]:
+        asked = check(min_judge_accuracy=None, **gate)
+        decide(ours, others, None, None, verdicts, asked, 0, tmp_path / "out")
+        found = read_json(tmp_path / "out/report.json")["criteria"]
+        return {one["name"]: one for one in found}
+
+    found = rows(min_judged_win_rate=0.5, max_flipped=0.1)
+    won = found["win rate against champion, by the judge"]
+    assert won["holds"] and won["figure"].startswith("0.950 [")
+    flipped = found["verdicts that flip with the order"]
+    assert not flipped["holds"] and (flipped["figure"], flipped["asked"]) == (
+        "0.200",
+        "at most 0.1",
+    )
+    write_json(verdicts / "verdicts.json", {**rates, "no_verdict": "too few"})
+    none = rows(min_judged_win_rate=0.5)["win rate against champion, by the judge"]
+    assert none["figure"] == "not measured" and not none["holds"]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tasks.data.files import write_groups
 from tasks.data.groups import Group, Message
-from tasks.evaluation.judging.agreement import agreement, read_scores, winner_by
+from tasks.evaluation.judging.agreement import agreement, opinions, read_scores, winner_by
 from tasks.evaluation.judging.verdicts import Judgement
+from tasks.settings.errors import ConfigError
 
 WIN, LOSE = Judgement("win", ("A", "B")), Judgement("lose", ("B", "A"))
 TIE, INVALID = Judgement("tie", ("A", "A")), Judgement("invalid", ("A", None))
@@ -39,3 +42,10 @@ def test_scores_are_those_of_the_first_answers(tmp_path: Path) -> None:
     assert both == {"RM_Test": {"q0": (3.0, 2.0), "q1": (1.0, 4.0)}}
     pairs = read_scores({"RM_Test": ours}, None)
     assert pairs == {"RM_Test": {"q0": (3.0, 9.0)}}, "a second answer is the opponent"
+
+
+def test_a_reward_model_that_did_not_score_is_refused_by_name() -> None:
+    scores = {"RM_Test": {"q0": (1.0, 2.0), "q1": (2.0, 2.0)}}
+    assert opinions("RM_Test", scores) == {"q0": "lose", "q1": "tie"}
+    with pytest.raises(ConfigError, match="which did not score both sides; did you mean"):
+        opinions("RM_Tset", scores)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tasks.data.files import write_groups
 from tasks.data.groups import Group, Message
+from tasks.endpoints.accounts import NOBODY
 from tasks.endpoints.answers import Answer, Outcome
 from tasks.endpoints.chat_request import ChatRequest, Unanswered
 from tasks.evaluation.judging.config import JudgeConfig
@@ -18,6 +20,7 @@ from tasks.evaluation.judging.matchup import (
     RATES,
     VERDICTS,
     judge_pairs,
+    judge_sides,
     write_matchup,
 )
 from tasks.evaluation.judging.pairing import Sides, matched_pairs, read_sides
@@ -28,6 +31,8 @@ from tasks.evaluation.judging.verdict_table import (
 )
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
+from tasks.storage.workspace import Workspace
+from tests.servers.paid_server import Body, PaidServer, chat_answer, said
 
 ENDPOINT = {
     "url": "http://127.0.0.1:1/v1", "model": "m", "price": {"prompt": 0, "completion": 0}
@@ -144,3 +149,47 @@ def test_too_few_in_form_are_no_verdict(tmp_path: Path) -> None:
 def test_an_unknown_question_is_refused_with_the_configuration() -> None:
     with pytest.raises(ValueError, match="unknown question 'dialog'"):
         config(question="dialog")
+
+
+def test_a_second_opinion_is_one_of_two_kinds() -> None:
+    for wrong in ({}, {"endpoint": ENDPOINT, "reward_model": "RM_Test"}):
+        with pytest.raises(ValueError, match="and not both"):
+            config(cross_check=wrong)
+    assert config(cross_check={"reward_model": "RM_Test"}).cross_check.name == "RM_Test"  # type: ignore[union-attr]
+
+
+def test_a_second_judge_and_a_reward_model_take_back_what_they_do_not_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first judge likes length, the second one gives no verdict on the first pair."""
+    monkeypatch.setenv("SPARRING_HOME", str(tmp_path / "home"))
+    write_groups(
+        tmp_path / "ours", [replace(one, scores=(0.0, 0.0)) for one in side("longer", "x")]
+    )
+    write_groups(
+        tmp_path / "theirs", [replace(one, scores=(1.0, 0.0)) for one in side("no", "yes")]
+    )
+    scores = {"RM": tmp_path / "ours"}, {"RM": tmp_path / "theirs"}
+    sides = Sides(tmp_path / "ours", tmp_path / "theirs", None, *scores)
+
+    def likes_length(body: Body) -> Body:
+        shown = said(body).split("Response A:")[1].split("FIRST")[0].split("Response B:")
+        if body["model"] == "second" and "longer" in said(body):
+            return chat_answer(body, "I cannot say.")
+        return chat_answer(body, f"More helpful: {'A' if len(shown[0]) > len(shown[1]) else 'B'}")
+
+    with PaidServer() as server:
+        server.reply = likes_length
+        endpoint = {**ENDPOINT, "url": server.url}
+        second = {"endpoint": {**endpoint, "model": "second"}}
+        for number, (check, outcomes) in enumerate(
+            [(second, ["invalid", "lose"]), ({"reward_model": "RM"}, ["tie", "lose"])]
+        ):
+            asked = config(endpoint=endpoint, cross_check=check)
+            work = Workspace(tmp_path / f"w{number}")
+            found = judge_sides(sides, asked, work, NullLog(), 0, NOBODY)
+            lines = (work.output / VERDICTS).read_text(encoding="utf-8").splitlines()
+            assert [json.loads(line)["outcome"] for line in lines] == outcomes
+            assert [json.loads(line)["alone"] for line in lines] == ["win", "lose"]
+            assert found["confirmed"] == (1.0 if number == 0 else 0.5)
+    assert server.received.total() == 8, "the first judge once, the second one once"

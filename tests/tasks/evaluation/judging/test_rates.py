@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tasks.evaluation.judging.rates import verdict_rates
-from tasks.evaluation.judging.verdicts import Judgement
+from tasks.evaluation.judging.verdicts import Judgement, Outcome, cross_checked
 
 WIN = Judgement("win", ("A", "B"))
 LOSE = Judgement("lose", ("B", "A"))
@@ -64,3 +64,21 @@ def test_an_unbroken_row_stays_finite(one: Judgement) -> None:
 def test_lengths_that_are_missing_are_said() -> None:
     with pytest.raises(ValueError, match="1 judgements and 0 pairs"):
         verdict_rates([WIN], [])
+
+
+def test_a_cross_check_is_counted_by_what_it_did() -> None:
+    """Of four that both could judge two are confirmed, one is contradicted, one is no tie alone."""
+    both: list[tuple[Judgement, Outcome]] = [
+        (WIN, "win"),
+        (LOSE, "lose"),
+        (WIN, "lose"),
+        (WIN, "tie"),
+        (WIN, "invalid"),
+    ]
+    judgements = [cross_checked(one, second) for one, second in both]
+    found = verdict_rates(judgements, [(4, 4)] * 5)
+    assert (found.asked, found.valid) == (5, 4)
+    assert found.confirmed and found.confirmed.value == 0.5
+    assert found.contradicted and found.contradicted.value == 0.25
+    assert found.metrics()["confirmed"] == 0.5 and found.rates.win == 0.25
+    assert verdict_rates([WIN], [(4, 4)]).confirmed is None

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from tasks.data.groups import Message
 from tasks.evaluation.judging.judge_questions import QUESTIONS
-from tasks.evaluation.judging.verdicts import Pair, calls_of, judge
+from tasks.evaluation.judging.verdicts import (
+    Judgement,
+    Outcome,
+    Pair,
+    calls_of,
+    cross_checked,
+    judge,
+)
 from tests.tasks.evaluation.judging.injections import injections
 
 QUESTION = QUESTIONS["helpful_harmless"]
@@ -80,3 +87,18 @@ def test_an_answer_that_talks_to_the_judge_gets_no_more_than_a_verdict(name: str
             assert word not in attack
         found = judge(QUESTIONS[name], [attack, attack])
         assert found.outcome in ("tie", "invalid")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [
+        ("win", "win", "win"), ("lose", "lose", "lose"), ("tie", "tie", "tie"),
+        ("win", "lose", "tie"), ("win", "tie", "tie"), ("tie", "lose", "tie"),
+        ("win", "invalid", "invalid"), ("invalid", "win", "invalid"),
+    ],
+)  # fmt: skip
+def test_a_side_wins_only_where_both_opinions_say_so(
+    first: Outcome, second: Outcome, both: Outcome
+) -> None:
+    found = cross_checked(Judgement(first, ("A", "B")), second)
+    assert (found.outcome, found.alone, found.second) == (both, first, second)
