@@ -80,15 +80,20 @@ def planned_bill(config: FrozenConfig, planned: Iterable[PlannedStage]) -> str:
 def _judge_bill(config: FrozenConfig, planned: Iterable[PlannedStage]) -> tuple[str, float]:
     """Return what a judge is asked, and the most dollars; an endpoint with a price has a budget."""
     judge = getattr(config, "judge", None)
-    left = sum(one.stage == "judge_responses" and one.state != "done" for one in planned)
-    if judge is None or not left:
+    todo = [one.stage for one in planned if one.state != "done"]
+    left, asked = todo.count("judge_responses"), []
+    if left and judge and judge.prompts is None:
+        asked.append(f"two for each prompt of {left} matches")
+    elif left and judge:
+        asked.append(f"at most {2 * judge.prompts * left:,} in {left} matches")
+    server = getattr(getattr(config, "gold", None), "server", None)
+    if "pick_gold" in todo and server and server.best_by == "judge":
+        asked.append(f"at most {2 * (server.candidates - 1)} to choose the gold of each query")
+    if judge is None or not asked:
         return "", 0.0
-    asked = "two for each prompt of"
-    if judge.prompts is not None:
-        asked = f"at most {2 * judge.prompts * left:,} in"
     caps = judge.endpoint.budget.text
     ends = f"; the budget is {caps}" if caps else ""
-    text = f"judge {judge.endpoint.model}: requests, {asked} {left} matches{ends}"
+    text = f"judge {judge.endpoint.model}: requests, {' and '.join(asked)}{ends}"
     return text, 0.0 if judge.endpoint.price.is_free else judge.endpoint.budget.dollars
 
 

@@ -121,6 +121,14 @@ def test_the_bill_has_the_requests_of_a_judge(tmp_path: Path) -> None:
     both = settings.model_copy(update={"gold": config(tmp_path, SERVER).gold})
     to_do = [PlannedStage("collect_gold", "", "", "waiting", "waits for data"), waits]
     assert planned_bill(both, to_do).endswith(f"\nat most $2.00 in all, {ASKED}")
+    server = both.gold.server
+    assert server is not None
+    several = server.model_copy(update={"candidates": 3, "best_by": "judge"})
+    chosen = both.model_copy(update={"gold": both.gold.model_copy(update={"server": several})})
+    pick = PlannedStage("pick_gold", "", "", "waiting", "waits for gold")
+    assert "judge gpt: requests, at most 4 to choose the gold of each query; the budget" in (
+        planned_bill(chosen, [pick])
+    )
     capped = both.model_copy(update={"budget": RunBudget(dollars=1.5)})
     assert planned_bill(capped, to_do).endswith("at most $1.50 in all, by the budget of the run")
     assert planned_bill(settings, [done]) == ""
