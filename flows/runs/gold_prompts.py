@@ -13,6 +13,7 @@ from flows.steps.hub_commits import pinned
 from tasks.data.files import read_groups
 from tasks.data.groups import Group
 from tasks.data.prepare import prepare
+from tasks.endpoints.config import EndpointConfig
 from tasks.endpoints.estimate import Estimate
 from tasks.endpoints.ledger import Ledger
 from tasks.endpoints.prices import dollars_text
@@ -22,6 +23,7 @@ from tasks.models.tokens.own_template import TEMPLATE_FILES, template_check
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
+from tasks.settings.parts import configs_in
 from tasks.stages.runs.context import PlannedStage
 from tasks.storage.digests import canonical_json
 from tasks.storage.files import write_lines
@@ -91,10 +93,14 @@ def _judge_bill(config: FrozenConfig, planned: Iterable[PlannedStage]) -> tuple[
         asked.append(f"at most {2 * (server.candidates - 1)} to choose the gold of each query")
     if judge is None or not asked:
         return "", 0.0
-    caps = judge.endpoint.budget.text
-    ends = f"; the budget is {caps}" if caps else ""
-    text = f"judge {judge.endpoint.model}: requests, {' and '.join(asked)}{ends}"
-    return text, 0.0 if judge.endpoint.price.is_free else judge.endpoint.budget.dollars
+    texts: list[str] = []
+    most = 0.0
+    for endpoint in (part for _, part in configs_in(judge) if isinstance(part, EndpointConfig)):
+        said = "the same" if texts else f"requests, {' and '.join(asked)}"
+        ends = f"; the budget is {endpoint.budget.text}" if endpoint.budget.text else ""
+        texts.append(f"judge {endpoint.model}: {said}{ends}")
+        most += 0.0 if endpoint.price.is_free else endpoint.budget.dollars or 0.0
+    return "\n".join(texts), most
 
 
 def _gold_bill(config: FrozenConfig, planned: Iterable[PlannedStage]) -> tuple[str, float]:

@@ -118,6 +118,13 @@ def test_the_bill_has_the_requests_of_a_judge(tmp_path: Path) -> None:
     done = PlannedStage("judge_responses", "", "k", "done", "")
     judge = "judge gpt: requests, at most 200 in 2 matches; the budget is $1.00"
     assert planned_bill(settings, [waits, done, waits]) == f"{judge}\nat most $1.00 in all, {ASKED}"
+    another = {"endpoint": {**endpoint, "model": "b"}}
+    checked = JudgeConfig.model_validate({"endpoint": endpoint, "cross_check": another})
+    assert planned_bill(settings.model_copy(update={"judge": checked}), [waits]).split("\n") == [
+        "judge gpt: requests, at most 200 in 1 matches; the budget is $1.00",
+        "judge b: the same; the budget is $1.00",
+        f"at most $2.00 in all, {ASKED}",
+    ]
     both = settings.model_copy(update={"gold": config(tmp_path, SERVER).gold})
     to_do = [PlannedStage("collect_gold", "", "", "waiting", "waits for data"), waits]
     assert planned_bill(both, to_do).endswith(f"\nat most $2.00 in all, {ASKED}")
