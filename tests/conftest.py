@@ -54,7 +54,7 @@ for _name in (
 os.fsync = os.fdatasync = os.fstat  # type: ignore[assignment]
 
 FIRST = (
-    "tests/flows/cli/test_compare.py",
+    "tests/flows/cli/comparing/test_comparison.py",
     "tests/flows/rehearsal/test_shipped_configs.py",
     "tests/flows/test_exo.py",
 )
