@@ -30,7 +30,7 @@ from tasks.stages.artifact import Artifact, external_artifact
 from tasks.stages.runs.context import RunContext, entered
 from tasks.storage.home import Home
 from tests.servers.browser import Browser, browse
-from tests.servers.label_studio import TOKEN, LabelStudio, label_studio
+from tests.servers.label_studio import PASSWORD, TOKEN, USER, LabelStudio, label_studio
 
 pytestmark = [pytest.mark.slow, pytest.mark.real]
 PROGRAM = Path(__file__).parents[2] / ".venv-label-studio/bin/label-studio"
@@ -68,6 +68,9 @@ def groups(name: str, texts: list[str], answers: list[str] | None = None) -> Art
 
 def open_task(browser: Browser, served: LabelStudio, project: int, task: int) -> None:
     browser.open(f"{served.url}/projects/{project}/data?task={task}")
+    if fields := browser.driver.find_elements(By.NAME, "email"):
+        fields[0].send_keys(USER)
+        browser.driver.find_element(By.NAME, "password").send_keys(PASSWORD, Keys.ENTER)
     browser.until(
         lambda: bool(browser.driver.find_elements(By.NAME, "comment")), 120, lambda: browser.text
     )

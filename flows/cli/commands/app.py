@@ -22,7 +22,7 @@ console = open_console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 errors = open_console(stderr=True)
 
 VERBS = (
-    "init gold rehearse run plan resume status ls show report cost lineage why compare judge"
+    "init gold people rehearse run plan resume status ls show report cost lineage why compare judge"
     " deploy promote demote"
     " export export-champion import-champion up down push pull pin unpin gc doctor"
 ).split()

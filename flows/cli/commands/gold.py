@@ -1,4 +1,4 @@
-"""The verbs of gold answers and what they cost: gold, cost."""
+"""The verbs of gold answers, who gives them and what they cost: gold, people, cost."""
 
 from __future__ import annotations
 
@@ -85,6 +85,14 @@ def cost(
     from flows.runs.cost import show_cost
 
     show_cost(name, console, as_json=as_json)
+
+
+@app.command()
+def people(as_json: AsJson = False) -> None:
+    """Take in what people answered, and say of each set of questions how far it is."""
+    from flows.cli.asked_people import show_asked_people
+
+    show_asked_people(console, as_json=as_json)
 
 
 def _say(text: str) -> None:

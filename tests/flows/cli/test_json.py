@@ -45,6 +45,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "doctor": (),
     "gold": ("prompts", "-c", str(SMALL)),
     "cost": (),
+    "people": (),
 }
 """Every verb by words that it takes in the folder of a finished run, in an order that works."""
 ELSEWHERE = {

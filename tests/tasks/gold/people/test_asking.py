@@ -8,7 +8,9 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from flows.cli.asked_people import show_asked_people
 from tasks.ask_people import ask_people
 from tasks.collect_gold import collect_gold
 from tasks.data.files import read_groups, write_groups
@@ -56,7 +58,7 @@ def hand_in(home: Home, name: str, **answers: str) -> None:
 
 
 def test_it_waits_until_the_quorum_is_reached_and_what_it_used_stays(
-    home: Home, queries: Artifact
+    home: Home, queries: Artifact, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = PeopleConfig(quorum=2)
     found, why = asked(home, queries, config)
@@ -84,6 +86,11 @@ def test_it_waits_until_the_quorum_is_reached_and_what_it_used_stays(
     late = Batch.load(home, batch)
     late.take_in()
     assert late.standing().late == 3 and len(late.submissions()) == 10
+    show_asked_people(Console(width=200), as_json=True)
+    (told,) = json.loads(capsys.readouterr().out)["people"]
+    assert (told["set"], told["state"]) == (batch, "closed")
+    assert (told["complete"], told["missing"], told["late"], told["malformed"]) == (3, 0, 3, 1)
+    assert told["problems"][0].startswith("old.csv is not UTF-8 (line 2)")
     # Where more people are wanted, the same answers serve, the late ones too.
     more, why = asked(home, queries, PeopleConfig(quorum=3))
     assert more.is_pending and "missing to 3 of 3 questions, 3 people each (4 came" in why
