@@ -16,7 +16,7 @@ import contextvars
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -64,9 +64,11 @@ class LocalWorkers:
     """Gives placed stages to pools; None where no stage is placed."""
     _here: threading.local = field(default_factory=threading.local)
     _all: list[LocalWorker] = field(default_factory=list)
-    _idle: list[LocalWorker] = field(default_factory=list)
-    """Those whose branch is done; the next branch saves the seconds of their start."""
     _is_stopping: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        """Name the threads; each keeps its worker, which the kernel ends with the thread."""
+        self._threads = ThreadPoolExecutor(self.count, thread_name_prefix=_THREADS)
 
     def map(self, items: Iterable[Item], do: Callable[[Item], Result]) -> list[Result]:
         """Apply a function to each item, several at once; return the results in the items' order.
@@ -78,38 +80,33 @@ class LocalWorkers:
             return [do(item) for item in items]
         # A task run finds its flow run in the context; each thread needs a copy of its own.
         work = [(contextvars.copy_context(), item) for item in items]
-        with ThreadPoolExecutor(self.count, thread_name_prefix=_THREADS) as threads:
-            futures = [
-                threads.submit(context.run, self._follow, do, item) for context, item in work
-            ]
+        futures = [
+            self._threads.submit(context.run, self._follow, do, item) for context, item in work
+        ]
+        try:
+            with terminate_as_interrupt():
+                _wait_for_all(futures)
+        except BaseException:
+            self._stop()
+            raise
+        finally:
+            for future in futures:
+                future.cancel()
             try:
-                with terminate_as_interrupt():
-                    _wait_for_all(futures)
+                wait(futures)
             except BaseException:
+                # Told to stop now, while they were saving.
                 self._stop()
                 raise
-            finally:
-                for future in futures:
-                    future.cancel()
-                try:
-                    threads.shutdown()
-                except BaseException:
-                    # Told to stop now, while they were saving.
-                    self._stop()
-                    raise
         return [future.result() for future in futures]
 
     def _follow(self, do: Callable[[Item], Result], item: Item) -> Result:
-        """Do one item in this thread, whose worker gives its GPUs back then, or is kept."""
+        """Do one item in this thread, whose worker gives its GPUs back then; others stay."""
         try:
             return do(item)
         finally:
-            if (worker := self._worker) is not None:
-                if worker.gpus:
-                    self._dismiss(worker)
-                else:
-                    self._here.worker = None
-                    self._idle.append(worker)
+            if (worker := self._worker) is not None and worker.gpus:
+                self._dismiss(worker)
 
     def takes(self, call: StageCall) -> bool:
         """Tell whether a call is made elsewhere: on a pool, or by this branch's worker."""
@@ -166,9 +163,6 @@ class LocalWorkers:
         if (worker := self._worker) is not None and gpus not in (0, worker.gpus):
             # Before it waits for others: two that each kept some would wait for each other.
             self._dismiss(worker)
-        if self._worker is None and not gpus:
-            with suppress(IndexError):
-                self._here.worker = self._idle.pop()
         if (worker := self._worker) is None:
 
             def say(text: str) -> None:
@@ -192,11 +186,11 @@ class LocalWorkers:
             worker.process.terminate()
 
     def hang_up(self) -> None:
-        """Let the processes end."""
+        """Let the threads end, and their processes."""
+        self._threads.shutdown()
         for worker in self._all:
             worker.close()
         self._all.clear()
-        self._idle.clear()
 
 
 def _gpus(call: StageCall) -> int:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,5 +77,6 @@ class LocalWorker:
 
     def close(self) -> None:
         """Hang up, and wait for the process to end."""
-        self._lines.close()
+        with suppress(BrokenPipeError):  # what it never read, as it died, is still to be written
+            self._lines.close()
         self.process.wait()

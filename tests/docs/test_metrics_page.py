@@ -13,7 +13,7 @@ from tests.flows.command import SMALL, Shell
 
 def test_the_page_has_the_stages_that_there_are() -> None:
     stages = {path.stem for path in (ROOT / "tasks").glob("*.py")} - {"__init__"}
-    assert set(told(PAGE)) == stages
+    assert set(told(PAGE)) == stages | {"run"}
 
 
 def test_a_name_that_is_missing_is_found() -> None:
@@ -31,7 +31,8 @@ def test_runs_of_both_flows_record_all_that_the_page_names(tmp_path: Path) -> No
     # What a run of the playground has no use for.
     elsewhere = {"prepare_texts", "extract_prompts", "train_classifier", "decide_promotion"}
     elsewhere |= {"label_preferences", "pair_demonstrations", "diagnose_rewards"}
-    elsewhere |= {"write_ava_report", "update_tqr"}
+    elsewhere |= {"write_ava_report", "update_tqr", "ask_people", "judge_by_people", "pick_gold"}
+    elsewhere |= {"judge_responses", "import_groups", "write_judge_report"}
     rare = {
         "dropped/SET/REASON",
         "loss/ranking",
@@ -39,7 +40,8 @@ def test_runs_of_both_flows_record_all_that_the_page_names(tmp_path: Path) -> No
         "rewards/best",
         "win_rate/OPPONENT/JUDGE",
     }
-    # Of gold from a server.
+    # Of gold from a server, and of runs that pay.
+    rare |= {"cost/PART/dollars", "cost/PART/tokens"}
     rare |= set("requests answered_before prompt_tokens completion_tokens dollars".split())
     # Of a TQR alone.
     figures = ("accuracy", "accuracy_se", "ties", "length_correlation")

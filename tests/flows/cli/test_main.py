@@ -180,6 +180,7 @@ def test_doctor_of_data_counts_and_finds_the_overlap(finished: Shell) -> None:
     assert finished(*tokens).stdout != shown
 
 
+@pytest.mark.slow
 def test_resume_runs_only_what_is_missing(copy: Shell) -> None:
     before = copy.finished_keys()
     report = copy.events()[-1]

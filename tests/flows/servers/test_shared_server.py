@@ -131,6 +131,7 @@ def test_server_survives_its_run_serves_the_next_and_ends_with_the_last(
     stop(again)
 
 
+@pytest.mark.slow
 def test_its_pages_show_the_run_in_a_browser(
     migrated: Home, clean_up: None, chromium: str, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from tasks.evaluation.apo.tables import (
 )
 from tasks.evaluation.judging.verdict_table import Verdicts
 
-NOBODY = Verdicts({}, [])
+NOBODY = Verdicts({}, {}, {}, ())
 """What is known of a judge where there is none."""
 
 
@@ -106,7 +106,7 @@ def test_a_judges_verdicts_fill_its_columns(apo_run: Any) -> None:
     rival = next(one for one in apo_run.config.entries if one.rival)
     judged = Verdicts(
         {f"{rival.name} vs {rival.rival}": said, f"{rival.name} vs start": said,
-         "start vs nobody": {"no_verdict": "no verdict: 1 of 9"}}, []
+         "start vs nobody": {"no_verdict": "no verdict: 1 of 9"}}, {}, {}, ()
     )  # fmt: skip
     shares = {"win": 0.5, "lose": 0.25, "tie": 0.25}
     (row,) = match_rows(apo_run.config.entries, apo_run.policies, judged)

@@ -24,6 +24,7 @@ from tests.tasks.tracking.mlflow_record.story import TITLES, key
 pytestmark = pytest.mark.real
 
 
+@pytest.mark.slow
 def test_once_whoever_is_killed(server_place: TrackingPlace, tmp_path: Path) -> None:
     """Who logs is killed after every few of its changes; in the end all is there once."""
     import mlflow.tracking  # noqa: F401

@@ -100,6 +100,7 @@ def test_registered_models(
         assert text.count(TITLES["d"]) == 2 and digest("d") in text  # source run, source model
 
 
+@pytest.mark.slow
 def test_lineage_page_inside_mlflow(
     shown: tuple[MlflowServer, dict[str, str]], chromium: str, tmp_path: Path
 ) -> None:

@@ -82,6 +82,7 @@ def test_no_training_process_outlives_its_parent(victim, tiny_policy, data_folde
             assert "exit code 137" in heard(process, "StageError")
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_stage_saves_first(tiny_policy, data_folders, tmp_path):
     with stage(tiny_policy, data_folders["scored"], tmp_path) as process:
         heard(process, "step 2")
