@@ -107,8 +107,6 @@ def connect(place: TrackingPlace) -> MlflowClient:
     place.knock()
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     with FileLock(place.lock):
         if not place.is_server and place.artifacts is not None:
             _ready_database(Path(place.uri.removeprefix(_SQLITE)))
@@ -131,6 +129,9 @@ def _open(uri: str) -> MlflowClient:
     """Open a place, and see that it answers."""
     from mlflow.tracking import MlflowClient
 
+    # Only now: the import sets them.
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     client = MlflowClient(uri)
     client.search_experiments(max_results=1)
     return client

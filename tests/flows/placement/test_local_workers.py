@@ -201,7 +201,7 @@ def start(tmp_path: Path, undisturbed: Shell) -> tuple[Shell, psutil.Process, ob
     def trains() -> bool:
         assert process.poll() is None, process.communicate()
         begun = [one for one in shell.events() if one["event"] == "started"]
-        return any("exo_rw" in one["label"] for one in begun) and bool(worker_processes(parent))
+        return any("EXO-rw" in one["label"] for one in begun) and bool(worker_processes(parent))
 
     wait_until(trains)
     return shell, parent, process
