@@ -25,7 +25,7 @@ PLAIN = (
     *sets(
         "branches=[{method: exo_rw, beta_pi: 0.5, beta_r: 0.5, responses: [2, 4]}, "
         "{method: dpo_rw, beta_pi: 0.5, beta_r: 0.5, responses: 4}, {method: exo_pref}, "
-        "{method: dpo, beta_pi: 0.1}, {method: ppo}, {method: sft}, "
+        "{method: dpo, beta_pi: [0.1, 0.5]}, {method: ppo}, {method: sft}, "
         "{method: best_of_n, responses: [2, 4]}]"
     ),
 )
@@ -36,6 +36,7 @@ BRANCHES = (
     "DPO-rw K=4 β_π=0.5 β_r=0.5 s0",
     "EXO-pref β_π=0.5 ε=0.001 s0",
     "DPO-pref β=0.1 s0",
+    "DPO-pref β=0.5 s0",
     "PPO s0",
     "SFT on chosen s0",
 )
