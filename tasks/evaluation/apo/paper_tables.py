@@ -1,11 +1,12 @@
 """The tables of the APO paper, with its column names, from plain numbers.
 
-A metric that nobody measured is said to be missing: without a judge its cells read "no judge".
+A metric that nobody measured is said to be missing: without a judge its cells read "no judge", and
+where the judge was asked of others "not judged".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tasks.evaluation.report.tables import Cell, Column, Table
@@ -125,7 +126,7 @@ def table_2(rows: Sequence[PolicyRow], *, scorers: Sequence[str], start: str) ->
     Source:
         Table 2, arXiv 2311.08045 (APO).
     """
-    judges = [*scorers, "judge"]
+    judges, missing = [*scorers, "judge"], _missing(row.win_rates for row in rows)
     columns = (
         *(Column(name) for name in ("Type", "Model Name", "LLM Base", "Scoring RM")),
         *(Column(f"{scorer} Score", ".3f") for scorer in scorers),
@@ -138,7 +139,10 @@ def table_2(rows: Sequence[PolicyRow], *, scorers: Sequence[str], start: str) ->
             row.base,
             row.scoring_rm,
             *(row.scores.get(scorer) for scorer in scorers),
-            *(_verdict(row.win_rates, judge, row.name == start) for judge in judges),
+            *(
+                "-" if row.name == start else _verdict(row.win_rates, judge, missing)
+                for judge in judges
+            ),
         )
         for row in rows
     )
@@ -170,9 +174,12 @@ def match_table(rows: Sequence[MatchRow], *, scorers: Sequence[str]) -> Table:
     Source:
         Figures 3 and 4, arXiv 2311.08045 (APO).
     """
-    judges = [*scorers, "judge"]
+    judges, missing = [*scorers, "judge"], _missing(row.verdicts for row in rows)
     cells = tuple(
-        (f"{row.ours} vs {row.theirs}", *(_verdict(row.verdicts, judge) for judge in judges))
+        (
+            f"{row.ours} vs {row.theirs}",
+            *(_verdict(row.verdicts, judge, missing) for judge in judges),
+        )
         for row in rows
     )
     columns = (Column("Match"), *(Column(judge) for judge in judges))
@@ -204,10 +211,13 @@ def _reward_models(key: str, title: str, rows: Sequence[RewardModelRow]) -> Tabl
     return Table(key, title, columns, cells, note)
 
 
-def _verdict(verdicts: Mapping[str, Shares], judge: str, is_start: bool = False) -> str:
-    if is_start:
-        return "-"
+def _missing(verdicts: Iterable[Mapping[str, Shares]]) -> str:
+    """Return what a cell of the judge's column says that has no verdict."""
+    return "not judged" if any("judge" in one for one in verdicts) else NO_JUDGE
+
+
+def _verdict(verdicts: Mapping[str, Shares], judge: str, missing: str) -> str:
     if judge not in verdicts:
-        return NO_JUDGE if judge == "judge" else "not measured"
+        return missing if judge == "judge" else "not measured"
     shares = verdicts[judge]
     return " vs ".join(f"{shares[outcome]:.2%}" for outcome in ("win", "lose", "tie"))

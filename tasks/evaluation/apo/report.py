@@ -62,12 +62,13 @@ def assemble_apo_report(
     judge = next(one for one in (*_BEST_JUDGES, *scorers) if one in scorers)
     answered = read_json(gold / "train" / INDEX)["count"]
     ends, judged = contenders(config, by_policy, judge), Verdicts.read(verdicts or {})
+    matches = match_rows(config.entries, by_policy, judged)
     tables = [
         summary_table(ends, judge),
         table_1(data_counts(read_json(counts), answered, by_policy, config)),
         table_2(policy_rows(config.entries, by_policy, judged), scorers=scorers, start=START),
         *reward_tables(by_model, config),
-        match_table(match_rows(config.entries, by_policy, judged), scorers=scorers),
+        *([match_table(matches, scorers=scorers)] if matches else []),
         policy_table(config.entries, by_policy),
     ]
     if states:

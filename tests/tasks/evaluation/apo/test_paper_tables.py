@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tasks.evaluation.apo.paper_tables import (
     DataCounts,
     MatchRow,
@@ -63,6 +65,9 @@ def test_table_2_as_in_the_paper() -> None:
     assert cells[0][4:] == ["1.272", "0.989", "-", "-", "-"]
     win_rate = "36.43% vs 21.40% vs 42.17%"
     assert cells[1][4:] == ["1.623", "1.267", win_rate, "not measured", "no judge"]
+    rows.append(replace(rows[1], win_rates={"judge": {"win": 0.5, "lose": 0.5, "tie": 0.0}}))
+    _, cells = shown(table_2(rows, scorers=[], start="Alpaca2"))
+    assert [row[-1] for row in cells] == ["-", "not judged", "50.00% vs 50.00% vs 0.00%"]
 
 
 def test_tables_3_and_4_mark_what_was_seen() -> None:
