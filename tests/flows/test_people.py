@@ -47,6 +47,7 @@ def test_a_run_waits_for_peoples_verdicts_and_reports_them_beside_the_judges(
     for folder in (shell.folder / "people").iterdir():
         for person in ("anna", "ben"):
             fill_in(folder, "verdict", person, "A")
+        assert folder.name in shell("people").stdout
     done = shell("resume", run.id).stdout
     assert f"run {run.id}: " in done and "report: " in done
     (matches,) = [list_manifests(shell.home, "judge_by_people")]

@@ -107,7 +107,9 @@ class Batch:
         lines = (canonical_json(asdict(one)).decode() for one in questions)
         if not (batch._folder / _QUESTIONS).exists():
             write_lines(batch._folder / _QUESTIONS, lines)
-        about = {"key": key, "kind": kind.column, "config": config.model_dump(mode="json")}
+        # A stage's own configuration may have more keys.
+        asked = config.model_dump(mode="json", include=set(PeopleConfig.model_fields))
+        about = {"key": key, "kind": kind.column, "config": asked}
         write_json(batch._folder / _ABOUT, about)
         lay_out(batch.place, [one.shown(kind) for one in questions])
         return batch
