@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 from tasks.data.groups import Group
 from tasks.settings.log import Log
 from tasks.storage.digests import canonical_json
-from tasks.storage.files import write_lines
+from tasks.storage.files import read_lines, write_lines
 from tasks.storage.workspace import Workspace
 
 _PART = "gold"
@@ -130,7 +130,7 @@ def _kept(workspace: Workspace) -> dict[str, GoldAnswer]:
     for name in _parts(workspace):
         folder = workspace.part(name)
         assert folder is not None, "a listed part is complete"
-        for line in (folder / _FILE).read_text(encoding="utf-8").splitlines():
+        for line in read_lines(folder / _FILE):
             record = json.loads(line)
             known.setdefault(record.pop("id"), GoldAnswer(**record))
     return known

@@ -103,6 +103,12 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
     return count
 
 
+def read_lines(path: Path) -> list[str]:
+    """Return what `write_lines` wrote: only a newline ends a line, U+2028 and others are text."""
+    with open(path, encoding="utf-8", newline="\n") as lines:
+        return [line.removesuffix("\n") for line in lines]
+
+
 def put_if_absent(path: Path, data: bytes | str) -> bool:
     """Create `path` with `data`, whole, unless it exists.
 

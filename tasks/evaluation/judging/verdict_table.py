@@ -20,7 +20,7 @@ from tasks.evaluation.judging.wording import percent, share_text, standing_word
 from tasks.evaluation.metrics.win_rates import win_rates_of_shares
 from tasks.evaluation.report.document import Example
 from tasks.evaluation.report.tables import Cell, Column, Table
-from tasks.storage.files import read_json
+from tasks.storage.files import read_json, read_lines
 
 _HUMAN = match_name(*HUMAN)
 _SHOWN = 8
@@ -149,7 +149,7 @@ def judged_metrics(folder: Path, seed: int, resamples: int) -> dict[str, float]:
     found = read_json(folder / RATES)
     if found["no_verdict"]:
         return {}
-    lines = (folder / VERDICTS).read_text(encoding="utf-8").splitlines()
+    lines = read_lines(folder / VERDICTS)
     shares = {"win": (1.0, 0.0, 0.0), "lose": (0.0, 1.0, 0.0), "tie": (0.5, 0.5, 0.0)}
     outcomes = (json.loads(line)["outcome"] for line in lines)
     halves = [shares[one] for one in outcomes if one in shares]
@@ -197,7 +197,7 @@ def verdict_examples(folders: Mapping[str, Path]) -> list[Example]:
         if name == _HUMAN:
             continue
         ours, theirs = name.split(" vs ", 1)
-        lines = (folder / VERDICTS).read_text(encoding="utf-8").splitlines()
+        lines = read_lines(folder / VERDICTS)
         records = [json.loads(line) for line in lines]
         asked = [one for one in records if any(one["answers"])]
         return [

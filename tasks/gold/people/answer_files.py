@@ -28,10 +28,17 @@ def read_answers(folder: Path, refused: list[str]) -> Iterator[Handed]:
     A row without `annotator` is by whom its file is named after. A file that cannot be read is
     refused with a sentence in `refused`, and what is behind the damage does not count.
     """
+    for path in sorted(folder.glob("*")):
+        if path.suffix.lower() in SUFFIXES and path.stem != "questions":
+            refused.append(f"{_shown(path)}: it lies beside {ANSWERS}/: move it in there")
     for path in sorted((folder / ANSWERS).glob("*")):
         name = path.name
-        if name.startswith((".", "~")) or not path.is_file():
+        if name.startswith((".", "~")):
             continue  # what a spreadsheet that is open leaves beside a file
+        if not path.is_file() or name != _shown(path):
+            what = "it is no file" if name == _shown(path) else "its name is not UTF-8"
+            refused.append(f"{_shown(path)}: {what}: answers are files in {ANSWERS}/ itself")
+            continue
         if path.suffix.lower() not in SUFFIXES:
             refused.append(f"{name}: not {', '.join(SUFFIXES)}: save it as one of them")
             continue
@@ -40,3 +47,8 @@ def read_answers(folder: Path, refused: list[str]) -> Iterator[Handed]:
                 yield Handed(name, f"line {row.line}", row.fields, path.stem, row.problem)
         except (RecordError, OSError) as error:
             refused.append(str(error).replace(str(path), name))
+
+
+def _shown(path: Path) -> str:
+    """Return a file's name as it can be written down."""
+    return path.name.encode(errors="replace").decode()

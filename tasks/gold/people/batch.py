@@ -19,7 +19,7 @@ from tasks.gold.people.config import PeopleConfig
 from tasks.gold.people.question import KINDS, Kind, Question, batch_name, to_question
 from tasks.gold.people.submissions import Handed, Rows, Submission, keep, kept, standing
 from tasks.storage.digests import canonical_json
-from tasks.storage.files import put_if_absent, read_json, write_json, write_lines
+from tasks.storage.files import put_if_absent, read_json, read_lines, write_json, write_lines
 from tasks.storage.home import Home
 from tasks.storage.locks import FileLock
 
@@ -119,7 +119,7 @@ class Batch:
         """Return a set of questions that was begun."""
         folder = home.people / name
         about = read_json(folder / _ABOUT)
-        lines = (folder / _QUESTIONS).read_text(encoding="utf-8").splitlines()
+        lines = read_lines(folder / _QUESTIONS)
         questions = [to_question(json.loads(line)) for line in lines]
         config = PeopleConfig.model_validate(about["config"])
         return cls(home, name, about["key"], config, KINDS[about["kind"]], questions)

@@ -5,8 +5,11 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.storage.errors import CorruptError, DiskError, StorageError, UnsafePathError
 from tasks.storage.faults import fault_count
@@ -17,6 +20,7 @@ from tasks.storage.files import (
     publish_directory,
     put_if_absent,
     read_json,
+    read_lines,
     remove_tree,
     safe_join,
     write_atomic,
@@ -231,3 +235,11 @@ def test_link_or_copy_shares_bytes_or_copies(
     link_or_copy(tmp_path / "a", tmp_path / "c")
     assert (tmp_path / "c/sub/f").read_text() == "x"
     assert not (tmp_path / "c/sub/f").samefile(tmp_path / "a/sub/f")
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]))))
+def test_lines_come_back_whatever_else_ends_a_line(lines: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "lines"
+        assert write_lines(path, [*lines, "a\u2028b\x85c\rd"]) == len(lines) + 1
+        assert read_lines(path) == [*lines, "a\u2028b\x85c\rd"]

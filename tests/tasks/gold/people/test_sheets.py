@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.gold.people.answer_files import lay_out, read_answers
 from tasks.gold.people.sheets import plain_cell, read_sheet, safe_cell, write_csv
 from tasks.settings.errors import RecordError
 
@@ -85,3 +87,19 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(
     with pytest.raises(RecordError) as refusal:
         rows_of(tmp_path / "anna.csv", data)
     assert words in str(refusal.value) and "anna.csv" in str(refusal.value)
+
+
+def test_what_lies_elsewhere_or_has_no_name_is_told(tmp_path: Path) -> None:
+    lay_out(tmp_path, [{"id": "q1", "prompt": "Tea?", "response": ""}])
+    answers = tmp_path / "answers"
+    (answers / "team").mkdir()
+    (tmp_path / "anna.csv").write_text("id,response\nq1,Yes.\n")
+    for name in (b"ben\xff.csv", b"cleo.csv"):
+        Path(os.fsdecode(os.fsencode(answers) + b"/" + name)).write_text("id,response\nq1,No.\n")
+    refused: list[str] = []
+    assert [row.person for row in read_answers(tmp_path, refused)] == ["cleo"]
+    assert refused == [
+        "anna.csv: it lies beside answers/: move it in there",
+        "ben?.csv: its name is not UTF-8: answers are files in answers/ itself",
+        "team: it is no file: answers are files in answers/ itself",
+    ]
