@@ -20,7 +20,7 @@ from tasks.processes.identity import ProcessIdentity, current_process
 from tasks.settings.errors import ConfigError, StageError, UnknownNameError, closest, did_you_mean
 from tasks.stages.runs.context import current_run
 from tasks.stages.runs.run_journal import journal_file, stage_events
-from tasks.stages.runs.states import STATES, WEIGHING, RunStatus
+from tasks.stages.runs.states import JUDGE, STATES, WEIGHING, RunStatus
 from tasks.stages.runs.tracking_events import prefect_tags
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import safe_join, write_atomic
@@ -161,9 +161,15 @@ def read_runs(home: Home) -> tuple[list[Run], list[str]]:
 def latest_run(home: Home, states: Collection[RunStatus] = ENDED_WELL) -> Run | None:
     """Return what `latest` means: the newest run in one of these states, or None without any run.
 
-    Where none is in one of them it is the newest of all. What only weighs models does not count.
+    Where none is in one of them it is the newest of all. What only weighs models does not count,
+    but for a judge's run that did not end well where such runs are asked for.
     """
-    own = [run for run in list_runs(home) if run.flow not in WEIGHING]
+    open_states = set(states).difference(ENDED_WELL)
+    own = [
+        run
+        for run in list_runs(home)
+        if run.flow not in WEIGHING or (run.flow == JUDGE and run.status in open_states)
+    ]
     return next((run for run in own if run.status in states), own[0] if own else None)
 
 

@@ -41,7 +41,7 @@ PROMOTION = "promotion"
 JUDGE = "judge"
 """Name of the flow that compares the answers of two sides."""
 WEIGHING = (PROMOTION, JUDGE)
-"""Flows that weigh models and make none: `latest` never means a run of one."""
+"""Flows that weigh models and make none: `latest` means no finished run of one."""
 STOPPED: tuple[RunStatus, ...] = ("interrupted", "cancelled", "suspended")
 """States of what was told to stop, by whomever, and saved how far it was."""
 

@@ -47,6 +47,9 @@ def test_latest_is_the_last_run_with_results(home: Home, monkeypatch: pytest.Mon
     save_status(home, at_work, "completed")
     assert load_run(home, "latest", latest=UNFINISHED).id == failed
     assert load_run(home, "latest").id == at_work
+    judged = ended(JUDGE, "failed")
+    assert load_run(home, "latest", latest=UNFINISHED).id == judged, "its budget was used up"
+    assert load_run(home, "latest").id == at_work
 
 
 def event(key: str, state: str, seconds: float, **more: Any) -> dict[str, Any]:
