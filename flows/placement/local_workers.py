@@ -26,7 +26,7 @@ from tasks.processes.termination import terminate_as_interrupt
 from tasks.settings.errors import StageError
 from tasks.stages.artifact import Artifact
 from tasks.stages.call import StageCall
-from tasks.stages.leases.gpus import held_gpus, machine_gpus
+from tasks.stages.leases.gpus import gpus_here, held_gpus
 from tasks.stages.lookup import find_done
 from tasks.stages.remote.call_message import describe_call
 from tasks.stages.runs.context import Dispatch, Listener, RunContext, StageRecord
@@ -123,7 +123,9 @@ class LocalWorkers:
         """
         if self.inner is not None and self.inner.takes(call):
             return self.inner(call, listener)
-        return made_elsewhere(self.run, call, lambda: self._make(call, listener), _gpus(call))
+        return made_elsewhere(
+            self.run, call, lambda: self._make(call, listener), gpus_here(call.gpus)
+        )
 
     def _make(self, call: StageCall, listener: Listener) -> int:
         description = describe_call(call, self.run.run_id)
@@ -159,7 +161,7 @@ class LocalWorkers:
 
     def _worker_for(self, call: StageCall) -> LocalWorker:
         """Return this thread's worker, with the GPUs that a call uses; started if there is none."""
-        gpus = _gpus(call)
+        gpus = gpus_here(call.gpus)
         if (worker := self._worker) is not None and gpus not in (0, worker.gpus):
             # Before it waits for others: two that each kept some would wait for each other.
             self._dismiss(worker)
@@ -191,11 +193,6 @@ class LocalWorkers:
         for worker in self._all:
             worker.close()
         self._all.clear()
-
-
-def _gpus(call: StageCall) -> int:
-    """Return how many GPUs a call uses on this machine."""
-    return call.gpus if call.gpus and machine_gpus() else 0
 
 
 def _wait_for_all(futures: list[Future[Any]]) -> None:

@@ -12,7 +12,6 @@ from tasks.storage.files import write_atomic
 from tasks.storage.home import Home
 
 _CLIENT = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-_STORE = "MLFLOW_BACKEND_STORE_URI"
 _ADMIN = "MLFLOW_AUTH_ADMIN_USERNAME"
 
 
@@ -34,8 +33,7 @@ def mlflow_service(home: Home, mlruns: Path, host: str, port: int) -> Service:
     }
     # The server must not take itself for a client of another one.
     environment.pop("MLFLOW_TRACKING_URI", None)
-    database = None if environment.get(_STORE) else folder / "mlflow.db"
-    environment.setdefault(_STORE, f"sqlite:///{folder}/mlflow.db")
+    environment.setdefault("MLFLOW_BACKEND_STORE_URI", f"sqlite:///{folder}/mlflow.db")
     artifacts = (folder / "artifacts").as_uri()
     environment.setdefault("MLFLOW_ARTIFACTS_DESTINATION", artifacts)
     if is_loopback(host) and environment["MLFLOW_ARTIFACTS_DESTINATION"] == artifacts:
@@ -56,8 +54,6 @@ def mlflow_service(home: Home, mlruns: Path, host: str, port: int) -> Service:
         log=home.root / "mlflow" / "server.log",
         health=f"{base}/health",
         record={"url": base, "host": host, "port": port, "mlruns": str(folder)},
-        database=database,
-        filled="experiments",
     )
 
 

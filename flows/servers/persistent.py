@@ -28,7 +28,7 @@ from tasks.settings.errors import ConfigError
 from tasks.stages.runs.run_store import list_runs
 from tasks.storage.home import Home
 from tasks.storage.locks import FileLock
-from tasks.tracking.mlflow_record.connection import migration_lock
+from tasks.tracking.mlflow_record.connection import migration_lock, ready_database
 
 
 def start_servers(
@@ -79,6 +79,8 @@ def start_servers(
         if "mlflow" in new:
             # Whoever else makes or migrates the database waits until the server has done it.
             undo.enter_context(FileLock(migration_lock(mlruns), timeout=timeout))
+            if not os.environ.get("MLFLOW_BACKEND_STORE_URI"):
+                ready_database(Path(mlruns).absolute() / "mlflow.db")
         for name, service in new.items():
             undo.callback(_end_unless_persistent, home, name)
             begin(home, service)

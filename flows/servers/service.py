@@ -66,8 +66,6 @@ class Service:
     """For `servers.json`: `url`, `host`, `port`, and what it takes to start it again."""
     database: Path | None = None
     """Its database, where that is a file of ours."""
-    filled: str = "alembic_version"
-    """A table of it that has a row unless making it was cut off."""
 
 
 def servers_lock(home: Home, timeout: float = 180.0) -> FileLock:
@@ -129,7 +127,7 @@ def begin(home: Home, service: Service, **more: Any) -> dict[str, Any]:
 def _see_to_database(service: Service) -> None:
     """Put a damaged database out of the way, for the server to begin a new one."""
     path = service.database
-    if path is not None and (aside := set_aside_if_broken(path, service.filled)):
+    if path is not None and (aside := set_aside_if_broken(path)):
         _log.warning(
             "the database of the %s server was damaged: it is %s now, and a new one begins, which "
             "has none of the records before; the store has all results",

@@ -19,7 +19,7 @@ from tasks.stages.artifact import EXTERNAL, Artifact, ArtifactLostError, committ
 from tasks.stages.call import StageCall
 from tasks.stages.commit import commit, withdraw
 from tasks.stages.inputs import fetch_inputs
-from tasks.stages.leases.gpus import machine_gpus, visible_gpus
+from tasks.stages.leases.gpus import gpus_here, visible_gpus
 from tasks.stages.leases.lease import Lease
 from tasks.stages.leases.remote_lease import acquire_everywhere
 from tasks.stages.lineage.writing import record_lineage
@@ -175,7 +175,7 @@ def _said_of(error: BaseException) -> tuple[StageState, str]:
 
 def _gpus(run: RunContext, call: StageCall) -> int:
     """Return how many GPUs a call leases here."""
-    return call.gpus if run.leases_gpus and call.gpus and machine_gpus() else 0
+    return gpus_here(call.gpus) if run.leases_gpus else 0
 
 
 def _make_again(run: RunContext, lost: ArtifactLostError) -> None:

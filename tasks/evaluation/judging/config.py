@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from tasks.endpoints.config import EndpointConfig
 from tasks.evaluation.judging.constrained import ConstrainedQuestion
-from tasks.evaluation.judging.judge_questions import Question, get_question
+from tasks.evaluation.judging.judge_questions import Question, QuestionName, get_question
 from tasks.settings.base import FrozenConfig
-from tasks.settings.errors import ConfigError
 
 HUMAN = ("chosen", "rejected")
 """The match that people have decided: the two responses of each test pair."""
@@ -53,7 +52,7 @@ class JudgeConfig(FrozenConfig):
     endpoint: EndpointConfig
     """The server that is asked, its model, price and budget; that is of all matches of a run."""
 
-    question: str = "helpful_harmless"
+    question: QuestionName = "helpful_harmless"
     """What is asked: helpful_harmless (APO's criteria; win, lose or tie), dialogue and summary
     (EXO's Tables 4 and 3), or instruction, which shows a golden answer beside the two. Default:
     helpful_harmless."""
@@ -95,14 +94,6 @@ class JudgeConfig(FrozenConfig):
     def wants_reference(self) -> bool:
         """Whether golden answers are shown beside the two."""
         return get_question(self.question).wants_reference
-
-    @field_validator("question")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        try:
-            return get_question(name).name
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
 
 
 class ChoiceConfig(FrozenConfig):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from tasks.evaluation.judging.judge_questions import get_question
+from tasks.evaluation.judging.judge_questions import QuestionName, get_question
 from tasks.gold.people.config import PeopleConfig
-from tasks.settings.errors import ConfigError
 
 BY_PEOPLE = " by people"
 """What the name of a match ends in that people judged."""
@@ -18,7 +17,7 @@ class HumanEvaluationConfig(PeopleConfig):
     quorum: int = Field(default=3, ge=1)
     """Different people who have to judge each pair. Default 3, as in the EXO paper's Figure 4."""
 
-    question: str = "helpful_harmless"
+    question: QuestionName = "helpful_harmless"
     """What they are asked, by the names of `judge.question`; `instruction` shows a golden answer
     beside the two and names five criteria, as in the EXO paper."""
 
@@ -39,14 +38,6 @@ class HumanEvaluationConfig(PeopleConfig):
     def told(self) -> str:
         """What people are told beside each question."""
         return self.instructions or _TOLD[self.question]
-
-    @field_validator("question")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        try:
-            return get_question(name).name
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
 
 
 _TOLD = {

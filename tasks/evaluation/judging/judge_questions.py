@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
 
 from tasks.data.groups import Message, Prompt, text_of
 from tasks.settings.errors import ConfigError, did_you_mean
@@ -89,6 +91,17 @@ def get_question(name: str) -> Question:
     if name not in QUESTIONS:
         raise ConfigError(f"unknown question {name!r}{did_you_mean(name, QUESTIONS)}")
     return QUESTIONS[name]
+
+
+def _known(name: str) -> str:
+    try:
+        return get_question(name).name
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+QuestionName = Annotated[str, AfterValidator(_known)]
+"""The name of a question, in a configuration."""
 
 
 _SUMMARY = """\

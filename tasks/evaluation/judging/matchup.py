@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +30,7 @@ from tasks.evaluation.metrics.estimates import Estimate
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 from tasks.storage.digests import canonical_json
-from tasks.storage.files import write_json, write_lines
+from tasks.storage.files import read_lines, write_json, write_lines
 from tasks.storage.home import current_home
 from tasks.storage.workspace import Workspace
 from tasks.tracking.remote.opening import open_remote
@@ -230,3 +231,8 @@ def _require_references(pairs: Mapping[str, Pair], question: str) -> None:
             f"the question {question!r} shows a reference answer, and {len(missing)} of "
             f"{len(pairs)} prompts have none: give gold answers to them, or ask another question"
         )
+
+
+def read_verdicts(folder: Path) -> list[dict[str, Any]]:
+    """Return what was said of every pair, as `write_matchup` wrote it."""
+    return [json.loads(line) for line in read_lines(folder / VERDICTS)]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.evaluation.judging.matchup import VERDICTS
+from tasks.evaluation.judging.matchup import read_verdicts
 from tasks.evaluation.judging.wording import share_text, standing_word
 from tasks.evaluation.metrics.annotator_agreement import kappa
 from tasks.evaluation.report.tables import Cell, Column, Table
-from tasks.storage.files import read_lines
 
 
 def people_table(matches: Mapping[str, Mapping[str, Any]], with_judge: Mapping[str, str]) -> Table:
@@ -79,6 +77,5 @@ def agreement_with_judge(people: Path, judge: Path) -> str:
 
 
 def _outcomes(folder: Path) -> dict[str, str]:
-    lines = read_lines(folder / VERDICTS)
-    records = [json.loads(line) for line in lines]
-    return {one["id"]: one["outcome"] for one in records if one["outcome"] != "invalid"}
+    found = read_verdicts(folder)
+    return {one["id"]: one["outcome"] for one in found if one["outcome"] != "invalid"}

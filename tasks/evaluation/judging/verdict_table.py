@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from tasks.evaluation.judging.config import HUMAN, match_name
 from tasks.evaluation.judging.human_config import BY_PEOPLE
-from tasks.evaluation.judging.matchup import RATES, VERDICTS
+from tasks.evaluation.judging.matchup import RATES, read_verdicts
 from tasks.evaluation.judging.people_table import (
     agreement_with_judge,
     people_findings,
@@ -20,7 +19,7 @@ from tasks.evaluation.judging.wording import percent, share_text, standing_word
 from tasks.evaluation.metrics.win_rates import win_rates_of_shares
 from tasks.evaluation.report.document import Example
 from tasks.evaluation.report.tables import Cell, Column, Table
-from tasks.storage.files import read_json, read_lines
+from tasks.storage.files import read_json
 
 _HUMAN = match_name(*HUMAN)
 _SHOWN = 8
@@ -149,9 +148,8 @@ def judged_metrics(folder: Path, seed: int, resamples: int) -> dict[str, float]:
     found = read_json(folder / RATES)
     if found["no_verdict"]:
         return {}
-    lines = read_lines(folder / VERDICTS)
     shares = {"win": (1.0, 0.0, 0.0), "lose": (0.0, 1.0, 0.0), "tie": (0.5, 0.5, 0.0)}
-    outcomes = (json.loads(line)["outcome"] for line in lines)
+    outcomes = (one["outcome"] for one in read_verdicts(folder))
     halves = [shares[one] for one in outcomes if one in shares]
     rates = win_rates_of_shares(halves, seed=seed, resamples=resamples)
     return {
@@ -197,9 +195,7 @@ def verdict_examples(folders: Mapping[str, Path]) -> list[Example]:
         if name == _HUMAN:
             continue
         ours, theirs = name.split(" vs ", 1)
-        lines = read_lines(folder / VERDICTS)
-        records = [json.loads(line) for line in lines]
-        asked = [one for one in records if any(one["answers"])]
+        asked = [one for one in read_verdicts(folder) if any(one["answers"])]
         return [
             Example(
                 one["prompt"],

@@ -56,6 +56,11 @@ def machine_gpus() -> tuple[str, ...]:
     return tuple(names[:count]) if any(names) else tuple(str(number) for number in range(count))
 
 
+def gpus_here(wanted: int) -> int:
+    """Return how many GPUs work that wants so many has on this machine: none where it has none."""
+    return wanted if wanted and machine_gpus() else 0
+
+
 def _asks_cuda() -> bool:
     """Return whether torch has to begin CUDA to count GPUs, which NVML says without.
 

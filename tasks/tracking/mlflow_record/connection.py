@@ -105,16 +105,17 @@ def tracking_place(mlruns: Path, home_root: Path | None = None) -> TrackingPlace
 def connect(place: TrackingPlace) -> MlflowClient:
     """Open MLflow, making or migrating its database once, whoever else starts now."""
     place.knock()
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
     with FileLock(place.lock):
         if not place.is_server and place.artifacts is not None:
-            _ready_database(Path(place.uri.removeprefix(_SQLITE)))
+            ready_database(Path(place.uri.removeprefix(_SQLITE)))
         return _open(place.uri)
 
 
-def _ready_database(path: Path) -> None:
-    """Let MLflow's database in a folder of ours be whole; a damaged one is set aside."""
+def ready_database(path: Path) -> None:
+    """Let MLflow's database at a path be whole; the caller holds `migration_lock`.
+
+    A damaged one is set aside, which a warning says; where there is none it is made.
+    """
     if aside := set_aside_if_broken(path, "experiments"):
         _log.warning(
             "mlflow's database was damaged: it is %s now, and a new one begins, which has none of "
@@ -127,6 +128,8 @@ def _ready_database(path: Path) -> None:
 
 def _open(uri: str) -> MlflowClient:
     """Open a place, and see that it answers."""
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     from mlflow.tracking import MlflowClient
 
     # Only now: the import sets them.

@@ -100,8 +100,7 @@ def toy(resources: Any, processes: int = 1) -> StageCall:
 @pytest.fixture
 def three_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine with the GPUs 4, 5 and 6."""
-    for module in ("tasks.stages.leases.gpus", "flows.placement.local_workers"):
-        monkeypatch.setattr(f"{module}.machine_gpus", lambda: ("4", "5", "6"))
+    monkeypatch.setattr("tasks.stages.leases.gpus.machine_gpus", lambda: ("4", "5", "6"))
     monkeypatch.setattr("tasks.stages.leases.gpus._FOLDER", tmp_path / "gpus")
 
 

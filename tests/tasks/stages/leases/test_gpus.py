@@ -34,8 +34,7 @@ def seeing(*, config: PolicyConfig, workspace: Workspace) -> dict[str, float]:
 @pytest.fixture(autouse=True)
 def _three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with the GPUs 4, 5 and 6."""
-    for module in ("leases.gpus", "stage"):
-        monkeypatch.setattr(f"tasks.stages.{module}.machine_gpus", lambda: ("4", "5", "6"))
+    monkeypatch.setattr(gpus, "machine_gpus", lambda: ("4", "5", "6"))
     monkeypatch.setattr(gpus, "_FOLDER", tmp_path / "gpus")
     monkeypatch.setattr(gpus, "_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(gpus, "_in_use", [])
