@@ -13,7 +13,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=1, resources="people")
+@stage_task(version=2, resources="people")
 def ask_people(
     queries: Artifact, *, config: PeopleConfig, workspace: Workspace, log: Log
 ) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -9,18 +10,45 @@ from rich.console import Console
 from flows.runs.console import print_json
 from flows.runs.tables import columns
 from tasks.gold.people.asking import page_of
-from tasks.gold.people.batch import Batch, batch_names
+from tasks.gold.people.batch import Batch, Standing, batch_names
+from tasks.settings.errors import SparringError
+from tasks.storage.errors import StorageError
 from tasks.storage.home import Home, current_home
+
+_COUNTS = ("missing", "superseded", "gone", "late", "malformed", "unknown")
+_UNREAD: Mapping[str, Any] = {
+    "state": "unreadable",
+    **dict.fromkeys(("quorum", *Standing._fields, *_COUNTS)),
+    "folder": "",
+    "page": "",
+    "page_problem": "",
+}
+"""What is said of a set of questions that cannot be read."""
 
 
 def show_asked_people(console: Console, *, as_json: bool) -> None:
     """Take in what people handed in since the last look, and print how each set of questions is.
 
+    A set that cannot be read is named, and hides no other.
+
     Raises:
         ConfigError: The token for a Label Studio is missing or refused.
+        CorruptError: What was kept of a set is damaged.
     """
-    home = current_home()
-    found = [_state(home, name) for name in batch_names(home)]
+    home, failed = current_home(), []
+    found = []
+    for name in batch_names(home):
+        try:
+            found.append(_state(home, name))
+        except (SparringError, StorageError) as error:
+            failed.append(error)
+            found.append({**_UNREAD, "set": name, "problems": [str(error)]})
+    _show(found, console, as_json=as_json)
+    if failed:
+        raise failed[0]
+
+
+def _show(found: list[dict[str, Any]], console: Console, *, as_json: bool) -> None:
     if as_json:
         print_json({"people": found})
         return
@@ -31,12 +59,8 @@ def show_asked_people(console: Console, *, as_json: bool) -> None:
         {
             "set": one["set"],
             "state": one["state"],
-            "answered": f"{one['complete']}/{one['asked']}",
-            "missing": str(one["missing"]),
-            "superseded": str(one["superseded"]),
-            "late": str(one["late"]),
-            "malformed": str(one["malformed"]),
-            "unknown": str(one["unknown"]),
+            "answered": "" if one["asked"] is None else f"{one['complete']}/{one['asked']}",
+            **{name: "" if one[name] is None else str(one[name]) for name in _COUNTS},
         }
         for one in found
     ]
@@ -45,6 +69,8 @@ def show_asked_people(console: Console, *, as_json: bool) -> None:
         for sentence in (*one["problems"], *filter(None, [one["page_problem"]])):
             text = f"{one['set']}: {sentence}"
             console.print(text, highlight=False, markup=False, soft_wrap=True)
+        if not one["folder"]:
+            continue
         where = f"{one['set']}: {one['folder']}"
         text = f"{where} and {one['page']}" if one["page"] else where
         console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -61,6 +87,7 @@ def _state(home: Home, name: str) -> dict[str, Any]:
         **batch.standing()._asdict(),
         "malformed": look.malformed,
         "unknown": look.unknown,
+        "gone": look.gone,
         "problems": list(look.problems),
         "folder": str(batch.place),
         "page": page.address if page else "",

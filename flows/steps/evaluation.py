@@ -14,14 +14,15 @@ from flows.configs.base import FlowConfig
 from tasks.evaluate_policy import evaluate_policy
 from tasks.evaluate_reward_model import evaluate_reward_model
 from tasks.evaluation.config import PolicyEvaluation, RewardModelEvaluation
-from tasks.evaluation.judging.config import HUMAN, match_name
-from tasks.evaluation.judging.human_config import BY_PEOPLE
+from tasks.evaluation.judging.config import HUMAN, JudgeConfig, match_name
+from tasks.evaluation.judging.human_config import BY_PEOPLE, HumanEvaluationConfig
 from tasks.judge_by_people import judge_by_people
 from tasks.judge_responses import judge_responses
 from tasks.models.sample_shards import RolloutConfig
 from tasks.sample_responses import sample_responses
 from tasks.score_responses import score_responses
 from tasks.stages.artifact import Artifact
+from tasks.stages.runs.context import current_run
 
 START, CHOSEN = "start", "chosen"
 """What every flow calls the policy it starts from, and the chosen responses of the test set."""
@@ -134,14 +135,30 @@ class PolicyEvaluator:
     def judge_matches(self, matches: Iterable[tuple[str, str]]) -> dict[str, Artifact]:
         """Let the configured judge, and people, compare the answers of evaluated policies.
 
-        Each match is two names. A question that shows a golden answer shows the chosen one.
+        Each match is two names. A question that shows a golden answer shows the chosen one, so it
+        is asked of no match of these, and that is said.
         """
-        matches = list(matches)
+        matches = list(dict.fromkeys(matches))
         return {**self._judged(matches), **self._judged_by_people(matches)}
 
-    def _judged_by_people(self, matches: Iterable[tuple[str, str]]) -> dict[str, Artifact]:
+    def _asked_of(
+        self, key: str, asked: JudgeConfig | HumanEvaluationConfig, matches: list[tuple[str, str]]
+    ) -> list[tuple[str, str]]:
+        """Leave out the matches of the answers that a question shows as the golden ones."""
+        shown = [one for one in matches if asked.wants_reference and CHOSEN in one]
+        if shown:
+            names = ", ".join(match_name(*one) for one in shown)
+            current_run().progress.note(
+                key,
+                f"not judged: {names}; the question {asked.question!r} shows the chosen answers "
+                "as the golden ones",
+            )
+        return [one for one in matches if one not in shown]
+
+    def _judged_by_people(self, matches: list[tuple[str, str]]) -> dict[str, Artifact]:
         if (people := self.config.human_evaluation) is None:
             return {}
+        wanted = [one for one in matches if people.opponents is None or one[1] in people.opponents]
         return {
             match_name(ours, theirs) + BY_PEOPLE: judge_by_people(
                 self.answers[ours],
@@ -154,17 +171,16 @@ class PolicyEvaluator:
                 seed=self.config.seed,
                 label=match_name(ours, theirs),
             )
-            for ours, theirs in dict.fromkeys(matches)
-            if people.opponents is None or theirs in people.opponents
+            for ours, theirs in self._asked_of("human_evaluation", people, wanted)
         }
 
-    def _judged(self, matches: Iterable[tuple[str, str]]) -> dict[str, Artifact]:
+    def _judged(self, matches: list[tuple[str, str]]) -> dict[str, Artifact]:
         if (judge := self.config.judge) is None:
             return {}
         found = {}
         # What the judge is worth: how often it agrees with the people who chose.
         known = [HUMAN] if self.config.data and self.config.data.has_preferences else []
-        for ours, theirs in dict.fromkeys((*known, *matches)):
+        for ours, theirs in self._asked_of("judge", judge, [*known, *matches]):
             name, is_human = match_name(ours, theirs), (ours, theirs) == HUMAN
             found[name] = judge_responses(
                 self.answers[ours],

@@ -117,7 +117,7 @@ def test_answers_by_the_api_and_on_the_page_become_gold(
     ask()
     served.call("PATCH", f"/api/annotations/{first}/", json=again)
     _, why = ask()
-    assert "1 answers are missing to 1 of 5 questions (4 came, 1 superseded)" in why
+    assert "1 answer is missing to 1 of 5 questions (4 came, 1 superseded)" in why
 
     with browse(chromium, tmp_path) as browser:
         open_task(browser, served, project, by_prompt[QUERIES[0]])

@@ -54,8 +54,8 @@ class JudgeConfig(FrozenConfig):
 
     question: QuestionName = "helpful_harmless"
     """What is asked: helpful_harmless (APO's criteria; win, lose or tie), dialogue and summary
-    (EXO's Tables 4 and 3), or instruction, which shows a golden answer beside the two. Default:
-    helpful_harmless."""
+    (EXO's Tables 4 and 3), or instruction, which shows a golden answer beside the two, and is not
+    asked of the chosen answers where they are the golden ones. Default: helpful_harmless."""
 
     prompts: int | None = Field(default=100, ge=1)
     """Prompts that are judged, a sample that is the same for every pair of policies, with one

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from tasks.evaluation.judging.config import HUMAN
 from tasks.evaluation.judging.judge_questions import QuestionName, get_question
 from tasks.gold.people.config import PeopleConfig
 
@@ -27,7 +28,16 @@ class HumanEvaluationConfig(PeopleConfig):
 
     opponents: tuple[str, ...] | None = None
     """Opponents, as the report calls them, against whom people judge: `[start, chosen]`. Default:
-    all of the judge's matches."""
+    all of the judge's matches; with `instruction` none against `chosen`, whose answers it shows."""
+
+    @model_validator(mode="after")
+    def _shows_no_side_twice(self) -> HumanEvaluationConfig:
+        if self.wants_reference and HUMAN[0] in (self.opponents or ()):
+            raise ValueError(
+                f"opponents names {HUMAN[0]!r}, whose answers the question {self.question!r} shows "
+                "as the golden ones: leave it out, or ask another question"
+            )
+        return self
 
     @property
     def wants_reference(self) -> bool:

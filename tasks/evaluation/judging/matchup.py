@@ -16,7 +16,7 @@ from tasks.endpoints.ledger import Ledger
 from tasks.endpoints.paid_calls import PaidCalls
 from tasks.evaluation.judging.agreement import Scores, agreement, opinions, read_scores
 from tasks.evaluation.judging.config import JudgeConfig
-from tasks.evaluation.judging.pairing import Sides, read_sides
+from tasks.evaluation.judging.pairing import Sides, read_sides, require_references
 from tasks.evaluation.judging.rates import VerdictRates, verdict_rates
 from tasks.evaluation.judging.verdicts import (
     Judgement,
@@ -27,7 +27,6 @@ from tasks.evaluation.judging.verdicts import (
     judge,
 )
 from tasks.evaluation.metrics.estimates import Estimate
-from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 from tasks.storage.digests import canonical_json
 from tasks.storage.files import read_lines, write_json, write_lines
@@ -96,11 +95,11 @@ def judge_requests(pairs: Mapping[str, Pair], config: JudgeConfig) -> Iterator[C
     """Yield the two requests about each pair; their ids are `PROMPT 0` and `PROMPT 1`.
 
     Raises:
-        ConfigError: The question shows a reference, and a prompt has none.
+        ConfigError: The question shows a reference, and a prompt has none, or a side is these.
     """
     question = config.asked
     if question.wants_reference:
-        _require_references(pairs, question.name)
+        require_references(pairs, question.name)
     for name, pair in pairs.items():
         for number, messages in enumerate(calls_of(question, pair)):
             yield ChatRequest(
@@ -222,15 +221,6 @@ def _cross_checked(judged: list[Judged], second: Mapping[str, Outcome]) -> list[
         one._replace(judgement=cross_checked(one.judgement, second.get(one.id, "invalid")))
         for one in judged
     ]
-
-
-def _require_references(pairs: Mapping[str, Pair], question: str) -> None:
-    missing = [name for name, pair in pairs.items() if pair.reference is None]
-    if missing:
-        raise ConfigError(
-            f"the question {question!r} shows a reference answer, and {len(missing)} of "
-            f"{len(pairs)} prompts have none: give gold answers to them, or ask another question"
-        )
 
 
 def read_verdicts(folder: Path) -> list[dict[str, Any]]:

@@ -78,3 +78,27 @@ def matched_pairs(
         for group in shared
         if group.id in chosen
     }
+
+
+def require_references(pairs: Mapping[str, Pair], question: str) -> None:
+    """Refuse to ask a question that shows golden answers where they show nothing, or one side.
+
+    Args:
+        pairs: What is asked about, by the prompt's id.
+        question: The question's name.
+
+    Raises:
+        ConfigError: A pair has no golden answer, or all answers of one side are the golden ones.
+    """
+    missing = [name for name, pair in pairs.items() if pair.reference is None]
+    if missing:
+        raise ConfigError(
+            f"the question {question!r} shows a reference answer, and {len(missing)} of "
+            f"{len(pairs)} prompts have none: give gold answers to them, or ask another question"
+        )
+    for side in ("ours", "theirs"):
+        if pairs and all(getattr(pair, side) == pair.reference for pair in pairs.values()):
+            raise ConfigError(
+                f"the question {question!r} shows a reference answer, and the answers of one side "
+                "are these references: ask another question"
+            )

@@ -10,12 +10,11 @@ from tasks.data.groups import text_hash, text_of
 from tasks.evaluation.judging.agreement import read_scores
 from tasks.evaluation.judging.human_config import HumanEvaluationConfig
 from tasks.evaluation.judging.matchup import RATES, Judged, differing, write_matchup
-from tasks.evaluation.judging.pairing import Sides, read_sides
+from tasks.evaluation.judging.pairing import Sides, read_sides, require_references
 from tasks.evaluation.judging.verdicts import Judgement, Outcome, Pair
 from tasks.evaluation.metrics.annotator_agreement import kappa
 from tasks.gold.people.asking import Answers, ask
 from tasks.gold.people.question import VERDICT, Question
-from tasks.settings.errors import ConfigError
 from tasks.settings.log import Log
 from tasks.storage.files import read_json, write_json
 from tasks.storage.workspace import Workspace
@@ -83,12 +82,12 @@ def judge_by_people_of(
 
     Raises:
         Awaited: Too few have judged so far.
-        ConfigError: The sides share no prompt, or a golden answer is missing.
+        ConfigError: The sides share no prompt, a golden answer is missing, or a side is these.
     """
     pairs = read_sides(sides, config.prompts)
     asked = {name: shown(name, pair, seed) for name, pair in differing(pairs).items()}
     if config.wants_reference:
-        _require_references(pairs, config.question)
+        require_references(differing(pairs), config.question)
     told = config.model_copy(update={"instructions": config.told})
     questions = [one.question for one in asked.values()]
     found = ask(match, VERDICT, questions, told, workspace.path.parent.name, log)
@@ -120,12 +119,3 @@ def _by_question(found: Answers) -> dict[str, dict[str, str]]:
     for one in found.used:
         said.setdefault(one.question, {})[one.person] = one.answer
     return said
-
-
-def _require_references(pairs: Mapping[str, Pair], question: str) -> None:
-    missing = sum(pair.reference is None for pair in pairs.values())
-    if missing:
-        raise ConfigError(
-            f"the question {question!r} shows a reference answer, and {missing} of {len(pairs)} "
-            "prompts have none: give gold answers to them, or ask another question"
-        )

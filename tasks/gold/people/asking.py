@@ -14,6 +14,7 @@ from tasks.gold.people.question import Kind, Question
 from tasks.gold.people.submissions import Submission
 from tasks.settings.errors import Awaited
 from tasks.settings.log import Log
+from tasks.settings.plurals import counted
 from tasks.storage.digests import canonical_json
 from tasks.storage.files import write_lines
 from tasks.storage.home import current_home
@@ -111,9 +112,10 @@ def awaited(batch: Batch, page: LabelStudioPage | None, look: Look) -> str:
         came += f", {found.superseded} superseded"
     each = "" if batch.config.quorum == 1 else f", {batch.config.quorum} people each"
     text = (
-        f"{found.missing} answers are missing to {found.asked - found.complete} of {found.asked} "
-        f"questions{each} ({came}): fill in a copy of {batch.place}/questions.csv and put it into "
-        f"{batch.place / ANSWERS} under your name"
+        f"{counted(found.missing, 'answer is', 'answers are')} missing to "
+        f"{found.asked - found.complete} of {counted(found.asked, 'question')}{each} ({came}): "
+        f"fill in a copy of {batch.place}/questions.csv and put it into {batch.place / ANSWERS} "
+        "under your name"
     )
     if page is not None:
         text += f", or answer at {page.address}"
@@ -122,7 +124,13 @@ def awaited(batch: Batch, page: LabelStudioPage | None, look: Look) -> str:
 
 
 def _faults(look: Look) -> str:
-    """Return what could not be used, the first of it in full."""
+    """Return what could not be used, or is used though it is gone, the first of it in full."""
     more = len(look.problems) - _TOLD
     told = "; ".join(look.problems[:_TOLD]) + (f"; and {more} more" if more > 0 else "")
-    return f"{look.malformed} malformed and {look.unknown} unknown rows do not count: {told}"
+    found = {
+        counted(look.gone, "answer counts that is", "answers count that are") + " gone": look.gone,
+        counted(look.malformed, "malformed row does not", "malformed rows do not")
+        + " count": look.malformed,
+        counted(look.unknown, "row answers", "rows answer") + " no question": look.unknown,
+    }
+    return f"{', '.join(words for words, number in found.items() if number)}: {told}"

@@ -9,15 +9,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.gold.people.answer_files import lay_out, read_answers
+from tasks.gold.people.answer_files import ANSWERS, lay_out, read_answers
 from tasks.gold.people.config import PeopleConfig
-from tasks.gold.people.question import KINDS, Kind, Question, batch_name, to_question
+from tasks.gold.people.question import (
+    CHOICES,
+    KINDS,
+    VERDICT,
+    Kind,
+    Question,
+    batch_name,
+    to_question,
+)
 from tasks.gold.people.submissions import Handed, Rows, Submission, keep, kept, standing
+from tasks.settings.plurals import counted
 from tasks.storage.digests import canonical_json
 from tasks.storage.files import put_if_absent, read_json, read_lines, write_json, write_lines
 from tasks.storage.home import Home
@@ -59,8 +68,10 @@ class Look:
     """Rows that are no answer, and files that cannot be read."""
     unknown: int = 0
     """Rows that answer no question of the set."""
+    gone: int = 0
+    """Answers that still count, and are found nowhere any more: deleted, or no answers now."""
     problems: tuple[str, ...] = ()
-    """A sentence for each of the last two kinds."""
+    """A sentence for each person with such answers, and for each of the two kinds before."""
 
 
 class Batch:
@@ -111,7 +122,7 @@ class Batch:
         asked = config.model_dump(mode="json", include=set(PeopleConfig.model_fields))
         about = {"key": key, "kind": kind.column, "config": asked}
         write_json(batch._folder / _ABOUT, about)
-        lay_out(batch.place, [one.shown(kind) for one in questions])
+        lay_out(batch.place, [one.shown(kind) for one in questions], batch.told)
         return batch
 
     @classmethod
@@ -129,19 +140,41 @@ class Batch:
         """The folder in which people find the questions."""
         return Path(self.config.folder).absolute() / self.name
 
+    @property
+    def told(self) -> str:
+        """What people are told beside the questions, as a page of Markdown."""
+        column, config = self.kind.column, self.config
+        means = f": {', '.join(CHOICES)}" if self.kind is VERDICT else ""
+        people = counted(config.quorum, "person is", "people are")
+        return f"""# {self.name}
+
+{config.instructions}
+
+1. Make a copy of `questions.csv`, or of `questions.jsonl`, which has the same
+   {counted(len(self.questions), "question")}.
+2. Fill in the column `{column}`{means}. What is left empty is no answer yet; `comment` may be.
+3. Put the copy into `{ANSWERS}/` under your name, such as `{ANSWERS}/anna.csv`: CSV, TSV or JSONL,
+   in UTF-8. In a file of several people a column `annotator` says who answered.
+
+{people} wanted for each question. To change an answer, change it in your file;
+to take it back, empty its cell: an answer whose file or row is deleted still counts.
+"""
+
     def take_in(self, more: Iterable[Handed] = ()) -> Look:
         """Keep what was handed in since the last look: in files, and `more` from elsewhere."""
         rows = Rows({one.id for one in self.questions}, self.kind)
         refused: list[str] = []
         with FileLock(self._folder / ".lock"):
-            keep(self._journal, rows.read(read_answers(self.place, refused)))
+            keep(self._journal, rows.read(read_answers(self.place, self.kind.column, refused)))
             keep(self._journal, rows.read(more))
+        gone = [] if self.is_closed else rows.missing(standing(self.submissions()))
         return Look(
             rows.blank,
             rows.duplicate,
             rows.faults["malformed"] + len(refused),
             rows.faults["unknown"],
-            (*refused, *rows.problems),
+            len(gone),
+            (*_still_counted(gone), *refused, *rows.problems),
         )
 
     def submissions(self) -> list[Submission]:
@@ -171,6 +204,16 @@ class Batch:
     @property
     def _end(self) -> int | None:
         return int(read_json(self._closing)["submissions"]) if self.is_closed else None
+
+
+def _still_counted(gone: Sequence[Submission]) -> Iterator[str]:
+    for person, number in sorted(Counter(one.person for one in gone).items()):
+        first = next(one.question for one in gone if one.person == person)
+        which = f"question {first}" if number == 1 else f"question {first} and {number - 1} more"
+        yield (
+            f"{person}'s last valid answer still counts, though it is found nowhere any more "
+            f"({which}): to take it back, empty its cell in a file of {person}'s"
+        )
 
 
 def standing_of(

@@ -17,11 +17,9 @@ import httpx
 from tasks.endpoints.config import is_loopback
 from tasks.gold.people.config import LabelStudioConfig
 from tasks.gold.people.question import CHOICES, VERDICT, Kind, Question
-from tasks.gold.people.submissions import Handed
+from tasks.gold.people.submissions import PAGE, Handed
 from tasks.settings.errors import ConfigError, one_line
 
-SOURCE = "label-studio"
-"""What its annotations are called among the sources of submissions."""
 _TASKS_PER_REQUEST = 200
 
 
@@ -155,12 +153,12 @@ def annotated(tasks: Sequence[Any]) -> Iterator[Handed]:
             given = {part["from_name"]: _value(part) for part in one["result"]}
         except (KeyError, TypeError, IndexError) as error:
             problem = f"its result is not what the project asks for ({one_line(error)})"
-            yield Handed(SOURCE, place, None, person, problem)
+            yield Handed(PAGE, place, None, person, problem)
             continue
         if one["was_cancelled"]:  # skipped, which says nothing
             given = dict.fromkeys(given, "")
         fields = {"response": "", "verdict": "", **given, "id": task["data"].get("id")}
-        yield Handed(SOURCE, place, fields, person, is_stable=True)
+        yield Handed(PAGE, place, fields, person, is_stable=True)
 
 
 def _value(part: Any) -> str:

@@ -24,6 +24,7 @@ LARGEST = 64 << 20
 """Bytes of a file; a larger one is nobody's own work."""
 _RUN = re.compile(r"'*[=+\-@\t\r]")
 _DELIMITERS = (",", ";", "\t")
+_LINE_END = re.compile(r"[\r\n]")
 
 
 class SheetRow(NamedTuple):
@@ -106,7 +107,7 @@ def _cell_rows(text: str, path: Path) -> Iterator[SheetRow]:
     if "\0" in text:
         raise RecordError(f"{path} is no CSV: it holds a zero byte")
     csv.field_size_limit(max(csv.field_size_limit(), LARGEST))
-    head = text.partition("\n")[0]
+    head = _LINE_END.split(text, maxsplit=1)[0]
     # A spreadsheet of a country that writes 1,5 parts its cells by semicolons.
     delimiter = max(_DELIMITERS, key=head.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)

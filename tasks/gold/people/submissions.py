@@ -7,6 +7,7 @@ counts, and the others stay in the journal.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,8 @@ from typing import Any, Literal, NamedTuple
 from tasks.gold.people.question import Kind
 from tasks.storage.journal import append_record, read_records
 
+PAGE = "label-studio"
+"""What the annotations of a page are called among the sources of submissions."""
 Fault = Literal["", "malformed", "unknown"]
 """What is wrong with a row: it is no answer, or answers no question of the set."""
 
@@ -25,7 +28,7 @@ class Handed(NamedTuple):
     """A row of a file, or an annotation, as it came."""
 
     source: str
-    """The file's name, or `label-studio`."""
+    """The file's name, or `PAGE`."""
     place: str
     """Where in it: `line 3`, `annotation 12`."""
     fields: Mapping[str, Any] | None
@@ -88,6 +91,22 @@ class Rows:
                 self.blank += 1
             yield found
 
+    def missing(self, counted: Iterable[Submission]) -> list[Submission]:
+        """Return those of the submissions that count which were not among the rows."""
+        now = {
+            (question, person, answer)
+            for (_, question, person), answers in self._seen.items()
+            for answer in answers
+        }
+        # A page that does not answer has taken nothing back.
+        is_heard = any(source == PAGE for source, _, _ in self._seen)
+        return [
+            one
+            for one in counted
+            if (one.question, one.person, one.answer) not in now
+            and (is_heard or not one.slot.startswith(f"{PAGE}, "))
+        ]
+
     def _read(self, row: Handed) -> Submission:
         question, person, answer, comment, problem = self._parsed(row)
         fault: Fault = "malformed" if problem else ""
@@ -109,7 +128,7 @@ class Rows:
     def _parsed(self, row: Handed) -> tuple[str, str, str, str, str]:
         """Return question, person, answer and comment of a row, and what is wrong with it."""
         if row.fields is None:
-            return "", row.person, "", "", row.problem
+            return "", person_name(row.person), "", "", row.problem
         texts = [_text(row.fields.get(name)) for name in ("id", "annotator", "comment")]
         question, person, comment = texts
         answer, problem = self._kind.read(row.fields.get(self._kind.column))
@@ -120,7 +139,17 @@ class Rows:
         elif not _is_writable(question + person + comment + answer):
             problem = "it holds half a character (a lone surrogate)"
             question = person = answer = comment = ""
-        return question, person or row.person, answer, comment, problem
+        return question, person_name(person or row.person), answer, comment, problem
+
+
+def person_name(text: str) -> str:
+    """Return the name by which a person is told from others, whatever the case and the blanks.
+
+    Example:
+        >>> person_name("Anna  M. ")
+        'anna m.'
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def keep(journal: Path, found: Iterable[Submission]) -> int:
@@ -145,6 +174,7 @@ def kept(journal: Path) -> list[Submission]:
     found = [dict(record) for record in read_records(journal)]
     for record in found:
         del record["received"]
+        record["person"] = person_name(record["person"])
     return [Submission(**record) for record in found]
 
 

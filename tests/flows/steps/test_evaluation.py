@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from flows.configs.apo import ApoConfig
 from flows.steps.evaluation import CHOSEN, PolicyEvaluator, evaluate_on_pairs
+from tasks.evaluation.judging.config import JudgeConfig
+from tasks.evaluation.judging.human_config import HumanEvaluationConfig
 from tasks.settings.loading import apply_overrides, load_config, validate
 from tasks.stages.call import StageCall
 from tests.flows.command import SMALL
@@ -69,6 +73,29 @@ def test_only_given_responses_of_that_name_are_the_chosen_ones(calls: list[Stage
     evaluator().evaluate_policy(CHOSEN, made("policy"), ROLLOUT, None, {})
     chosen = [call.config["chosen"] for call in calls if call.spec.name == "evaluate_policy"]
     assert chosen == [True, False]
+
+
+@pytest.mark.parametrize("question", ["instruction", "dialogue"])
+def test_chosen_answers_are_no_side_where_they_are_shown_as_golden(
+    question: str, calls: list[StageCall]
+) -> None:
+    """For people and for a judge, in whose match the chosen meet the rejected too."""
+    server = {"url": "http://127.0.0.1:1/v1", "model": "m", "price": {"prompt": 0, "completion": 0}}
+    more = {
+        "judge": JudgeConfig.model_validate({"question": question, "endpoint": server}),
+        "human_evaluation": HumanEvaluationConfig(question=question),
+    }
+    found = PolicyEvaluator(
+        CONFIG.model_copy(update=more), made("start"), made("test"), JUDGES, made("world")
+    )
+    found.evaluate_responses(CHOSEN, made("test"), {})
+    for name in ("start", "mine"):
+        found.evaluate_policy(name, made(name), ROLLOUT, None, {})
+    judged = found.judge_matches([("mine", "start"), ("mine", CHOSEN)])
+    against = {"mine vs start", "mine vs start by people"}
+    if question == "dialogue":
+        against |= {"mine vs chosen", "mine vs chosen by people", "chosen vs rejected"}
+    assert set(judged) == against
 
 
 def test_a_reward_model_is_measured_as_it_scores(calls: list[StageCall]) -> None:

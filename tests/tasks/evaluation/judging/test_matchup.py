@@ -20,10 +20,11 @@ from tasks.evaluation.judging.matchup import (
     RATES,
     VERDICTS,
     judge_pairs,
+    judge_requests,
     judge_sides,
     write_matchup,
 )
-from tasks.evaluation.judging.pairing import Sides, matched_pairs, read_sides
+from tasks.evaluation.judging.pairing import Sides, matched_pairs, read_sides, require_references
 from tasks.evaluation.judging.verdict_table import (
     verdict_examples,
     verdict_findings,
@@ -107,6 +108,17 @@ def test_a_question_with_a_reference_wants_one_of_every_prompt() -> None:
     pairs = matched_pairs(side("a", "b"), side("c", "d"), None, references=side("gold"))
     with pytest.raises(ConfigError, match="1 of 2 prompts have none"):
         list(judge_pairs(pairs, config(question="instruction"), Judge(), NullLog()))  # type: ignore[arg-type]
+
+
+def test_a_question_shows_no_side_as_its_reference() -> None:
+    pairs = matched_pairs(
+        side("gold", "mine"), side("c", "gold too"), None, side("gold", "gold too")
+    )
+    require_references(pairs, "instruction")
+    for ours, theirs in ((("gold", "it"), ("c", "d")), (("c", "d"), ("gold", "it"))):
+        pairs = matched_pairs(side(*ours), side(*theirs), None, side("gold", "it"))
+        with pytest.raises(ConfigError, match="the answers of one side are these references"):
+            list(judge_requests(pairs, config(question="instruction")))
 
 
 def test_what_was_said_is_written_and_shown(tmp_path: Path) -> None:

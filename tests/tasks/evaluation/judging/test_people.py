@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tasks.data.files import write_groups
 from tasks.data.groups import Group, Message
@@ -157,3 +158,5 @@ def test_five_criteria_stand_beside_a_question_with_a_reference() -> None:
     for word in ("adherence to the instruction", "correctness", "fluency", "safety", "helpfulness"):
         assert word in config.told
     assert Question("q", "p", "a", "b", "gold").reference == "gold"
+    with pytest.raises(ValidationError, match="shows as the golden ones: leave it out"):
+        HumanEvaluationConfig(question="instruction", opponents=("start", "chosen"))

@@ -22,6 +22,7 @@ from tasks.gold.people.config import PeopleConfig
 from tasks.stages.artifact import Artifact, external_artifact
 from tasks.stages.leases.lease import unclaimed
 from tasks.stages.runs.context import RunContext, entered
+from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
 
 QUERIES = ["What is tea?", "=1+1?", "<script>alert(1)</script>"]
@@ -68,8 +69,8 @@ def test_it_waits_until_the_quorum_is_reached_and_what_it_used_stays(
     (batch,) = batch_names(home)
     Path("people", batch, "answers", "old.csv").write_bytes("id,response\nq,Köln".encode("latin1"))
     found, why = asked(home, queries, config)
-    assert "1 answers are missing to 1 of 3 questions, 2 people each (5 came)" in why
-    assert "1 malformed and 0 unknown rows do not count: old.csv is not UTF-8 (line 2)" in why
+    assert "1 answer is missing to 1 of 3 questions, 2 people each (5 came)" in why
+    assert "1 malformed row does not count: old.csv is not UTF-8 (line 2)" in why
     hand_in(home, "anna.csv", tea="A hot drink.", alert="No.", **{"1+1": "two"})
     found, why = asked(home, queries, config)
     assert not why and found.metrics["answers"] == 6 and found.metrics["superseded"] == 1
@@ -94,6 +95,69 @@ def test_it_waits_until_the_quorum_is_reached_and_what_it_used_stays(
     # Where more people are wanted, the same answers serve, the late ones too.
     more, why = asked(home, queries, PeopleConfig(quorum=3))
     assert more.is_pending and "missing to 3 of 3 questions, 3 people each (4 came" in why
+
+
+def test_what_was_told_lies_beside_the_questions(home: Home, queries: Artifact) -> None:
+    asked(home, queries, PeopleConfig(instructions="Write as to a friend.", quorum=2))
+    (batch,) = batch_names(home)
+    told = Path("people", batch, "README.md").read_text()
+    for words in ("Write as to a friend.", "3 questions", "column `response`", "2 people are"):
+        assert words in told
+
+
+def test_an_answer_that_is_gone_or_spoilt_counts_and_that_is_said(
+    home: Home, queries: Artifact, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = PeopleConfig(quorum=2)
+    asked(home, queries, config)
+    hand_in(home, "anna.csv", tea="A drink.", alert="No.")
+    hand_in(home, "ben.csv", tea="Leaves.")
+    (batch,) = batch_names(home)
+    answers = Path("people", batch, "answers")
+    asked(home, queries, config)
+    (answers / "anna.csv").unlink()
+    (answers / "ben.csv").write_bytes("id,response\nq,Köln".encode("latin1"))
+    _, why = asked(home, queries, config)
+    assert "(3 came)" in why and "3 answers count that are gone, 1 malformed row" in why
+    assert "anna's last valid answer still counts, though it is found nowhere any more" in why
+    show_asked_people(Console(width=200), as_json=True)
+    (told,) = json.loads(capsys.readouterr().out)["people"]
+    assert told["gone"] == 3 and "ben's last valid answer still counts" in told["problems"][1]
+    # To empty the cell takes it back.
+    hand_in(home, "anna.csv", alert="No.")
+    hand_in(home, "ben.csv", tea="Leaves.")
+    _, why = asked(home, queries, config)
+    assert "(2 came" in why and "still counts" not in why
+
+
+def test_questions_that_are_filled_in_where_they_lie_are_told(
+    home: Home, queries: Artifact
+) -> None:
+    asked(home, queries, PeopleConfig())
+    (batch,) = batch_names(home)
+    hand_in(home, "anna.csv", tea="A drink.")
+    place = Path("people", batch)
+    (place / "answers" / "anna.csv").replace(place / "questions.csv")
+    _, why = asked(home, queries, PeopleConfig())
+    assert "none came" in why
+    assert "questions.csv: 1 of its rows are filled in, and nobody reads them here: move it" in why
+
+
+def test_a_damaged_set_hides_no_other(
+    home: Home, queries: Artifact, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked(home, queries, PeopleConfig(instructions="One."))
+    asked(home, queries, PeopleConfig(instructions="Two."))
+    first, second = batch_names(home)
+    (home.people / first / "submissions.journal").write_bytes(b"nothing\nof ours\n")
+    with pytest.raises(CorruptError, match=first):
+        show_asked_people(Console(width=200), as_json=True)
+    told = {one["set"]: one for one in json.loads(capsys.readouterr().out)["people"]}
+    assert (told[first]["state"], told[second]["state"]) == ("unreadable", "waiting")
+    assert "submissions.journal" in told[first]["problems"][0]
+    with pytest.raises(CorruptError, match=first):
+        show_asked_people(Console(width=200), as_json=False)
+    assert second in capsys.readouterr().out
 
 
 def test_nothing_is_held_while_it_waits(home: Home, queries: Artifact) -> None:

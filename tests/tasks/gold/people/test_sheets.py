@@ -45,6 +45,7 @@ def test_a_cell_comes_back_as_it_was(text: str) -> None:
         "\ufeffid;response\r\nq;tea\r\n",
         "ID\tResponse \nq\ttea\n",
         "id,response,,\nq,tea,,\n,,,\n",
+        "id;response\rq;tea\r",
     ],
 )
 def test_spreadsheets_of_every_country_are_read(text: str, tmp_path: Path) -> None:
@@ -90,14 +91,14 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(
 
 
 def test_what_lies_elsewhere_or_has_no_name_is_told(tmp_path: Path) -> None:
-    lay_out(tmp_path, [{"id": "q1", "prompt": "Tea?", "response": ""}])
+    lay_out(tmp_path, [{"id": "q1", "prompt": "Tea?", "response": ""}], "Answer.")
     answers = tmp_path / "answers"
     (answers / "team").mkdir()
     (tmp_path / "anna.csv").write_text("id,response\nq1,Yes.\n")
     for name in (b"ben\xff.csv", b"cleo.csv"):
         Path(os.fsdecode(os.fsencode(answers) + b"/" + name)).write_text("id,response\nq1,No.\n")
     refused: list[str] = []
-    assert [row.person for row in read_answers(tmp_path, refused)] == ["cleo"]
+    assert [row.person for row in read_answers(tmp_path, "response", refused)] == ["cleo"]
     assert refused == [
         "anna.csv: it lies beside answers/: move it in there",
         "ben?.csv: its name is not UTF-8: answers are files in answers/ itself",

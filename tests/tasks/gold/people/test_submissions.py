@@ -70,6 +70,16 @@ def test_people_are_told_apart_and_who_repeats_is_counted(tmp_path: Path) -> Non
     assert counted(journal) == [("q", "anna", "milk"), ("q", "ben", "tea")]
 
 
+def test_a_name_is_one_person_however_it_is_written(tmp_path: Path) -> None:
+    names = ("Anna M.", "anna  m. ", "ANNA\u00a0M.")
+    journal = tmp_path / "j"
+    for number, name in enumerate(names):
+        look(journal, answer("q", f"tea {number}", annotator=name), source=f"{number}.csv")
+    assert counted(journal) == [("q", "anna m.", "tea 2")]
+    look(journal, answer("r", "milk"), source="Anna M. .csv")
+    assert {one.person for one in kept(journal)} == {"anna m.", "anna"}, "a row's own name is first"
+
+
 def test_bad_rows_are_named_kept_and_do_not_count(tmp_path: Path) -> None:
     journal = tmp_path / "j"
     rows: tuple[object, ...] = (
