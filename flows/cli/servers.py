@@ -10,11 +10,12 @@ from typing import Any
 from rich.console import Console
 
 from flows.runs.console import print_json
-from flows.servers.access import MLFLOW_PASSWORD, PREFECT_PASSWORD, without_passwords
+from flows.servers.access import MLFLOW_PASSWORD, PREFECT_PASSWORD
 from flows.servers.mlflow_server import is_users_tracking, mlflow_environment
 from flows.servers.persistent import start_servers, stop_servers
 from flows.servers.prefect_server import HEARTBEAT_SECONDS, use_prefect_server
 from flows.servers.service import answers
+from tasks.settings.passwords import without_passwords
 from tasks.storage.home import current_home
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from tasks.settings import errors
 from tasks.settings.errors import SparringError, StageError
+from tasks.settings.passwords import without_passwords
 from tasks.stages.artifact import Artifact, committed_artifact
 from tasks.stages.call import StageCall
 from tasks.stages.lookup import find_done
@@ -50,7 +51,8 @@ def made_elsewhere(
         manifest = _result(run, call)
     except BaseException as error:
         state: StageState = "failed" if isinstance(error, Exception) else "interrupted"
-        why, seconds = f"{type(error).__name__}: {error}", time.monotonic() - started
+        why = without_passwords(f"{type(error).__name__}: {error}")
+        seconds = time.monotonic() - started
         _tell(run, "finished", replace(record, state=state, seconds=seconds, error=why))
         raise
     if attempt is None:

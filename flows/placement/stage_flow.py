@@ -20,6 +20,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from tasks.settings.errors import ConfigError, SparringError, did_you_mean
+from tasks.settings.passwords import without_passwords
 from tasks.stages.prefect_task import StageTask, run_call
 from tasks.stages.remote.call_message import CallOutcome, read_call, rebuild_call, write_outcome
 from tasks.stages.runs.context import LoggingSink, RunContext, StageRecord, entered
@@ -57,7 +58,7 @@ def placed_stage(stage: str, key: str, run: str) -> None:
         record = _make_call(home, remote, stage, key, run)
     except BaseException as error:
         state = "failed" if isinstance(error, Exception) else "interrupted"
-        name, message = type(error).__name__, str(error) or repr(error)
+        name, message = type(error).__name__, without_passwords(str(error) or repr(error))
         outcome = CallOutcome(flow_run.id or "", state, error=name, message=message)
         try:
             write_outcome(home, remote, key, outcome)

@@ -1,4 +1,4 @@
-"""The terminal as we write to it: whatever is printed, only our own codes steer it."""
+"""The terminal as we write to it: whatever is printed steers nothing and holds no password."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.control import Control
 from rich.segment import Segment
 
+from tasks.settings.passwords import without_passwords
 from tasks.settings.printable import STEERING, printable
 
 _QUIET = {
@@ -49,8 +50,11 @@ def quiet_libraries() -> None:
 
 
 def print_json(values: Any) -> None:
-    """Print a command's document on stdout: plain values or dataclasses; nothing in it steers."""
-    text = json.dumps(values, indent=2, ensure_ascii=False, default=_plain)
+    """Print a command's document on stdout: plain values or dataclasses; nothing in it steers.
+
+    No password is in it either.
+    """
+    text = without_passwords(json.dumps(values, indent=2, ensure_ascii=False, default=_plain))
     lines = [
         STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in text.split("\n")
     ]
@@ -77,4 +81,6 @@ class _Escaped:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         for segment in console.render(self._inner, options):
             text = segment.text if segment.control else printable(segment.text, keep="\n\t")
+            # Most of what is printed holds no address; a live table is printed often.
+            text = without_passwords(text) if "://" in text else text
             yield Segment(text, segment.style, segment.control)

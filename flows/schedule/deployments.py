@@ -25,10 +25,10 @@ from prefect.utilities.urls import url_for
 from flows.configs.recurring import RecurringConfig, ScheduleConfig
 from flows.registry import FlowEntry
 from flows.schedule.scheduled_run import next_instants
-from flows.servers.access import without_passwords
 from flows.servers.dead_runs import ensure_automation
 from flows.servers.prefect_server import HEARTBEAT_SECONDS
 from tasks.settings.errors import ConfigError, did_you_mean
+from tasks.settings.passwords import without_passwords
 from tasks.storage.home import current_home
 
 NAME, POOL = "recurring", "sparring"

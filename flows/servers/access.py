@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 
 from tasks.settings.errors import ConfigError
 
@@ -58,12 +57,3 @@ def address(host: str, port: int) -> str:
     """Return the URL at which this machine reaches a server that listens on `host`."""
     name = _ANYWHERE.get(host, host)
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
-
-
-def without_passwords(text: str) -> str:
-    """Return a text with the passwords of its URLs, and those we know of, replaced by stars."""
-    known = [os.environ.get(MLFLOW_PASSWORD), os.environ.get(MLFLOW_SESSION_KEY)]
-    known.append(os.environ.get(PREFECT_PASSWORD, "").partition(":")[2])
-    for secret in filter(None, known):
-        text = text.replace(secret, "***")
-    return re.sub(r"(?<=://)([^:/@\s]*):[^@/\s]+@", r"\1:***@", text)

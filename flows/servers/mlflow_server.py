@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from flows.servers.access import MLFLOW_PASSWORD, MLFLOW_SESSION_KEY, address, is_loopback
+from flows.servers.own_names import LOCAL_NAMES
 from flows.servers.service import Service, read_record
 from tasks.storage.files import write_atomic
 from tasks.storage.home import Home
@@ -39,6 +40,10 @@ def mlflow_service(home: Home, mlruns: Path, host: str, port: int) -> Service:
     if is_loopback(host) and environment["MLFLOW_ARTIFACTS_DESTINATION"] == artifacts:
         environment.setdefault("MLFLOW_DEFAULT_ARTIFACT_ROOT", artifacts)
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
+    # By default it answers to `10.example.org` too, as to all that begins like a private address.
+    if is_loopback(host):
+        own = ",".join(f"{name},{name.replace('[', '[[]')}:*" for name in (*LOCAL_NAMES, host))
+        environment.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", own)
     # It asks for a password everywhere but on loopback, and there if one is set.
     given = bool(os.environ.get(MLFLOW_PASSWORD) and os.environ.get(MLFLOW_SESSION_KEY))
     if given or not is_loopback(host):

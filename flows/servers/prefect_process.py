@@ -18,6 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from flows.servers.access import PREFECT_PASSWORD
+from flows.servers.own_names import only_own_names
 from flows.servers.sqlite_retry import retrying
 from tasks.storage.sqlite_file import make_beside
 
@@ -35,8 +37,11 @@ def main() -> None:
     from prefect.settings import get_current_settings
 
     server = get_current_settings().server
+    app = retrying(create_app(final=True))
+    if not os.environ.get(PREFECT_PASSWORD):
+        app = only_own_names(app, (server.api.cors_allowed_origins or "").split(","))
     config = uvicorn.Config(
-        retrying(create_app(final=True)),
+        app,
         timeout_keep_alive=server.api.keepalive_timeout,
         log_level=server.logging_level.lower(),
     )

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.servers.access import without_passwords
 from tasks.processes.detached import (
     identity,
     is_alive,
@@ -28,6 +27,7 @@ from tasks.processes.detached import (
     was_killed,
 )
 from tasks.settings.errors import StageError
+from tasks.settings.passwords import without_passwords
 from tasks.storage.home import Home
 from tasks.storage.locks import FileLock
 from tasks.storage.sealed import read_either, write_twice

@@ -5,12 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+from tasks.settings.passwords import without_passwords
 
 
 class SparringError(ValueError):
-    """Something the user can act on; the message says what."""
+    """Something the user can act on; the message says what, without passwords."""
 
     exit_code = 1
+
+    def __init__(self, *said: Any) -> None:
+        """Take the sentence."""
+        super().__init__(*(without_passwords(one) if isinstance(one, str) else one for one in said))
 
 
 class ConfigError(SparringError):

@@ -15,6 +15,7 @@ from typing import Any
 
 from tasks.processes.termination import terminate_as_interrupt
 from tasks.settings.errors import Awaited
+from tasks.settings.passwords import without_passwords
 from tasks.stages.artifact import EXTERNAL, Artifact, ArtifactLostError, committed_artifact
 from tasks.stages.call import StageCall
 from tasks.stages.commit import commit, withdraw
@@ -170,7 +171,7 @@ def _said_of(error: BaseException) -> tuple[StageState, str]:
     if isinstance(error, Awaited):
         return "waiting", str(error)
     state: StageState = "failed" if isinstance(error, Exception) else "interrupted"
-    return state, f"{type(error).__name__}: {error}"
+    return state, without_passwords(f"{type(error).__name__}: {error}")
 
 
 def _gpus(run: RunContext, call: StageCall) -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.settings.passwords import without_any
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import safe_join
 from tasks.storage.journal import append_record, read_records
@@ -170,6 +171,8 @@ class Spool:
 
     def _add(self, event: str, stage: str | None = None, /, **fields: Any) -> None:
         """Append one event to this process's segment."""
+        if event not in ("metrics", "files"):  # numbers and places
+            fields = without_any(fields)
         record = {"event": event, "time": int(time.time() * 1000), "stage": stage, **fields}
         with self._lock:
             if self._count == SEGMENT_EVENTS:

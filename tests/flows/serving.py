@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -27,6 +28,13 @@ def tiny():
     return sum(step(number) for number in range(4))
 assert tiny() == 6
 """
+FOREIGN = (
+    {"Host": "evil.example.org"},
+    {"Host": "10.evil.example.org"},
+    {"Origin": "http://evil.example.org"},
+    {"Host": "evil.example.org", "Origin": "http://evil.example.org"},
+)
+"""Headers of requests that pages of others have a browser send: by name (DNS rebinding), or not."""
 RECORD = """
 import sys, mlflow
 mlflow.set_experiment("by-server")
@@ -69,6 +77,28 @@ def runs_of(url: str, experiment: str) -> list[dict[str, Any]]:
     """Return MLflow's runs of an experiment."""
     search = f"{url}/api/2.0/mlflow/runs/search"
     return post(search, {"experiment_ids": [experiment]})["runs"]
+
+
+def code_of(url: str, headers: dict[str, str], body: bytes | None = None) -> int:
+    """Return the status with which a server answers."""
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json", **headers})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refusal:
+        return refusal.code
+
+
+def require_own_names(prefect: str, mlflow: str) -> None:
+    """Find out that both servers answer a tunnel's end, and no page of others."""
+    asked = {
+        f"{prefect}/flows/filter": b"{}",
+        f"{mlflow}/api/2.0/mlflow/experiments/search": b'{"max_results": 5}',
+    }
+    for url, query in asked.items():
+        assert [code_of(url, foreign, query) for foreign in FOREIGN] == [403] * len(FOREIGN), url
+        by_tunnel = {"Host": "localhost:8000", "Origin": "http://localhost:8000"}
+        assert code_of(url, by_tunnel, query) == 200, url
 
 
 def end_servers(shell: Shell) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.settings.errors import SparringError
+from tasks.settings.passwords import without_passwords
 from tasks.storage.errors import LockTimeoutError, StorageError
 from tasks.tracking.mlflow_record.cursor import is_waiting
 from tasks.tracking.mlflow_record.helper_events import (
@@ -140,7 +141,8 @@ class Recorder:
         except Exception as error:  # whatever the backend does, the work goes on
             self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
             if not self._has_warned:
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                said = without_passwords(str(error)).splitlines()
+                reason = said[0] if said else type(error).__name__
                 _log.warning("cannot log to mlflow now, will try again later: %s", reason)
                 self._has_warned = True
             return False

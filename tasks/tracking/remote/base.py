@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from tasks.settings.errors import ConfigError
+from tasks.settings.passwords import without_passwords
 from tasks.storage.digests import FileDigest
 from tasks.storage.errors import CorruptError, StorageError
 
 
 class RemoteError(StorageError):
     """The remote did not do what was asked, after every retry that makes sense."""
+
+    def __init__(self, message: str) -> None:
+        """Take the sentence; an endpoint's address may hold a password."""
+        super().__init__(without_passwords(message))
 
 
 class DamagedError(RemoteError, CorruptError):

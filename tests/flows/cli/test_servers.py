@@ -26,6 +26,7 @@ from tests.flows.serving import (
     end_servers,
     post,
     python,
+    require_own_names,
     runs_of,
     task_states,
 )
@@ -62,6 +63,8 @@ def test_one_pair_is_kept_until_down_and_its_pages_show_the_records(
     assert len([line for line in alive(shell) if "prefect_process" in line]) == 1
     assert len([line for line in alive(shell) if "mlflow server" in line]) == 1
     assert server_on_record(shell.home.root) == state["mlflow"]
+
+    require_own_names(state["prefect"], state["mlflow"])
 
     flow = post(f"{state['prefect']}/flows/", {"name": "placed-stage"})["id"]
     old = {"name": "gpu", "flow_id": flow, "entrypoint": "flows.placed_stage.placed_stage"}

@@ -23,6 +23,7 @@ from tasks.processes.ports import free_port
 from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.home import Home
 from tests.databases import Databases
+from tests.flows.serving import FOREIGN, code_of
 
 STARTER = """
 import sys, time
@@ -111,6 +112,8 @@ def test_server_survives_its_run_serves_the_next_and_ends_with_the_last(
     assert [task["state_type"] for task in tasks] == ["COMPLETED"]
     assert (home.prefect / "prefect.db").exists()
 
+    for foreign in FOREIGN:
+        assert code_of(f"{url}/flow_runs/filter", foreign, b"{}") == 403, foreign
     kill(first)
     handle = start_prefect_server(home)
     assert (handle.url, handle.pid, handle.started_by_us) == (url, pid, False)
