@@ -6,12 +6,11 @@ Doing it again changes what is registered and adds nothing: no second schedule, 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
@@ -24,12 +23,11 @@ from prefect.utilities.urls import url_for
 
 from flows.configs.recurring import RecurringConfig, ScheduleConfig
 from flows.registry import FlowEntry
+from flows.schedule.job_variables import job_variables, pull_steps
+from flows.schedule.losses import find_losses
 from flows.schedule.scheduled_run import next_instants
 from flows.servers.dead_runs import ensure_automation
-from flows.servers.prefect_server import HEARTBEAT_SECONDS
 from tasks.settings.errors import ConfigError, did_you_mean
-from tasks.settings.passwords import without_passwords
-from tasks.storage.home import current_home
 
 NAME, POOL = "recurring", "sparring"
 """What a deployment and its work pool are called when nobody says otherwise."""
@@ -45,14 +43,20 @@ class DeploymentOptions(NamedTuple):
 
     name: str = NAME
     """The deployment's name; Prefect shows it as FLOW/NAME."""
-    pool: str = POOL
-    """The work pool that runs it."""
+    pool: str | None = None
+    """The work pool that runs it; None leaves it where it is, and a new one goes to `POOL`."""
     create_pool: bool = False
     """Make a pool of processes of that name if there is none."""
     paused: bool | None = None
     """Whether the schedule is paused; None leaves it as it is, and a new one runs."""
     folder: Path = Path()
     """Where the flow's process starts, on the machine of the worker of a process pool."""
+    config_named: bool = True
+    """Whether the user named the configuration; the default one replaces no other."""
+    schedule_said: bool = False
+    """Whether the schedule was said in the command itself, whatever the configuration says."""
+    replace: bool = False
+    """Whether what the deployment has and the configuration has not may be taken away."""
 
 
 class Deployment(NamedTuple):
@@ -85,8 +89,11 @@ def deploy_flow(
 ) -> Deployment:
     """Register a flow with its configuration, or change what is registered.
 
+    What was set on Prefect's own page – tags, job variables, a pause – stays.
+
     Raises:
-        ConfigError: No such pool, a cron that never comes, a configuration that is too long.
+        ConfigError: No such pool, a cron that never comes, a configuration that is too long, or
+            something would be taken away and `replace` does not allow it.
     """
     parameters = {"config": config.model_dump(mode="json")}
     size = len(json.dumps(parameters))
@@ -97,8 +104,9 @@ def deploy_flow(
         )
     dates = _next_runs(config.schedule)
     with get_client(sync_client=True) as client:
-        pool = _pool(client, options)
         before = _existing(client, f"{entry.name}/{options.name}")
+        _refuse_losses(entry, before, config, options)
+        pool = _pool(client, before, options)
         paused = _is_paused(before) if options.paused is None else options.paused
         flow = entry.flow()
         with _refusals(options.name):
@@ -107,7 +115,7 @@ def deploy_flow(
                 name=options.name,
                 version=version("sparring"),
                 description=flow.description,
-                tags=["sparring"],
+                tags=list(dict.fromkeys([*(before.tags if before else ()), "sparring"])),
                 # By module: a file's path would differ between the machines of the workers.
                 entrypoint=entry.entrypoint,
                 parameters=parameters,
@@ -116,8 +124,8 @@ def deploy_flow(
                 schedules=_schedules(config.schedule, active=not paused),
                 paused=False,
                 work_pool_name=pool.name,
-                job_variables=_job_variables(pool, options.folder),
-                pull_steps=_pull_steps(pool, options.folder),
+                job_variables=job_variables(pool, before, options.folder),
+                pull_steps=pull_steps(pool, options.folder),
             )
     ensure_automation()
     return Deployment(
@@ -180,48 +188,43 @@ def _is_paused(before: DeploymentResponse | None) -> bool:
     return before.paused or (bool(before.schedules) and not before.schedules[0].active)
 
 
-def _pool(client: SyncPrefectClient, options: DeploymentOptions) -> WorkPool:
+def _refuse_losses(
+    entry: FlowEntry,
+    before: DeploymentResponse | None,
+    config: RecurringConfig,
+    options: DeploymentOptions,
+) -> None:
+    """Refuse to take away what a deployment has, unless that is what was asked for."""
+    if before is None or options.replace:
+        return
+    losses = find_losses(
+        before, config, named=options.config_named, changes_schedule=options.schedule_said
+    )
+    if losses:
+        remedy = "" if options.config_named else ", or name its configuration with -c"
+        raise ConfigError(
+            f"{entry.name}/{options.name} is registered with other values, which this would take "
+            "away (what it has → what it would have):\n  "
+            + "\n  ".join(losses)
+            + f"\nnothing was changed; --replace does it all the same{remedy}"
+        )
+
+
+def _pool(
+    client: SyncPrefectClient, before: DeploymentResponse | None, options: DeploymentOptions
+) -> WorkPool:
     """Return the work pool, making one of processes where that was asked for."""
+    name = options.pool or (before.work_pool_name if before else None) or POOL
     try:
-        return client.read_work_pool(options.pool)
+        return client.read_work_pool(name)
     except ObjectNotFound:
         known = [pool.name for pool in client.read_work_pools()]
     if not options.create_pool:
         raise ConfigError(
-            f"there is no work pool {options.pool!r}{did_you_mean(options.pool, known)}; "
+            f"there is no work pool {name!r}{did_you_mean(name, known)}; "
             "--create-pool makes one of processes on the machines of its workers"
         )
     try:
-        return client.create_work_pool(WorkPoolCreate(name=options.pool, type="process"))
+        return client.create_work_pool(WorkPoolCreate(name=name, type="process"))
     except ObjectAlreadyExists:  # somebody else was faster
-        return client.read_work_pool(options.pool)
-
-
-def _job_variables(pool: WorkPool, folder: Path) -> dict[str, Any]:
-    """Return where the flow's process starts and what it finds in its environment.
-
-    Relative paths of the configuration count from that folder. Nothing secret is among them.
-    """
-    wanted = ["SPARRING_REMOTE", "MLFLOW_TRACKING_URI"]
-    found = {name: os.environ[name] for name in wanted if os.environ.get(name)}
-    variables = {name: text for name, text in found.items() if text == without_passwords(text)}
-    # How often a run says that it lives; the automation that finds dead ones counts on it.
-    variables["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(HEARTBEAT_SECONDS)
-    if pool.type != "process":
-        return {"env": variables}
-    if "SPARRING_REMOTE" not in variables:
-        # Without a remote the worker must share our store; with one, each has its own.
-        variables["SPARRING_HOME"] = str(current_home().root)
-    return {"env": variables, "working_dir": str(folder.absolute())}
-
-
-def _pull_steps(pool: WorkPool, folder: Path) -> list[dict[str, Any]]:
-    """Return how the code gets to where it runs: it is installed there.
-
-    Without any step a process worker copies its own current folder into that of the flow.
-    """
-    if pool.type != "process":
-        return []
-    return [
-        {"prefect.deployments.steps.set_working_directory": {"directory": str(folder.absolute())}}
-    ]
+        return client.read_work_pool(name)

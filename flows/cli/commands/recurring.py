@@ -41,7 +41,10 @@ def deploy(
         ),
     ] = False,
     name: Annotated[str, typer.Option(help="Name of the deployment.")] = "recurring",
-    pool: Annotated[str, typer.Option(help="Work pool that runs it.")] = "sparring",
+    pool: Annotated[
+        str | None,
+        typer.Option(help="Work pool that runs it. Default: where it is; a new one in `sparring`."),
+    ] = None,
     create_pool: Annotated[
         bool, typer.Option("--create-pool", help="Make a process pool if there is none.")
     ] = False,
@@ -61,6 +64,12 @@ def deploy(
         Path | None,
         typer.Option(help="Where relative paths count from, for a process pool. Default: here."),
     ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="Take away what the deployment has and the configuration has not."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Register a flow with the Prefect server, so that it runs by its schedule."""
@@ -75,7 +84,8 @@ def deploy(
     words += [f"schedule.cron={cron!r}"] if cron is not None else []
     words += [f"schedule.timezone={timezone!r}"] if timezone is not None else []
     folder = working_dir or Path.cwd()
-    options = (name, pool, create_pool, pause, folder)
+    said = cron is not None or any(word.startswith("schedule") for word in overrides or [])
+    options = (name, pool, create_pool, pause, folder, config is not None, said, replace)
     deploy_flows(flow, config, words, options, console, as_json=as_json)
 
 
