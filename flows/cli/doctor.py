@@ -33,7 +33,7 @@ from tasks.stages.retention.dropped import dropped_mark
 from tasks.stages.runs.run_store import list_runs, read_runs
 from tasks.storage.errors import StorageError
 from tasks.storage.fencing import read_lease
-from tasks.storage.home import Home, current_home
+from tasks.storage.home import Home, current_home, openness
 from tasks.tracking.remote.opening import open_remote
 
 LIBRARIES = ("torch", "transformers", "accelerate", "prefect", "mlflow", "dvc", "datasets")
@@ -161,7 +161,9 @@ def _store(home: Home) -> list[Finding]:
     if not home.root.exists():
         return [Finding("store", True, f"nothing at {home.root} yet; the first run makes it")]
     home.check_layout()
-    return [_artifacts(home), _runs(home), _leases(home)]
+    problem = openness(home.root)
+    privacy = Finding("privacy", not problem, problem or f"{home.root} is closed to others")
+    return [_artifacts(home), _runs(home), _leases(home), privacy]
 
 
 def _artifacts(home: Home) -> Finding:

@@ -26,7 +26,7 @@ from flows.servers.supervisor import start_supervisor, stop_supervisor
 from tasks.processes.detached import is_alive
 from tasks.settings.errors import ConfigError
 from tasks.stages.runs.run_store import list_runs
-from tasks.storage.home import Home
+from tasks.storage.home import Home, make_private
 from tasks.storage.locks import FileLock
 from tasks.tracking.mlflow_record.connection import migration_lock, ready_database
 
@@ -78,6 +78,7 @@ def start_servers(
         }
         if "mlflow" in new:
             # Whoever else makes or migrates the database waits until the server has done it.
+            make_private(Path(mlruns).absolute())
             undo.enter_context(FileLock(migration_lock(mlruns), timeout=timeout))
             if not os.environ.get("MLFLOW_BACKEND_STORE_URI"):
                 ready_database(Path(mlruns).absolute() / "mlflow.db")

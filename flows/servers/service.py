@@ -28,6 +28,7 @@ from tasks.processes.detached import (
 )
 from tasks.settings.errors import StageError
 from tasks.settings.passwords import without_passwords
+from tasks.storage.durable import make_folder
 from tasks.storage.home import Home
 from tasks.storage.locks import FileLock
 from tasks.storage.sealed import read_either, write_twice
@@ -102,7 +103,7 @@ def begin(home: Home, service: Service, **more: Any) -> dict[str, Any]:
 
     The caller holds the `servers_lock`; `more` are further fields of the record, which is returned.
     """
-    service.log.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(service.log.parent)
     _see_to_database(service)
     descriptors = [hold_port(service).fileno()] if service.takes_socket else []
     # In its own folder: a `prefect.toml`, `.env` or `tasks.py` of the caller's is not for it.

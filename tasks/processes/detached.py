@@ -29,7 +29,7 @@ def start_detached(
 
     Args:
         command: The program and its arguments.
-        folder: The program's current folder.
+        folder: The program's current folder; what it writes is open to whom that is.
         environment: All of the program's environment.
         log: The file its output goes to, a program's own log and not a part of the store; what an
             earlier start left there is kept beside it as NAME.before.
@@ -48,6 +48,7 @@ def start_detached(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=descriptors,
+            umask=~os.stat(folder).st_mode & 0o077 | 0o002,
         )
     _children[child.pid] = child
     return child

@@ -1,12 +1,17 @@
-"""The few system calls that make a change last: fsync, rename, mkdir; each is a fault point."""
+"""The few system calls that make a change last: fsync, rename, mkdir; each is a fault point.
+
+A new file or folder is as open as the folder that it lies in: what a private folder holds stays
+private by itself, wherever it is copied to, and what a group shares is the group's.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tasks.storage.errors import DiskError
@@ -87,4 +92,19 @@ def make_folder(folder: Path) -> None:
     make_folder(folder.parent)
     fault_point(f"mkdir {folder.name}")
     folder.mkdir(exist_ok=True)
+    open_as_folder(folder, folder.parent)
     sync_directory(folder.parent)
+
+
+def open_as_folder(new: Path | int, folder: Path) -> None:
+    """Let a new file, by path or descriptor, or folder be open to nobody to whom its folder is not.
+
+    In a folder that a group shares (setgid) the group may write it. The umask decides the rest.
+    """
+    around, now = folder.stat().st_mode, stat.S_IMODE(os.stat(new).st_mode)
+    mode = now & (around | ~0o077)
+    if around & stat.S_ISGID:
+        mode |= around & (0o070 if stat.S_ISDIR(os.stat(new).st_mode) else 0o060)
+    if mode != now:
+        with suppress(PermissionError):  # somebody else's, or a disk without modes
+            os.chmod(new, mode)

@@ -47,6 +47,7 @@ def open_output(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]
         try:
             fault_point(f"write {path.name}")
             with open(temporary, mode.replace("w", "x"), **text) as out:  # type: ignore[call-overload]
+                durable.open_as_folder(out.fileno(), path.parent)
                 yield out
                 out.flush()
                 durable.sync_file(path, out.fileno())
@@ -127,6 +128,7 @@ def put_if_absent(path: Path, data: bytes | str) -> bool:
             durable.make_folder(path.parent)
             fault_point(f"write {path.name}")
             with open(temporary, "xb") as out:
+                durable.open_as_folder(out.fileno(), path.parent)
                 out.write(data.encode() if isinstance(data, str) else data)
                 out.flush()
                 durable.sync_file(path, out.fileno())

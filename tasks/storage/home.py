@@ -1,8 +1,13 @@
-"""Where a run keeps its state: the folder `.sparring`, or wherever `SPARRING_HOME` points."""
+"""Where a run keeps its state: the folder `.sparring`, or wherever `SPARRING_HOME` points.
+
+It is this user's alone, or with `SPARRING_GROUP` the members' of that group of the system.
+"""
 
 from __future__ import annotations
 
+import grp
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +16,8 @@ from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.files import put_if_absent, read_json
 from tasks.storage.plain import json_text
 
+GROUP = "SPARRING_GROUP"
+"""The environment variable that names the group whose members share a home."""
 LAYOUT = 2
 """The arrangement of folders, files and keys that this version reads and writes."""
 
@@ -65,6 +72,7 @@ class Home:
         self.check_layout()
         folders = (self.store, self.manifests, self.leases, self.work, self.spool, self.runs)
         with clear_disk_errors(self.root):
+            make_private(self.root)
             for folder in (*folders, self.prefect):
                 make_folder(folder)
         put_if_absent(self._version, json_text({"layout": LAYOUT}, indent=2) + "\n")
@@ -94,6 +102,56 @@ class Home:
                 f"one knows {LAYOUT}), whose results cannot be used here: remove {self.root}, or "
                 "keep the older release"
             )
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only this user may enter, or the group; one that is there stays as it is.
+
+    What other libraries write in this process is the group's to write, too, from now on.
+
+    Raises:
+        StorageError: There is no such group, or this user is none of it.
+    """
+    group = _group()
+    if group is not None:
+        os.umask(os.umask(0o007) & ~0o070)
+    if folder.is_dir():
+        return
+    make_folder(folder)
+    if group is not None:
+        try:
+            os.chown(folder, -1, group)
+        except PermissionError:
+            raise StorageError(
+                f"{GROUP} is {os.environ[GROUP]!r}, and you are no member of that group"
+            ) from None
+    folder.chmod(0o700 if group is None else 0o2770)
+
+
+def openness(folder: Path) -> str:
+    """Return a sentence about a private folder that others may enter, or the group may not."""
+    mode, group = folder.stat().st_mode, _group()
+    if group is None and mode & stat.S_IRWXO:
+        return f"others on this machine may read {folder}: chmod o-rwx {folder}"
+    if group is not None and (folder.stat().st_gid != group or mode & 0o2070 != 0o2070):
+        return (
+            f"{folder} is not the group's: chgrp -R {os.environ[GROUP]} {folder} && "
+            f"chmod -R g+rwX,o-rwx {folder} && find {folder} -type d -exec chmod g+s {{}} +"
+        )
+    return ""
+
+
+def _group() -> int | None:
+    """Return the number of the group that shares homes, None without one."""
+    name = os.environ.get(GROUP)
+    if not name:
+        return None
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise StorageError(
+            f"{GROUP} is {name!r}, and this machine has no group of that name"
+        ) from None
 
 
 def current_home() -> Home:

@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from tasks.storage.digests import canonical_json
-from tasks.storage.durable import clear_disk_errors, make_folder, sync_directory, sync_file
+from tasks.storage.durable import (
+    clear_disk_errors,
+    make_folder,
+    open_as_folder,
+    sync_directory,
+    sync_file,
+)
 from tasks.storage.errors import CorruptError
 from tasks.storage.faults import fault_point
 from tasks.storage.files import write_atomic
@@ -46,6 +52,8 @@ def append_record(path: Path, obj: Any, *, sync: bool = True) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             size = os.fstat(descriptor).st_size
+            if size == 0:
+                open_as_folder(descriptor, path.parent)
             end = _mended_end(descriptor, size) if size else 0
             try:
                 fault_point(f"append to {path.name}")

@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tasks.storage.durable import open_as_folder
 from tasks.storage.errors import LockTimeoutError
 
 _PAUSE = 0.02
@@ -39,6 +40,7 @@ class FileLock:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
+            open_as_folder(descriptor, self._path.parent)
             self._wait(descriptor)
             self._sign(descriptor)
         except BaseException:

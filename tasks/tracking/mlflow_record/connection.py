@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tasks.processes.detached import is_alive
+from tasks.storage.home import make_private
 from tasks.storage.locks import FileLock
 from tasks.storage.sealed import read_either
 from tasks.storage.sqlite_file import make_beside, set_aside_if_broken
@@ -105,6 +106,7 @@ def tracking_place(mlruns: Path, home_root: Path | None = None) -> TrackingPlace
 def connect(place: TrackingPlace) -> MlflowClient:
     """Open MLflow, making or migrating its database once, whoever else starts now."""
     place.knock()
+    make_private(place.lock.parent)
     with FileLock(place.lock):
         if not place.is_server and place.artifacts is not None:
             ready_database(Path(place.uri.removeprefix(_SQLITE)))

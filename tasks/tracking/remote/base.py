@@ -29,7 +29,7 @@ class Finding:
     """One thing that was looked at on a remote."""
 
     subject: str
-    """What: reachable, writable, encrypted, not public, versioned."""
+    """What: reachable, writable, encrypted, not public, versioned, tidied."""
     state: Literal["ok", "bad", "unknown"]
     """`unknown` where the server does not say; that alone is no fault."""
     detail: str

@@ -18,14 +18,15 @@ _GUARDS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "Restrict
 
 
 def examine(bucket: Bucket) -> list[Finding]:
-    """Look whether a bucket is reachable, writable, encrypted, not public and versioned."""
+    """Look whether a bucket is reachable, writable, encrypted, not public, versioned and tidied."""
     try:
         with bucket.asking("list", "") as client:
             client.list_objects_v2(Bucket=bucket.name, MaxKeys=1)
     except (ConfigError, RemoteError) as error:
         return [Finding("reachable", "bad", str(error))]
     found = [Finding("reachable", "ok", bucket.url), _writable(bucket), _encrypted(bucket)]
-    return [*found, _not_public(bucket), _versioned(bucket)]
+    versioned = _versioned(bucket)
+    return [*found, _not_public(bucket), versioned, _tidied(bucket, versioned.state == "ok")]
 
 
 def write_encryption(bucket: Bucket) -> dict[str, str]:
@@ -118,6 +119,32 @@ def _versioned(bucket: Bucket) -> Finding:
         return Finding("versioned", "ok", "old versions are kept")
     advice = "turn versioning on, to get back what is deleted by mistake"
     return Finding("versioned", "bad", f"not versioned: {advice}")
+
+
+def _tidied(bucket: Bucket, keeps_versions: bool) -> Finding:
+    """Look whether what is paid for and never seen goes away: cut uploads, old versions."""
+    settings = _settings(
+        bucket, "get_bucket_lifecycle_configuration", none="NoSuchLifecycleConfiguration"
+    )
+    if settings is None:
+        return Finding("tidied", "unknown", "the server does not say")
+    rules = [rule for rule in settings.get("Rules", []) if _applies(rule, bucket.prefix)]
+    needed = {"unfinished uploads": "AbortIncompleteMultipartUpload"}
+    if keeps_versions:
+        needed["old versions"] = "NoncurrentVersionExpiration"
+    missing = [what for what, key in needed.items() if not any(key in rule for rule in rules)]
+    if not missing:
+        return Finding("tidied", "ok", f"rules remove {' and '.join(needed)}")
+    detail = f"no rule removes {' and '.join(missing)}: infra/s3/lifecycle.json has them"
+    return Finding("tidied", "bad", detail)
+
+
+def _applies(rule: dict[str, Any], prefix: str) -> bool:
+    """Whether a rule of the life cycle is on, and for all objects below a prefix."""
+    chosen = rule.get("Filter", {})
+    is_for_all = set(chosen) <= {"Prefix"}  # not by tag or size
+    begins = chosen.get("Prefix", rule.get("Prefix", ""))
+    return rule.get("Status") == "Enabled" and is_for_all and prefix.startswith(begins)
 
 
 def _settings(bucket: Bucket, operation: str, none: str = "") -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import stat
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from tasks.storage.digests import digest_tree, directory_md5
 from tasks.storage.errors import StorageError
 from tasks.storage.files import write_json
 from tasks.storage.home import Home
+from tests.flows.command import Shell
 
 WEIGHTS = "model.safetensors"
 DEAD = replace(current_process(), started=current_process().started - 1)
@@ -235,3 +237,18 @@ def test_a_configuration_that_names_nothing_gets_a_sentence_and_no_empty_table(
     tiny = Path(__file__).parents[3] / "flows" / "configs" / "apo-tiny.yaml"
     assert show_config_report(tiny, [], Console(), as_json=False)
     assert capsys.readouterr().out.startswith("it names no file, data set or model")
+
+
+def test_what_a_run_leaves_is_closed_to_others(untouched: Shell) -> None:
+    """By the root for everybody; the files that we write say it themselves, where they may go."""
+    for closed in (untouched.home.root, untouched.folder / "mlruns"):
+        assert stat.S_IMODE(closed.stat().st_mode) == 0o700, closed
+    home = untouched.home
+    ours = (home.manifests, home.runs, home.leases, home.spool, home.work, home.prefect)
+    open_ones = {
+        path.relative_to(home.root).as_posix(): oct(path.stat().st_mode)
+        for folder in ours
+        for path in (folder, *folder.rglob("*"))
+        if path.stat().st_mode & 0o077 and not path.is_symlink()
+    }
+    assert not open_ones

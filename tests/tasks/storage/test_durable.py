@@ -2,13 +2,16 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from tasks.storage.durable import clear_disk_errors, make_folder, temporary_name
 from tasks.storage.errors import DiskError
-from tasks.storage.files import write_atomic
+from tasks.storage.files import put_if_absent, write_atomic
+from tasks.storage.journal import append_record
+from tasks.storage.locks import FileLock
 
 
 def test_file_is_synced_before_and_its_folder_after_the_rename(
@@ -54,3 +57,38 @@ def test_only_the_disks_own_errors_are_reworded(tmp_path: Path) -> None:
 
 def test_temporary_names_differ(tmp_path: Path) -> None:
     assert len({temporary_name(tmp_path) for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize(
+    ("around", "folder", "file"),
+    [
+        (0o700, 0o700, 0o600),
+        (0o755, 0o755, 0o644),
+        (0o750, 0o750, 0o640),
+        (0o2770, 0o2770, 0o660),
+        (0o2775, 0o2775, 0o664),
+        (0o1777, 0o755, 0o644),
+    ],
+)
+def test_what_is_new_is_as_open_as_its_folder(
+    around: int, folder: int, file: int, tmp_path: Path
+) -> None:
+    """By the usual umask of 022, which alone would leave every file open to all."""
+    before = os.umask(0o022)
+    try:
+        (tmp_path / "around").mkdir()
+        (tmp_path / "around").chmod(around)
+        below = tmp_path / "around" / "a" / "b"
+        write_atomic(below / "atomic", "x")
+        put_if_absent(below / "absent", "x")
+        append_record(below / "journal", {})
+        with FileLock(below / "lock"):
+            pass
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert modes == {
+        "around": around,
+        **dict.fromkeys(("a", "b"), folder),
+        **dict.fromkeys(("atomic", "absent", "journal", "lock"), file),
+    }

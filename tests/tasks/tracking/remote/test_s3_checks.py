@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +21,7 @@ KMS = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "key"}
 ALL_BLOCKED = dict.fromkeys(
     ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
 )
+LIFECYCLE = json.loads(Path("infra/s3/lifecycle.json").read_text("utf-8"))
 
 
 class _Bucket(Bucket):
@@ -38,7 +41,7 @@ class _Bucket(Bucket):
 
             return answer
 
-        operations = ("encryption", "acl", "versioning", "policy_status")
+        operations = ("encryption", "acl", "versioning", "policy_status", "lifecycle_configuration")
         names = ["list_objects_v2", "put_object", "delete_object", "get_public_access_block"]
         names += [f"get_bucket_{name}" for name in operations]
         self._fake = SimpleNamespace(**{name: asked(name) for name in names})
@@ -62,14 +65,43 @@ def test_a_bucket_of_aws() -> None:
         get_bucket_encryption=_rule(AES),
         get_public_access_block={"PublicAccessBlockConfiguration": ALL_BLOCKED},
         get_bucket_versioning={"Status": "Enabled"},
+        get_bucket_lifecycle_configuration=LIFECYCLE,
     )
-    assert set(states.values()) == {"ok"} and len(states) == 5
+    assert set(states.values()) == {"ok"} and len(states) == 6
     none = "ServerSideEncryptionConfigurationNotFoundError"
     public = {"PolicyStatus": {"IsPublic": True}}
     states = _states(get_bucket_encryption=none, get_bucket_policy_status=public)
     assert (states["encrypted"], states["not public"], states["versioned"]) == ("bad",) * 3
     states = _states(get_bucket_encryption="AccessDenied", get_bucket_acl="NotImplemented")
     assert (states["encrypted"], states["not public"]) == ("unknown", "unknown")
+
+
+def test_what_is_never_seen_goes_away() -> None:
+    uploads, versions = LIFECYCLE["Rules"]
+    elsewhere = {**versions, "Filter": {"Prefix": "other/"}}
+    tagged = {**versions, "Filter": {"And": {"Tags": []}}}
+    off = {**uploads, "Status": "Disabled"}
+
+    def tidied(*rules: Any, versioning: str = "Enabled") -> tuple[str, str]:
+        found = s3_checks.examine(
+            _Bucket(
+                get_bucket_versioning={"Status": versioning},
+                get_bucket_lifecycle_configuration={"Rules": list(rules)},
+            )
+        )
+        return found[-1].state, found[-1].detail
+
+    assert tidied(uploads, versions)[0] == "ok"
+    assert tidied(uploads, versioning="Suspended")[0] == "ok"
+    for rules in ((uploads,), (uploads, elsewhere), (uploads, tagged)):
+        assert tidied(*rules) == (
+            "bad", "no rule removes old versions: infra/s3/lifecycle.json has them"
+        )  # fmt: skip
+    assert tidied(off, versions)[1].startswith("no rule removes unfinished uploads:")
+    assert "uploads and old versions" in tidied()[1]
+    none = _states(get_bucket_lifecycle_configuration="NoSuchLifecycleConfiguration")
+    assert none["tidied"] == "bad"
+    assert _states(get_bucket_lifecycle_configuration="NotImplemented")["tidied"] == "unknown"
 
 
 def test_a_write_says_the_encryption_that_the_bucket_wants() -> None:
