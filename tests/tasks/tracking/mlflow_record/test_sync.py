@@ -169,8 +169,8 @@ def test_a_kill_while_the_database_is_made_leaves_none(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,
-        # Its second durable operation gives the database its name.
-        env={**os.environ, "SPARRING_FAULT": "kill@2", "PYTHONPATH": str(Path.cwd())},
+        # Two durable operations make the folder; the fourth gives the database its name.
+        env={**os.environ, "SPARRING_FAULT": "kill@4", "PYTHONPATH": str(Path.cwd())},
         capture_output=True,
         text=True,
     )

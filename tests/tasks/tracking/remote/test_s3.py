@@ -184,12 +184,7 @@ def test_findings(
         def states(name: str = bucket) -> dict[str, str]:
             return {found.subject: found.state for found in S3Remote(name, "team").findings()}
 
-        expected = {
-            "reachable": "ok",
-            "writable": "ok",
-            "encrypted": "unknown",
-            "tidied": "unknown",
-        }
+        expected = {"reachable": "ok", "writable": "ok", "encrypted": "unknown", "tidied": "bad"}
         assert states() == {**expected, "not public": "ok", "versioned": "bad"}
         versioning = {"Status": "Enabled"}
         server.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration=versioning)
