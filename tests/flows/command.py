@@ -22,6 +22,15 @@ from tests.flows.warm_start import WarmStarter
 
 SMALL = Path(__file__).parent / "configs" / "small.yaml"
 """A run of less than a minute on one core."""
+CANARIES = {
+    "AWS_SECRET_ACCESS_KEY": "canary-aws-7f31",
+    "HF_TOKEN": "canary-hub-7f32",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY": "canary-session-7f33",
+    "MLFLOW_TRACKING_PASSWORD": "canary-mlflow-7f34",
+    "OPENAI_API_KEY": "canary-openai-7f35",
+    "PREFECT_API_AUTH_STRING": "me:canary-prefect-7f36",
+}
+"""Secrets in the environment of the shared run, which none of its outputs may hold."""
 WARM = WarmStarter()
 """What short commands are forked from."""
 

@@ -14,7 +14,7 @@ from flows.servers.shared_server import start_prefect_server, stop
 from tasks.storage.home import Home
 from tests.conftest import common_folder
 from tests.databases import Databases
-from tests.flows.command import SMALL, Shell
+from tests.flows.command import CANARIES, SMALL, Shell
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +44,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Shell
     with FileLock(folder.with_suffix(".lock")):
         if not folder.exists():
             made = Shell(tmp_path_factory.mktemp("made"))
-            done = made("run", "apo", "-c", str(SMALL))
+            done = made("run", "apo", "-c", str(SMALL), **CANARIES)
             (made.folder / "output.txt").write_text(done.stdout, encoding="utf-8")
             began.write_text(repr(made.began))
             made.folder.rename(folder)

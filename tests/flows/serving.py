@@ -99,6 +99,9 @@ def require_own_names(prefect: str, mlflow: str) -> None:
         assert [code_of(url, foreign, query) for foreign in FOREIGN] == [403] * len(FOREIGN), url
         by_tunnel = {"Host": "localhost:8000", "Origin": "http://localhost:8000"}
         assert code_of(url, by_tunnel, query) == 200, url
+    for way in ("..", "%2e%2e", "%252e%252e", "%23/.."):
+        path = f"{mlflow}/api/2.0/mlflow-artifacts/artifacts/{'/'.join([way] * 9)}/etc/passwd"
+        assert 400 <= code_of(path, {}) < 600, path
 
 
 def end_servers(shell: Shell) -> None:
