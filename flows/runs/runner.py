@@ -44,6 +44,7 @@ ASKING_STAGES = frozenset(
     {"ask_people", "collect_gold", "judge_by_people", "judge_responses", "pick_gold"}
 )
 """The stages that may ask servers which want a key or token."""
+_LAST_WORDS_SECONDS = 3.0
 
 
 class Outcome(NamedTuple):
@@ -211,8 +212,6 @@ def prefect_server(home: Home, console: Console) -> Iterator[str]:
     try:
         os.environ.update(mlflow_environment())
         use_prefect_server(home, handle.url)
-        from prefect.logging.handlers import APILogHandler
-
         from flows.servers.dead_runs import close_dead_runs
 
         close_dead_runs(home)
@@ -220,9 +219,21 @@ def prefect_server(home: Home, console: Console) -> Iterator[str]:
             with supervising(home) if is_ours else nullcontext():
                 yield handle.url
         finally:
-            APILogHandler().flush()
+            _tell_the_rest()
     finally:
         stop(handle)
+
+
+def _tell_the_rest() -> None:
+    """Send Prefect's server what its client still has for it, while the server is there.
+
+    At the process's exit the client would ask a server that is gone for a minute or two.
+    """
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=_LAST_WORDS_SECONDS)
 
 
 def report_of(name: str) -> Path:

@@ -26,6 +26,7 @@ from tasks.processes.detached import (
     terminate,
     was_killed,
 )
+from tasks.processes.termination import unbroken
 from tasks.settings.errors import StageError
 from tasks.settings.passwords import without_passwords
 from tasks.storage.durable import make_folder
@@ -106,20 +107,23 @@ def begin(home: Home, service: Service, **more: Any) -> dict[str, Any]:
     make_folder(service.log.parent)
     _see_to_database(service)
     descriptors = [hold_port(service).fileno()] if service.takes_socket else []
-    # In its own folder: a `prefect.toml`, `.env` or `tasks.py` of the caller's is not for it.
-    child = start_detached(
-        [*service.command, *map(str, descriptors)],
-        folder=service.log.parent,
-        environment=service.environment,
-        log=service.log,
-        descriptors=descriptors,
-    )
+    pid = 0
     try:
-        record = {**service.record, **identity(child.pid), **more}
-        # On record before it answers: a run killed meanwhile leaves a server that the next finds.
-        save_record(home, service.name, record)
-    except BaseException:  # a full disk or Ctrl-C must not leave a server that nobody stops
-        terminate(child.pid)
+        with unbroken():
+            # In its own folder: a `prefect.toml` or `tasks.py` of the caller's is not for it.
+            pid = start_detached(
+                [*service.command, *map(str, descriptors)],
+                folder=service.log.parent,
+                environment=service.environment,
+                log=service.log,
+                descriptors=descriptors,
+            ).pid
+            record = {**service.record, **identity(pid), **more}
+            # On record before it answers: a run killed now leaves a server that the next finds.
+            save_record(home, service.name, record)
+    except BaseException:  # a full disk or a signal must not leave a server that nobody stops
+        if pid:
+            terminate(pid)
         let_go(service.record["port"])
         raise
     return record

@@ -35,6 +35,7 @@ from flows.servers.service import (
 )
 from tasks.processes.detached import identity, is_alive
 from tasks.processes.ports import free_port, is_free
+from tasks.processes.termination import unbroken
 from tasks.settings.errors import ConfigError
 from tasks.storage.home import Home
 
@@ -80,38 +81,50 @@ def start_prefect_server(
         require_answer(url)
         return ServerHandle(url, None, False, home)
     home.ensure()
-    tell = progress or (lambda seconds: None)
-    make, me = partial(prefect_service, home), identity(os.getpid())
     _await_restart(home)
     with servers_lock(home):
-        record = find_server(home, "prefect", make, tell, timeout)
-        if record is None:
-            if serves_home(BY_HAND, home):
-                return ServerHandle(BY_HAND, None, False, home)
-            service = new_server(home, "prefect", make)
-            begun = begin(home, service, users=_joined(home, me))
-            record = wait(home, service, begun, tell, timeout)
-        others = other_users(record)
-        save_record(home, "prefect", {**record, "users": _joined(home, me)})
-        alone = not others and not record.get("persistent")
-        _require_entry(record["url"])
-        return ServerHandle(record["url"], record["pid"], alone, home)
+        try:
+            return _joined_server(home, progress or (lambda seconds: None), timeout)
+        except BaseException:  # a signal, or no entry, must not leave a server that nobody stops
+            _leave(home)
+            raise
+
+
+def _joined_server(home: Home, tell: Progress, timeout: float) -> ServerHandle:
+    """Find or start a server and be one of its users; the caller holds the lock."""
+    make, me = partial(prefect_service, home), identity(os.getpid())
+    record = find_server(home, "prefect", make, tell, timeout)
+    if record is None:
+        if serves_home(BY_HAND, home):
+            return ServerHandle(BY_HAND, None, False, home)
+        service = new_server(home, "prefect", make)
+        begun = begin(home, service, users=_joined(home, me))
+        record = wait(home, service, begun, tell, timeout)
+    others = other_users(record)
+    save_record(home, "prefect", {**record, "users": _joined(home, me)})
+    alone = not others and not record.get("persistent")
+    _require_entry(record["url"])
+    return ServerHandle(record["url"], record["pid"], alone, home)
 
 
 def stop(handle: ServerHandle) -> None:
     """Give a server back; end one of ours that no other live run uses and that is not to stay."""
     if handle.pid is None:
         return
-    with servers_lock(handle.home):
-        record = read_record(handle.home, "prefect")
-        # It may have been started again meanwhile; ours is the hold, whatever its number is now.
-        if os.getpid() not in [user["pid"] for user in record.get("users", [])]:
-            return
-        others = other_users(record)
-        if others or record.get("persistent"):
-            save_record(handle.home, "prefect", {**record, "users": others})
-            return
-        end(handle.home, "prefect")
+    with unbroken(), servers_lock(handle.home):
+        _leave(handle.home)
+
+
+def _leave(home: Home) -> None:
+    record = read_record(home, "prefect")
+    # It may have been started again meanwhile; ours is the hold, whatever its number is now.
+    if os.getpid() not in [user["pid"] for user in record.get("users", [])]:
+        return
+    others = other_users(record)
+    if others or record.get("persistent"):
+        save_record(home, "prefect", {**record, "users": others})
+        return
+    end(home, "prefect")
 
 
 def _joined(home: Home, me: dict[str, Any]) -> list[dict[str, Any]]:

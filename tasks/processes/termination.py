@@ -1,16 +1,22 @@
-"""Being told to end: SIGTERM acts as Ctrl-C does, and the first Ctrl-C says what happens now."""
+"""Being told to end: SIGTERM and SIGHUP act as Ctrl-C does, and nothing stays half done."""
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
+
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end by SIGTERM."""
+    """The process was asked to end by SIGTERM or SIGHUP."""
 
 
 class Cancelled(KeyboardInterrupt):
@@ -18,36 +24,89 @@ class Cancelled(KeyboardInterrupt):
 
 
 class FirstInterrupt:
-    """Handles SIGINT during the block: says at the first one what happens, and interrupts.
+    """Handles the signals that stop a process during the block: says at the first what happens.
 
-    Whoever handles the signal inside the block, as a training does, calls `announce` itself.
+    Whoever handles a signal inside the block, as a training does, calls `announce` itself.
     Outside the main thread it does nothing.
     """
 
     def __init__(self, say: Callable[[], None]) -> None:
         self._say: Callable[[], None] | None = say
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> FirstInterrupt:
-        """Begin to handle the signal."""
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self)
+        """Begin to handle the signals."""
+        self._before = handle_stops(self)
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Give the signal back to whoever had it."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._before)
+        """Give the signals back to whoever had them."""
+        give_back(self._before)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Interrupt whatever runs now."""
         self.announce()
-        raise KeyboardInterrupt
+        interrupt(number, frame)
 
     def announce(self) -> None:
         """Say it, once; from a thread, as the signal may have come in the middle of a print."""
         say, self._say = self._say, None
         if say is not None:
             threading.Thread(target=say, daemon=True).start()
+
+
+def stop_alike() -> None:
+    """Let SIGTERM and SIGHUP stop this process as Ctrl-C does, from now on."""
+    handle_stops(interrupt)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Stop whatever runs now, as the handler of a signal.
+
+    Raises:
+        KeyboardInterrupt: Always; `Terminated` where it was not Ctrl-C.
+    """
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    leave_lost_terminal()
+    raise Terminated(f"ended by {signal.Signals(number).name}")
+
+
+def handle_stops(handler: Any) -> dict[int, Any]:
+    """Handle the signals that stop a process, and return their handlers before, for `give_back`.
+
+    Only the main thread can; elsewhere nothing happens. SIGHUP is left alone where it is ignored,
+    as under `nohup`.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    wanted = _STOPS[:-1] if ignored else _STOPS
+    return {number: signal.signal(number, handler) for number in wanted}
+
+
+def give_back(handlers: dict[int, Any]) -> None:
+    """Let signals be handled as they were before `handle_stops`."""
+    for number, handler in handlers.items():
+        # None: the handler was not installed from Python and cannot be put back.
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Let a short block come to its end before a signal stops this process.
+
+    For what would leave something behind if it ended in the middle: a server that nobody knows, a
+    run that stays `running`.
+    """
+    came: list[int] = []
+    before = handle_stops(lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        give_back(before)
+        if came:
+            signal.raise_signal(came[0])
 
 
 @contextmanager
@@ -57,13 +116,20 @@ def terminate_as_interrupt() -> Iterator[None]:
     if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
-    signal.signal(signal.SIGTERM, _raise_terminated)
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _raise_terminated(number: int, frame: FrameType | None) -> None:
-    """Stop whatever runs now."""
-    raise Terminated(f"ended by {signal.Signals(number).name}")
+def leave_lost_terminal() -> None:
+    """Write to nowhere from now on what would go to a terminal that was closed."""
+    for stream in range(3):
+        try:
+            termios.tcgetattr(stream)
+        except termios.error as error:
+            if error.args[0] == errno.EIO:  # and not: this is no terminal
+                nowhere = os.open(os.devnull, os.O_RDWR)
+                os.dup2(nowhere, stream)
+                os.close(nowhere)

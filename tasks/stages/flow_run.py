@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.processes.termination import terminate_as_interrupt
+from tasks.processes.termination import terminate_as_interrupt, unbroken
 from tasks.settings.errors import ConfigError
 from tasks.stages.lineage.writing import record_lineage
 from tasks.stages.runs import run_store
@@ -63,24 +63,20 @@ def open_run(
     inner = (*home.manifests.iterdir(), *home.store.iterdir())
     for folder in (home.root, home.work, home.leases, *inner):
         sweep_leftovers(folder)
-    run = run_store.claim_run(home, flow, resume, config_path, config_text)
-    spool = Spool(home.spool, run.id)
-    journal = run_store.run_folder(home, run.id) / "stages.journal"
-    context = RunContext(home, run.id, verify=verify, spool=spool, journal=journal)
-    context.progress = KeptProgress(
-        run_store.run_folder(home, run.id), progress or context.progress
-    )
-    recorder = Recorder(spool, mlruns, remote=context.remote)
-    recorder.start()
-    spool.run_started(
-        flow=flow,
-        experiment=experiment or flow,
-        params=without_budgets(config),
-        tags=run_tags(flow, config),
-    )
+    begun: tuple[RunContext, Recorder] | None = None
     status: RunStatus = "interrupted"
     is_refused = False
     try:
+        with unbroken():  # or it would stay `running`
+            run_id = run_store.claim_run(home, flow, resume, config_path, config_text).id
+            spool = Spool(home.spool, run_id)
+            begun = context, _ = _begin(home, spool, mlruns, progress, verify=verify)
+            spool.run_started(
+                flow=flow,
+                experiment=experiment or flow,
+                params=without_budgets(config),
+                tags=run_tags(flow, config),
+            )
         with entered(context), terminate_as_interrupt():
             yield context
         status = "completed"
@@ -89,12 +85,38 @@ def open_run(
         is_refused = isinstance(error, ConfigError)
         raise
     finally:
-        status = context.ending or status
-        run_store.save_status(home, run.id, status, is_refused=is_refused)
+        if begun is not None:
+            _end(*begun, status, is_refused=is_refused)
+
+
+def _begin(
+    home: Home, spool: Spool, mlruns: Path, progress: ProgressSink | None, *, verify: bool
+) -> tuple[RunContext, Recorder]:
+    """Return the context of a run, and what sends its records, at work."""
+    run_id = spool.folder.name
+    folder = run_store.run_folder(home, run_id)
+    journal = folder / "stages.journal"
+    context = RunContext(home, run_id, verify=verify, spool=spool, journal=journal)
+    context.progress = KeptProgress(folder, progress or context.progress)
+    recorder = Recorder(spool, mlruns, remote=context.remote)
+    recorder.start()
+    return context, recorder
+
+
+def _end(context: RunContext, recorder: Recorder, status: RunStatus, *, is_refused: bool) -> None:
+    """Write down how a run ended, and tell MLflow and the remote."""
+    status = context.ending or status
+    timeout = 3.0
+    try:
+        with unbroken():
+            run_store.save_status(context.home, context.run_id, status, is_refused=is_refused)
         if status not in STOPPED:  # who is told to stop does not wait for a remote
             share_run(context)
-        # A run in which nothing ran is not worth starting MLflow for; a stopped one goes on later.
-        if status not in STOPPED and any(record.state != "cached" for record in context.records):
-            record_lineage(context, context.run_id)
-        spool.run_finished(STATES[status].mlflow, status)
-        recorder.close(timeout=3.0 if status in STOPPED else 60.0)
+            # A run in which nothing ran is not worth starting MLflow for.
+            if any(record.state != "cached" for record in context.records):
+                record_lineage(context, context.run_id)
+            timeout = 60.0
+    finally:
+        if context.spool is not None:
+            context.spool.run_finished(STATES[status].mlflow, status)
+        recorder.close(timeout)

@@ -70,7 +70,7 @@ def train(
         ConfigError: There are more snapshots than steps.
         StageError: A loss or gradient is not finite, there is no space for a checkpoint, or the
             number of samples is not the planned one.
-        TrainingInterrupted: SIGTERM or SIGINT arrived; a checkpoint was saved first.
+        TrainingInterrupted: A signal to stop arrived; a checkpoint was saved first.
     """
     snapshots = Snapshots(workspace, plan.steps, config.snapshots, save)
     with deterministic(), kept_memory():

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from tasks.processes.identity import ProcessIdentity, current_process, machine_seconds
+from tasks.processes.termination import unbroken
 from tasks.settings.errors import StageError
 from tasks.storage.fencing import Claim, holds_lease, read_lease, write_lease
 from tasks.storage.locks import FileLock
@@ -106,9 +107,7 @@ class Lease:
         self._stop.set()
         if self._shared is not None:
             self._shared.release()
-        with FileLock(_lock_path(self.path)):
-            if holds_lease(self.path, self.token):
-                write_lease(self.path, {"token": self.token, "owner": None})
+        _free(self.path, self.token)
 
     def _beat(self) -> None:
         """Renew the time stamp a few times per time to live until released or lost."""
@@ -201,16 +200,29 @@ def owner_silence_of(record: Mapping[str, Any]) -> float | None:
 
 def _try_acquire(path: Path) -> tuple[Lease | None, ProcessIdentity | None]:
     """Take a key that is free or whose owner is gone; else return the owner."""
-    with FileLock(_lock_path(path)):
-        record = read_lease(path)
-        if (silent := owner_silence_of(record)) is not None:
-            owner = ProcessIdentity.from_json(record["owner"]) if record["owner"] else None
-            if silent <= lease_ttl():
-                return None, owner
-            _log.warning("taking over from %s, which is gone", owner or "an unknown process")
-        token = record["token"] + 1
-        write_lease(path, _record(token))
-    return Lease(path, token), None
+    token = 0
+    try:
+        with unbroken(), FileLock(_lock_path(path)):
+            record = read_lease(path)
+            if (silent := owner_silence_of(record)) is not None:
+                owner = ProcessIdentity.from_json(record["owner"]) if record["owner"] else None
+                if silent <= lease_ttl():
+                    return None, owner
+                _log.warning("taking over from %s, which is gone", owner or "an unknown process")
+            token = record["token"] + 1
+            write_lease(path, _record(token))
+        return Lease(path, token), None
+    except BaseException:  # a signal came meanwhile
+        if token:
+            _free(path, token)
+        raise
+
+
+def _free(path: Path, token: int) -> None:
+    """Give a key back whose lease has this token; it may be somebody else's by now."""
+    with unbroken(), FileLock(_lock_path(path)):
+        if holds_lease(path, token):
+            write_lease(path, {"token": token, "owner": None})
 
 
 def _record(token: int) -> dict[str, Any]:

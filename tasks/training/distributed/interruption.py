@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import signal
-import threading
 from types import FrameType
 from typing import Any
 
-from tasks.processes.termination import FirstInterrupt
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from tasks.processes.termination import (
+    FirstInterrupt,
+    give_back,
+    handle_stops,
+    leave_lost_terminal,
+)
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """A training stopped by SIGTERM or SIGINT with its state saved; it resumes where it was.
+    """A training stopped by a signal with its state saved; it resumes where it was.
 
     It is no error, so nothing on the way takes it for a failure.
     """
@@ -22,7 +24,7 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 class StopSignal:
-    """Notes the first SIGTERM or SIGINT while the block runs; a second one acts as before.
+    """Notes the first signal to stop while the block runs; a second one acts as before.
 
     Only the main thread can watch for signals; elsewhere nothing is ever requested.
     """
@@ -34,8 +36,7 @@ class StopSignal:
 
     def __enter__(self) -> StopSignal:
         """Start to watch."""
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        self._before = handle_stops(self._note)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -44,13 +45,12 @@ class StopSignal:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.requested = signal.Signals(number).name
-        before = self._before.get(number)
+        leave_lost_terminal()
+        before = self._before.get(signal.SIGINT)  # SIGTERM may be Prefect's meanwhile
         self._give_back()
         if isinstance(before, FirstInterrupt):
             before.announce()
 
     def _give_back(self) -> None:
-        for number, handler in self._before.items():
-            # None: the handler was not installed from Python and cannot be put back.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        give_back(self._before)
         self._before = {}

@@ -45,7 +45,7 @@ def launch(job: TrainingJob, fit: Fit, workspace: Workspace, log: Log) -> dict[s
         ConfigError: DeepSpeed's config, or the meeting point of several machines, cannot be used.
         StageError: The training could not go on, a process was killed, or a checkpoint of another
             number of processes waits to be resumed.
-        TrainingInterrupted: SIGTERM or SIGINT arrived; the state is saved.
+        TrainingInterrupted: A signal to stop arrived; the state is saved.
     """
     training = job.training
     refuse_other_topology(workspace, training.world_size, zero_stage(training))

@@ -1,14 +1,22 @@
-"""SIGTERM stops a block by an exception, where nobody else has a use for the signal."""
+"""Signals stop a block by an exception, where nobody else has a use for them."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
-from tasks.processes.termination import FirstInterrupt, Terminated, terminate_as_interrupt
+from tasks.processes.termination import (
+    FirstInterrupt,
+    Terminated,
+    give_back,
+    handle_stops,
+    terminate_as_interrupt,
+    unbroken,
+)
 
 
 def test_sigterm_stops_the_block_and_is_given_back() -> None:
@@ -43,7 +51,18 @@ def test_another_thread_cannot_take_signals() -> None:
     assert found == [True]
 
 
-def test_the_first_ctrl_c_says_what_happens_and_interrupts() -> None:
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Hear a lost terminal, whatever the tests were started by."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_says_what_happens_and_interrupts(
+    number: signal.Signals, heard: None
+) -> None:
     said: list[str] = []
     told = threading.Event()
 
@@ -54,7 +73,23 @@ def test_the_first_ctrl_c_says_what_happens_and_interrupts() -> None:
     with FirstInterrupt(say):
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), number)
                 signal.sigtimedwait([], 5)
     assert told.wait(5) and said == ["stopping"]
-    assert not isinstance(signal.getsignal(signal.SIGINT), FirstInterrupt)
+    assert not isinstance(signal.getsignal(number), FirstInterrupt)
+
+
+def test_a_lost_terminal_is_left_alone_under_nohup(heard: None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = handle_stops(signal.default_int_handler)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    give_back(before)
+
+
+def test_an_unbroken_block_comes_to_its_end_before_the_signal_is_heard(heard: None) -> None:
+    ended = False
+    with FirstInterrupt(lambda: None), pytest.raises(Terminated), unbroken(), unbroken():
+        os.kill(os.getpid(), signal.SIGHUP)
+        signal.sigtimedwait([], 0.1)
+        ended = True
+    assert ended
