@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=5, resources="cpu")
+@stage_task(version=6, resources="cpu")
 def decide_promotion(
     candidate: Artifact,
     opponent: Artifact,

@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=2, resources="people")
+@stage_task(version=3, resources="people")
 def judge_by_people(
     ours: Artifact,
     theirs: Artifact,
@@ -39,7 +39,7 @@ def judge_by_people(
         log: Where progress goes.
 
     Returns:
-        `asked`, `valid`, `win`, `lose`, `tie` with their intervals, `people`, `kappa` and
+        `asked`, `valid`, `win`, `lose`, `tie` with their intervals, `split`, `people`, `kappa` and
         `agreement/…` with reward models.
 
     Raises:

@@ -108,7 +108,10 @@ class StartConfig(FrozenConfig):
 
 
 class RunBudget(FrozenConfig):
-    """The most that one run may use, over all its attempts; at a cap it is saved and stops."""
+    """The most that one run may use, over all its attempts; at a cap it is saved and stops.
+
+    0 is a cap as any other: nothing of it may be used.
+    """
 
     dollars: float | None = Field(default=None, ge=0)
     """Most dollars for paid servers, whatever the budgets of its endpoints. Default: only those."""
@@ -116,11 +119,12 @@ class RunBudget(FrozenConfig):
     tokens: int | None = Field(default=None, ge=0)
     """Most tokens that paid servers read and write. Default: only the endpoints' caps."""
 
-    hours: float | None = Field(default=None, gt=0)
-    """Most hours in which the run works; the time between its attempts does not count. Default: no
-    cap."""
+    hours: float | None = Field(default=None, ge=0)
+    """Most hours in which the run works; the time between its attempts does not count. At the cap a
+    training step or a sampled shard that has begun is ended first, so that the run may take so much
+    more, and says so. Default: no cap."""
 
-    gpu_hours: float | None = Field(default=None, gt=0)
+    gpu_hours: float | None = Field(default=None, ge=0)
     """Most hours of GPUs that its stages hold, each GPU counted. Default: no cap."""
 
 

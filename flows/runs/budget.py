@@ -50,6 +50,7 @@ def within_budget(run: RunContext, config: object, flow_run: FlowRun | None) -> 
         yield
     except KeyboardInterrupt:
         if watch.exhausted:
+            watch.look()  # what it took until the step that was under way was saved counts too
             raise BudgetExhausted(watch.exhausted) from None
         raise
     finally:
@@ -77,7 +78,7 @@ class _Watch:
         self._ledger.set_cap(
             self._run.run_id, Budget(dollars=self._budget.dollars, tokens=self._budget.tokens)
         )
-        self._look()
+        self.look()
         if self.exhausted:
             raise BudgetExhausted(self.exhausted)
         context = contextvars.copy_context()
@@ -102,7 +103,7 @@ class _Watch:
 
     def _watch(self) -> None:
         while not self._is_over.wait(_LOOK_SECONDS):
-            self._look()
+            self.look()
             with self._lock:
                 if self.exhausted and not self._is_over.is_set():
                     os.kill(os.getpid(), signal.SIGINT)
@@ -113,7 +114,7 @@ class _Watch:
         paid = self._ledger.spent_by(self._run.run_id)
         return {**paid._asdict(), **self._meter.keep()._asdict()}
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Say what is new to be said, and note whether the run must stop."""
         try:
             used = self._used()
@@ -124,10 +125,12 @@ class _Watch:
             if name not in self._told:
                 self._told.add(name)
                 self._say(sentence)
-            if name in _STOPPING and used[name] >= getattr(self._budget, name):
+            cap = getattr(self._budget, name)
+            if name in _STOPPING and used[name] >= cap and used[name]:
+                over = "; a step that has begun is ended first" if used[name] > cap else ""
                 self.exhausted = (
-                    f"{sentence}; what is done is kept: `sparring resume {self._run.run_id} "
-                    f"--set budget.{name}=…` with more goes on from here"
+                    f"{sentence}{over}; what is done is kept: `sparring resume "
+                    f"{self._run.run_id} --set budget.{name}=…` with more goes on from here"
                 )
 
     def _say(self, sentence: str) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from flows.configs.recurring import RunBudget
 from flows.runs.console import print_json
 from flows.runs.tables import columns
+from flows.runs.terminal import span
 from tasks.endpoints.accounts import Entry
 from tasks.endpoints.answers import Outcome
 from tasks.endpoints.ledger import Ledger
@@ -135,11 +136,14 @@ def told_shares(budget: RunBudget, used: Mapping[str, float]) -> dict[str, str]:
     found = {}
     for name, cap in budget.model_dump().items():
         if cap is not None and used.get(name, 0.0) >= _TOLD_SHARE * cap:
-            share = f"{100 * used[name] / cap:.0f} %" if cap else "all"
-            words = f"{used[name]:,.4g} of {cap:,g} {name.replace('gpu_', 'GPU ')}"
+            unit = name.replace("gpu_", "GPU ")
+            if not cap:
+                found[name] = f"the budget has no {unit}: nothing may be used of them"
+                continue
+            words = f"{used[name]:,.4g} of {cap:,g} {unit}"
             if name == "dollars":
                 words = f"{dollars_text(used[name])} of {dollars_text(cap)}"
-            found[name] = f"{words} are used, {share} of the budget"
+            found[name] = f"{words} are used, {100 * used[name] / cap:.0f} % of the budget"
     return found
 
 
@@ -180,7 +184,8 @@ def show_cost(name: str | None, console: Console, *, as_json: bool) -> None:
         whose = f"run {run}" if run else "any run here"
         console.print(f"no paid server was asked by {whose}", highlight=False)
     paid = f"{dollars_text(total.dollars)} and {total.tokens:,} tokens"
-    console.print(f"{hours.hours:,.2f} hours, {paid} in all", highlight=False)
+    held = f"{span(3600 * hours.gpu_hours)} of GPUs, " if hours.gpu_hours else ""
+    console.print(f"{span(3600 * hours.hours)}, {held}{paid} in all", highlight=False)
 
 
 def _add_paid(part: CostPart, entries: list[Entry]) -> None:
@@ -191,8 +196,8 @@ def _add_paid(part: CostPart, entries: list[Entry]) -> None:
 def _part_row(part: CostPart) -> dict[str, object]:
     return {
         "": part.name,
-        "hours": f"{part.hours:,.3f}",
-        "GPU hours": f"{part.gpu_hours:,.2f}" if part.gpu_hours else "",
+        "time": span(3600 * part.hours),
+        "of GPUs": span(3600 * part.gpu_hours) if part.gpu_hours else "",
         "requests": f"{part.requests:,}" if part.requests else "",
         "tokens": f"{part.charge.tokens:,}" if part.requests else "",
         "dollars": dollars_text(part.charge.dollars) if part.requests else "",

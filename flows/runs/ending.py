@@ -34,7 +34,7 @@ def show_outcome(outcome: Outcome, console: Console, *, full: bool) -> None:
     if outcome.run_id:
         text = f"run {outcome.run_id}: {outcome.stages} stages, {outcome.cached} of them were done"
     console.print(text, highlight=False)
-    if full or not _show_headline(folder, console):
+    if full or not _show_headline(folder, console, outcome.run_id or "latest"):
         show_report_text(folder, console)
     page = folder / "report.html"
     lines = [f"report: {page if page.is_file() else folder}"]
@@ -83,7 +83,7 @@ def show_report_text(folder: Path, console: Console) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _show_headline(folder: Path, console: Console) -> bool:
+def _show_headline(folder: Path, console: Console, run: str) -> bool:
     """Print who won and the table of it; return whether there is such a thing."""
     path = folder / "report.json"
     report = read_json(path) if path.is_file() else {}
@@ -95,7 +95,8 @@ def _show_headline(folder: Path, console: Console) -> bool:
     console.print(table(found["columns"], rows[:_MOST_ROWS]), width=min(_WIDTH, console.width))
     left = len(rows) - _MOST_ROWS
     more = f"{left} more policies, the whole report" if left > 0 else "the whole report"
-    console.print(f"{found['note']} --full prints {more}.\n", style="bright_black", markup=False)
+    text = f"{found['note']} `sparring report {run}` prints {more}.\n"
+    console.print(text, style="bright_black", markup=False)
     return True
 
 

@@ -126,7 +126,10 @@ class TerminalSink:
             told = "; ".join(filter(None, (numbers, left_words(self._pace))))
             line.append(f"  {told}" if told else "")
         if record.error:
-            line.append(f"  {error_words(record.state, record.error)}", style)
+            words = error_words(record.state, record.error)
+            # What is waited for, and where, is the last thing that a run says.
+            words = words.partition(": ")[0] if record.state == "waiting" else words
+            line.append(f"  {words}", style)
         return line
 
     def progress(self, title: str, done: int, total: int, unit: str) -> None:

@@ -61,7 +61,7 @@ class LedgerState:
     """What the records of a ledger say; `take` them in the order in which they were written."""
 
     answers: dict[str, Answer] = field(default_factory=dict)
-    """Answers by the request's key."""
+    """Answers by the request's key, those that were cut off among them."""
     entries: dict[str, Entry] = field(default_factory=dict)
     """Every request by its own id."""
     caps: dict[str, Budget] = field(default_factory=dict)

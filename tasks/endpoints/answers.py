@@ -76,7 +76,7 @@ class Usage(BaseModel):
 
 
 class Answer(NamedTuple):
-    """A completion."""
+    """A completion, whole or cut off."""
 
     text: str
     """As sent."""

@@ -43,11 +43,13 @@ class ChatRequest:
 
 
 class Unanswered(NamedTuple):
-    """A request that brought no usable answer; another run may ask it again."""
+    """A request that brought no usable answer; another run asks it again unless it was cut off."""
 
     outcome: Outcome
     """Why not, by name."""
     problem: str
     """Why not, for people."""
     body: str
-    """What came instead, as it came; empty if nothing did."""
+    """What came instead, as it came; empty if nothing did, or it came long ago."""
+    text: str = ""
+    """The beginning of an answer that was cut off long ago."""

@@ -22,7 +22,7 @@ class Estimate(NamedTuple):
     queries: int
     """Requests, as many as are distinct."""
     known: int
-    """Those that the ledger has the answers to."""
+    """Those that the ledger has the answers to, cut off or whole."""
     likely: Charge
     """A guess at the rest, if no call fails: a token per four bytes, answers as long as earlier
     ones of the same model."""
@@ -61,7 +61,12 @@ class Estimate(NamedTuple):
         )
         if not (caps := self.budget.text):
             return text
-        short = "" if self.budget.admits(Charge(), self.likely) else ", which is too little"
+        short = (
+            ""
+            if self.budget.admits(Charge(), self.likely)
+            else ": it will not reach for all, and the run stops there, with exit code 4, until "
+            "it is resumed with more"
+        )
         return f"{text}; the budget is {caps}{short}"
 
 

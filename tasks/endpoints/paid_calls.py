@@ -26,14 +26,23 @@ from tasks.storage.errors import StorageError
 class PaidCalls:
     """Asks one server for chat completions, never twice for the same, never above the budget."""
 
-    def __init__(self, config: EndpointConfig, ledger: Ledger, account: Account) -> None:
+    def __init__(
+        self, config: EndpointConfig, ledger: Ledger, account: Account, key: str = ""
+    ) -> None:
         """Take a server and who pays; nothing is sent yet.
+
+        Args:
+            config: The server.
+            ledger: What was asked before, and what it cost.
+            account: On whose behalf it is asked.
+            key: Of the server in the run's configuration, which is told where a budget ends; empty
+                where it has none.
 
         Raises:
             ConfigError: The variable that is to hold the key is not set.
         """
         patience = config.patience
-        self._config, self._ledger, self._account = config, ledger, account
+        self._config, self._ledger, self._account, self._key = config, ledger, account, key
         self._limits = RateLimits(config.requests_per_minute, config.tokens_per_minute)
         self._pauses = Pauses()
         self._retries = Retries(patience, self._pauses)
@@ -79,7 +88,7 @@ class PaidCalls:
         known = self._ledger.answers(list(by_key))
         for key, answer in known.items():
             self.tally.cached += len(by_key[key])
-            yield from ((request, answer) for request in by_key[key])
+            yield from ((request, _found(answer)) for request in by_key[key])
         missing = [(key, same[0]) for key, same in by_key.items() if key not in known]
         for key, result in self._ask_all(missing):
             is_answer = isinstance(result, Answer)
@@ -145,7 +154,7 @@ class PaidCalls:
                 raise
 
         try:
-            return self._retries.call(attempt)
+            return _found(self._retries.call(attempt))
         except CallFailed as error:
             return Unanswered(error.outcome, str(error), error.body)
 
@@ -165,9 +174,9 @@ class PaidCalls:
             content = self._client.post(
                 "/chat/completions", request.body(config.model, config.limit_key), headers=headers
             )
-            answer = require_whole(read_answer(content, chat=True), content)
+            answer = read_answer(content, chat=True)
             outcome, charge = Outcome.answered, self._reported(answer) or worst
-            return answer
+            return require_whole(answer, content)
         except CallFailed as error:
             outcome, body = error.outcome, error.body
             if (stop := stopping_error(error)) is not None:
@@ -179,7 +188,9 @@ class PaidCalls:
                 charge = config.price.reported(error.usage) or worst
             raise
         finally:
-            self._settle(identity, outcome, charge, answer, body)
+            # What its limit cuts off is cut off for good: it was paid, and is not asked again.
+            is_final = outcome in (Outcome.answered, Outcome.truncated)
+            self._settle(identity, outcome, charge, answer if is_final else None, body)
 
     def _reported(self, answer: Answer) -> Charge | None:
         usage = Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.tokens)
@@ -234,7 +245,7 @@ class PaidCalls:
         with self._changed:
             self._changed.wait_for(lambda: self._settled != seen or not self._open)
             if self._settled == seen:
-                raise BudgetExhausted(over.sentence(worst))
+                raise BudgetExhausted(over.sentence(worst, self._account.run, self._key))
         self._pauses.wait(0)
 
     def _settle(
@@ -253,3 +264,11 @@ class PaidCalls:
                 self._open -= 1
                 self._settled += 1
                 self._changed.notify_all()
+
+
+def _found(answer: Answer) -> Answer | Unanswered:
+    """Return what the ledger has for a request; a text that was cut off is no answer."""
+    if answer.reason == "stop":
+        return answer
+    problem = "the limit of tokens cut the answer off, as the ledger knows"
+    return Unanswered(Outcome.truncated, problem, "", answer.text)

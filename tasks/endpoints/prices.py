@@ -44,7 +44,10 @@ class Price(FrozenConfig):
 
 
 class Budget(FrozenConfig):
-    """The most that may be spent; calls whose outcome nobody knows count as spent."""
+    """The most that may be spent; calls whose outcome nobody knows count as spent.
+
+    0 is a cap as any other: nothing of it may be spent. Calls that cost 0 dollars spend none.
+    """
 
     dollars: float | None = Field(default=None, ge=0)
     """Most dollars. Required where the price is not 0."""

@@ -69,16 +69,32 @@ class OverBudgetError(Exception):
         super().__init__("over budget")
         self.spent, self.budget, self.is_run = spent, budget, is_run
 
-    def sentence(self, worst: Charge) -> str:
-        """Say what is used up, and how to go on; `worst` is the call that did not fit."""
-        whose, more = "the budget", "the endpoint's `budget` in the configuration and run it again"
-        if self.is_run:
-            whose, more = "the run's budget", "it with `sparring resume --set budget.dollars=…`"
+    def sentence(self, worst: Charge, run: str, endpoint: str) -> str:
+        """Say what is used up, and how to go on.
+
+        Args:
+            worst: The call that did not fit.
+            run: The run that asked; empty outside of any.
+            endpoint: Key of the endpoint in the run's configuration; empty where it has none.
+        """
+        whose = "the run's budget" if self.is_run else "the budget"
+        over = (
+            "dollars" if not Budget(dollars=self.budget.dollars).admits(self.spent, worst) else ""
+        )
+        key = f"{'' if self.is_run else f'{endpoint}.'}budget.{over or 'tokens'}"
+        more = "the endpoint's `budget` in the configuration and run it again"
+        if run and (self.is_run or endpoint):
+            more = f"it with `sparring resume {run} --set {key}=…`"
+        call = f"{dollars_text(worst.dollars)} and {worst.tokens:,} tokens"
+        if not any(self.spent):
+            return (
+                f"{whose} of {self.budget.text} does not reach for a single call, which may take "
+                f"{call}; nothing is spent: raise {more}"
+            )
         return (
             f"{whose} of {self.budget.text} is used up: {dollars_text(self.spent.dollars)} "
             f"and {self.spent.tokens:,} tokens are spent, and the next call may take "
-            f"{dollars_text(worst.dollars)} and {worst.tokens:,} tokens; every answer is kept: "
-            f"raise {more} to go on from here"
+            f"{call}; every answer is kept: raise {more} to go on from here"
         )
 
 

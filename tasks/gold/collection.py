@@ -73,10 +73,12 @@ class GoldConfig(FrozenConfig):
     def _one_source(self) -> GoldConfig:
         for name, asked in (("server", self.server), ("people", self.people)):
             if (asked is None) == (self.provider == name):
+                given, more = "not given", ""
+                if asked is not None:
+                    given, more = "given", f"; take it away by `--set gold.{name}=null`"
                 raise ValueError(
-                    f"provider is {self.provider!r} and {name} is "
-                    f"{'not given' if asked is None else 'given'}: provider {name!r} needs "
-                    f"`{name}`, and only that provider reads it"
+                    f"provider is {self.provider!r} and {name} is {given}: provider {name!r} needs "
+                    f"`{name}`, and only that provider reads it{more}"
                 )
         if (self.path is None) == (self.provider in ("file", "playground")):
             raise ValueError(

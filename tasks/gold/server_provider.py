@@ -109,7 +109,8 @@ def estimate_gold(config: ServerGoldConfig, queries: Iterable[Group], ledger: Le
     """Say what the answers to queries will cost; a query that occurs again is asked once."""
     unique = {one.id: one for one in queries}.values()
     asked = (one for query in unique for one in candidate_queries(query, config.candidates))
-    return estimate_requests(config.endpoint, map(config.request, asked), ledger)
+    unit = "queries" if config.candidates == 1 else f"candidates, {config.candidates} a query"
+    return estimate_requests(config.endpoint, map(config.request, asked), ledger, unit)
 
 
 class ServerProvider:
@@ -129,7 +130,8 @@ class ServerProvider:
             CorruptError: The ledger is damaged.
         """
         self._config, self._log = config, log
-        self._calls = PaidCalls(config.endpoint, Ledger(ledger, open_remote()), account)
+        known, key = Ledger(ledger, open_remote()), "gold.server.endpoint"
+        self._calls = PaidCalls(config.endpoint, known, account, key)
 
     @property
     def name(self) -> str:
@@ -175,10 +177,10 @@ class ServerProvider:
         return GoldAnswer(found.text.strip(), self.name, known)
 
     def _faulty(self, found: Unanswered, problem: Problem) -> GoldAnswer:
-        text = ""
+        text = found.text.strip()
         with suppress(CallFailed):
-            text = read_answer(found.body.encode(), chat=True).text.strip()
-        return GoldAnswer(text, self.name, problem=problem, raw=found.body)
+            text = text or read_answer(found.body.encode(), chat=True).text.strip()
+        return GoldAnswer(text, self.name, problem=problem, raw=found.body or found.text)
 
     def _summary(self) -> str:
         tally = self._calls.tally

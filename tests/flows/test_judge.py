@@ -122,7 +122,10 @@ def test_the_verb_lets_policies_answer_new_prompts_and_meets_files(
         stopped = shell(*words, *sets(
             f"judge.endpoint={json.dumps({'url': server.url, 'model': 'dear', **budget})}"
         ), code=4)  # fmt: skip
-        assert "the budget of $0.10 is used up" in stopped.stderr
+        assert "the budget of $0.10 does not reach for a single call" in stopped.stderr
+        run = shell.json("ls")[0]["run"]
+        more = f"`sparring resume {run} --set judge.endpoint.budget.dollars=…`"
+        assert more in stopped.stderr
         assert shell.json("ls")[0]["status"] == "failed"
 
 
@@ -137,6 +140,12 @@ def test_what_the_verb_cannot_judge_is_said(asked: tuple[Shell, PaidServer]) -> 
     refusal = shell.refusal("judge", "a.jsonl", "b.jsonl", *judge)
     assert "answered no prompt in common" in refusal
     assert "the same answers" in shell.refusal("judge", "a.jsonl", "a.jsonl", *judge)
+    (shell.folder / "c.jsonl").write_bytes((shell.folder / "a.jsonl").read_bytes())
+    refusal = shell.refusal("judge", "a.jsonl", "c.jsonl", *judge)
+    assert "a and c are the same answers to 1 prompt, all that" in refusal
+    (shell.folder / "d.jsonl").write_text('{"prompt": "1?"}\n', encoding="utf-8")
+    refusal = shell.refusal("judge", "a.jsonl", "d.jsonl", *judge)
+    assert "d.jsonl has prompts and no answers: an answer stands in the column `res" in refusal
     asked_rm = ("judge", "latest/RM_Test", "a.jsonl", "--prompts", "a.jsonl")
     assert "is no policy" in shell.refusal(*asked_rm, *judge)
     assert "only values of the judge" in shell.refusal(

@@ -99,7 +99,10 @@ def promote(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Show the evidence and what the gate says; move nothing."),
+        typer.Option(
+            "--dry-run",
+            help="Show the evidence and what the gate says, by the exit code too; move nothing.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -28,6 +28,7 @@ from tasks.evaluation.judging.verdict_table import Verdicts
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError, UnknownNameError
 from tasks.settings.loading import apply_overrides, load_config, validate
+from tasks.settings.plurals import counted
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.runs.naming import find_run
 from tasks.stages.runs.references import referenced_artifact
@@ -92,9 +93,15 @@ def estimate_match(config: JudgeRunConfig) -> Estimate | None:
     """Say what the judge's answers will cost; None where policies have yet to answer.
 
     Raises:
-        ConfigError: The two sides share no prompt.
+        ConfigError: A side has no answers, or the two share no prompt or all their answers.
     """
     sides = [_groups(one) for one in (config.ours, config.theirs)]
+    for one, groups in zip((config.ours, config.theirs), sides, strict=True):
+        if groups and not any(group.responses for group in groups):
+            raise ConfigError(
+                f"{one.file.path if one.file else one.name} has prompts and no answers: an answer "
+                "stands in the column `response`, or name yours with --field response=COLUMN"
+            )
     if sides[0] is None or sides[1] is None:
         return None
     references: list[Group] = []
@@ -104,6 +111,11 @@ def estimate_match(config: JudgeRunConfig) -> Estimate | None:
         references = _stored(config.references)
     judge = config.judge
     matches = [matched_pairs(sides[0], sides[1], judge.prompts, references)]
+    if not differing(matches[0]):
+        raise ConfigError(
+            f"{config.ours.name} and {config.theirs.name} are the same answers to "
+            f"{counted(len(matches[0]), 'prompt')}, all that both answered: name another side"
+        )
     if config.people:
         matches.append(matched_pairs(references, map(opposed, references), judge.prompts))
     requests = (one for pairs in matches for one in judge_requests(differing(pairs), judge))

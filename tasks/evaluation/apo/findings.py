@@ -22,10 +22,13 @@ def findings(
     policies: Evaluations,
     reward_models: Evaluations,
     states: Mapping[str, list[GameState]],
+    *,
+    by_people: bool = False,
 ) -> list[str]:
     """Say what happened to the policy, and between it and the reward model, a sentence each.
 
-    The last ones say how much the judges know, and what the run therefore does not show.
+    The last ones say how much the judges know, and what the run therefore does not show; less is
+    not shown where `by_people` matches were judged.
     """
     return [
         *([config.gold_note] if config.gold_note else []),
@@ -43,7 +46,7 @@ def findings(
             "evaluation.sampling.max_new_tokens",
         ),
         *_judges(config, reward_models),
-        *_not_shown(config, policies, reward_models),
+        *_not_shown(config, policies, reward_models, by_people=by_people),
     ]
 
 
@@ -127,16 +130,18 @@ def _judges(config: ReportConfig, reward_models: Evaluations) -> Iterator[str]:
 
 
 def _not_shown(
-    config: ReportConfig, policies: Evaluations, reward_models: Evaluations
+    config: ReportConfig, policies: Evaluations, reward_models: Evaluations, *, by_people: bool
 ) -> Iterator[str]:
     if "oracle" in policies["start"]["scores"]:
         return
     doubts = [one.doubt for one in judge_accuracies(config.seen_by_testers, reward_models)]
     doubt = ", and none of them is shown to know them" if all(doubts) else ""
-    yield (
-        "not shown: whether people would prefer the answers; every score here is that of a model "
-        f"of their preferences{doubt}"
+    told = (
+        "people judged the matches below; every other score here"
+        if by_people
+        else "not shown: whether people would prefer the answers; every score here"
     )
+    yield f"{told} is that of a model of their preferences{doubt}"
 
 
 def _drift(config: ReportConfig, policies: Evaluations) -> Iterator[str]:

@@ -74,7 +74,8 @@ def assemble_apo_report(
     if states:
         tables.append(game_table(states))
     tables += judged.tables
-    sentences = [*findings(config, by_policy, by_model, states), *judged.findings]
+    found = findings(config, by_policy, by_model, states, by_people=judged.by_people)
+    sentences = [*found, *judged.findings]
     accuracies = judge_accuracies([judge], by_model)
     report = Report(
         title=f"APO with {config.method.upper()}, {config.apo_epochs} epochs",

@@ -116,7 +116,8 @@ def assemble_ava_report(
         config,
     )
     judged = Verdicts.read(verdicts or {})
-    sentences, flat = [*findings(run), *judged.findings, *_not_shown(run)], headlines(run)
+    sentences, flat = [*findings(run), *judged.findings], headlines(run)
+    sentences += _not_shown(run, by_people=judged.by_people)
     tokens = token_section(config.rewards, diagnoses, output)
     courses = courses_of(config, run.evaluations, start_scores)
     start = run.evaluations[run.lines[0].first.name]
@@ -196,7 +197,7 @@ def headlines(run: AvaRun) -> dict[str, float]:
     return flat
 
 
-def _not_shown(run: AvaRun) -> Iterator[str]:
+def _not_shown(run: AvaRun, *, by_people: bool) -> Iterator[str]:
     seeds = [len(line.entries) for line, _ in run.arms]
     seeds += [len(line.entries) for line in run.rewards]
     if single := seeds.count(1):
@@ -205,9 +206,10 @@ def _not_shown(run: AvaRun) -> Iterator[str]:
             "intervals of these are over prompts alone"
         )
     if run.judge in run.config.testers:
+        where = ", beyond the matches that they judged" if by_people else ""
         yield (
-            f"not shown: whether people would prefer the answers; {run.judge} is a model of their "
-            "preferences"
+            f"not shown: whether people would prefer the answers{where}; {run.judge} is a model of "
+            "their preferences"
         )
 
 

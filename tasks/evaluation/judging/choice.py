@@ -40,7 +40,7 @@ def pick_candidates(
         best = best_by_score(list(read_groups(scores)))
     else:
         ledger = Ledger(current_home().ledger, open_remote())
-        with PaidCalls(config.judge.endpoint, ledger, account) as calls:
+        with PaidCalls(config.judge.endpoint, ledger, account, "judge.endpoint") as calls:
             best = best_by_judge(groups, config.judge, calls, log)
             costs = calls.tally.metrics()
     gold = [_chosen(group, best[group.id]) for group in groups]

@@ -171,6 +171,7 @@ def write_matchup(
     facts = {
         "no_verdict": rates.no_verdict,
         "same_text": sum(one.pair.ours == one.pair.theirs for one in judged),
+        "split": sum(one.split for one in judgements),
         "agreement": {name: one and asdict(one) for name, one in agreements.items()},
     }
     write_json(folder / RATES, asdict(rates) | facts)
@@ -197,13 +198,13 @@ def judge_sides(
     pairs = read_sides(sides, config.prompts)
     scores = read_scores(sides.our_scores, sides.their_scores if sides.theirs else None)
     ledger = Ledger(current_home().ledger, open_remote())
-    with PaidCalls(config.endpoint, ledger, account) as calls:
+    with PaidCalls(config.endpoint, ledger, account, "judge.endpoint") as calls:
         judged = list(judge_pairs(pairs, config, calls, log))
         costs = calls.tally.metrics()
     if (check := config.cross_check) and check.endpoint:
         # It has a budget of its own.
         payer = account._replace(work=f"second {account.work}")
-        with PaidCalls(check.endpoint, ledger, payer) as calls:
+        with PaidCalls(check.endpoint, ledger, payer, "judge.cross_check.endpoint") as calls:
             second = list(judge_pairs(pairs, config, calls, log))
             taken = calls.tally.metrics()
         costs = {name: value + taken[name] for name, value in costs.items()}

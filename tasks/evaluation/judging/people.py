@@ -105,6 +105,9 @@ def judge_by_people_of(
     write_json(path, read_json(path) | facts)
     metrics = match_found.metrics() | {"people": found.metrics()["people"]}
     metrics.pop("flipped", None)
+    if not match_found.rates.no_verdict:
+        split = sum(one.judgement.split for one in judged)
+        metrics["split"] = split / match_found.rates.valid
     return metrics | ({"kappa": agreed.value} if agreed else {})
 
 

@@ -26,15 +26,17 @@ def people_table(matches: Mapping[str, Mapping[str, Any]], with_judge: Mapping[s
     for name, found in matches.items():
         judged = f"{found['valid']} of {found['asked']}"
         if found["no_verdict"]:
-            rows.append((name, judged, "no verdict", *[None] * 5))
+            rows.append((name, judged, "no verdict", *[None] * 6))
             continue
         shares = (share_text(found["rates"], side) for side in ("win", "tie", "lose"))
         agreed = found["kappa"]
         words = agreed and f"{agreed['value']:.2f} ({agreed['method']}, {agreed['people']} people)"
         first = 100 * found["first_chosen"]["value"]
-        rows.append((name, judged, *shares, words, with_judge.get(name), first))
+        split = 100 * found["split"] / found["valid"]
+        rows.append((name, judged, *shares, split, words, with_judge.get(name), first))
     columns = (
         *map(Column, ("Match", "Judged", "Win ↑ (%)", "Tie (%)", "Lose ↓ (%)")),
+        Column("Split (%)", ".1f"),
         Column("Agreement κ"),
         Column("With the judge"),
         Column("First chosen (%)", ".1f"),
@@ -42,7 +44,8 @@ def people_table(matches: Mapping[str, Mapping[str, Any]], with_judge: Mapping[s
     note = (
         "People compare one answer of each side, in an order drawn for each prompt; in brackets "
         "95 % intervals over prompts. What more than half of those asked say of a prompt counts, "
-        "else it is a tie. κ: agreement of people beyond chance. With the judge: how often its "
+        "else it is a tie. Split: share of prompts that are a tie because no answer came to that. "
+        "κ: agreement of people beyond chance. With the judge: how often its "
         "verdict is the people's, and κ of the two. First chosen: share of single verdicts for the "
         "answer shown first, 50 without bias."
     )
@@ -57,8 +60,9 @@ def people_findings(matches: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             continue
         rates, agreed = found["rates"], found["kappa"]
         words = f", κ = {agreed['value']:.2f}" if agreed else ""
+        split = f" ({found['split'] / found['valid']:.0%} split)" if found["split"] else ""
         yield (
-            f"{name} by people: wins {rates['win']:.0%}, ties {rates['tie']:.0%}, loses "
+            f"{name} by people: wins {rates['win']:.0%}, ties {rates['tie']:.0%}{split}, loses "
             f"{rates['lose']:.0%} of {found['valid']} prompts{words}: {standing_word(rates)}"
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tasks.evaluation.judging.people_table import (
     people_table,
 )
 from tasks.evaluation.judging.wording import percent, share_text, standing_word
+from tasks.evaluation.metrics.estimates import share_interval
 from tasks.evaluation.metrics.win_rates import win_rates_of_shares
 from tasks.evaluation.report.document import Example
 from tasks.evaluation.report.tables import Cell, Column, Table
@@ -57,6 +58,11 @@ class Verdicts:
             for name in polled.keys() & judged.keys()
         }
         return cls(rates, people, agreed, verdict_examples(judged))
+
+    @property
+    def by_people(self) -> bool:
+        """Whether people came to a verdict on any match."""
+        return any(not one["no_verdict"] for one in self.people.values())
 
     @property
     def tables(self) -> list[Table]:
@@ -124,18 +130,20 @@ def agreement_table(matches: Mapping[str, Mapping[str, Any]]) -> Table:
     for name, found in matches.items():
         known = (found["agreement"].get(scorer) for scorer in scorers)
         shares = (
-            f"{100 * one['value']:.1f} ± {100 * one['standard_error']:.1f} of {one['count']}"
-            if one
-            else None
+            f"{percent(one['value'], _ends(one))} of {one['count']}" if one else None
             for one in known
         )
         rows.append((name, *shares))
     columns = (Column("Match"), *(Column(f"{scorer} (%)") for scorer in scorers))
     note = (
         "How often a reward model gives the higher score to the answer that the judge prefers, of "
-        "the pairs in which both prefer one; 50 is chance. ± one standard error."
+        "the pairs in which both prefer one, with its 95 % interval; 50 is chance."
     )
     return Table("judge-agreement", "Agreement with reward models", columns, tuple(rows), note)
+
+
+def _ends(agreed: Mapping[str, Any]) -> dict[str, float]:
+    return asdict(share_interval(agreed["value"], agreed["count"]))
 
 
 def judged_metrics(folder: Path, seed: int, resamples: int) -> dict[str, float]:

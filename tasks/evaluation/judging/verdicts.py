@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
@@ -44,6 +45,12 @@ class Judgement:
     """What it was before a cross-check; None without one."""
     second: Outcome | None = None
     """What the cross-check came to."""
+
+    @property
+    def split(self) -> bool:
+        """Whether it is a tie because no answer of several people is that of more than half."""
+        counts = Counter(vote for _, vote in self.votes)
+        return bool(counts) and 2 * max(counts.values()) <= len(self.votes)
 
     @property
     def flipped(self) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Grouped: TypeAlias = Sequence[Sequence[float]]
     Numbers: TypeAlias = Tensor | np.ndarray | Sequence[float] | Grouped
 
+_Z = 1.96
 _MOST_DRAWN = 2**22
 """Numbers that the bootstrap draws at once, which keeps it under some 100 MB for any test set."""
 
@@ -40,7 +41,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A 95 % bootstrap interval."""
+    """A 95 % interval."""
 
     low: float
     high: float
@@ -124,6 +125,49 @@ def over_seeds(estimates: Sequence[Estimate]) -> Estimate:
     seeds = mean_estimate([one.value for one in estimates])
     own = np.mean([one.standard_error**2 for one in estimates])
     return Estimate(seeds.value, float(np.sqrt(seeds.standard_error**2 + own)), len(estimates))
+
+
+def share_interval(share: float, count: float) -> Interval:
+    """Return Wilson's 95 % interval of a share, which holds for few observations and near 0 and 1.
+
+    Source:
+        Wilson (1927), "Probable inference, the law of succession, and statistical inference".
+
+    Example:
+        >>> share_interval(1.0, 0)
+        Interval(low=0.0, high=1.0)
+    """
+    if not count:
+        return Interval(0.0, 1.0)
+    spread = _Z * ((share * (1 - share) + _Z**2 / (4 * count)) / count) ** 0.5
+    low, high = (share + _Z**2 / (2 * count) + side * spread for side in (-1, 1))
+    scale = 1 + _Z**2 / count
+    return Interval(max(low / scale, 0.0), min(high / scale, 1.0))
+
+
+def share_intervals(rows: Numbers, *, seed: int, resamples: int = 2000) -> list[Interval]:
+    """Return a 95 % interval of the mean share of each column, over prompts.
+
+    It is that of the bootstrap; where all shares of a column are the same, which tells the
+    bootstrap of nothing else that may come, it is Wilson's.
+
+    Args:
+        rows: A row per prompt, at least one, each share in [0, 1]. Shape (P, C).
+        seed: As for `bootstrap_means`.
+        resamples: As for `bootstrap_means`.
+
+    Example:
+        >>> [one.low > 0.5 for one in share_intervals([[1.0], [1.0], [1.0], [1.0]], seed=0)]
+        [True]
+    """
+    columns = as_floats(rows)
+    ends = bootstrap_means(columns, seed=seed, resamples=resamples).confidence_interval
+    return [
+        share_interval(float(shares[0]), len(shares))
+        if np.all(shares == shares[0])
+        else Interval(float(low), float(high))
+        for shares, low, high in zip(columns.T, *ends, strict=True)
+    ]
 
 
 def bootstrap_means(rows: Numbers, *, seed: int, resamples: int = 2000) -> BootstrapResult:

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.evaluation.metrics.estimates import Interval
+from tasks.evaluation.metrics.estimates import Interval, share_interval
 
 Evaluations = Mapping[str, Mapping[str, Any]]
 COIN = 0.5
 """The accuracy of a coin."""
-_Z = 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +82,3 @@ def judge_accuracies(judges: Iterable[str], measured: Evaluations) -> list[Judge
     """
     known = [name for name in judges if "test" in measured.get(name, {})]
     return [judge_accuracy(name, measured[name]["test"]["figures"]) for name in known]
-
-
-def share_interval(share: float, count: float) -> Interval:
-    """Return Wilson's 95 % interval of a share, which holds for few observations and near 0 and 1.
-
-    Source:
-        Wilson (1927), "Probable inference, the law of succession, and statistical inference".
-
-    Example:
-        >>> share_interval(1.0, 0)
-        Interval(low=0.0, high=1.0)
-    """
-    if not count:
-        return Interval(0.0, 1.0)
-    spread = _Z * ((share * (1 - share) + _Z**2 / (4 * count)) / count) ** 0.5
-    low, high = (share + _Z**2 / (2 * count) + side * spread for side in (-1, 1))
-    scale = 1 + _Z**2 / count
-    return Interval(low / scale, high / scale)

@@ -11,8 +11,8 @@ from tasks.evaluation.metrics.estimates import (
     Estimate,
     Interval,
     as_floats,
-    bootstrap_means,
     mean_estimate,
+    share_intervals,
 )
 
 if TYPE_CHECKING:
@@ -98,8 +98,7 @@ def win_rates_of_shares(shares: Grouped, *, seed: int = 0, resamples: int = 2000
     if len(rows) == 0:
         nothing = Interval(0.0, 0.0)
         return WinRates(0.0, 0.0, 0.0, nothing, nothing, nothing, 0)
-    ends = bootstrap_means(rows, seed=seed, resamples=resamples).confidence_interval
-    intervals = [Interval(float(low), float(high)) for low, high in zip(*ends, strict=True)]
+    intervals = share_intervals(rows, seed=seed, resamples=resamples)
     win, lose, tie = (float(mean) for mean in rows.mean(axis=0))
     return WinRates(win, lose, tie, intervals[0], intervals[1], intervals[2], len(rows))
 

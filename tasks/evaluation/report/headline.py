@@ -54,8 +54,7 @@ def headline(
     interval = f"95 %: {low:+.3f} to {high:+.3f}" if has_interval else "of a single test prompt"
     told = (
         f"{first.name} {'wins' if is_won else 'leads'} by {lead.value:.3f} {judge} reward "
-        f"({interval}) over {others[0].name}, {_distance(first)} "
-        f"({others[0].name}: {_distance(others[0])})"
+        f"({interval}) over {others[0].name}, {_distances(first, others[0])}"
     )
     return told if is_won else f"undecided: {told}{warning}"
 
@@ -92,8 +91,11 @@ def _ranked(contenders: Sequence[Contender]) -> list[Contender]:
     return sorted(contenders, key=lambda one: -one.reward.value)
 
 
-def _distance(contender: Contender) -> str:
-    return "the start" if contender.kl is None else f"at KL {contender.kl.value:.2f} nats"
+def _distances(first: Contender, second: Contender) -> str:
+    ours, theirs = (one.kl and f"at KL {one.kl.value:.2f} nats" for one in (first, second))
+    if ours and theirs:
+        return f"{ours} ({second.name}: {theirs})"
+    return f"{ours} from it" if ours else f"which is {theirs} from it"
 
 
 def _shown(estimate: Estimate, spec: str = ".3f") -> str:

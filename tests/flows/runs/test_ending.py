@@ -47,7 +47,8 @@ def test_the_headline_and_one_table_of_eighty_columns(home: Any, tmp_path: Path)
     assert len(drawn) > 4 and max(map(len, drawn)) <= 80
     assert "12.345 ± 0.123" in "".join(drawn)
     shown = "\n".join(lines)
-    assert "The findings." not in shown and "--full" in shown and "\x1b" not in shown
+    assert "The findings." not in shown and "`sparring report latest` prints" in shown
+    assert "\x1b" not in shown
     assert "The findings." in "\n".join(ending(tmp_path, full=True))
 
 
@@ -75,7 +76,7 @@ def test_only_pages_that_somebody_shows_are_named(
 
 def test_of_many_policies_the_first_twelve_are_shown(home: Any, tmp_path: Path) -> None:
     write_json(tmp_path / "report.json", report(20))
-    assert any("--full prints 8 more policies" in line for line in ending(tmp_path))
+    assert any("report latest` prints 8 more policies" in line for line in ending(tmp_path))
 
 
 def test_a_result_without_a_report_is_named(home: Any, tmp_path: Path) -> None:

@@ -142,6 +142,7 @@ def test_the_cap_stops_it_and_more_goes_on_from_there(
     with pytest.raises(BudgetExhausted, match="is used up: .* every answer is kept") as caught:
         asked(config_of(budget={"dollars": budget}), tmp_path, requests_of(count))
     assert caught.value.exit_code == 4
+    assert str(caught.value).endswith("and run it again to go on from here"), "it has no key here"
     assert sum(server.billed.values()) == 10
     found, tally = asked(config_of(budget={"dollars": 1}), tmp_path, requests_of(count))
     assert len(found) == count and (tally.cached, tally.sent) == (10, 10)
@@ -159,6 +160,35 @@ def test_what_nobody_knows_of_counts_as_spent(
     with pytest.raises(BudgetExhausted):
         asked(config, tmp_path, requests_of(1))
     assert len(server.bodies) == 2
+
+
+def test_where_a_budget_ends_the_key_to_raise_is_named(
+    server: PaidServer, config_of: Callable[..., EndpointConfig], tmp_path: Path
+) -> None:
+    """0 is a cap as any other: nothing may be spent."""
+    config = config_of(budget={"dollars": 0})
+    with (
+        PaidCalls(config, Ledger(tmp_path), ME, "judge.endpoint") as calls,
+        pytest.raises(BudgetExhausted) as caught,
+    ):
+        list(calls.ask(requests_of(1)))
+    assert "the budget of $0.00 does not reach for a single call" in str(caught.value)
+    resume = f"`sparring resume {ME.run} --set judge.endpoint.budget.dollars=…`"
+    assert str(caught.value).endswith(f"nothing is spent: raise it with {resume}")
+    assert not server.bodies
+
+
+def test_what_was_cut_off_is_paid_once(
+    server: PaidServer, config_of: Callable[..., EndpointConfig], tmp_path: Path
+) -> None:
+    """No other attempt would make it whole; a higher limit is another request."""
+    server.reply = lambda body: chat_answer(body, "Tea is", reason="length")
+    first, _ = asked(config_of(), tmp_path, requests_of(3))
+    again, tally = asked(config_of(), tmp_path, requests_of(3))
+    assert set(server.received.values()) == {1} and (tally.cached, tally.sent) == (3, 0)
+    for found in (first, again):
+        assert {one.outcome for one in found.values()} == {Outcome.truncated}
+    assert {one.text for one in again.values()} == {"Tea is"}
 
 
 def test_tokens_have_a_cap_too(

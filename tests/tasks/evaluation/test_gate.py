@@ -73,7 +73,7 @@ def test_one_that_knows_the_number_needs_no_reward_model(tmp_path: Path) -> None
 def test_the_champion_does_not_beat_itself(tmp_path: Path) -> None:
     same = [[float(n)] for n in range(20)]
     metrics = judged(tmp_path, same, same)
-    assert metrics["win_rate"] == metrics["win_rate_low"] == 0.5
+    assert metrics["win_rate_low"] < metrics["win_rate"] == 0.5, "20 ties tell little of the next"
     assert metrics["holds"] == 0.0
 
 

@@ -41,6 +41,18 @@ def test_every_finding_of_a_run(apo_run: Any) -> None:
     ]
 
 
+def test_what_people_judged_is_not_called_unknown(apo_run: Any) -> None:
+    states = game_states(apo_run.games, apo_run.reward_models)
+    found = findings(
+        apo_run.config, apo_run.policies, apo_run.reward_models, states, by_people=True
+    )
+    assert found[:-1] == said(apo_run)[:-1]
+    assert found[-1] == (
+        "people judged the matches below; every other score here is that of a model of their "
+        "preferences"
+    )
+
+
 def test_what_is_not_shown_is_said(apo_run: Any) -> None:
     """61 % ± 2 % is within its interval of the 60 % of length, and 0.1 ± 0.1 nats hold 0."""
     for model in apo_run.reward_models.values():

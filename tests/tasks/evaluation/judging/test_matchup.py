@@ -132,14 +132,14 @@ def test_what_was_said_is_written_and_shown(tmp_path: Path) -> None:
     rates = json.loads((tmp_path / RATES).read_text())
     assert (rates["rates"]["win"], rates["asked"], rates["no_verdict"]) == (1.0, 2, "")
     table = verdict_table({"mine vs start": rates})
-    assert table.rows[0][:3] == ("mine vs start", "1 of 2", "100.0 (100.0 to 100.0)")
+    assert table.rows[0][:3] == ("mine vs start", "1 of 2", "100.0 (20.7 to 100.0)")
     assert list(verdict_findings({"mine vs start": rates})) == [
         "mine vs start by the judge: wins 100%, ties 0%, loses 0% of 1 prompts, 0% flipped with "
-        "the order: ahead"
+        "the order: undecided"
     ]
     (said,) = verdict_findings({"chosen vs rejected": rates})
     assert said == (
-        "the judge agrees with people on 100% of 1 test pairs (95 %: 100% to 100%; a tie is no "
+        "the judge agrees with people on 100% of 1 test pairs (95 %: 21% to 100%; a tie is no "
         "agreement), and length alone on 100%"
     )
     assert verdict_examples({"chosen vs rejected": tmp_path}) == []

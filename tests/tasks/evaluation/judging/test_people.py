@@ -62,6 +62,7 @@ def test_more_than_half_decide_whatever_the_order(said: str, outcome: str) -> No
     mirrored = {who: other[choice] for who, choice in given.items()}
     assert judgement_of(swapped, mirrored).outcome == outcome
     assert not judgement_of(straight, given).flipped
+    assert judgement_of(straight, given).split == (said in ("AB", "At", "ABt"))
 
 
 @pytest.fixture
@@ -129,8 +130,11 @@ def test_a_match_waits_for_its_people_and_comes_to_the_judges_records(
     (table,) = verdicts.tables
     assert table.key == "people" and table.rows[0][:2] == ("APO vs start", "3 of 3")
     assert verdicts.shares("APO", "start")["people"]["tie"] == pytest.approx(2 / 3)
-    assert "APO vs start by people: wins 33%, ties 67%, loses 0% of 3 prompts" in "".join(
-        verdicts.findings
+    assert verdicts.by_people and found.metrics["split"] == pytest.approx(1 / 3)
+    assert table.columns[5].name == "Split (%)" and table.rows[0][5] == pytest.approx(100 / 3)
+    assert (
+        "APO vs start by people: wins 33%, ties 67% (33% split), loses 0% of 3 prompts"
+        in "".join(verdicts.findings)
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from scipy.stats import binomtest
 
+from tasks.evaluation.metrics.estimates import share_interval
 from tasks.evaluation.metrics.judge_accuracy import (
     judge_accuracies,
     judge_accuracy,
-    share_interval,
 )
 
 

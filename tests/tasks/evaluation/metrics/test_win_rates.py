@@ -27,6 +27,19 @@ def test_by_hand() -> None:
     assert rates.win_interval.low == 0.25 and rates.win_interval.high == 1.0
 
 
+def test_no_interval_collapses_where_all_prompts_end_alike() -> None:
+    """Wilson's of 4 of 4: 1 − 1.96² / (4 + 1.96²) = 0.510 to 1; of none of 4 its mirror image."""
+    rates = win_rates_of_shares([(1, 0, 0)] * 4)
+    assert (rates.win_interval.low, rates.win_interval.high) == (pytest.approx(0.5101, abs=1e-4), 1)
+    assert (rates.lose_interval.low, rates.lose_interval.high) == (
+        0,
+        pytest.approx(0.4899, abs=1e-4),
+    )
+    assert rates.tie_interval == rates.lose_interval
+    several = win_rates_of_shares([(0.5, 0.25, 0.25)] * 4)
+    assert several.win_interval.low < 0.2 and several.win_interval.high > 0.8
+
+
 @settings(deadline=None)
 @given(scores)
 def test_swapping_sides_swaps_wins_and_losses(groups) -> None:

@@ -51,13 +51,13 @@ def test_nobody_wins_by_a_judge_in_doubt() -> None:
 def test_one_prompt_decides_nothing() -> None:
     assert headline([contender("start", [0.0], None), contender("DPO", [2.0])], "RM") == (
         "undecided: DPO leads by 2.000 RM reward (of a single test prompt) over start, at KL 1.00 "
-        "nats (start: the start)"
+        "nats from it"
     )
 
 
 def test_where_nothing_beats_the_start_it_wins() -> None:
     worse = contender("PPO", [-1.0, 0.0, 1.0], 7.0)
-    assert headline([START, worse], "RM").endswith("over PPO, the start (PPO: at KL 7.00 nats)")
+    assert headline([START, worse], "RM").endswith("over PPO, which is at KL 7.00 nats from it")
     assert headline([START], "RM") == "start has a RM reward of 1.000; nothing to compare"
 
 
