@@ -12,7 +12,7 @@ from tasks.stages.runs.context import current_run
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=3, resources="cpu")
+@stage_task(version=4, resources="cpu")
 def collect_gold(
     queries: Artifact,
     answers: Artifact | None,

@@ -1,4 +1,4 @@
-"""The queries that a run will ask gold for, which only its division of the data knows."""
+"""Whom a run will ask: its queries for gold, what it will pay, and where it waits for people."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from tasks.endpoints.estimate import Estimate
 from tasks.endpoints.ledger import Ledger
 from tasks.endpoints.prices import dollars_text
 from tasks.gold.collection import GoldConfig
+from tasks.gold.people.config import PeopleConfig
 from tasks.gold.server_provider import estimate_gold
 from tasks.models.tokens.own_template import TEMPLATE_FILES, template_check
 from tasks.settings.base import FrozenConfig
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
 from tasks.settings.parts import configs_in
+from tasks.settings.plurals import counted
 from tasks.stages.runs.context import PlannedStage
 from tasks.storage.digests import canonical_json
 from tasks.storage.files import write_lines
@@ -77,6 +79,27 @@ def planned_bill(config: FrozenConfig, planned: Iterable[PlannedStage]) -> str:
     whose = "budgets of those asked" if cap is None or worst <= cap else "budget of the run"
     most = dollars_text(worst if cap is None else min(worst, cap))
     return "\n".join([*(text for text, _ in bills), f"at most {most} in all, by the {whose}"])
+
+
+def planned_waits(config: FrozenConfig, planned: Iterable[PlannedStage]) -> str:
+    """Return at which stages a run will wait for people, in sentences; empty where at none."""
+    todo = [one.stage for one in planned if one.state != "done"]
+    gold, judges = getattr(config, "gold", None), getattr(config, "human_evaluation", None)
+    found = []
+    if "ask_people" in todo and isinstance(gold, GoldConfig) and gold.people:
+        found.append(f"ask_people for gold: {_persons(gold.people)} for each query")
+    if (matches := todo.count("judge_by_people")) and judges:
+        prompts = "all" if judges.prompts is None else f"at most {judges.prompts}"
+        found.append(
+            f"judge_by_people in {counted(matches, 'match', 'matches')}: {_persons(judges)} for "
+            f"each of {prompts} prompts"
+        )
+    return "\n".join(f"the run will wait for people at {one}" for one in found)
+
+
+def _persons(config: PeopleConfig) -> str:
+    share = "" if config.enough == 1 else f", until {config.enough:.0%} are complete,"
+    return f"{counted(config.quorum, 'person', 'people')}{share}"
 
 
 def _judge_bill(config: FrozenConfig, planned: Iterable[PlannedStage]) -> tuple[str, float]:

@@ -39,16 +39,18 @@ class QualityConfig(FrozenConfig):
     """Answers that the limit of tokens cut off, as the server says; repair cuts them behind their
     last whole sentence."""
     refused: Literal["keep", "quarantine"] = "keep"
-    """Answers such as “I'm sorry, but I can't help with that”, in English. Default keep: to a
-    harmful request they are the right answer, which people prefer in HH-RLHF."""
+    """Answers that begin as “I'm sorry, but I can't help with that”, in English, German, French,
+    Spanish, Portuguese, Italian, Russian, Chinese, Japanese or Korean. Default keep: to a harmful
+    request they are the right answer, which people prefer in HH-RLHF."""
     duplicate: Action = "keep"
     """The same text as an answer to `duplicates_from` prompts or more; repair keeps the first.
     Default keep: short answers are often the same."""
     duplicates_from: int = Field(default=3, ge=2)
     """Prompts with the same answer from which on these are duplicates."""
     language: Literal["keep", "quarantine"] = "quarantine"
-    """Answers in another language than the last turn of their prompt, where both are sure. Set it
-    to keep for translations."""
+    """Answers in another language than the last turn of their prompt, where both are sure: Chinese,
+    Japanese and Korean from four signs on, others from 40 letters on. Set it to keep for
+    translations."""
     length: Action = "keep"
     """Answers longer than `longest_ratio` times the longest of 20 chosen answers of the data;
     repair cuts them behind a whole sentence."""

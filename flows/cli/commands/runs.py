@@ -142,7 +142,7 @@ def plan(
     """Say per stage whether it is done, partly done or to run, why, and what it cost last time."""
     from flows.cli.views import show_plan
     from flows.registry import find_flow, read_config
-    from flows.runs.gold_prompts import planned_bill
+    from flows.runs.gold_prompts import planned_bill, planned_waits
     from flows.runs.runner import plan_flow
     from flows.steps.hub_commits import pinned
     from tasks.settings.errors import ConfigError
@@ -155,8 +155,9 @@ def plan(
         errors.print(f"planned as if nothing on the hub had moved: {error}", soft_wrap=True)
     planned, _ = plan_flow(entry, settings)
     show_plan(planned, console, unfolded=unfolded, as_json=as_json)
-    if not as_json and (bill := planned_bill(settings, planned)):
-        console.print(bill, highlight=False, markup=False, soft_wrap=True)
+    told = () if as_json else (planned_bill(settings, planned), planned_waits(settings, planned))
+    for text in filter(None, told):
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()

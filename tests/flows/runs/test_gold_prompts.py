@@ -11,13 +11,19 @@ import pytest
 from flows.configs.apo import ApoConfig
 from flows.configs.exo import ExoConfig
 from flows.configs.recurring import RunBudget
-from flows.runs.gold_prompts import estimate_run, planned_bill, write_gold_prompts
+from flows.runs.gold_prompts import (
+    estimate_run,
+    planned_bill,
+    planned_waits,
+    write_gold_prompts,
+)
 from flows.runs.preflight import check_keys
 from flows.shrinking.config import Smallness, shrink_data
 from tasks.data.files import read_groups
 from tasks.data.prepare import prepare
 from tasks.data.sources.config import SourceConfig
 from tasks.evaluation.judging.config import JudgeConfig
+from tasks.evaluation.judging.human_config import HumanEvaluationConfig
 from tasks.gold.collection import collect
 from tasks.settings.errors import ConfigError
 from tasks.settings.loading import load_config
@@ -163,3 +169,31 @@ def test_a_rehearsal_pays_nobody(tmp_path: Path) -> None:
     assert small.judge is None
     assert small.gold.provider == "chosen" and small.gold.server is None
     assert ApoConfig.model_validate(small.model_dump()).data.rm_queries == []
+
+
+def test_a_plan_says_where_people_are_waited_for(tmp_path: Path) -> None:
+    people = {"provider": "people", "people": {"quorum": 2, "enough": 0.9}}
+    settings = config(tmp_path, people).model_copy(
+        update={"human_evaluation": HumanEvaluationConfig(prompts=50)}
+    )
+    ask = PlannedStage("ask_people", "", "", "to run", "never ran here")
+    match = PlannedStage("judge_by_people", "", "", "waiting", "waits for samples")
+    done = PlannedStage("judge_by_people", "", "k", "done", "")
+    assert planned_waits(settings, [ask, match, done, match]).split("\n") == [
+        "the run will wait for people at ask_people for gold: 2 people, until 90% are complete, "
+        "for each query",
+        "the run will wait for people at judge_by_people in 2 matches: 3 people for each of at "
+        "most 50 prompts",
+    ]
+    assert planned_waits(settings, [done]) == "" == planned_waits(config(tmp_path), [match])
+
+
+def test_an_estimate_of_candidates_counts_candidates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARRING_HOME", str(tmp_path / "home"))
+    one = estimate_run(config(tmp_path, SERVER))
+    several = {**SERVER, "server": {**SERVER["server"], "candidates": 3}}
+    three = estimate_run(config(tmp_path, several))
+    assert three.queries == 3 * one.queries
+    assert three.sentence().startswith(f"{three.queries} candidates, 3 a query, 0 of them")
