@@ -140,7 +140,7 @@ def _crown(run: RunContext, candidate: AliasRecord, decision: Artifact, after: i
     }
     evidence["decision"] = f"{decision.stage}/{decision.key}"
     draft = replace(candidate, alias=CHAMPION, reason="the gate held", evidence=evidence)
-    log_alias(run.spool, move_alias(run.home, draft, after))
+    log_alias(run.home, run.spool, move_alias(run.home, draft, after))
 
 
 def find_candidate(home: Home, flow: str, name: str) -> AliasRecord:

@@ -23,6 +23,7 @@ ROOMS = {
     "tasks.data": "playground sources inspection".split(),
     "tasks.data.sources": ["forms"],
     "tasks.tracking": "remote store mlflow_record".split(),
+    "tasks.tracking.mlflow_record": ["registered"],
     "tasks.gold": ["people"],
     "tasks.models": "pretrained tokens groups sampling sizes server tqr scoring".split(),
     "tasks.evaluation": "metrics report judging apo exo ava".split(),

@@ -96,7 +96,7 @@ def restore_champion(flow: str | None, console: Console, *, as_json: bool) -> No
     spool = Spool(home.ensure().spool, now.run)
     recorder = Recorder(spool, Path("mlruns"))
     recorder.start()
-    log_alias(spool, now)
+    log_alias(home, spool, now)
     recorder.close()
     told = {"flow": flow, "champion": asdict(now), "moved": True}
     text = f"the champion of {flow} is {now.run} again; {left.run} was demoted"

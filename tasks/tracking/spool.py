@@ -84,7 +84,7 @@ class Spool:
         attempt: int,
         params: Mapping[str, Any],
         tags: Mapping[str, str],
-        inputs: Sequence[Mapping[str, str]] = (),
+        inputs: Sequence[Mapping[str, Any]] = (),
         produces: str | None = None,
     ) -> None:
         """Record that an attempt at a stage began.
@@ -96,7 +96,8 @@ class Spool:
             params: The stage's config as plain values.
             tags: Whatever names it.
             inputs: Each with `role`, `digest`, `stage`, `key`, `part`, `label`, `source` (a path
-                or URL) and `produces`, as in `stage_finished`, where a model was made.
+                or URL) and `produces` and `pointer`, as in `stage_finished`, where a model was
+                made.
             produces: "policy" or "reward_model" when a model comes out.
         """
         self._add(
@@ -142,7 +143,8 @@ class Spool:
             status: FINISHED, FAILED or KILLED.
             tags: Whatever is known now.
             output: `digest`, `key`, `stage`, `path`, `size` (bytes) and `produces` ("policy",
-                "reward_model" or None) of what a finished one made.
+                "reward_model" or None) of what a finished one made; of a model its `pointer`:
+                plain values by which it is found again, `roles` among them, what it can be used as.
         """
         self._add(
             "stage_finished", stage, status=status, tags=dict(tags), output=dict(output or {})
@@ -154,6 +156,8 @@ class Spool:
         alias: str,
         models: Mapping[str, str],
         evidence: Mapping[str, Any] | None = None,
+        *,
+        pointers: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         """Record that an alias means other models now.
 
@@ -163,10 +167,11 @@ class Spool:
             models: The key of the stage that made it, by kind ("policy", "reward_model"); a kind
                 with "" has no such model any more.
             evidence: Why, as plain values.
+            pointers: Where the models lie, by kind, as `pointer` of `stage_finished`.
         """
         self._add(
             "alias_moved", flow=flow, alias=alias, models=dict(models),
-            evidence=dict(evidence or {}),
+            evidence=dict(evidence or {}), pointers=dict(pointers or {}),
         )  # fmt: skip
 
     def _add(self, event: str, stage: str | None = None, /, **fields: Any) -> None:

@@ -21,7 +21,19 @@ from flows.registry import FLOWS, find_flow, read_config
 from tasks.settings.loading import validate
 from tests.docs.pages import ROOT
 
-SYSTEM = {"cd", "cp", "docker", "eval", "export", "git", "kubectl", "mkdir", "mlflow", "openssl"}
+SYSTEM = {
+    "cd",
+    "cp",
+    "curl",
+    "docker",
+    "eval",
+    "export",
+    "git",
+    "kubectl",
+    "mkdir",
+    "mlflow",
+    "openssl",
+}
 SYSTEM |= {"pg_dump", "pre-commit", "source"}
 """Programs that are not this project's: only the files that they name are looked at."""
 BASES = {"apo": "apo-tiny", "exo": "exo-tiny", "ava": "ava-tiny"}

@@ -17,6 +17,7 @@ from typing import Any
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import Artifact
 from tasks.stages.runs.context import RunContext
+from tasks.stages.runs.model_pointer import model_pointer
 from tasks.stages.runs.references import reference_of, referenced_artifact, shared_records
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.home import Home
@@ -89,15 +90,21 @@ def offer_candidate(run: RunContext, flow: str, metrics: Mapping[str, float]) ->
         config=dict(run.offer.config),
     )
     record = move_alias(run.home, draft)
-    log_alias(run.spool, record)
+    log_alias(run.home, run.spool, record)
     return record
 
 
-def log_alias(spool: Spool | None, record: AliasRecord) -> None:
+def log_alias(home: Home, spool: Spool | None, record: AliasRecord) -> None:
     """Let MLflow's registered models follow an alias."""
-    if spool is not None:
-        keys = {role: reference.split("/")[1] for role, reference in record.models.items()}
-        spool.alias_moved(record.flow, record.alias, keys, record.evidence)
+    if spool is None:
+        return
+    remote = open_remote()
+    pointers = {
+        role: model_pointer(home, remote, reference, record.digests[role], reference[:-48], role)
+        for role, reference in record.models.items()
+    }
+    keys = {role: str(pointer["key"]) for role, pointer in pointers.items()}
+    spool.alias_moved(record.flow, record.alias, keys, record.evidence, pointers=pointers)
 
 
 def alias_history(home: Home, flow: str, alias: str) -> list[AliasRecord]:

@@ -10,8 +10,10 @@ from typing import Any
 
 from tasks.stages.artifact import EXTERNAL, Artifact
 from tasks.stages.call import MODEL_STAGES, StageCall
+from tasks.stages.key import stage_title
 from tasks.stages.manifest import Manifest, artifact_folder, environment, load_manifest
 from tasks.stages.runs.context import RunContext, StageRecord
+from tasks.stages.runs.model_pointer import model_pointer
 from tasks.storage.digests import sha256_json
 from tasks.storage.errors import CorruptError
 
@@ -119,9 +121,9 @@ def environment_tags() -> dict[str, str]:
     }
 
 
-def _input(run: RunContext, role: str, artifact: Artifact) -> dict[str, str]:
+def _input(run: RunContext, role: str, artifact: Artifact) -> dict[str, Any]:
     """Say where an input comes from."""
-    told = {
+    told: dict[str, Any] = {
         "role": role,
         "digest": artifact.digest,
         "stage": artifact.stage,
@@ -133,21 +135,33 @@ def _input(run: RunContext, role: str, artifact: Artifact) -> dict[str, str]:
     }
     if produces := _produced(run, artifact):
         told["produces"] = produces
+        told["pointer"] = _pointer(run, artifact, artifact.label, produces)
     return told
 
 
 def _output(run: RunContext, call: StageCall, manifest: Manifest) -> dict[str, Any]:
     """Say what a stage left and where."""
     folder = artifact_folder(run.home, manifest.stage, manifest.key)
+    label, produces = call.label or manifest.label, call.spec.produces
+    made = {"pointer": _pointer(run, manifest, label, produces)} if produces else {}
     return {
+        **made,
         "digest": manifest.digest,
         "key": manifest.key,
         "stage": manifest.stage,
-        "label": call.label or manifest.label,
+        "label": label,
         "path": _source(run, manifest.stage, manifest.digest) or str(folder),
         "size": manifest.size,
-        "produces": call.spec.produces,
+        "produces": produces,
     }
+
+
+def _pointer(
+    run: RunContext, made: Artifact | Manifest, label: str, produces: str
+) -> dict[str, Any]:
+    """Say how a model is found again."""
+    title, reference = stage_title(made.stage, label), f"{made.stage}/{made.key}"
+    return model_pointer(run.home, run.remote, reference, made.digest, title, produces)
 
 
 def _source(run: RunContext, stage: str, digest: str, part: str = "") -> str:

@@ -21,6 +21,7 @@ from tasks.storage.home import make_private
 from tasks.storage.locks import FileLock
 from tasks.storage.sealed import read_either
 from tasks.storage.sqlite_file import make_beside, set_aside_if_broken
+from tasks.tracking.mlflow_record.moved_project import adopt_files
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -116,7 +117,8 @@ def connect(place: TrackingPlace) -> MlflowClient:
 def ready_database(path: Path) -> None:
     """Let MLflow's database at a path be whole; the caller holds `migration_lock`.
 
-    A damaged one is set aside, which a warning says; where there is none it is made.
+    A damaged one is set aside, which a warning says; where there is none it is made, and one that
+    was moved or copied names the files beside it.
     """
     if aside := set_aside_if_broken(path, "experiments"):
         _log.warning(
@@ -126,6 +128,7 @@ def ready_database(path: Path) -> None:
         )
     if not path.exists():
         make_beside(path, lambda making: _open(f"{_SQLITE}{making}"))
+    adopt_files(path)
 
 
 def _open(uri: str) -> MlflowClient:

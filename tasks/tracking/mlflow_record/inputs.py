@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LONGEST_CONTEXT = 500
 _LONGEST_NAME = 500
 
-Input = Mapping[str, str]
+Input = Mapping[str, Any]
 """As `Spool.stage_started` takes it."""
 
 

@@ -1,6 +1,7 @@
 """The models that stages made: a LoggedModel each, and a version of a registered model.
 
-MLflow holds no weights. It holds where they are and what they must be: place and digest.
+MLflow holds no weights. It holds where they are and what they must be, place and digest, and beside
+that what loads them from there (`registered`).
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tasks.tracking.mlflow_record.connection import as_global
+from tasks.tracking.mlflow_record.registered.description import write_description
 from tasks.tracking.mlflow_record.registry_client import RegistryClient
 from tasks.tracking.mlflow_record.tags import RUN_TAG, STAGE_TAG, where
 
@@ -51,7 +55,7 @@ class ModelRegistry:
 
         return self._registry.open_model(stage, make)[0]
 
-    def find_or_add(self, experiment: str, item: Mapping[str, str]) -> LoggedModel | None:
+    def find_or_add(self, experiment: str, item: Mapping[str, Any]) -> LoggedModel | None:
         """Return the model that an input is; None when the input is no model.
 
         One that this MLflow does not know is noted now, without a run that made it.
@@ -61,13 +65,13 @@ class ModelRegistry:
             return found
         return self.note(experiment, item["key"], item)
 
-    def note(self, experiment: str, stage: str, item: Mapping[str, str]) -> LoggedModel:
+    def note(self, experiment: str, stage: str, item: Mapping[str, Any]) -> LoggedModel:
         """Make a model known that was made where this MLflow could not see it.
 
         Args:
             experiment: In which it is shown.
             stage: Key of the stage that made it.
-            item: `stage`, `label`, `digest`, `source` and `produces`, as far as known.
+            item: `stage`, `label`, `digest`, `source`, `produces` and `pointer`, as far as known.
         """
         kind = item["produces"]
         name = f"{item.get('stage', kind)} · {item.get('label') or stage[:8]}"
@@ -81,17 +85,43 @@ class ModelRegistry:
 
         model, was_there = self._registry.open_model(stage, make)
         if not was_there:
-            pointer = {name: item.get(name, "") for name in ("digest", "source")}
-            self._point(model.model_id, pointer["digest"], pointer["source"], None)
+            self._point(model, item, item.get("source", ""))
         return model
 
     def finish(self, model: LoggedModel, run: str, output: Mapping[str, Any]) -> None:
         """Say that a model is there, where, and which run it came out of."""
+        self._point(model, output, output["path"])
+        if run:
+            self._link_output(model, run)
+
+    def in_role(self, model: LoggedModel, role: str, item: Mapping[str, Any]) -> LoggedModel:
+        """Return a model as one of a kind, `item` as for `note`.
+
+        A TQR is a policy and a reward model. MLflow calls a model in one way only, so that the
+        second kind is a model of its own there, of the same weights.
+        """
+        if model.model_type == role:
+            return model
+        stage, title = model.tags[STAGE_TAG], model.tags["sparring.title"]
+        tags = {**model.tags, STAGE_TAG: f"{stage}.{role}", "sparring.kind": role}
+        name = f"{title} as {_ROLE.get(role, role)}"
+
+        def make() -> LoggedModel:
+            return self._client.create_logged_model(
+                model.experiment_id, _clean(name), model.source_run_id, tags, {"key": stage}, role
+            )
+
+        other, was_there = self._registry.open_model(tags[STAGE_TAG], make)
+        if not was_there or str(other.status) != "READY":
+            self._point(other, item, item.get("path") or item.get("source", ""))
+            if model.source_run_id:
+                self._link_output(other, model.source_run_id)
+        return other
+
+    def _link_output(self, model: LoggedModel, run: str) -> None:
+        """Let a run show a model as its output, once."""
         from mlflow.entities import LoggedModelOutput
 
-        self._point(model.model_id, output["digest"], output["path"], output["size"])
-        if not run:
-            return
         outputs = self._client.get_run(run).outputs
         linked = {item.model_id for item in outputs.model_outputs} if outputs else set()
         if model.model_id not in linked:
@@ -122,8 +152,9 @@ class ModelRegistry:
             moved, marker = str(event["time"]), f"{_ALIAS_TAG}{alias}.moved"
             version = ""
             if stage:
-                item = {"produces": kind, "stage": kind}
+                item = _noted(event, kind)
                 model = self._registry.model(stage) or self.note(experiment, stage, item)
+                model = self.in_role(model, kind, item)
                 version = self.register(flow, model, model.source_run_id or "", {})
             else:
                 self._open_registered(name, flow, kind)
@@ -137,16 +168,20 @@ class ModelRegistry:
                 self._client.delete_registered_model_alias(name, alias)
             self._client.set_registered_model_tag(name, marker, moved)
 
-    def _point(self, model: str, digest: str, place: str, size: int | None) -> None:
-        """Write down where a model's weights are, and make it ready."""
-        pointer = {"sparring.digest": digest, "sparring.source": place}
-        if size is not None:
-            pointer["sparring.bytes"] = str(size)
-        self._client.set_logged_model_tags(model, {k: v for k, v in pointer.items() if v})
-        params = {name.removeprefix("sparring."): value for name, value in pointer.items() if value}
-        if not self._client.get_logged_model(model).params.get("digest"):
-            self._client.log_model_params(model, params)
-        self._client.finalize_logged_model(model, "READY")
+    def _point(self, model: LoggedModel, item: Mapping[str, Any], place: str) -> None:
+        """Write down where a model's weights are and how they are loaded, and make it ready."""
+        told = {"digest": item.get("digest"), "source": place, "bytes": item.get("size")}
+        params = {name: str(value) for name, value in told.items() if value}
+        tags = {f"sparring.{name}": value for name, value in params.items()}
+        self._client.set_logged_model_tags(model.model_id, tags)
+        if not self._client.get_logged_model(model.model_id).params.get("digest"):
+            self._client.log_model_params(model.model_id, params)
+        pointer, role = item.get("pointer") or {}, str(model.model_type)
+        if role in pointer.get("roles", ()):
+            with TemporaryDirectory() as made:
+                write_description(Path(made), model.model_id, {**pointer, "role": role})
+                self._client.log_model_artifacts(model.model_id, made)
+        self._client.finalize_logged_model(model.model_id, "READY")
 
     def _version(self, name: str, stage: str) -> ModelVersion | None:
         """Return the first version of a registered model that came out of a stage."""
@@ -175,6 +210,13 @@ class ModelRegistry:
             linked.append({"name": name, "version": number})
             self._client.set_logged_model_tags(model, {_VERSIONS_TAG: json.dumps(linked)})
         return number
+
+
+def _noted(event: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return what the move of an alias says of its model of a kind, as `ModelRegistry.note`."""
+    pointer = event.get("pointers", {}).get(kind, {})
+    known = {"digest": pointer["digest"], "source": pointer["folder"]} if pointer else {}
+    return {"produces": kind, "stage": kind, **known, "pointer": pointer}
 
 
 def registered_name(flow: str, kind: str) -> str:

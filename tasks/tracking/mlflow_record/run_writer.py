@@ -182,7 +182,9 @@ class RunWriter:
                 "sparring.label": output.get("label", ""),
                 "sparring.source": output["path"],
             }
-            version = self._models.register(self._flow(), model, run, names)
+            for role in output.get("pointer", {}).get("roles", [output["produces"]]):
+                known_as = self._models.in_role(model, role, output)
+                version = self._models.register(self._flow(), known_as, run, names)
             added["sparring.output.version"] = version
             address = model_address(str(model.experiment_id), model.model_id)
             added[MODEL_TAG] = str(Page(str(model.name), address))

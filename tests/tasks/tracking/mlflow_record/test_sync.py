@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -203,6 +204,28 @@ def test_a_database_that_was_cut_off_while_it_was_made_is_replaced(
     (aside,) = database.parent.glob("mlflow.db.damaged-*")
     assert aside.read_bytes() == broken
     assert set(_runs(place)) == {"apo-1", "sft · epoch 1"}
+
+
+def test_a_copied_project_writes_into_its_own_files(tmp_path: Path, place: Any) -> None:
+    from mlflow.artifacts import load_text
+
+    root = tmp_path / "spool"
+    _spool_a_run(Spool(root, "apo-1"))
+    MlflowRecord(place).drain(root)
+    shutil.copytree(tmp_path, tmp_path / "copy" / "inside")
+    before = sorted((tmp_path / "mlruns" / "artifacts").rglob("*"))
+    copied = tracking_place(tmp_path / "copy" / "inside" / "mlruns")
+    spool = Spool(tmp_path / "copy" / "inside" / "spool", "apo-1")
+    (tmp_path / "report.md").write_text("# who won")
+    spool.files("k" * 64, [tmp_path / "report.md"])
+    MlflowRecord(copied).drain(spool.folder.parent)
+    for run in _runs(copied).values():
+        assert run.info.artifact_uri.startswith(f"{copied.artifacts}/apo/")
+        assert load_text(f"{run.info.artifact_uri}/config.json")
+    assert len(list(tmp_path.glob("copy/inside/mlruns/artifacts/apo/*/artifacts/output/*"))) == 1
+    assert sorted((tmp_path / "mlruns" / "artifacts").rglob("*")) == before
+    for run in _runs(place).values():
+        assert run.info.artifact_uri.startswith(f"{place.artifacts}/apo/"), "it is as it was"
 
 
 def test_the_recorder_imports_nothing_without_news(tmp_path: Path) -> None:
