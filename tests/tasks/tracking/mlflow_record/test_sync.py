@@ -211,14 +211,15 @@ def test_a_copied_project_writes_into_its_own_files(tmp_path: Path, place: Any) 
 
     root = tmp_path / "spool"
     _spool_a_run(Spool(root, "apo-1"))
-    MlflowRecord(place).drain(root)
+    # Each in a process of its own: MLflow remembers where a run's files go.
+    assert _in_child(lambda: MlflowRecord(place).drain(root)) == 0
     shutil.copytree(tmp_path, tmp_path / "copy" / "inside")
     before = sorted((tmp_path / "mlruns" / "artifacts").rglob("*"))
     copied = tracking_place(tmp_path / "copy" / "inside" / "mlruns")
     spool = Spool(tmp_path / "copy" / "inside" / "spool", "apo-1")
     (tmp_path / "report.md").write_text("# who won")
     spool.files("k" * 64, [tmp_path / "report.md"])
-    MlflowRecord(copied).drain(spool.folder.parent)
+    assert _in_child(lambda: MlflowRecord(copied).drain(spool.folder.parent)) == 0
     for run in _runs(copied).values():
         assert run.info.artifact_uri.startswith(f"{copied.artifacts}/apo/")
         assert load_text(f"{run.info.artifact_uri}/config.json")
