@@ -15,7 +15,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo model demo-real pairs-named vllm label-studio test test-slow test-vllm test-label-studio check lint docs bench clean
+.PHONY: help setup data demo model demo-real pairs-named vllm label-studio test test-slow test-vllm test-label-studio mutations check lint docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -93,6 +93,9 @@ test-vllm: vllm model ## what uses vLLM, with the pretrained model: sampling, go
 
 test-label-studio: setup $(LABEL_STUDIO)/.sparring-setup ## a real Label Studio: asked, answered by its API and in a browser, used as gold
 	SPARRING_REQUIRE_REAL=1 $(BIN)/python -m pytest -m slow tests/flows/test_label_studio.py $(ARGS)
+
+mutations: setup ## take each guard out of a copy (fsync, rename, hash check, fencing, seal): tests must go red
+	$(BIN)/python -m tests.mutation_check $(ARGS)
 
 lint: setup ## ruff, the formatter's opinion, and mypy
 	$(BIN)/ruff check .

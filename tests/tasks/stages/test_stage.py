@@ -100,6 +100,10 @@ def test_a_damaged_manifest_is_not_believed(toy: Any, home: Home) -> None:
     path.write_text(path.read_text().replace('"size": ', '"size": 1'))
     assert toy.flow() == result
     assert toy.started().count("join") == 2
+    # Nor one that only its seal gives away: the files are as it says.
+    path.write_text(path.read_text().replace('"seconds": ', '"seconds": 1'))
+    assert toy.flow() == result
+    assert toy.started().count("join") == 3
 
 
 def test_parts_have_digests_of_their_own(toy: Any, tmp_path: Path) -> None:

@@ -132,6 +132,16 @@ def test_put_if_absent_has_one_winner(tmp_path: Path) -> None:
     assert names(path.parent) == ["f"]
 
 
+def test_put_if_absent_has_one_winner_among_those_that_looked_before_it_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    assert put_if_absent(tmp_path / "claim", "first")
+    assert not put_if_absent(tmp_path / "claim", "second")
+    assert (tmp_path / "claim").read_text() == "first"
+    assert names(tmp_path) == ["claim"]
+
+
 def test_put_if_absent_under_every_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """write, fsync, link, fsync directory; only after the link the file is there, and whole."""
     seen = []
