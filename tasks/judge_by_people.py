@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=3, resources="people")
+@stage_task(version=4, resources="people")
 def judge_by_people(
     ours: Artifact,
     theirs: Artifact,

@@ -11,7 +11,7 @@ from tasks.stages.runs.context import current_run
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=4, resources="cpu")
+@stage_task(version=5, resources="cpu")
 def judge_responses(
     ours: Artifact,
     theirs: Artifact | None,

@@ -127,7 +127,7 @@ class _Watch:
                 self._say(sentence)
             cap = getattr(self._budget, name)
             if name in _STOPPING and used[name] >= cap and used[name]:
-                over = "; a step that has begun is ended first" if used[name] > cap else ""
+                over = "; a step that has begun is ended first" if used[name] > cap > 0 else ""
                 self.exhausted = (
                     f"{sentence}{over}; what is done is kept: `sparring resume "
                     f"{self._run.run_id} --set budget.{name}=…` with more goes on from here"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from tasks.data.files import read_groups
 from tasks.endpoints.ledger import Ledger
 from tasks.settings.errors import BudgetExhausted
 from tasks.settings.loading import load_config
+from tasks.stages.manifest import list_manifests
 from tasks.stages.runs.context import RunContext, entered
 from tasks.storage.home import current_home
-from tests.flows.command import SMALL, Shell
-from tests.servers.paid_server import PaidServer
+from tests.flows.command import SMALL, Shell, sets
+from tests.flows.judging import judge_keys, longer_wins
+from tests.servers.paid_server import Body, PaidServer, chat_answer, said
 
 KEY = "sk-canary-987654"
 
@@ -100,3 +103,36 @@ def test_the_flow_ends_with_4_and_goes_on(tmp_path: Path) -> None:
     parts = json.loads(shell("cost", second["run"], "--json").stdout)["parts"]
     assert {"collect_gold", "epoch 1 of DPO"} <= {one["name"] for one in parts}
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and holds_key(file)]
+
+
+@pytest.mark.slow
+def test_a_judge_picks_the_gold_and_has_a_say_in_the_promotion(tmp_path: Path) -> None:
+    """Each query has a long candidate and a short one, and the judge likes length."""
+    shell, asked = Shell(tmp_path), Counter[str]()
+
+    def reply(body: Body) -> Body:
+        if body["model"] == "judge-1":
+            return longer_wins(body)
+        asked[said(body)] += 1
+        return chat_answer(body, "Tea." if asked[said(body)] == 1 else "Tea, with pleasure.")
+
+    with PaidServer() as server:
+        server.reply = reply
+        settings = small(server, 1.0)
+        settings["gold"]["server"] |= {"candidates": 2, "best_by": "judge", "temperature": 1.0}
+        path = tmp_path / "paid.yaml"
+        path.write_text(yaml.safe_dump(settings))
+        words = ("apo", "-c", str(path), *judge_keys(server.url))
+        assert "at most 2 to choose the gold of each query" in shell("plan", *words).stdout
+        shell("run", *words, TEACHER_API_KEY=KEY)
+        (picked,) = list_manifests(shell.home, "pick_gold")
+        folder = picked.folder(shell.home)
+        chosen = [one for part in ("train", "dev") for one in read_groups(folder / part)]
+        assert {one.responses for one in chosen} == {("Tea, with pleasure.",)}
+        assert picked.metrics["candidates"] == 2 * len(chosen) == asked.total()
+        low = ("gate.min_win_rate=0.01", "gate.min_judge_accuracy=null")
+        refused = shell("promote", *sets(*low, "gate.min_judged_win_rate=0.99"), code=3)
+        assert "the gate refuses for win rate against start, by the judge" in refused.stderr
+        shell("promote", *sets(*low, "gate.min_judged_win_rate=0.001", "gate.max_flipped=1"))
+    evidence = list_manifests(shell.home, "decide_promotion")[-1].metrics
+    assert evidence["holds"] == 1 and evidence["judged_pairs"] > 0

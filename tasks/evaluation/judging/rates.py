@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.evaluation.judging.verdicts import Judgement
-from tasks.evaluation.metrics.estimates import Estimate, Interval, as_floats, mean_estimate
+from tasks.evaluation.metrics.estimates import (
+    Estimate,
+    Interval,
+    as_floats,
+    mean_estimate,
+    share_interval,
+)
 from tasks.evaluation.metrics.win_rates import WinRates, win_rates_of_shares
 
 FEWEST_VALID = 0.5
@@ -142,10 +148,13 @@ def _length_controlled(
         return None
     spread = float(gap.std())
     length = np.tanh(gap / spread) if spread > 0 else np.zeros_like(gap)
+    value = _at_equal_length(share, length)
+    if np.all(share == share[0]):
+        return value, share_interval(value, len(share))  # as of every share
     rows = rng.integers(len(share), size=(min(resamples, 500), len(share)))
     means = np.sort([_at_equal_length(share[row], length[row]) for row in rows])
     low, high = np.quantile(means, (0.025, 0.975))
-    return _at_equal_length(share, length), Interval(float(low), float(high))
+    return value, Interval(float(low), float(high))
 
 
 def _at_equal_length(share: np.ndarray, length: np.ndarray) -> float:

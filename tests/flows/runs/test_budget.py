@@ -83,6 +83,17 @@ def test_at_the_cap_of_hours_it_is_interrupted_and_more_goes_on(run: RunContext)
     assert 0.001 <= before <= read_usage(run.home, run.run_id).hours < 1
 
 
+def test_a_cap_of_0_lets_nothing_be_used(run: RunContext) -> None:
+    """A run that holds no GPU may have a cap of 0 hours of them; it works in any case."""
+    with within_budget(run, Capped(RunBudget(gpu_hours=0)), None):
+        time.sleep(0.05)  # a few looks
+    with (
+        pytest.raises(BudgetExhausted, match="no hours: nothing may be used of them; what is"),
+        within_budget(run, Capped(RunBudget(hours=0)), None),
+    ):
+        pytest.fail("nothing is begun")
+
+
 def test_hours_of_a_lost_machine_count(run: RunContext, tmp_path: Path) -> None:
     """Another machine, with a disk of its own, goes on with the run and with its count."""
     run.remote = FolderRemote(tmp_path / "remote")

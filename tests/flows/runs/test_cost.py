@@ -107,4 +107,5 @@ def test_by_epoch_and_method() -> None:
         "write_apo_report": (0.01, 0, 0),
         "unfinished": (0, 0, 0.5),
     }
-    assert "epoch 1 of DPO" in run("cost", "latest")
+    page = run("cost", "latest")
+    assert "1 h 30 min" in page and "3 h 00 min" in page and "6 min 00 s" in page and "36 s" in page

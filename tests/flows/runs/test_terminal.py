@@ -53,6 +53,13 @@ def test_without_a_terminal_there_are_lines_and_no_escape_codes() -> None:
     ]
 
 
+def test_where_answers_go_is_said_once_at_the_end_and_not_with_the_stage() -> None:
+    out = io.StringIO()
+    sink = TerminalSink(Console(file=out, width=40))
+    sink.stage_finished(record("waiting", 0.3, "1 answer is missing (33 came): fill it in"))
+    assert out.getvalue().endswith("waiting 0.3 s  1 answer is missing (33 came)\n")
+
+
 def test_a_stage_that_was_stopped_is_no_error() -> None:
     out = io.StringIO()
     sink = TerminalSink(Console(file=out, width=40, force_terminal=True))

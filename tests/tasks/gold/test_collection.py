@@ -10,6 +10,7 @@ import pytest
 from tasks.data.files import write_groups
 from tasks.data.groups import Group, Message
 from tasks.gold.collection import OWN_GOLD, GoldConfig, collect, hold_out
+from tasks.gold.people.config import PeopleConfig
 from tasks.settings.errors import ConfigError
 from tasks.settings.log import NullLog
 from tasks.storage.workspace import Workspace
@@ -90,3 +91,8 @@ def test_the_pairs_own_chosen_answers_are_gold_and_it_is_said(tmp_path: Path) ->
 def test_gold_has_one_source(wrong: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="or `provider: chosen` alone"):
         GoldConfig(**wrong)
+
+
+def test_a_source_that_is_given_up_has_to_be_taken_away() -> None:
+    with pytest.raises(ValueError, match="take it away by `--set gold.people=null`"):
+        GoldConfig(provider="chosen", people=PeopleConfig())

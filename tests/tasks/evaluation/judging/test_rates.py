@@ -59,6 +59,8 @@ def test_a_judge_that_does_not_look_at_length_keeps_its_rate() -> None:
 def test_an_unbroken_row_stays_finite(one: Judgement) -> None:
     found = verdict_rates([one] * 20, [(5, 5)] * 20)
     assert found.length_controlled_win == pytest.approx(float(one is WIN), abs=0.01)
+    assert found.length_controlled is not None, "and tells little of the next prompt"
+    assert found.length_controlled.high - found.length_controlled.low > 0.1
 
 
 def test_lengths_that_are_missing_are_said() -> None:
