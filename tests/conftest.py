@@ -47,7 +47,9 @@ for _name in (
     "SPARRING_HOME",
 ):  # fmt: skip
     os.environ.pop(_name, None)
-
+# A process of pytest-xdist is forked from one that has imported Prefect with its own settings.
+if "prefect.context" in sys.modules:
+    sys.modules["prefect.context"].refresh_global_settings_context()
 
 # Nobody pulls the plug of this machine, and what waits for its disk is a tenth of a run. A
 # descriptor that is none still raises. What is killed starts cold, and syncs.
@@ -118,6 +120,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
     settings.register_profile("sparring", derandomize=True, deadline=None, print_blob=True)
     settings.load_profile("sparring")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs: list[Any]) -> None:
+    """Fork the processes that tests are spread over from one that has imported the libraries."""
+    from tests.flows import warm_client, warm_start
+
+    path = warm_start.WARM.address()
+    os.environ[warm_start.SHARED] = path
+    for spec in specs:
+        spec.python = f"{sys.executable} -I -S {warm_client.__file__} {path}"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

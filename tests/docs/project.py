@@ -18,7 +18,7 @@ from tests.databases import Databases
 from tests.docs.checking import laid_over
 from tests.docs.pages import ROOT, blocks_of, commands_of, read_page
 from tests.flows import warm_client
-from tests.flows.command import WARM
+from tests.flows.warm_start import WARM
 
 STAYS = "prefect worker start"
 """A command that does not end by itself: it runs beside the others until the page ends."""

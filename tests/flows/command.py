@@ -18,7 +18,7 @@ from tasks.stages.runs.run_journal import stage_events
 from tasks.stages.runs.run_store import list_runs
 from tasks.storage.home import Home
 from tests.flows.warm_client import ask
-from tests.flows.warm_start import WarmStarter
+from tests.flows.warm_start import WARM
 
 SMALL = Path(__file__).parent / "configs" / "small.yaml"
 """A run of less than a minute on one core."""
@@ -31,8 +31,6 @@ CANARIES = {
     "PREFECT_API_AUTH_STRING": "me:canary-prefect-7f36",
 }
 """Secrets in the environment of the shared run, which none of its outputs may hold."""
-WARM = WarmStarter()
-"""What short commands are forked from."""
 
 
 @dataclass

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from tasks.stages.runs.run_store import list_runs, run_folder
+from tests.databases import Databases
 from tests.flows.command import SMALL, Shell, sets, wait_until
 from tests.flows.pseudo_terminal import CTRL_C, on_a_terminal
 from tests.flows.test_apo import ask
@@ -14,7 +15,9 @@ RUN = ("run", "apo", "-c", str(SMALL), *sets("sft.training.num_train_epochs=500"
 STOPPING = "stopping after this step; again to stop now"
 
 
-def test_ctrl_c_in_a_training(fresh: Shell) -> None:
+def test_ctrl_c_in_a_training(fresh: Shell, databases: Databases) -> None:
+    databases.copy("prefect", fresh.home.prefect)
+    databases.copy("mlflow", fresh.folder / "mlruns")
     with on_a_terminal(fresh, *RUN) as terminal:
         terminal.wait_for(r"update_policy · SFT .*\d/\d,\d+ steps, [\d.]+/s, \d.*left +loss \d")
         shown = terminal.wait_for(

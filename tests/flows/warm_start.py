@@ -25,8 +25,11 @@ import time
 import traceback
 from contextlib import suppress
 from tempfile import mkdtemp
+from types import ModuleType
 from typing import Any
 
+SHARED = "SPARRING_TESTS_WARM_START"
+"""Environment variable that names the socket, where several processes of tests share one."""
 LIBRARIES = (
     "prefect.flow_engine", "prefect.task_engine", "prefect.client.orchestration", "mlflow.tracking",
     "torch.utils.data", "transformers.models.llama.modeling_llama", "transformers.generation.utils",
@@ -47,6 +50,8 @@ class WarmStarter:
 
     def address(self) -> str:
         """Return the socket on which commands are asked for, by `tests.flows.warm_client`."""
+        if shared := os.environ.get(SHARED):
+            return shared
         with self._lock:
             if self._process is None or self._process.poll() is not None:
                 self._folder = mkdtemp(prefix="warm-")
@@ -62,6 +67,10 @@ class WarmStarter:
     @property
     def _path(self) -> str:
         return f"{self._folder}/socket"
+
+
+WARM = WarmStarter()
+"""What short commands are forked from."""
 
 
 def _serve(path: str) -> None:
@@ -107,7 +116,7 @@ def _answer(link: socket.socket) -> None:
 
 
 def _become(streams: list[int], words: list[str], folder: str, environment: dict[str, str]) -> None:
-    """Be the command, from its first line to its exit."""
+    """Be `sparring` with these words, or Python with `-u -c CODE`, from the first line to exit."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -117,10 +126,14 @@ def _become(streams: list[int], words: list[str], folder: str, environment: dict
     random.seed()
     sys.modules["numpy"].random.seed()
     sys.modules["prefect.context"].refresh_global_settings_context()
-    sys.argv = ["sparring", *words]
     code: Any = 0
     try:
-        runpy.run_module("flows.cli", run_name="__main__", alter_sys=True)
+        if words[:2] == ["-u", "-c"]:
+            sys.argv, sys.modules["__main__"] = words[1:2], ModuleType("__main__")
+            exec(words[2], vars(sys.modules["__main__"]))
+        else:
+            sys.argv = ["sparring", *words]
+            runpy.run_module("flows.cli", run_name="__main__", alter_sys=True)
     except SystemExit as ended:
         code = ended.code
     except BaseException:

@@ -6,7 +6,6 @@ It is written from the run's own tags alone, so that whoever adds one can write 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from tasks.tracking.mlflow_record.cursor import Cursor
 from tasks.tracking.mlflow_record.links import run_address
@@ -23,9 +22,6 @@ from tasks.tracking.mlflow_record.tags import (
     Page,
     where,
 )
-
-if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
 
 _MOST_LISTED = 40
 _LONGEST = 7900
@@ -80,7 +76,7 @@ def write_flow_note(registry: RegistryClient, run: str, cursor: Cursor) -> None:
     registry.client.set_tag(run, NOTE_TAG, flow_note(tags, ran, before))
 
 
-def add_to_note(client: MlflowClient, run: str, added: Mapping[str, str]) -> None:
+def add_to_note(registry: RegistryClient, run: str, added: Mapping[str, str]) -> None:
     """Add tags to a stage's run and write its description anew.
 
     Another process may do the same now. Each looks again after it wrote, so that the last one has
@@ -88,12 +84,13 @@ def add_to_note(client: MlflowClient, run: str, added: Mapping[str, str]) -> Non
     """
     from mlflow.entities import RunTag
 
-    tags = {**client.get_run(run).data.tags, **added}
+    client = registry.client
+    tags = {**(registry.tags.get(run) or client.get_run(run).data.tags), **added}
     while True:
         note = stage_note(tags)
         pairs = {**added, NOTE_TAG: note}
         client.log_batch(run, tags=[RunTag(name, value) for name, value in pairs.items()])
-        tags = client.get_run(run).data.tags
+        registry.tags[run] = tags = client.get_run(run).data.tags
         if stage_note(tags) == note:
             return
 

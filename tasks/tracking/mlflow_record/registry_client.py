@@ -33,12 +33,14 @@ class RegistryClient:
     Attributes:
         client: MLflow's own client.
         place: The MLflow it is connected to.
+        tags: The tags of runs as they were seen last; to read a run again is slow.
     """
 
     def __init__(self, place: TrackingPlace) -> None:
         """Connect; raises whatever MLflow raises when it cannot be reached."""
         self.place = place
         self.client = connect(place)
+        self.tags: dict[str, dict[str, str]] = {}
         self._experiments: list[str] = []
         self._makers: dict[str, Page] = {}
         self._models: dict[str, LoggedModel] = {}
@@ -142,6 +144,7 @@ class RegistryClient:
 
     def forget(self) -> None:
         """Drop everything found so far: it is not there any more."""
+        self.tags.clear()
         self._experiments.clear()
         self._makers.clear()
         self._models.clear()

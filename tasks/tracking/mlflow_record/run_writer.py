@@ -42,6 +42,7 @@ class RunWriter:
         self._models = ModelRegistry(registry)
         self._made: set[str] = set()
         self._users: dict[str, dict[str, str]] = {}
+        self._ended: dict[str, dict[str, str]] = {}
 
     def is_known(self) -> bool:
         """Whether MLflow still has the run that the cursor knows."""
@@ -133,20 +134,21 @@ class RunWriter:
         for key in {item["key"] for item in inputs if item["key"]}:
             self._users.setdefault(key, {})[f"{USER_TAG}{stage[:16]}.{self._run}"] = own
 
-    def log_users(self) -> None:
-        """Let the runs that made inputs say who uses them; one that was deleted cannot."""
+    def log_notes(self) -> None:
+        """Let runs say how they ended and who uses what they made; one that was deleted cannot."""
         from mlflow.exceptions import MlflowException
 
-        for stage, tags in self._users.items():
-            maker = self._registry.maker(stage)
-            if maker is None:
-                continue
+        for stage, users in self._users.items():
+            if maker := self._registry.maker(stage):
+                self._ended.setdefault(maker.run, {}).update(users)
+        for run, tags in self._ended.items():
             try:
-                add_to_note(self._client, maker.run, clean_tags(tags))
+                add_to_note(self._registry, run, clean_tags(tags))
             except MlflowException as error:
                 if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
                     raise
         self._users.clear()
+        self._ended.clear()
 
     def _stage_skipped(self, event: Event) -> None:
         stage = event["stage"]
@@ -188,7 +190,7 @@ class RunWriter:
             added["sparring.output.version"] = version
             address = model_address(str(model.experiment_id), model.model_id)
             added[MODEL_TAG] = str(Page(str(model.name), address))
-        add_to_note(self._client, run, clean_tags(added))
+        self._ended.setdefault(run, {}).update(added)
         self._client.set_terminated(run, status, end_time=event["time"])
 
     def _flow(self) -> str:
@@ -241,6 +243,7 @@ class RunWriter:
         if stage and is_new:
             names = {RUN_TAG: self._run, STAGE_TAG: stage, **tags}
             tags[NOTE_TAG] = stage_note(names)
+            self._registry.tags[run] = names
         flat = flatten(event["params"])
         params = [Param(clean_name(key)[:LONGEST_KEY], value) for key, value in flat.items()]
         pairs = [RunTag(name, value) for name, value in tags.items()]

@@ -89,8 +89,8 @@ class MlflowRecord:
                 points.clear()
                 _log.warning("mlflow refuses %s of %s: %s", event["event"], folder.name, error)
         self._metrics.log(points)
-        # Once for all stages of the segment: it reads and writes a run whole.
-        writer.log_users()
+        # Once for all events of the segment: it reads and writes a run whole.
+        writer.log_notes()
 
 
 def _is_owner_alive(segment: Segment) -> bool:

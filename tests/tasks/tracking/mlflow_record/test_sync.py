@@ -19,7 +19,9 @@ import pytest
 from tasks.storage import faults
 from tasks.tracking.mlflow_record import MlflowRecord, connection, run_writer, tracking_place
 from tasks.tracking.mlflow_record.background_sync import Recorder
-from tasks.tracking.mlflow_record.tags import USER_TAG
+from tasks.tracking.mlflow_record.notes import add_to_note
+from tasks.tracking.mlflow_record.registry_client import RegistryClient
+from tasks.tracking.mlflow_record.tags import NOTE_TAG, USER_TAG, Page
 from tasks.tracking.spool import Spool, read_segments
 from tests.databases import Databases
 from tests.tasks.tracking.mlflow_record import story
@@ -258,20 +260,36 @@ def test_mlflow_down_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(segment.events) == 9
 
 
-def test_all_users_of_an_output_are_noted_at_once(
+def test_a_run_that_ends_and_is_used_is_written_once(
     place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    noted: list[set[str]] = []
+    noted: list[tuple[str, set[str]]] = []
     add = run_writer.add_to_note
 
-    def counted(client: Any, run: str, added: dict[str, str]) -> None:
-        noted.append({name for name in added if name.startswith(USER_TAG)})
-        add(client, run, added)
+    def counted(registry: Any, run: str, added: dict[str, str]) -> None:
+        noted.append((run, {name for name in added if name.startswith(USER_TAG)}))
+        add(registry, run, added)
 
     monkeypatch.setattr(run_writer, "add_to_note", counted)
     story.spool_all(Spool(tmp_path / "spool", "apo-1"), tmp_path)
     MlflowRecord(place).drain(tmp_path / "spool")
-    used = [tags for tags in noted if tags]
-    assert used and max(len(tags) for tags in used) > 1
+    assert max(len(users) for _, users in noted) > 1
+    runs = [run for run, _ in noted]
+    assert len(runs) == len(set(runs))
     made = [run for run in _runs(place).values() if any(USER_TAG in t for t in run.data.tags)]
-    assert len(used) == len(made), "each run was written once"
+    assert {run.info.run_id for run in made} == {run for run, users in noted if users}
+
+
+def test_a_tag_that_another_process_added_meanwhile_is_in_the_note(
+    place: Any, tmp_path: Path
+) -> None:
+    """Both remember the run's tags; each looks again after it wrote."""
+    story.spool_all(Spool(tmp_path / "spool", "apo-1"), tmp_path)
+    MlflowRecord(place).drain(tmp_path / "spool")
+    run = next(iter(_runs(place).values())).info.run_id
+    ours, theirs = RegistryClient(place), RegistryClient(place)
+    for number, registry in enumerate((ours, theirs, ours, theirs)):
+        page = Page(f"user {number}", f"#/experiments/1/runs/{number}")
+        add_to_note(registry, run, {f"{USER_TAG}{number}": str(page)})
+    note = ours.client.get_run(run).data.tags[NOTE_TAG]
+    assert all(f"user {number}" in note for number in range(4))
