@@ -125,12 +125,11 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(specs: list[Any]) -> None:
     """Fork the processes that tests are spread over from one that has imported the libraries."""
-    from tests.flows import warm_client, warm_start
+    from tests.flows.warm_start import SHARED, WARM
 
-    path = warm_start.WARM.address()
-    os.environ[warm_start.SHARED] = path
     for spec in specs:
-        spec.python = f"{sys.executable} -I -S {warm_client.__file__} {path}"
+        spec.python = WARM.python()
+    os.environ[SHARED] = WARM.address()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import yaml
 from tasks.data.playground.config import PlaygroundConfig
 from tasks.data.playground.generator import ensure_playground
 from tasks.storage.digests import digest_tree, directory_md5
+from tests.flows.warm_start import WARM
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,7 +29,7 @@ def generated(tmp_path):
 
 def dvc(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the plain dvc command."""
-    command = [sys.executable, "-m", "dvc", *arguments]
+    command = [WARM.python(), "-m", "dvc", *arguments]
     return subprocess.run(
         command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )

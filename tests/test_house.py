@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tests.flows.warm_start import WARM
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -208,7 +210,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def test_plain_dvc_works_in_a_clone_and_touches_no_committed_file(clone: Path) -> None:
-    dvc = [sys.executable, "-m", "dvc"]
+    dvc = [WARM.python(), "-m", "dvc"]
     before = (clone / ".gitignore").read_text()
     added = call(*dvc, "add", "--quiet", "data", cwd=clone)
     assert added.returncode == 0, added.stderr

@@ -24,9 +24,12 @@ import threading
 import time
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from tempfile import mkdtemp
 from types import ModuleType
 from typing import Any
+
+from tests.flows import warm_client
 
 SHARED = "SPARRING_TESTS_WARM_START"
 """Environment variable that names the socket, where several processes of tests share one."""
@@ -63,6 +66,20 @@ class WarmStarter:
                     assert self._process.poll() is None
                     time.sleep(0.05)
         return self._path
+
+    def python(self) -> str:
+        """Return a program that stands for Python with `-c CODE` or `-m MODULE`.
+
+        For what is neither killed nor sent a signal: that would reach the program, not the fork.
+        """
+        address = self.address()
+        with self._lock:
+            program = Path(address).with_name(f"python-{os.getpid()}")
+            if not program.exists():
+                words = f"{sys.executable} -I -S {warm_client.__file__} {address}"
+                program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+                program.chmod(0o755)
+        return str(program)
 
     @property
     def _path(self) -> str:
@@ -102,12 +119,18 @@ def _serve(path: str) -> None:
 
 
 def _answer(link: socket.socket) -> None:
-    """Fork the command that is asked for, and tell its exit code, negative for a signal."""
+    """Fork the command that is asked for, and tell its exit code, negative for a signal.
+
+    It is killed when who asked for it is.
+    """
     _, streams, _, _ = socket.recv_fds(link, 1, 3)
     asked = json.loads(link.makefile().readline())
     if not (child := os.fork()):
         link.close()
         _become(streams, **asked)
+    ready, _, _ = select.select([link, os.pidfd_open(child)], [], [])
+    if link in ready:
+        os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     # Who asked may have been killed meanwhile.
     with suppress(OSError):
@@ -116,7 +139,7 @@ def _answer(link: socket.socket) -> None:
 
 
 def _become(streams: list[int], words: list[str], folder: str, environment: dict[str, str]) -> None:
-    """Be `sparring` with these words, or Python with `-u -c CODE`, from the first line to exit."""
+    """Be the command, from its first line to its exit."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -128,12 +151,7 @@ def _become(streams: list[int], words: list[str], folder: str, environment: dict
     sys.modules["prefect.context"].refresh_global_settings_context()
     code: Any = 0
     try:
-        if words[:2] == ["-u", "-c"]:
-            sys.argv, sys.modules["__main__"] = words[1:2], ModuleType("__main__")
-            exec(words[2], vars(sys.modules["__main__"]))
-        else:
-            sys.argv = ["sparring", *words]
-            runpy.run_module("flows.cli", run_name="__main__", alter_sys=True)
+        _run(words[1:] if words[:1] == ["-u"] else words)
     except SystemExit as ended:
         code = ended.code
     except BaseException:
@@ -144,6 +162,17 @@ def _become(streams: list[int], words: list[str], folder: str, environment: dict
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def _run(words: list[str]) -> None:
+    """Run `-c CODE`, `-m MODULE` or else `sparring` with these words."""
+    if words[:1] == ["-c"]:
+        sys.argv, sys.modules["__main__"] = ["-c", *words[2:]], ModuleType("__main__")
+        exec(words[1], vars(sys.modules["__main__"]))
+    else:
+        is_module = words[:1] == ["-m"]
+        name, sys.argv = (words[1], words[1:]) if is_module else ("flows.cli", ["sparring", *words])
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,13 @@ from tasks.storage.digests import digest_file, digest_tree, directory_md5
 from tasks.storage.errors import StorageError
 from tasks.tracking.store.cache_index import pointers, referenced
 from tasks.tracking.store.dvc_store import DvcStore
+from tests.flows.warm_start import WARM
 
 
 def _dvc(folder: Path, *words: str) -> str:
     """Run the plain dvc command in a folder."""
     answer = subprocess.run(
-        [sys.executable, "-m", "dvc", *words], cwd=folder, capture_output=True, text=True
+        [WARM.python(), "-m", "dvc", *words], cwd=folder, capture_output=True, text=True
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout

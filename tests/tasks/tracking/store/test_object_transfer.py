@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,7 @@ from tasks.tracking.remote.base import DamagedError, Remote, RemoteError
 from tasks.tracking.remote.opening import open_remote
 from tasks.tracking.store.dvc_store import DvcStore
 from tasks.tracking.store.object_transfer import object_name
+from tests.flows.warm_start import WARM
 
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.real)])
@@ -79,7 +79,7 @@ def test_dvcs_own_commands_work_with_the_remote(tmp_path: Path, url: str) -> Non
     DvcStore(store).push(files, digest, url)
 
     def dvc(*words: str) -> str:
-        command = [sys.executable, "-m", "dvc", *words]
+        command = [WARM.python(), "-m", "dvc", *words]
         answer = subprocess.run(command, cwd=store, capture_output=True, text=True, timeout=120)
         assert answer.returncode == 0, answer.stdout + answer.stderr
         return answer.stdout
