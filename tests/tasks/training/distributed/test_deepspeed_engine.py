@@ -6,19 +6,23 @@ import json
 import os
 import re
 import subprocess
-import sys
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
+from tasks.processes.ports import free_port
 from tasks.settings.errors import ConfigError
 from tasks.training.config import TrainingConfig
 from tasks.training.distributed.deepspeed_engine import deepspeed_settings
 from tasks.training.distributed.opening import zero_stage
+from tests.flows.warm_start import WARM
 
 PARTS = ("none-last", "zero3-last", "none-lora", "zero3-lora")
 HEADS = ("none-head", "zero2-head", "zero3-head")
 MODES = ("none", "zero1", "zero2", "zero3", *PARTS, *HEADS)
+LONG = {"zero1", "none-last", "zero3-last", "zero2-head"}
+"""Modes of the slow tests; each has another beside it in the default suite."""
 SAME = {
     **dict.fromkeys(("zero1", "zero2", "zero3"), "none"),
     **{"zero3-last": "none-last", "zero3-lora": "none-lora"},
@@ -26,21 +30,35 @@ SAME = {
 }
 
 
+def each(modes: Iterable[str]) -> pytest.MarkDecorator:
+    """A test of every one of these modes."""
+    slow = pytest.mark.slow
+    marked = [pytest.param(mode, marks=[slow] if mode in LONG else []) for mode in modes]
+    return pytest.mark.parametrize("mode", marked)
+
+
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory) -> dict[str, Any]:
-    """What two ranks report of every mode; one start, because importing is most of the time."""
+def reports(tmp_path_factory, request) -> dict[str, Any]:
+    """What two ranks report of the modes that tests look at."""
+    here = [item for item in request.session.items if item.path == request.path]
+    asked = {"none", *(i.callspec.params.get("mode") for i in here if hasattr(i, "callspec"))}
+    modes = [mode for mode in MODES if mode in asked or mode in map(SAME.get, asked)]
     scratch = tmp_path_factory.mktemp("ranks")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    program = ["--nproc-per-node=2", "-m", "tests.tasks.training.toy_ranks", str(scratch)]
-    environment = os.environ | {"PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [*launcher, *program, *MODES], env=environment, capture_output=True, text=True, timeout=400
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    command = [WARM.python(), "-m", "tests.tasks.training.toy_ranks", str(scratch), *modes]
+    # What torchrun tells its processes; these are forked and need not import everything again.
+    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    told |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    ranks = []
+    for rank in map(str, range(2)):
+        environment = os.environ | told | {"RANK": rank, "LOCAL_RANK": rank}
+        with (scratch / f"{rank}.log").open("w") as log:
+            ranks.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+    for number, rank in enumerate(ranks):
+        assert rank.wait(timeout=400) == 0, (scratch / f"{number}.log").read_text()[-3000:]
     return json.loads((scratch / "report.json").read_text())
 
 
-@pytest.mark.parametrize("mode", MODES)
+@each(MODES)
 def test_a_signal_to_one_rank_stops_all_and_resume_is_exact(mode, reports):
     report = reports[mode]
     assert "stopped by SIGTERM after step 2 of 4" in report["stopped"]
@@ -49,7 +67,7 @@ def test_a_signal_to_one_rank_stops_all_and_resume_is_exact(mode, reports):
     assert report["same_metrics"]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@each(MODES)
 def test_a_bad_loss_of_one_rank_stops_all_and_names_its_batch(mode, reports):
     first, second = reports[mode]["spoiled"]
     assert first == second
@@ -58,7 +76,7 @@ def test_a_bad_loss_of_one_rank_stops_all_and_names_its_batch(mode, reports):
     assert reports[mode]["kept_when_spoiled"][-1] == f"step-{step - 1:08d}"
 
 
-@pytest.mark.parametrize("mode", SAME)
+@each(SAME)
 def test_every_mode_is_the_same_training(mode, reports):
     plain, report = reports[SAME[mode]], reports[mode]
     assert report["metrics"] == pytest.approx(plain["metrics"], rel=1e-4)
@@ -68,7 +86,7 @@ def test_every_mode_is_the_same_training(mode, reports):
             assert report["points"][step][name] == pytest.approx(point[name], rel=1e-4)
 
 
-@pytest.mark.parametrize("mode", HEADS)
+@each(HEADS)
 def test_a_head_learns_at_its_own_rate(mode, reports):
     """At 1e-1 beside 1e-2 it goes ten times as far as any other weight that moves at every step."""
     own, plain = (reports[name]["moved"]["score.weight"] for name in (mode, "none-head"))
