@@ -78,10 +78,8 @@ class OverBudgetError(Exception):
             endpoint: Key of the endpoint in the run's configuration; empty where it has none.
         """
         whose = "the run's budget" if self.is_run else "the budget"
-        over = (
-            "dollars" if not Budget(dollars=self.budget.dollars).admits(self.spent, worst) else ""
-        )
-        key = f"{'' if self.is_run else f'{endpoint}.'}budget.{over or 'tokens'}"
+        pays = Budget(dollars=self.budget.dollars).admits(self.spent, worst)
+        key = f"{'' if self.is_run else f'{endpoint}.'}budget.{'tokens' if pays else 'dollars'}"
         more = "the endpoint's `budget` in the configuration and run it again"
         if run and (self.is_run or endpoint):
             more = f"it with `sparring resume {run} --set {key}=…`"

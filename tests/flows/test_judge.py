@@ -145,7 +145,7 @@ def test_what_the_verb_cannot_judge_is_said(asked: tuple[Shell, PaidServer]) -> 
     assert "a and c are the same answers to 1 prompt, all that" in refusal
     (shell.folder / "d.jsonl").write_text('{"prompt": "1?"}\n', encoding="utf-8")
     refusal = shell.refusal("judge", "a.jsonl", "d.jsonl", *judge)
-    assert "d.jsonl has prompts and no answers: an answer stands in the column `res" in refusal
+    assert "d.jsonl has 1 prompt and no answers: an answer stands in the column `res" in refusal
     asked_rm = ("judge", "latest/RM_Test", "a.jsonl", "--prompts", "a.jsonl")
     assert "is no policy" in shell.refusal(*asked_rm, *judge)
     assert "only values of the judge" in shell.refusal(

@@ -97,10 +97,11 @@ def estimate_match(config: JudgeRunConfig) -> Estimate | None:
     """
     sides = [_groups(one) for one in (config.ours, config.theirs)]
     for one, groups in zip((config.ours, config.theirs), sides, strict=True):
-        if groups and not any(group.responses for group in groups):
+        if groups is not None and not any(group.responses for group in groups):
             raise ConfigError(
-                f"{one.file.path if one.file else one.name} has prompts and no answers: an answer "
-                "stands in the column `response`, or name yours with --field response=COLUMN"
+                f"{one.file.path if one.file else one.name} has {counted(len(groups), 'prompt')} "
+                "and no answers: an answer stands in the column `response`, or name yours with "
+                "--fields response=COLUMN"
             )
     if sides[0] is None or sides[1] is None:
         return None

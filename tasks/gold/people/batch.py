@@ -26,8 +26,10 @@ from tasks.gold.people.question import (
     to_question,
 )
 from tasks.gold.people.submissions import Handed, Rows, Submission, keep, kept, standing
+from tasks.settings.errors import one_line
 from tasks.settings.plurals import counted
 from tasks.storage.digests import canonical_json
+from tasks.storage.errors import CorruptError
 from tasks.storage.files import put_if_absent, read_json, read_lines, write_json, write_lines
 from tasks.storage.home import Home
 from tasks.storage.locks import FileLock
@@ -127,13 +129,21 @@ class Batch:
 
     @classmethod
     def load(cls, home: Home, name: str) -> Batch:
-        """Return a set of questions that was begun."""
+        """Return a set of questions that was begun.
+
+        Raises:
+            CorruptError: What was kept of it is damaged, or of another version.
+        """
         folder = home.people / name
         about = read_json(folder / _ABOUT)
-        lines = read_lines(folder / _QUESTIONS)
-        questions = [to_question(json.loads(line)) for line in lines]
-        config = PeopleConfig.model_validate(about["config"])
-        return cls(home, name, about["key"], config, KINDS[about["kind"]], questions)
+        try:
+            questions = [to_question(json.loads(one)) for one in read_lines(folder / _QUESTIONS)]
+            config = PeopleConfig.model_validate(about["config"])
+            return cls(home, name, about["key"], config, KINDS[about["kind"]], questions)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CorruptError(
+                f"{folder} is damaged, or of another version of Sparring: {one_line(error)}"
+            ) from None
 
     @property
     def place(self) -> Path:

@@ -158,6 +158,10 @@ def test_a_damaged_set_hides_no_other(
     with pytest.raises(CorruptError, match=first):
         show_asked_people(Console(width=200), as_json=False)
     assert second in capsys.readouterr().out
+    (home.people / first / "batch.json").write_text('{"key": "k", "config": {"prompts": 4}}')
+    with pytest.raises(CorruptError, match="of another version of Sparring: .*prompts"):
+        show_asked_people(Console(width=200), as_json=False)
+    assert second in capsys.readouterr().out
 
 
 def test_nothing_is_held_while_it_waits(home: Home, queries: Artifact) -> None:
