@@ -112,8 +112,9 @@ class S3Remote:
         return s3_checks.examine(self.bucket)
 
     def _options(self) -> dict[str, str]:
-        """Return what each write must say; the first refuses a store that lets two writers win."""
+        """Return what each write must say; the first refuses a store that is not fit for it."""
         if self._write_options is None:
+            s3_checks.require_private(self.bucket)
             options = s3_checks.write_encryption(self.bucket)
             s3_checks.prove_conditional_writes(self.bucket, options)
             self._write_options = options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from typing import Any
 
@@ -10,6 +11,8 @@ from tasks.tracking.remote.base import Finding, RemoteError, no_conditional_writ
 from tasks.tracking.remote.s3_bucket import Bucket
 from tasks.tracking.remote.s3_retries import NotSupportedError, NotThereError, RefusedError
 
+PUBLISHED = "SPARRING_PUBLIC_REMOTE"
+"""The environment variable that says that everybody may read the bucket on purpose."""
 PROBES = ".probe/"
 """Begins the names of what is written to try a bucket out; it is removed at once."""
 
@@ -39,6 +42,20 @@ def write_encryption(bucket: Bucket) -> dict[str, str]:
         key = {"SSEKMSKeyId": rule["KMSMasterKeyID"]} if rule.get("KMSMasterKeyID") else {}
         return {"ServerSideEncryption": "aws:kms", **key}
     return {"ServerSideEncryption": "AES256"} if rule.get("SSEAlgorithm") == "AES256" else {}
+
+
+def require_private(bucket: Bucket) -> None:
+    """Refuse to write data where everybody may read them, unless that is said to be meant.
+
+    Raises:
+        ConfigError: The bucket is public, as far as the server says.
+    """
+    found = _not_public(bucket)
+    if found.state == "bad" and not os.environ.get(PUBLISHED):
+        raise ConfigError(
+            f"bucket {bucket.name} is public: {found.detail}; or set {PUBLISHED}=1 if it is meant"
+            " to be, and nothing private goes there"
+        )
 
 
 def prove_conditional_writes(bucket: Bucket, options: dict[str, str]) -> None:

@@ -190,6 +190,10 @@ def test_findings(
         server.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration=versioning)
         server.client().put_bucket_acl(Bucket=bucket, ACL="public-read")
         assert states() == {**expected, "not public": "bad", "versioned": "ok"}
+        with pytest.raises(ConfigError, match="is public: everybody has READ: .*PUBLIC_REMOTE=1"):
+            S3Remote(bucket, "team").put("record", b"")
+        monkeypatch.setenv("SPARRING_PUBLIC_REMOTE", "1")
+        S3Remote(bucket, "team").put("record", b"")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.reader_key)
         assert states()["writable"] == "bad"
         assert states("not-there") == {"reachable": "bad"}
