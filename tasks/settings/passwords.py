@@ -48,7 +48,9 @@ def without_any(value: Any) -> Any:
 def _given() -> list[str]:
     """Return the secrets in the environment, the longest first: one may be a part of another."""
     found = set()
-    for name, value in os.environ.items():
+    # The thread that records in MLflow sets a variable for a moment: one may be gone by now.
+    for name in list(os.environ):
+        value = os.environ.get(name, "")
         if _SECRET.search(name):
             found |= {value, value.partition(":")[2]}
         if "://" in value and (login := _LOGIN.search(value)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,18 @@ def test_what_the_environment_holds_is_recognised(
 ) -> None:
     monkeypatch.setenv(name, value)
     assert without_passwords("401: canary-1 is wrong") == "401: *** is wrong"
+
+
+class Going(dict[str, str]):
+    """An environment from which another thread takes a variable while it is read."""
+
+    def __iter__(self) -> Iterator[str]:
+        yield from [*super().__iter__(), "GONE_TOKEN"]
+
+
+def test_a_variable_that_is_gone_meanwhile_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", Going(A_TOKEN="secret-1"))
+    assert without_passwords("it was secret-1") == "it was ***"
 
 
 def test_errors_the_console_and_the_spool_pass_there(
