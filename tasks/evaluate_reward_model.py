@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=4, resources="gpu")
+@stage_task(version=5, resources="gpu")
 def evaluate_reward_model(
     reward_model: Artifact,
     pairs: dict[str, Artifact],

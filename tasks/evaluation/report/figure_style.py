@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which stay apart for colour-blind readers; markers carry the same.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The colour of each line of a plot, by its number; they begin again after the last."""
+_DPI = 150
 MARKERS = "osD^vPX"
 """The marker of each line, by its number."""
 GREY = "#6b6b6b"
@@ -117,7 +118,8 @@ def new_figure(
     down = -(-count // columns)
     across = -(-count // down)  # as even as it goes: four panels make 2 x 2, not 3 + 1
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(panel[0] * across, panel[1] * down + 0.4), layout="constrained")
+        size = (panel[0] * across, panel[1] * down + 0.4)
+        figure = Figure(size, dpi=_DPI, layout="constrained")
         grid = figure.subplots(down, across, squeeze=False).ravel()
         for spare in grid[count:]:
             spare.set_axis_off()
@@ -139,9 +141,13 @@ def save_figure(
         The three paths, PNG first.
     """
     paths = [Path(folder) / f"{name}.{kind}" for kind in ("png", "svg", "csv")]
+    # Once for both files: it takes as long as a drawing, and savefig lets each draw twice.
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     for path, metadata in zip(paths, ({"Software": None}, {"Date": None}), strict=False):
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata=metadata)
+        figure.savefig(buffer, format=path.suffix[1:], dpi=_DPI, metadata=metadata)
         write_atomic(path, buffer.getvalue())
     header = list(rows[0]) if rows else []
     write_atomic(paths[2], csv_text(header, [list(row.values()) for row in rows]))
