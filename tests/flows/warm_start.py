@@ -38,7 +38,12 @@ LIBRARIES = (
     "torch.utils.data", "transformers.models.llama.modeling_llama", "transformers.generation.utils",
     "transformers.models.auto.modeling_auto", "transformers.trainer_utils", "datasets", "pandas",
     "dvc.repo", "scipy.stats", "matplotlib.pyplot", "jinja2", "alembic.command", "boto3",
-    "rich.markdown", "flows.apo", "flows.exo", "flows.ava",
+    "rich.markdown", "accelerate", "torch.distributed.fsdp", "deepspeed",
+    "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store",
+    "flows.apo", "flows.exo", "flows.ava", "flows.cli.main", "flows.runs.ending",
+    "tasks.training.updates.policy", "tasks.training.updates.reward_model",
+    "tasks.training.updates.tqr", "tasks.training.ppo.trainer", "tasks.evaluation.apo.report",
+    "tasks.evaluation.exo.report", "tasks.evaluation.ava.report",
 )  # fmt: skip
 """What runs import; nothing that takes its settings from the environment for good."""
 
@@ -95,8 +100,11 @@ def _serve(path: str) -> None:
     from flows.runs.console import quiet_libraries
 
     quiet_libraries()
-    for name in LIBRARIES:
-        importlib.import_module(name)
+    from tasks.models.loading import quiet_transformers
+
+    with quiet_transformers():
+        for name in LIBRARIES:
+            importlib.import_module(name)
     # Arrow's allocator has a thread besides, which outlives a fork by its own means.
     assert threading.active_count() == 1, "what is forked would miss all threads but one"
     os.fsync = os.fdatasync = os.fstat  # type: ignore[assignment]  # as in tests/conftest.py

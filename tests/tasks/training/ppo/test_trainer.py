@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ from safetensors.torch import load_file
 from tasks.models.policy import load_policy
 from tasks.settings.errors import ConfigError, StageError
 from tasks.training.distributed.interruption import TrainingInterrupted
+from tests.flows.warm_start import WARM
 from tests.tasks.models.families import saved_template
 from tests.tasks.training.ppo.tiny_ppo import (
     LetterScorer,
@@ -124,7 +124,7 @@ def test_a_checkpoint_of_another_training_is_refused(root):
     ],
 )
 def test_kills_leave_no_trace_in_the_final_weights(kills, tmp_path):
-    command = [sys.executable, "-m", "tests.tasks.training.ppo.kill_worker", str(tmp_path)]
+    command = [WARM.python(), "-m", "tests.tasks.training.ppo.kill_worker", str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
         [*command, json.dumps(kills)], env=environment, capture_output=True, text=True, timeout=900
