@@ -43,7 +43,8 @@ def mlflow_service(home: Home, mlruns: Path, host: str, port: int) -> Service:
     # By default it answers to `10.example.org` too, as to all that begins like a private address.
     if is_loopback(host):
         own = ",".join(f"{name},{name.replace('[', '[[]')}:*" for name in (*LOCAL_NAMES, host))
-        environment.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", own)
+        further = environment.get("MLFLOW_SERVER_ALLOWED_HOSTS")
+        environment["MLFLOW_SERVER_ALLOWED_HOSTS"] = f"{own},{further}" if further else own
     # It asks for a password everywhere but on loopback, and there if one is set.
     given = bool(os.environ.get(MLFLOW_PASSWORD) and os.environ.get(MLFLOW_SESSION_KEY))
     if given or not is_loopback(host):

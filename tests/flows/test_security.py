@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -132,9 +133,15 @@ def test_s1_to_s4_libraries_are_newer_than_their_holes() -> None:
         assert found >= floor, (name, found)
 
 
-def test_s3_servers_read_no_pickles(home: Home) -> None:
-    service = mlflow_service(home, home.root / "mlruns", "127.0.0.1", 5000)
-    assert service.environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
+def test_s3_servers_read_no_pickles_and_keep_their_own_names(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SERVER_ALLOWED_HOSTS", "runs.example.org")
+    found = mlflow_service(home, home.root / "mlruns", "127.0.0.1", 5000).environment
+    assert found["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
+    names = found["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert {"runs.example.org", "127.0.0.1:*", "localhost:*"} <= set(names)
+    assert not any(fnmatchcase("10.evil.example.org:5000", name) for name in names)
 
 
 def test_s5_a_whole_run_leaves_no_secret_of_its_environment(untouched: Shell) -> None:
