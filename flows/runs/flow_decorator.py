@@ -38,6 +38,8 @@ from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.runs.aliases import offer_candidate
 from tasks.stages.runs.context import RunContext, current_run
 from tasks.stages.runs.run_store import list_runs, load_run, save_prefect_run
+from tasks.stages.runs.tracking_events import log_result
+from tasks.storage.files import read_json
 from tasks.storage.home import Home
 
 Body = Callable[[Any], Artifact]
@@ -72,6 +74,7 @@ def sparring_flow(body: Body) -> Flow[..., Artifact]:
         return open_run(
             body.__name__,
             config=config.model_dump(mode="json"),
+            changed=config.model_dump(mode="json", exclude_defaults=True),
             config_text=dump_config(config),
             resume=resume,
         )
@@ -127,6 +130,8 @@ def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
     folder = fetch_artifact(result, run.home, run.remote)
     if run.spool is not None:
         run.spool.files(None, sorted(folder.glob("report.*")))
+    page = folder / "report.json"
+    log_result(run, result, read_json(page).get("headline", "") if page.is_file() else "")
     if flow_run is not None:
         show_report(folder, body.__name__, run.run_id)
     offer_candidate(run, body.__name__, result.metrics)

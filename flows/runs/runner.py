@@ -128,6 +128,7 @@ def run_flow(
         open_run(
             entry.name,
             config=config.model_dump(mode="json"),
+            changed=config.model_dump(mode="json", exclude_defaults=True),
             config_text=dump_config(config),
             config_path=config_path,
             home=home,

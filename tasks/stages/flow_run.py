@@ -16,7 +16,7 @@ from tasks.stages.runs.progress import KeptProgress
 from tasks.stages.runs.reconciling import reconcile_runs
 from tasks.stages.runs.run_sync import share_run
 from tasks.stages.runs.states import STATES, STOPPED, RunStatus
-from tasks.stages.runs.tracking_events import run_tags, without_budgets
+from tasks.stages.runs.tracking_events import run_tags, shown_params, without_budgets
 from tasks.storage.home import Home, current_home
 from tasks.storage.trees import sweep_leftovers
 from tasks.tracking.mlflow_record.background_sync import Recorder
@@ -33,6 +33,7 @@ def open_run(
     home: Home | None = None,
     resume: str | None = None,
     experiment: str | None = None,
+    changed: Mapping[str, Any] | None = None,
     mlruns: Path = Path("mlruns"),
     progress: ProgressSink | None = None,
     verify: bool = False,
@@ -47,6 +48,8 @@ def open_run(
         home: The home that holds the state; the current one by default.
         resume: Id of the run to go on with.
         experiment: MLflow's experiment; the flow's name by default.
+        changed: The part of the config that is not as by default, which MLflow has columns for;
+            None for all of it.
         mlruns: Folder of MLflow's database, unless `MLFLOW_TRACKING_URI` names a server.
         progress: Is told what the stages do.
         verify: Check finished stages by reading every byte.
@@ -66,6 +69,7 @@ def open_run(
     begun: tuple[RunContext, Recorder] | None = None
     status: RunStatus = "interrupted"
     is_refused = False
+    params = without_budgets(config)
     try:
         with unbroken():  # or it would stay `running`
             run_id = run_store.claim_run(home, flow, resume, config_path, config_text).id
@@ -74,7 +78,8 @@ def open_run(
             spool.run_started(
                 flow=flow,
                 experiment=experiment or flow,
-                params=without_budgets(config),
+                params=params,
+                shown=params if changed is None else shown_params(params, changed),
                 tags=run_tags(flow, config),
             )
         with entered(context), terminate_as_interrupt():

@@ -51,6 +51,7 @@ class Spool:
         flow: str,
         experiment: str,
         params: Mapping[str, Any],
+        shown: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Record that the run began, or goes on in this process.
@@ -61,16 +62,38 @@ class Spool:
             flow: The flow's name.
             experiment: The group of runs under which it is kept.
             params: The whole config as plain values.
+            shown: The part of it that runs are told apart by; None for all.
             tags: Code, environment, seed, and whatever else names the run.
         """
         self._add(
             "run_started", flow=flow, experiment=experiment, params=dict(params),
-            tags=dict(tags or {}),
+            shown=dict(params if shown is None else shown), tags=dict(tags or {}),
         )  # fmt: skip
 
     def tags(self, stage: str | None, tags: Mapping[str, str]) -> None:
         """Record tags of a stage, or with None of the flow's run."""
         self._add("tags", stage, tags=dict(tags))
+
+    def result(
+        self,
+        metrics: Mapping[str, float],
+        *,
+        models: Sequence[Mapping[str, Any]],
+        datasets: Sequence[Mapping[str, Any]],
+        headline: str,
+    ) -> None:
+        """Record what the run came to.
+
+        Args:
+            metrics: Its figures by name.
+            models: The models that it offers, each as an input of `stage_started`.
+            datasets: The user's files that it rests on, the same.
+            headline: The sentence that its report begins with; may be empty.
+        """
+        self._add(
+            "result", values=plain_metrics(metrics), models=[dict(one) for one in models],
+            datasets=[dict(one) for one in datasets], headline=headline,
+        )  # fmt: skip
 
     def run_finished(self, status: str, state: str) -> None:
         """Record the end of the run: FINISHED, FAILED or KILLED, and our own word for it."""

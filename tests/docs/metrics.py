@@ -40,7 +40,9 @@ def recorded(mlruns: Path) -> set[tuple[str, str]]:
     )
     with sqlite3.connect(f"file:{mlruns / 'mlflow.db'}?mode=ro", uri=True) as database:
         found = {(run.split(" · ")[0], name) for run, name in database.execute(asked)}
-    return {("run" if FLOW_RUN.fullmatch(of) else of, name) for of, name in found}
+    return {
+        ("run" if FLOW_RUN.fullmatch(of) else of, name.removeprefix("final/")) for of, name in found
+    }
 
 
 def untold(page: str, found: set[tuple[str, str]]) -> Iterator[str]:

@@ -81,6 +81,44 @@ def test_mlflow_has_a_parent_run_and_a_child_per_executed_stage(finished: Shell)
     assert len({event["key"] for event in executed}) == len(executed)
 
 
+def test_the_flows_run_in_mlflow_carries_its_result(finished: Shell) -> None:
+    database = finished.folder / "mlruns" / "mlflow.db"
+    run = list_runs(finished.home)[-1]
+    (own,) = (row[0] for row in ask(database, f"select run_uuid from runs where name = '{run.id}'"))
+
+    def values(table: str) -> dict[str, Any]:
+        return dict(ask(database, f"select key, value from {table} where run_uuid = '{own}'"))
+
+    metrics, params, tags = (values(table) for table in ("latest_metrics", "params", "tags"))
+    figures = {
+        "policy/kl", "policy/score/RM_Test", "policy/win_rate/start/RM_Test",
+        "reward_model/test/accuracy", "cost/hours",
+    }  # fmt: skip
+    assert figures <= set(metrics)
+    shown = [*metrics, *params, *(name for name in tags if not name.startswith("mlflow."))]
+    assert len(shown) < 150
+    assert params["seed"] == "0" and params["policy.method"] == "dpo"
+    assert "APO-DPO-v1" in tags["sparring.result.policy"] and tags["sparring.headline"]
+    assert tags["sparring.headline"] in tags["mlflow.note.content"]
+    links = ask(
+        database, f"select source_type, destination_type from inputs where source_id = '{own}'"
+    )
+    assert [kind for _, kind in links].count("MODEL_OUTPUT") == 2
+    read = ask(database, f"select source_id from inputs where destination_id = '{own}'")
+    names = dict(ask(database, "select dataset_uuid, name from datasets"))
+    assert any("golden" in names[source] for (source,) in read if source in names)
+
+
+def test_a_curve_in_mlflow_has_its_own_points_alone(finished: Shell) -> None:
+    database = finished.folder / "mlruns" / "mlflow.db"
+    rows = ask(database, "select run_uuid, key, step from metrics")
+    curves = {(run, key) for run, key, step in rows if step > 0}
+    assert curves and not [
+        (run, key) for run, key, step in rows if not step and (run, key) in curves
+    ]
+    assert {(run, f"final/{key}") for run, key in curves} & {row[:2] for row in rows}
+
+
 def test_mlflow_has_the_report_and_the_plots_to_read(finished: Shell) -> None:
     """Beside the numbers of the flow's run and of the stages; weights are in the store alone."""
     database = finished.folder / "mlruns" / "mlflow.db"

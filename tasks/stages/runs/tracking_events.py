@@ -24,6 +24,10 @@ _STATUS = {
     "interrupted": "KILLED",
 }
 _LONGEST_ERROR = 500
+_HEADLINE = re.compile(r"kl|gap_closed|score/.+|win_rate/start/.+|test/(accuracy|ece|log_loss)")
+"""What a flow run's row shows of the evaluations of its models."""
+_MOST_FIGURES = 40
+_ALWAYS_SHOWN = frozenset({"seed", "method", "objective", "learning_rate", "learning_rates"})
 
 
 def log_stage_start(run: RunContext, call: StageCall, record: StageRecord) -> None:
@@ -73,6 +77,60 @@ def log_stage_end(
     run.spool.stage_finished(record.key, _STATUS[record.state], tags=kept, output=output)
 
 
+def log_result(run: RunContext, result: Artifact, headline: str) -> None:
+    """Record in the spool what a flow run came to, whoever computed it.
+
+    The models that it offers have the same names in every run, so that runs compare; one that
+    offers none shows the figures of its report.
+
+    Args:
+        run: The run, which has ended well.
+        result: What the flow returned.
+        headline: What the report says first.
+    """
+    if run.spool is None:
+        return
+    offer = run.offer
+    figures = {
+        f"{role}/{name}": value
+        for role in (offer.models if offer else ())
+        if (measured := offer and offer.basis.get(f"{role.replace('_', ' ')} evaluation"))
+        for name, value in measured.metrics.items()
+        if _HEADLINE.fullmatch(name)
+    } or {f"result/{name}": value for name, value in result.metrics.items()}
+    read = {
+        artifact.digest: _input(run, role, artifact)
+        for call in run.calls.values()
+        for role, artifact in call.inputs.items()
+        if artifact.stage == EXTERNAL
+    }
+    made = [_input(run, role, one) for role, one in (offer.models if offer else {}).items()]
+    metrics = dict(list(figures.items())[:_MOST_FIGURES])
+    run.spool.result(metrics, models=made, datasets=list(read.values()), headline=headline)
+
+
+def shown_params(config: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a configuration that a table of runs has columns for.
+
+    Args:
+        config: All of it, without budgets.
+        changed: The part that differs from its defaults.
+
+    Example:
+        >>> shown_params({"a": 1, "b": {"c": 2, "d": 3}, "seed": 0}, {"b": {"d": 3}})
+        {'b': {'d': 3}, 'seed': 0}
+    """
+    shown: dict[str, Any] = {}
+    for name, value in config.items():
+        inner = changed.get(name)
+        if isinstance(value, Mapping) and value:
+            if kept := shown_params(value, inner if isinstance(inner, Mapping) else {}):
+                shown[name] = kept
+        elif name in changed or name in _ALWAYS_SHOWN:
+            shown[name] = value
+    return shown
+
+
 def run_tags(flow: str, config: Mapping[str, Any]) -> dict[str, str]:
     """Return what names a flow run in MLflow besides its id."""
     tags = {
@@ -111,13 +169,13 @@ def prefect_tags(flow_run_id: str) -> dict[str, str]:
 def environment_tags() -> dict[str, str]:
     """Return the code and the libraries of this process as tags."""
     here = environment()
-    libraries = {f"sparring.library.{name}": number for name, number in here["libraries"].items()}
+    libraries = ", ".join(f"{name} {number}" for name, number in here["libraries"].items())
     return {
         "mlflow.source.git.commit": here["git_commit"],
         "sparring.code": here["code"],
         "sparring.python": platform.python_version(),
         "sparring.platform": platform.platform(),
-        **libraries,
+        "sparring.libraries": libraries,
     }
 
 

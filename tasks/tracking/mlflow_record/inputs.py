@@ -1,4 +1,7 @@
-"""The inputs of a stage: data sets by source and digest, models by their pages."""
+"""The inputs of a stage: data sets by source and digest, models by their pages.
+
+A flow's run has the data that it rests on too, and the models that it came to.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tasks.tracking.mlflow_record.links import model_address
 from tasks.tracking.mlflow_record.metrics import MetricSubject
 from tasks.tracking.mlflow_record.models import ModelRegistry
+from tasks.tracking.mlflow_record.params import clean_name, clean_tags
 from tasks.tracking.mlflow_record.registry_client import RegistryClient
-from tasks.tracking.mlflow_record.tags import FROM_TAG
+from tasks.tracking.mlflow_record.tags import FROM_TAG, HEADLINE_TAG, RESULT_TAG, Page
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
@@ -56,6 +61,29 @@ def log_inputs(
         item["role"]: (dataset_name(item), item["digest"]) for item in data
     }
     return MetricSubject(measured, datasets), makers
+
+
+def log_result(
+    registry: RegistryClient, models: ModelRegistry, experiment: str, run: str, event: Input
+) -> None:
+    """Write what a flow run came to: figures, models, data, and its headline."""
+    from mlflow.entities import Metric, RunTag
+
+    figures = [
+        Metric(clean_name(name), value, event["time"], 0) for name, value in event["values"].items()
+    ]
+    tags = {HEADLINE_TAG: event["headline"]}
+    for item in event["models"]:
+        model = models.find_or_add(experiment, item)
+        if model is not None:
+            model = models.in_role(model, item["role"], item)
+            models.link_output(model, run)
+            address = model_address(str(model.experiment_id), model.model_id)
+            tags[f"{RESULT_TAG}{item['role']}"] = str(Page(str(model.name), address))
+    if event["datasets"]:
+        registry.client.log_inputs(run, _dataset_inputs(event["datasets"]))
+    told = [RunTag(name, value) for name, value in clean_tags(tags).items() if value]
+    registry.client.log_batch(run, metrics=figures, tags=told)
 
 
 def dataset_name(item: Input) -> str:

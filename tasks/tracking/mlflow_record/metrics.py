@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _MOST_METRICS = 1000
+_WHOLE = "final/"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class MetricWriter:
                     is_new = step not in self._steps_logged_elsewhere(run, clean_name(name))
                 if not is_new:
                     continue
+            elif name in cursor.steps.get(stage, {}):
+                # A mean over the whole stage is no point of the curve.
+                name = f"{_WHOLE}{name}"
             dataset, digest = about.dataset_of(name) if about.model else ("", "")
             points.append(
                 Metric(

@@ -92,7 +92,7 @@ class ModelRegistry:
         """Say that a model is there, where, and which run it came out of."""
         self._point(model, output, output["path"])
         if run:
-            self._link_output(model, run)
+            self.link_output(model, run)
 
     def in_role(self, model: LoggedModel, role: str, item: Mapping[str, Any]) -> LoggedModel:
         """Return a model as one of a kind, `item` as for `note`.
@@ -115,10 +115,10 @@ class ModelRegistry:
         if not was_there or str(other.status) != "READY":
             self._point(other, item, item.get("path") or item.get("source", ""))
             if model.source_run_id:
-                self._link_output(other, model.source_run_id)
+                self.link_output(other, model.source_run_id)
         return other
 
-    def _link_output(self, model: LoggedModel, run: str) -> None:
+    def link_output(self, model: LoggedModel, run: str) -> None:
         """Let a run show a model as its output, once."""
         from mlflow.entities import LoggedModelOutput
 

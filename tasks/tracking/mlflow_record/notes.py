@@ -12,10 +12,12 @@ from tasks.tracking.mlflow_record.links import run_address
 from tasks.tracking.mlflow_record.registry_client import RegistryClient
 from tasks.tracking.mlflow_record.tags import (
     FROM_TAG,
+    HEADLINE_TAG,
     INPUT_TAG,
     MODEL_TAG,
     NOTE_TAG,
     OUTPUT_TAG,
+    RESULT_TAG,
     RUN_TAG,
     STAGE_TAG,
     USER_TAG,
@@ -47,8 +49,16 @@ def flow_note(
 ) -> str:
     """Write the description of a flow's run: the stages that ran in it and those done before."""
     lines = [f"Flow run `{tags.get(RUN_TAG, '')}`."]
+    if headline := tags.get(HEADLINE_TAG):
+        lines += ["", headline]
     if url := tags.get(_PREFECT_TAG):
         lines += ["", f"[Its page in Prefect]({url})"]
+    result = [
+        f"{role}: {page.markdown}"
+        for role, text in _tagged(tags, RESULT_TAG)
+        if (page := Page.read(text))
+    ]
+    lines += _section("Result", result)
     lines += _section("Stages that ran", [page.markdown for page in stages.values()])
     done = [page.markdown if isinstance(page, Page) else page for page in skipped.values()]
     lines += _section("Done before", done)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasks.storage.digests import canonical_json
 from tasks.tracking.mlflow_record.cursor import Cursor
-from tasks.tracking.mlflow_record.inputs import log_inputs
+from tasks.tracking.mlflow_record.inputs import log_inputs, log_result
 from tasks.tracking.mlflow_record.links import link_page, logged_pages, model_address, run_address
 from tasks.tracking.mlflow_record.metrics import MetricSubject
 from tasks.tracking.mlflow_record.models import ModelRegistry
@@ -71,6 +71,7 @@ class RunWriter:
             "tags": self._tags,
             "files": self._files,
             "alias_moved": self._alias_moved,
+            "result": self._result,
         }
         if event["event"] in known:
             known[event["event"]](event)
@@ -153,8 +154,8 @@ class RunWriter:
     def _stage_skipped(self, event: Event) -> None:
         stage = event["stage"]
         flow_run = self.run_id("", event)
-        self._client.set_tag(flow_run, f"{SKIPPED_TAG}{stage[:16]}", event["name"])
         self._cursor.skipped[stage] = event["name"]
+        self._client.set_tag(flow_run, SKIPPED_TAG, str(len(self._cursor.skipped)))
         if stage in self._cursor.runs:
             # It was killed after its commit, before it could say so.
             self._close_stage(self._cursor.runs[stage], event, "FINISHED", {})
@@ -230,6 +231,10 @@ class RunWriter:
         maker = self._registry.maker(name)
         return maker.address if maker else None
 
+    def _result(self, event: Event) -> None:
+        run = self.run_id("", event)
+        log_result(self._registry, self._models, self._cursor.experiment, run, event)
+
     def _alias_moved(self, event: Event) -> None:
         experiment = self._cursor.experiment or self._registry.experiment(event["flow"])
         self._models.move_alias(event, experiment)
@@ -244,7 +249,7 @@ class RunWriter:
             names = {RUN_TAG: self._run, STAGE_TAG: stage, **tags}
             tags[NOTE_TAG] = stage_note(names)
             self._registry.tags[run] = names
-        flat = flatten(event["params"])
+        flat = flatten(event.get("shown") or event["params"])
         params = [Param(clean_name(key)[:LONGEST_KEY], value) for key, value in flat.items()]
         pairs = [RunTag(name, value) for name, value in tags.items()]
         self._client.log_batch(run, tags=pairs, params=params)

@@ -76,7 +76,7 @@ def _spool_a_run(spool: Spool) -> None:
     )  # fmt: skip
     for step in range(5):
         spool.metrics("k" * 64, {"loss": 1.0 / (step + 1), "odd·name": 1}, step=step, attempt=1)
-    spool.metrics("k" * 64, {"accuracy": 0.5}, step=None, attempt=1)
+    spool.metrics("k" * 64, {"accuracy": 0.5, "loss": 0.4}, step=None, attempt=1)
 
 
 def test_a_run_as_mlflow_shows_it(tmp_path: Path, place: Any) -> None:
@@ -94,12 +94,14 @@ def test_a_run_as_mlflow_shows_it(tmp_path: Path, place: Any) -> None:
     parent, stage = runs["apo-1"], runs["sft · epoch 1"]
     assert parent.info.status == stage.info.status == "FINISHED"
     assert stage.data.tags["mlflow.parentRunId"] == parent.info.run_id
-    assert parent.data.tags["sparring.skipped." + "j" * 16] == "prepare_data"
+    assert parent.data.tags["sparring.done_before"] == "1"
     assert stage.data.tags["sparring.input.policy"] == "d1"
     assert stage.data.tags["sparring.output.output"] == "d2"
     assert parent.data.params == {"seed": "1", "policy.lr": "0.1"}
     assert stage.data.params["long"].startswith("x" * 500 + "… sha256:")
-    assert stage.data.metrics == {"loss": 0.2, "odd_name": 1.0, "accuracy": 0.5}
+    assert stage.data.metrics == {
+        "loss": 0.2, "odd_name": 1.0, "accuracy": 0.5, "final/loss": 0.4,
+    }  # fmt: skip
     assert [step for step, _ in _history(place, stage, "loss")] == [0, 1, 2, 3, 4]
     files = tmp_path / "mlruns" / "artifacts"
     assert len(list(files.glob("apo/*/artifacts/config.json"))) == 2
