@@ -21,19 +21,7 @@ from flows.registry import FLOWS, find_flow, read_config
 from tasks.settings.loading import validate
 from tests.docs.pages import ROOT
 
-SYSTEM = {
-    "cd",
-    "cp",
-    "curl",
-    "docker",
-    "eval",
-    "export",
-    "git",
-    "kubectl",
-    "mkdir",
-    "mlflow",
-    "openssl",
-}
+SYSTEM = set("aws cd cp curl docker eval export git kubectl mkdir mlflow openssl".split())
 SYSTEM |= {"pg_dump", "pre-commit", "source"}
 """Programs that are not this project's: only the files that they name are looked at."""
 BASES = {"apo": "apo-tiny", "exo": "exo-tiny", "ava": "ava-tiny"}
