@@ -139,5 +139,12 @@ def spool_all(spool: Spool, folder: Path) -> None:
     spool.files(None, [lineage_page(folder)], links=True)
     spool.files(key("f"), [lineage_page(folder)], links=True)
     models = {"policy": key("d"), "reward_model": key("c")}
+    offered = [
+        {**item, "role": KINDS[stage], "produces": KINDS[stage]}
+        for stage in "dc"
+        for item in (output(stage),)
+    ]
+    data = [item for item in inputs("a") if not item["key"]]
+    spool.result({"policy/kl": 0.2}, models=offered, datasets=data, headline="APO-DPO-v1 leads")
     spool.alias_moved("apo", "candidate", models, {"win_rate": 0.6})
     spool.run_finished("FINISHED", "completed")

@@ -83,6 +83,9 @@ def test_from_a_metric_to_all_it_rests_on(
         _follow(browser, addresses[TITLES["b"]])
         browser.wait_for("corpora.0")
         browser.open(addresses["apo-1"])
+        for result in ("APO-DPO-v1 leads", "policy/kl", TITLES["c"], "Logged models (2)"):
+            browser.wait_for(result)
+        browser.click("Show more")
         browser.wait_for("Stages that ran")
         assert browser.links()["Its page in Prefect"].endswith("/runs/flow-run/p1")
         browser.shot("mlflow-flow-run")
