@@ -12,8 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from flows.configs.promotion import PromotionConfig
+from flows.configs.recurring import NotifyConfig
 from flows.registry import find_flow
 from flows.runs.flow_decorator import sparring_flow
+from flows.schedule.notification import tell
 from tasks.decide_promotion import decide_promotion
 from tasks.evaluation.config import GateCheck, GateConfig
 from tasks.evaluation.judging.config import match_name
@@ -47,9 +49,22 @@ def promotion(config: PromotionConfig) -> Artifact:
     if config.champion:
         champion = _record(run.home, config.flow, CHAMPION, config.champion)
     decision = _gather_evidence(run.home, candidate, champion, config.gate)
-    if run.mode == "execute" and decision.metrics["holds"] and not config.dry_run:
-        _crown(run, candidate, decision, config.champion)
+    if run.mode == "execute" and not config.dry_run:
+        holds = bool(decision.metrics["holds"])
+        if holds:
+            _crown(run, candidate, decision, config.champion)
+        _tell(candidate, run.run_id, holds=holds)
     return decision
+
+
+def _tell(candidate: AliasRecord, run: str, *, holds: bool) -> None:
+    """Tell whoever the candidate's run names what became of it."""
+    said = candidate.config.get("notify")
+    notify = NotifyConfig.model_validate(said) if said else None
+    done = "is the champion" if holds else "was refused by the gate"
+    subject = f"the candidate {candidate.run} of {candidate.flow} {done}"
+    evidence = f"`sparring report {run}` shows the evidence"
+    tell(notify, "promoted" if holds else "gate_refused", subject, evidence)
 
 
 def _gather_evidence(

@@ -81,6 +81,29 @@ def show_deployment_check(flow: str | None, console: Console, *, as_json: bool) 
         )
 
 
+def show_ticks(console: Console, *, as_json: bool) -> None:
+    """Print whether the scheduled runs of every deployment come when they are due.
+
+    Raises:
+        ConfigError: There is no server.
+        GateRefused: A run is overdue.
+    """
+    _use_lasting_server()
+    from flows.schedule.ticks import look_at_ticks
+
+    ticks = look_at_ticks()
+    late = [one.deployment for one in ticks if one.problem]
+    if as_json:
+        print_json([one._asdict() for one in ticks])
+    else:
+        for one in ticks:
+            console.print(one.sentence, soft_wrap=True, markup=False, highlight=False)
+        if not ticks:
+            console.print("no deployment has a schedule", highlight=False)
+    if late:
+        raise GateRefused(f"schedules are not kept: {', '.join(late)}")
+
+
 def _use_lasting_server() -> str:
     """Let this process's Prefect use the server that deployments live on; return its address."""
     home = current_home()

@@ -98,6 +98,10 @@ class AvaConfig(FlowConfig):
     """Test prompts that every policy answers, a sample of so many, with `sampling.samples` answers
     each. Default: all."""
 
+    diagnosis_pairs: int = Field(default=500, ge=1)
+    """Test pairs on which the rewards of each AVA model are looked at, drawn at random; every pair
+    costs as much as scoring it nine times. Default 500."""
+
     def divided_data(self) -> DataConfig:
         """Return the data: a half of the pairs for arms that learn from them, the other to judge.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator
@@ -128,6 +128,32 @@ class RunBudget(FrozenConfig):
     """Most hours of GPUs that its stages hold, each GPU counted. Default: no cap."""
 
 
+NotifyEvent = Literal[
+    "failed", "waiting", "promoted", "gate_refused", "nothing_new", "late", "disk_low"
+]
+"""What somebody may want to be told."""
+
+
+class NotifyConfig(FrozenConfig):
+    """Who is told what about runs, by a notification block of the Prefect server."""
+
+    block: str = Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")
+    """The block as Prefect names it, `TYPE/NAME`: `slack-webhook/team`, `custom-webhook/alerts`.
+    Its address and its password stay on the server."""
+
+    on: tuple[NotifyEvent, ...] = get_args(NotifyEvent)
+    """What is told: a run failed or was stopped by its budget, it waits for people, a candidate
+    became the champion or was refused, scheduled runs found nothing new, one is late or its process
+    died, the disk is nearly full. Default: all."""
+
+    nothing_new_times: int = Field(default=3, ge=1)
+    """After so many scheduled runs in a row without anything new it is told, and after as many
+    again. Default 3."""
+
+    free_gigabytes: float = Field(default=5.0, gt=0)
+    """A disk with less room at the start of a run is nearly full. Default 5."""
+
+
 class RecurringConfig(FrozenConfig):
     """What the configuration of any flow has: what recurring runs read and fill in.
 
@@ -152,6 +178,9 @@ class RecurringConfig(FrozenConfig):
     budget: RunBudget = RunBudget()
     """The most that a run may use, one run of a schedule for example. It is said at 80 %; at a cap
     the run saves how far it is and ends with exit code 4, and goes on once the cap is raised."""
+
+    notify: NotifyConfig | None = None
+    """Who is told when a run fails, waits, is late, or changes the champion. Default: nobody."""
 
     gate: GateConfig = GateConfig()
     """What a candidate must show to become the champion."""

@@ -27,6 +27,7 @@ from flows.runs.stopping import (
     stoppable,
     wait_for_people,
 )
+from flows.schedule.notification import tell, tell_of_disk, telling_failure
 from flows.schedule.scheduled_run import is_scheduled, run_scheduled
 from flows.servers.dead_runs import close_dead_runs, set_heartbeat
 from flows.steps.hub_commits import pinned
@@ -37,6 +38,7 @@ from tasks.stages.flow_run import open_run
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.runs.aliases import offer_candidate
 from tasks.stages.runs.context import RunContext, current_run
+from tasks.stages.runs.readable_paths import name_outputs
 from tasks.stages.runs.run_store import list_runs, load_run, save_prefect_run
 from tasks.stages.runs.tracking_events import log_result
 from tasks.storage.files import read_json
@@ -58,6 +60,10 @@ def sparring_flow(body: Body) -> Flow[..., Artifact]:
         run = current_run()
         if run.mode == "plan":
             return body(config)
+        with telling_failure(body.__name__, getattr(config, "notify", None)):
+            return perform(run, config)
+
+    def perform(run: RunContext, config: FrozenConfig) -> Any:
         if run.run_id:
             return _recorded(run, config, body=body)
         flow_run = _flow_run()
@@ -118,6 +124,8 @@ def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
         close_waiting(flow_run, load_run(run.home, run.run_id).prefect_flow_run)
         save_prefect_run(run.home, run.run_id, str(flow_run.id))
         name_flow_run(flow_run, run.run_id)
+    notify = getattr(config, "notify", None)
+    tell_of_disk(notify, run.home.root)
     check_gpus(config)
     with (
         stoppable(run, flow_run),
@@ -126,6 +134,8 @@ def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
     ):
         result = body(config)
     if result.is_pending and flow_run is not None:
+        said = "\n".join(record.error for record in run.awaits)
+        tell(notify, "waiting", f"the run {run.run_id} waits for people", said)
         wait_for_people(run, flow_run)
     folder = fetch_artifact(result, run.home, run.remote)
     if run.spool is not None:
@@ -135,4 +145,5 @@ def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
     if flow_run is not None:
         show_report(folder, body.__name__, run.run_id)
     offer_candidate(run, body.__name__, result.metrics)
+    name_outputs(run.home, run.run_id)
     return result

@@ -51,11 +51,11 @@ def check_deployments(flow: str | None = None) -> list[CheckedDeployment]:
     only those of that flow are checked.
     """
     with get_client(sync_client=True) as client:
-        found = [(one, client.read_flow(one.flow_id).name) for one in _ours(client)]
+        found = [(one, client.read_flow(one.flow_id).name) for one in our_deployments(client)]
     return sorted(_check(one, name) for one, name in found if flow in (None, name))
 
 
-def _ours(client: SyncPrefectClient) -> list[DeploymentResponse]:
+def our_deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
     """Return the deployments whose entry point is a module of this package."""
     found: list[DeploymentResponse] = []
     while page := client.read_deployments(limit=_PAGE, offset=len(found)):

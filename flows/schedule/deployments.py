@@ -25,6 +25,7 @@ from flows.configs.recurring import RecurringConfig, ScheduleConfig
 from flows.registry import FlowEntry
 from flows.schedule.job_variables import job_variables, pull_steps
 from flows.schedule.losses import find_losses
+from flows.schedule.notification import ensure_late_automation, require_block
 from flows.schedule.scheduled_run import next_instants
 from flows.servers.dead_runs import ensure_automation
 from tasks.settings.errors import ConfigError, did_you_mean
@@ -102,9 +103,11 @@ def deploy_flow(
             f"the configuration has {size:,} bytes and Prefect takes {_MOST_BYTES:,} at most: "
             "move lists of sources into a folder that one source names"
         )
-    dates = _next_runs(config.schedule)
+    dates, name = _next_runs(config.schedule), f"{entry.name}/{options.name}"
     with get_client(sync_client=True) as client:
-        before = _existing(client, f"{entry.name}/{options.name}")
+        before = _existing(client, name)
+        if config.notify is not None:
+            require_block(client, config.notify.block)
         _refuse_losses(entry, before, config, options)
         pool = _pool(client, before, options)
         paused = _is_paused(before) if options.paused is None else options.paused
@@ -127,9 +130,10 @@ def deploy_flow(
                 job_variables=job_variables(pool, before, options.folder),
                 pull_steps=pull_steps(pool, options.folder),
             )
+        ensure_late_automation(client, found, name, config.notify)
     ensure_automation()
     return Deployment(
-        f"{entry.name}/{options.name}",
+        name,
         str(found),
         url_for("deployment", obj_id=found) or "",
         pool.name,

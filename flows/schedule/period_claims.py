@@ -139,6 +139,14 @@ class PeriodClaims:
                 return LastCompleted(**ended["completed"]) if ended["completed"] else None
         return None
 
+    def nothing_new_until(self, claim: PeriodClaim) -> int:
+        """Return how many claims in a row, up to this one, ended without anything new."""
+        for number in range(claim.number, 0, -1):
+            ended = self._get(f"claims/{number:06d}.end.json")
+            if ended is None or ended["state"] != "nothing new":
+                return claim.number - number
+        return claim.number
+
     def resolution(self, period: str) -> dict[str, Any] | None:
         """Return the inputs that were written down when a period was first begun, or None."""
         return self._get(f"{period}.json")

@@ -22,6 +22,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from flows.configs.recurring import RecurringConfig, ScheduleConfig
+from flows.schedule.notification import tell
 from flows.schedule.period_claims import LastCompleted, PeriodClaim, PeriodClaims, Skipped
 from flows.schedule.resolution import nothing_new, resolve
 from tasks.settings.loading import dump_config
@@ -102,6 +103,7 @@ def _work_on(
         if reason := nothing_new(found, last):
             _say(reason)
             claims.end(claim, "nothing new", reason)
+            _tell_of_nothing_new(flow, config, claims.nothing_new_until(claim), reason)
             return Completed(name="NothingNew", message=reason)
         kept = {**found._asdict(), "config": found.config.model_dump(mode="json")}
         claims.keep_resolution(claim.period, kept)
@@ -118,6 +120,13 @@ def _work_on(
     completed = LastCompleted(run.run_id, kept["basis"], kept["used"], made, count)
     claims.end(claim, "completed", f"run {run.run_id} trained to its end", completed)
     return result
+
+
+def _tell_of_nothing_new(flow: str, config: RecurringConfig, times: int, reason: str) -> None:
+    """Tell, each so many times in a row, that there was nothing new."""
+    if config.notify and times % config.notify.nothing_new_times == 0:
+        subject = f"{times} scheduled runs of {flow} in a row found nothing new"
+        tell(config.notify, "nothing_new", subject, reason)
 
 
 def period_of(schedule: ScheduleConfig, flow_run: FlowRun) -> str:

@@ -198,6 +198,15 @@ def remove_tree(path: Path) -> None:
     remove_unless(Path(path), lambda: False)
 
 
+def publish_link(link: Path, target: str) -> None:
+    """Let a symbolic link point to a target, whatever it pointed to; nobody sees it missing."""
+    if link.is_symlink() and os.readlink(link) == target:
+        return
+    temporary = durable.temporary_name(link.parent)
+    temporary.symlink_to(target)
+    os.replace(temporary, link)
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Give a file, or every file of a folder, a second name without copying where the disk can.
 

@@ -49,6 +49,8 @@ class Home:
     """Unfinished work, `KEY/attempt-N`."""
     spool = _Below("spool")
     """Records on their way to a tracking server."""
+    named = _Below("named")
+    """Readable paths to artifacts: links into the store, which DVC can follow."""
     runs = _Below("runs")
     """One folder per flow run: its config, its events, its report."""
     ledger = _Below("ledger")

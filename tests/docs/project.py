@@ -30,6 +30,7 @@ PROGRAMS = {
     "sparring": f'-I -S {Path(warm_client.__file__)} "$WARM_START"',
     "python": "",
     "prefect": "-m prefect",
+    "dvc": "-m dvc",
 }
 """What is on the path of the commands, and how this Python is asked for it."""
 

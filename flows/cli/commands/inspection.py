@@ -38,8 +38,24 @@ JoinedOut = Annotated[
 
 
 @app.command()
-def status(name: RunName = "latest", as_json: AsJson = False) -> None:
-    """Show how a run and each of its stages are."""
+def status(
+    name: RunName = "latest",
+    schedule: Annotated[
+        bool,
+        typer.Option(
+            "--schedule",
+            help="Instead: whether the scheduled runs of every deployment come when they are due. "
+            "Exit code 3 if one is overdue.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show how a run and each of its stages are, or whether schedules are kept."""
+    if schedule:
+        from flows.cli.deploy import show_ticks
+
+        show_ticks(console, as_json=as_json)
+        return
     from flows.cli.views import show_status
 
     show_status(name, console, as_json=as_json)

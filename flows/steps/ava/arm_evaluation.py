@@ -114,6 +114,7 @@ class ArmEvaluation:
             settings = DiagnosisConfig(
                 scoring=self._config.scoring(),
                 gamma=self._config.ava.gamma,
+                most_groups=self._config.diagnosis_pairs,
                 examples=self._config.evaluation.examples,
             )
             diagnosis = diagnose_rewards(

@@ -18,6 +18,7 @@ from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import Artifact
 from tasks.stages.runs.context import RunContext
 from tasks.stages.runs.model_pointer import model_pointer
+from tasks.stages.runs.readable_paths import name_models
 from tasks.stages.runs.references import reference_of, referenced_artifact, shared_records
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.home import Home
@@ -180,6 +181,7 @@ def move_alias(home: Home, draft: AliasRecord, after: int | None = None) -> Alia
         record = replace(draft, number=number + 1, time=moment)
         name = f"{_folder(draft.flow, draft.alias)}{record.number:06d}.json"
         if records.put_if_absent(name, sealed_json(asdict(record)).encode()):
+            name_models(home, record.flow, record.alias, record.models)
             return record
 
 

@@ -74,7 +74,7 @@ def find_thing(home: Home, name: str, things: Iterable[Thing] | None = None) -> 
     """
     things = known_things(home) if things is None else list(things)
     first, _, rest = name.partition("/")
-    if alias := _find_alias(home, name):
+    if alias := find_alias(home, name):
         return _of_id(things, _model_of(*alias, name), name)
     if first == "latest" or (rest and all(one.stage != first for one in things)):
         run = load_run(home, first)
@@ -92,7 +92,7 @@ def find_model(home: Home, name: str, role: str) -> str:
     """
     if len(name.partition("/")[2]) == _WHOLE_KEY:
         return name
-    alias = _find_alias(home, name)
+    alias = find_alias(home, name)
     thing = find_thing(home, f"{name}/{role}" if alias and not alias[1] else name)
     if thing.is_run:
         raise ConfigError(f"start.{role} is the run {thing.key}; name a model, {thing.key}/NAME")
@@ -107,7 +107,7 @@ def find_run(home: Home, name: str, latest: Collection[RunStatus] = ENDED_WELL) 
     Raises:
         ConfigError: It means no run of this machine, or several.
     """
-    alias = _find_alias(home, name)
+    alias = find_alias(home, name)
     if alias is None or alias[1]:
         if "/" in name:
             what = find_thing(home, name)
@@ -123,8 +123,13 @@ def find_run(home: Home, name: str, latest: Collection[RunStatus] = ENDED_WELL) 
     return load_run(home, run)
 
 
-def _find_alias(home: Home, name: str) -> tuple[AliasRecord, str] | None:
-    """Return the record of an alias and the role behind it; None where the name is no alias."""
+def find_alias(home: Home, name: str) -> tuple[AliasRecord, str] | None:
+    """Return the record of an alias and the role behind it; None where the name is no alias.
+
+    Raises:
+        ConfigError: Several flows have that alias.
+        UnknownNameError: No flow has it.
+    """
     words = name.split("/")
     if words[0] in ALIASES and len(words) < 3:
         found = [one for one in list_aliases(home) if one.alias == words[0]]

@@ -6,6 +6,7 @@ itself is not needed to read them.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -37,7 +38,9 @@ def pointer_text(folder: Path, digest: str, files: Sequence[FileDigest]) -> str:
 
 
 def _yaml_string(text: str) -> str:
-    """Quote what YAML would take for a number: a key of digits and an `e` now and then is one."""
+    """Quote what YAML would not take for this text: a key of digits and an `e` is a number."""
+    if not re.fullmatch(r"\w(?:[\w. +=/-]*\w)?", text):
+        return json.dumps(text, ensure_ascii=False)
     return text if re.search("[^0-9eE._+-]", text) else f"'{text}'"
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from flows.servers.shared_server import start_prefect_server, stop
 from tests.databases import Databases
-from tests.flows.command import SMALL, Shell, sets
+from tests.flows.command import SMALL, Shell, sets, wait_until
 from tests.flows.scheduling import RECURRING
 
 
@@ -143,6 +143,28 @@ def test_deploying_never_takes_away(server: Shell) -> None:
     # Asked for by name, it is done.
     (told,) = server.json("deploy", "apo", "-c", str(SMALL), "--name", "kept", "--replace")
     assert told["cron"] == "" and deployed(server, "kept")["schedules"] == []
+
+
+def test_a_tick_that_nobody_begins_is_overdue(server: Shell) -> None:
+    deploy(server, "--name", "nightly", "--create-pool")
+    deploy(server, "--name", "resting", "--pause", "--create-pool")
+    own = deployed(server, "nightly")["id"]
+    wait_until(lambda: bool(planned(server, own)), seconds=120)
+    ticks = {one["deployment"]: one for one in server.json("status", "--schedule")}
+    assert ticks["apo/nightly"]["problem"] == "" and "03:00 UTC" in ticks["apo/nightly"]["next"]
+    assert ticks["apo/resting"] == {"deployment": "apo/resting", "next": "", "problem": ""}
+    due = "2026-01-02T03:00:00Z"
+    late = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": due}}}
+    ask(server, f"deployments/{own}/create_flow_run", late)
+    done = server("status", "--schedule", code=3)
+    assert "apo/nightly: overdue since 2026-01-02 03:00 UTC: nobody began it" in done.stdout
+    assert "schedules are not kept: apo/nightly" in done.stderr
+
+
+def planned(shell: Shell, deployment: str) -> list[Any]:
+    """Return the runs of a deployment that the server has planned."""
+    body = {"deployments": {"id": {"any_": [deployment]}}}
+    return list(ask(shell, "flow_runs/filter", body))
 
 
 def register(shell: Shell, flow: str, name: str, **values: Any) -> None:
