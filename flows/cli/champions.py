@@ -21,6 +21,15 @@ from tasks.evaluation.config import GateConfig
 from tasks.settings.errors import ConfigError, GateRefused
 from tasks.settings.loading import apply_overrides, validate
 from tasks.stages.artifact import Artifact
+from tasks.stages.lineage.bans import (
+    ban_models,
+    barred_models,
+    lift_ban,
+    list_bans,
+    why_barred,
+)
+from tasks.stages.lineage.graph import Graph
+from tasks.stages.lineage.reading import lineage_graph
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.retention.champion_archive import export_champion, import_champion
 from tasks.stages.runs.aliases import (
@@ -30,10 +39,12 @@ from tasks.stages.runs.aliases import (
     current_alias,
     list_aliases,
     log_alias,
+    require_alias,
 )
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home
 from tasks.tracking.mlflow_record.background_sync import Recorder
+from tasks.tracking.remote.opening import open_remote
 from tasks.tracking.spool import Spool
 
 
@@ -69,6 +80,7 @@ def promote_candidate(
         told = {"flow": flow, "champion": asdict(champion), "moved": False}
         _tell(console, f"{candidate.run} is the champion of {flow} already", told, as_json=as_json)
         return
+    require_not_barred(home, candidate)
     settings = PromotionConfig(
         flow=flow,
         run=candidate.run,
@@ -82,8 +94,11 @@ def promote_candidate(
     _show_decision(decision, flow, candidate.run, console, dry_run=dry_run, as_json=as_json)
 
 
-def restore_champion(flow: str | None, console: Console, *, as_json: bool) -> None:
+def restore_champion(flow: str | None, console: Console, *, ban: str | None, as_json: bool) -> None:
     """Make the previous champion the champion again, here and in MLflow.
+
+    With `ban`, the reason, its models and all that was made of them are barred from promotion and
+    from being the start of scheduled runs; the first champion stays named then.
 
     Raises:
         ConfigError: There is no champion, none before it, or several flows have one.
@@ -92,15 +107,56 @@ def restore_champion(flow: str | None, console: Console, *, as_json: bool) -> No
     flow = flow_meant(home, flow, CHAMPION)
     from flows.promotion import demote_champion
 
-    left, now = demote_champion(home, flow)
+    barred = []
+    if ban is not None:
+        graph = lineage_graph(home, open_remote())
+        made = ban_models(home, require_alias(home, flow, CHAMPION), ban)
+        barred = [f"{node.title} {node.id}" for node in barred_models(made, graph)]
+    try:
+        left, now = demote_champion(home, flow, list_bans(home))
+    except ConfigError as error:
+        said = f"; {len(barred)} models are barred all the same" if ban is not None else ""
+        raise ConfigError(f"{error}{said}") from error
     spool = Spool(home.ensure().spool, now.run)
     recorder = Recorder(spool, Path("mlruns"))
     recorder.start()
     log_alias(home, spool, now)
     recorder.close()
-    told = {"flow": flow, "champion": asdict(now), "moved": True}
-    text = f"the champion of {flow} is {now.run} again; {left.run} was demoted"
-    _tell(console, text, told, as_json=as_json)
+    told = {"flow": flow, "champion": asdict(now), "moved": True, "barred": barred}
+    lines = [f"the champion of {flow} is {now.run} again; {left.run} was demoted"]
+    if barred:
+        lines += [f"barred are {len(barred)} models:", *(f"  {one}" for one in barred)]
+    _tell(console, "\n".join(lines), told, as_json=as_json)
+
+
+def lift_bans(run: str, console: Console, *, as_json: bool) -> None:
+    """Let the models of a run that were barred be promoted again.
+
+    Raises:
+        ConfigError: Nothing of that run is barred.
+    """
+    home = current_home()
+    bans = list_bans(home)
+    found = [one for one in bans if one.run == run]
+    if not found:
+        known = ", ".join(one.run for one in bans) or "nothing"
+        raise ConfigError(f"no model of {run!r} is barred; barred is {known}")
+    for one in found:
+        lift_ban(home, one)
+    told = {"run": run, "lifted": len(found)}
+    _tell(console, f"the models of {run} may be promoted again", told, as_json=as_json)
+
+
+def require_not_barred(home: Home, record: AliasRecord) -> None:
+    """Refuse the models of an alias that are barred, or were made of such.
+
+    Raises:
+        GateRefused: They are.
+    """
+    bans = list_bans(home)
+    graph = lineage_graph(home, open_remote()) if bans else Graph()
+    if why := why_barred(bans, graph, record.models):
+        raise GateRefused(f"{record.run} cannot be promoted: {why}")
 
 
 def write_champion(flow: str | None, folder: Path, console: Console, *, as_json: bool) -> None:

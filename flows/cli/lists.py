@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -14,12 +15,16 @@ from flows.runs.tables import columns, minute
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.settings.loading import load_config
 from tasks.stages.key import stage_title
+from tasks.stages.lineage.bans import barred_models, list_bans
+from tasks.stages.lineage.graph import Graph
+from tasks.stages.lineage.reading import lineage_graph
 from tasks.stages.manifest import list_manifests, load_manifest
 from tasks.stages.runs.aliases import ROLES, list_aliases
 from tasks.stages.runs.run_journal import stage_ends, stage_events
 from tasks.stages.runs.run_store import Run, config_file, list_runs
 from tasks.stages.runs.states import PROMOTION
 from tasks.storage.home import Home, current_home
+from tasks.tracking.remote.opening import open_remote
 
 Row = dict[str, Any]
 _DECISION = "decide_promotion"
@@ -35,7 +40,7 @@ class Listing(NamedTuple):
 
 
 def show_list(what: str, console: Console, *, as_json: bool) -> None:
-    """Print runs, artifacts, aliases, flows or configs.
+    """Print runs, artifacts, aliases, bans, flows or configs.
 
     Raises:
         ConfigError: There is no such list.
@@ -105,10 +110,26 @@ def _aliases(home: Home) -> list[Row]:
             **{role: record.models.get(role, "") for role in ROLES},
             "run": record.run,
             "since": record.time,
+            "who": record.who,
             "why": record.reason,
         }
         for record in list_aliases(home)
     ]
+
+
+def _bans(home: Home) -> list[Row]:
+    """Return what is barred, with all that was made of it."""
+    bans = list_bans(home)
+    graph = lineage_graph(home, open_remote()) if bans else Graph()
+    return [
+        {**asdict(ban), "models": [one.id for one in barred_models(ban, graph)]} for ban in bans
+    ]
+
+
+def _ban_cells(row: Row) -> Row:
+    models = [f"{stage}/{key[:12]}" for stage, key in (one.split("/") for one in row["models"])]
+    said = f"by {row['who']}, {minute(row['time'])}: {row['why']}"
+    return {"run": row["run"], "models barred": "\n".join([said, *models])}
 
 
 def _alias_cells(row: Row) -> Row:
@@ -118,7 +139,8 @@ def _alias_cells(row: Row) -> Row:
         for stage, _, key in (row[role].partition("/"),)
         if key
     ]
-    lines = [f"run {row['run']}", *models, f"since {minute(row['since'])}: {row['why']}"]
+    by = f" ({row['who']})" if row["who"] else ""
+    lines = [f"run {row['run']}", *models, f"since {minute(row['since'])}: {row['why']}{by}"]
     return {"alias": f"{row['flow']}/{row['alias']}", "names": "\n".join(lines)}
 
 
@@ -137,6 +159,7 @@ LISTS = {
     "runs": Listing(_runs, _run_cells),
     "artifacts": Listing(_artifacts, _artifact_cells),
     "aliases": Listing(_aliases, _alias_cells),
+    "bans": Listing(_bans, _ban_cells),
     "flows": Listing(lambda _: [{"flow": e.name, "does": e.summary} for e in FLOWS.values()], dict),
     "configs": Listing(
         lambda _: [{"config": name, "is": line} for name, line in config_headers().items()], dict

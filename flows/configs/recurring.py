@@ -141,7 +141,7 @@ class NotifyConfig(FrozenConfig):
     """The block as Prefect names it, `TYPE/NAME`: `slack-webhook/team`, `custom-webhook/alerts`.
     Its address and its password stay on the server."""
 
-    on: tuple[NotifyEvent, ...] = get_args(NotifyEvent)
+    events: tuple[NotifyEvent, ...] = get_args(NotifyEvent)
     """What is told: a run failed or was stopped by its budget, it waits for people, a candidate
     became the champion or was refused, scheduled runs found nothing new, one is late or its process
     died, the disk is nearly full. Default: all."""

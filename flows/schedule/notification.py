@@ -36,7 +36,7 @@ def tell(notify: NotifyConfig | None, event: NotifyEvent, subject: str, text: st
         subject: What happened, in a sentence.
         text: What to do, or more of it; by default the subject once more.
     """
-    if notify is None or event not in notify.on:
+    if notify is None or event not in notify.events:
         return
     try:
         _block(notify.block).notify(text or subject, subject=f"sparring: {subject}")
@@ -85,7 +85,7 @@ def ensure_late_automation(
     wanted = None
     if notify is not None:
         found = require_block(client, notify.block)
-        wanted = _automation(found, deployment, name) if "late" in notify.on else None
+        wanted = _automation(found, deployment, name) if "late" in notify.events else None
     known = client.read_automations_by_name(_title(name))
     for one in known[1:] if wanted else known:
         client.delete_automation(one.id)

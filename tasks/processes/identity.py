@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
 import time
@@ -52,6 +53,15 @@ class ProcessIdentity:
 def current_process() -> ProcessIdentity:
     """Return this process; right after a fork as well."""
     return _identify(os.getpid())
+
+
+def who_asks() -> str:
+    """Return who uses this machine, `USER@HOST`; a user without a name by number."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # as in a container that was given a bare number
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def machine_seconds() -> float:

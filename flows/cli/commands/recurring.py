@@ -113,11 +113,28 @@ def promote(
 
 
 @app.command()
-def demote(flow: OfFlow = None, as_json: AsJson = False) -> None:
+def demote(
+    flow: OfFlow = None,
+    ban: Annotated[
+        str | None,
+        typer.Option(
+            help="The reason for which its models, and all that was made of them, are barred from "
+            "promotion and as a start of scheduled runs."
+        ),
+    ] = None,
+    lift_ban: Annotated[
+        str | None,
+        typer.Option(help="A run whose models are barred no more; the champion stays."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Make the previous champion the champion again; the history is kept."""
-    from flows.cli.champions import restore_champion
+    from flows.cli.champions import lift_bans, restore_champion
 
-    restore_champion(flow, console, as_json=as_json)
+    if lift_ban is not None:
+        lift_bans(lift_ban, console, as_json=as_json)
+        return
+    restore_champion(flow, console, ban=ban, as_json=as_json)
 
 
 @app.command()

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from tasks.processes.identity import who_asks
 from tasks.stages.runs.references import shared_records
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import safe_join
@@ -28,6 +29,8 @@ class Pin:
     """The user's reason."""
     time: str = ""
     """When it was pinned, ISO 8601, UTC."""
+    who: str = ""
+    """Who pinned it, `USER@HOST`."""
 
 
 def pin(home: Home, kind: Literal["artifact", "run"], name: str, *, stage: str, note: str) -> Pin:
@@ -35,7 +38,8 @@ def pin(home: Home, kind: Literal["artifact", "run"], name: str, *, stage: str, 
 
     An earlier pin of that name is replaced.
     """
-    made = Pin(kind, name, stage, note, datetime.now(UTC).isoformat(timespec="seconds"))
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    made = Pin(kind, name, stage, note, moment, who_asks())
     shared_records(home).put(_name(home, name), sealed_json(asdict(made)).encode())
     return made
 

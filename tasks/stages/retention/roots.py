@@ -128,7 +128,8 @@ def _alias_roots(home: Home) -> Iterator[Root]:
     for record in aliases.list_aliases(home, strict=True):
         yield from _record_roots(record, f"{record.alias} of {record.flow}")
         if record.alias == aliases.CHAMPION:
-            before = aliases.record_before(aliases.alias_history(home, record.flow, record.alias))
+            history = aliases.alias_history(home, record.flow, record.alias)
+            before = next(iter(aliases.records_before(history)), None)
             if before is not None:
                 yield from _record_roots(before, f"the champion of {record.flow} before this one")
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from tasks.processes.identity import who_asks
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import Artifact
 from tasks.stages.runs.context import RunContext
@@ -63,6 +64,8 @@ class AliasRecord:
     """`STAGE/KEY` by name of what the models were measured with and against."""
     config: dict[str, Any] = field(default_factory=dict)
     """Configuration of the run that made the models."""
+    who: str = ""
+    """Who moved the alias, `USER@HOST`."""
 
 
 class AliasMovedError(StorageError):
@@ -178,15 +181,17 @@ def move_alias(home: Home, draft: AliasRecord, after: int | None = None) -> Alia
                 "`sparring ls aliases`, then ask again"
             )
         moment = datetime.now(UTC).isoformat(timespec="seconds")
-        record = replace(draft, number=number + 1, time=moment)
+        record = replace(draft, number=number + 1, time=moment, who=who_asks())
         name = f"{_folder(draft.flow, draft.alias)}{record.number:06d}.json"
         if records.put_if_absent(name, sealed_json(asdict(record)).encode()):
             name_models(home, record.flow, record.alias, record.models)
             return record
 
 
-def record_before(history: list[AliasRecord]) -> AliasRecord | None:
-    """Return what an alias named before its present models, or None: going back goes further back.
+def records_before(history: list[AliasRecord]) -> list[AliasRecord]:
+    """Return what an alias named before its present models, the newest first.
+
+    Going back goes further back.
 
     Example:
         A, B, back to A: before that there was nothing, not B.
@@ -198,7 +203,7 @@ def record_before(history: list[AliasRecord]) -> AliasRecord | None:
                 stack.pop()
         else:
             stack.append(record)
-    return stack[-2] if len(stack) > 1 else None
+    return stack[-2::-1]
 
 
 def list_aliases(home: Home, *, strict: bool = False) -> list[AliasRecord]:

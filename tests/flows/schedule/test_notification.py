@@ -72,7 +72,7 @@ def notify(name: str = "here", **values: Any) -> NotifyConfig:
 
 def test_who_wants_to_know_is_told(told: list[dict[str, str]], home: Home) -> None:
     tell(notify(), "promoted", "a is the champion", "see b")
-    tell(notify(on=("failed",)), "promoted", "nobody asked")
+    tell(notify(events=("failed",)), "promoted", "nobody asked")
     tell(None, "failed", "nobody is there")
     with pytest.raises(ConfigError), telling_failure("apo", notify()):
         raise ConfigError("the first line\nthe second")
@@ -121,7 +121,7 @@ def test_the_server_tells_of_late_and_dead_runs(told: list[dict[str, str]]) -> N
         assert f"{run.name}: the machine is gone" in told[0]["text"]
         with pytest.raises(ConfigError, match="has no such block: make one on the"):
             ensure_late_automation(client, deployment, "apo/nightly", notify("missing"))
-        ensure_late_automation(client, deployment, "apo/nightly", notify(on=("failed",)))
+        ensure_late_automation(client, deployment, "apo/nightly", notify(events=("failed",)))
         assert not client.read_automations_by_name("sparring: apo/nightly is late or died")
 
 

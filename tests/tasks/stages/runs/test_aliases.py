@@ -19,7 +19,7 @@ from tasks.stages.runs.aliases import (
     list_aliases,
     move_alias,
     offer_candidate,
-    record_before,
+    records_before,
     require_alias,
 )
 from tasks.stages.runs.context import Offer, RunContext
@@ -128,18 +128,18 @@ def test_the_remote_is_the_truth_and_gets_the_history(
 
 
 def test_going_back_twice_goes_further_back(home: Home) -> None:
+    def before() -> list[str]:
+        return [one.run for one in records_before(alias_history(home, "apo", "champion"))]
+
     for run in ("a", "b", "c"):
-        move_alias(home, draft(run))
-    before = record_before(alias_history(home, "apo", "champion"))
-    assert before and before.run == "b"
+        assert "@" in move_alias(home, draft(run)).who
+    assert before() == ["b", "a"]
     move_alias(home, draft("b", restores=2))
-    before = record_before(alias_history(home, "apo", "champion"))
-    assert before and before.run == "a"
+    assert before() == ["a"]
     move_alias(home, draft("a", restores=1))
-    assert record_before(alias_history(home, "apo", "champion")) is None
+    assert before() == []
     move_alias(home, draft("d"))
-    before = record_before(alias_history(home, "apo", "champion"))
-    assert before and before.run == "a"
+    assert before() == ["a"]
 
 
 def test_a_run_that_ends_well_again_is_the_candidate_once(home: Home) -> None:
