@@ -13,8 +13,8 @@ from tasks.stages.export.dvc_project import write_dvc_project
 from tasks.stages.export.publishing import export_output
 from tasks.stages.lineage.graph import Graph
 from tasks.stages.runs.naming import find_alias
-from tasks.stages.runs.readable_paths import output_paths
 from tasks.stages.runs.run_journal import stage_events
+from tasks.stages.runs.run_names import output_paths
 from tasks.storage.home import Home, current_home
 from tasks.tracking.remote.opening import open_remote
 

@@ -19,7 +19,7 @@ from prefect.context import FlowRunContext
 
 from flows.placement.dispatcher import placed
 from flows.runs.budget import within_budget
-from flows.runs.prefect_pages import name_flow_run, show_report
+from flows.runs.prefect_pages import PageLog, name_flow_run, show_report
 from flows.runs.preflight import check_gpus
 from flows.runs.stopping import (
     close_waiting,
@@ -38,7 +38,7 @@ from tasks.stages.flow_run import open_run
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.runs.aliases import offer_candidate
 from tasks.stages.runs.context import RunContext, current_run
-from tasks.stages.runs.readable_paths import name_outputs
+from tasks.stages.runs.run_names import name_outputs
 from tasks.stages.runs.run_store import list_runs, load_run, save_prefect_run
 from tasks.stages.runs.tracking_events import log_result
 from tasks.storage.files import read_json
@@ -121,6 +121,7 @@ def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
     """Run the body; the run knows its Prefect flow run, and both pages of it have the report."""
     flow_run = _flow_run()
     if flow_run is not None:
+        run.progress = PageLog(run.progress)
         close_waiting(flow_run, load_run(run.home, run.run_id).prefect_flow_run)
         save_prefect_run(run.home, run.run_id, str(flow_run.id))
         name_flow_run(flow_run, run.run_id)

@@ -103,15 +103,21 @@ def _run_as_task(call: StageCall) -> Artifact:
     """Run a stage call as a Prefect task run of this flow run."""
     from prefect import Task
     from prefect.cache_policies import NO_CACHE
+    from prefect.client.schemas.objects import TaskRunResult
+    from prefect.context import TaskRunContext
     from prefect.exceptions import TerminationSignal
     from prefect.states import Cancelled, Completed, Paused
+    from prefect.task_engine import run_task
 
+    known = current_run().task_runs
     results: list[Artifact | BaseException] = []
 
     # Every parameter is shown on the task run's page.
     def run_stage(
         stage: str, label: str, key: str, inputs: dict[str, str], seed: int | None
     ) -> object:
+        if context := TaskRunContext.get():
+            known.setdefault(call.key, context.task_run.id)
         try:
             artifact, record = _call_where_it_belongs(call, _progress_listener(call.title))
         except (KeyboardInterrupt, TerminationSignal) as stop:
@@ -137,8 +143,17 @@ def _run_as_task(call: StageCall) -> Artifact:
         retry_delay_seconds=_RETRY_SECONDS,
         retry_condition_fn=_may_retry,
     )
-    inputs = {role: artifact.digest for role, artifact in call.inputs.items()}
-    prefect_task(call.spec.name, call.label, call.key, inputs, call.seed)
+    parameters = {
+        "stage": call.spec.name,
+        "label": call.label,
+        "key": call.key,
+        "inputs": {role: artifact.digest for role, artifact in call.inputs.items()},
+        "seed": call.seed,
+    }
+    # By these the page draws an edge from each stage whose output goes in.
+    made = {known[one.key] for one in call.inputs.values() if one.key in known}
+    before: dict[str, set[Any]] = {"inputs": {TaskRunResult(id=task_run) for task_run in made}}
+    run_task(prefect_task, parameters=parameters, dependencies=before)
     if isinstance(results[-1], BaseException):
         raise results[-1]
     return results[-1]

@@ -17,9 +17,9 @@ from typing import Any
 from tasks.processes.identity import who_asks
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import Artifact
+from tasks.stages.manifest import artifact_folder
 from tasks.stages.runs.context import RunContext
 from tasks.stages.runs.model_pointer import model_pointer
-from tasks.stages.runs.readable_paths import name_models
 from tasks.stages.runs.references import reference_of, referenced_artifact, shared_records
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.home import Home
@@ -28,6 +28,7 @@ from tasks.tracking.remote.base import Remote
 from tasks.tracking.remote.folder import FolderRemote
 from tasks.tracking.remote.opening import open_remote
 from tasks.tracking.spool import Spool
+from tasks.tracking.store.named_links import link_names
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 ALIASES = (CANDIDATE, CHAMPION)
@@ -184,7 +185,10 @@ def move_alias(home: Home, draft: AliasRecord, after: int | None = None) -> Alia
         record = replace(draft, number=number + 1, time=moment, who=who_asks())
         name = f"{_folder(draft.flow, draft.alias)}{record.number:06d}.json"
         if records.put_if_absent(name, sealed_json(asdict(record)).encode()):
-            name_models(home, record.flow, record.alias, record.models)
+            folders = {
+                role: artifact_folder(home, *one.split("/")) for role, one in record.models.items()
+            }
+            link_names(home.named, f"aliases/{record.flow}/{record.alias}", folders)
             return record
 
 

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+from uuid import UUID
 
 from tasks.settings.errors import SparringError
 from tasks.stages.key import stage_title
@@ -198,6 +199,8 @@ class RunContext:
     """Whether its stages lease the GPUs that they use; False where who started this process did."""
     calls: dict[str, StageCall] = field(default_factory=dict)
     """The calls made so far by key, so that one whose output is lost can be made again."""
+    task_runs: dict[str, UUID] = field(default_factory=dict)
+    """Prefect's task runs of the calls so far by key: what comes of them is drawn behind them."""
 
     @property
     def awaits(self) -> list[StageRecord]:

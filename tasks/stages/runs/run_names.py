@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from tasks.settings.errors import ConfigError, UnknownNameError, closest
+from tasks.settings.printable import printable
 from tasks.stages.key import stage_title
-from tasks.stages.manifest import Manifest, load_manifest
+from tasks.stages.manifest import Manifest, artifact_folder, load_manifest
 from tasks.stages.runs.run_journal import stage_events
 from tasks.stages.runs.run_store import Run
 from tasks.storage.home import Home
+from tasks.tracking.store.named_links import link_names
 
 T = TypeVar("T")
 _SHOWN = 8
+_UNLABELLED = "output"
 
 
 def made_by(home: Home, run: Run, name: str) -> str:
@@ -49,6 +52,36 @@ def made_by(home: Home, run: Run, name: str) -> str:
             f"{few(labels) or 'none yet'}; `sparring status {run.id}` lists all"
         )
     return (meant or found)[0]
+
+
+def output_paths(events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return `STAGE/KEY` by readable path, `STAGE/LABEL`, of what a run made or used.
+
+    Args:
+        events: The stage events of a run.
+
+    Example:
+        >>> output_paths([{"state": "cached", "stage": "prepare_data", "label": "", "key": "ab"}])
+        {'prepare_data/output': 'prepare_data/ab'}
+    """
+    found: dict[str, str] = {}
+    for event in events:
+        if event["state"] not in ("completed", "cached"):
+            continue
+        reference = f"{event['stage']}/{event['key']}"
+        name = printable(event["label"]).replace("/", "-").lstrip(".") or _UNLABELLED
+        path = f"{event['stage']}/{name}"
+        if found.get(path, reference) != reference:
+            path = f"{path} {event['key'][:8]}"
+        found[path] = reference
+    return found
+
+
+def name_outputs(home: Home, run_id: str) -> None:
+    """Give what a run made and used paths that people can read."""
+    paths = output_paths(stage_events(home, run_id))
+    targets = {name: artifact_folder(home, *one.split("/")) for name, one in paths.items()}
+    link_names(home.named, f"runs/{run_id}", targets)
 
 
 def called(name: str, titles: Mapping[T, str]) -> list[T]:

@@ -28,9 +28,10 @@ def sparring(*words: str, code: int = 0) -> str:
 
 def named(home: Home, made: Manifest, alias: str = "champion") -> None:
     models = {"policy": f"{made.stage}/{made.key}"}
+    digests = {"policy": made.digest}
     run = f"apo-{made.label}"
     config = CONFIG.model_dump(mode="json")
-    move_alias(home, AliasRecord(0, "apo", alias, models, {}, run, "", "why", config=config))
+    move_alias(home, AliasRecord(0, "apo", alias, models, digests, run, "", "why", config=config))
 
 
 def model(home: Home, number: int, *parents: Manifest) -> Manifest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,27 @@ def test_retry_in_the_browser_skips_what_is_done(
         assert deployed.wait(flow_run) == ["Completed"]
         look_around(browser, pages, flow_run, deployed.deployment)
         ends = tasks(deployed, flow_run)
+        where = {"logs": {"flow_run_id": {"any_": [flow_run]}}, "limit": 200}
+        lines = [one["message"] for one in deployed.ask("logs/filter", where)]
     (run,) = list_runs(deployed.shell.home)
     assert run.status == "completed" and run.prefect_flow_run == flow_run
     assert done <= {task["name"] for task in ends if task["state_name"] == "Cached"}
     assert {task["state_type"] for task in ends} == {"COMPLETED"}
+    assert_edges_and_lines(ends, lines)
+
+
+def assert_edges_and_lines(ends: list[dict[str, Any]], lines: list[str]) -> None:
+    """The graph leads from the data to the report, and the log says how trainings went."""
+    by_id = {task["id"]: task["name"] for task in ends}
+    after = {
+        task["name"]: {
+            by_id[one["id"]] for one in task["task_inputs"]["inputs"] if one["id"] in by_id
+        }
+        for task in ends
+    }
+    assert "prepare_data" in after["update_policy · SFT"]
+    assert len(after["write_apo_report"]) > 3
+    assert any(re.fullmatch(r"update_\w+ · .*, step \d+: .*loss.*", line) for line in lines), lines
 
 
 def look_around(browser: Browser, pages: str, flow_run: str, deployment: str) -> None:

@@ -30,6 +30,13 @@ def flaky(source: Artifact, *, workspace: Any, log: Any) -> dict[str, float]:
     return {}
 
 
+@stage_task(version=1)
+def join(source: Artifact, others: list[Artifact], *, workspace: Any) -> dict[str, float]:
+    """Reads what others made."""
+    (workspace.output / "a").write_text("1")
+    return {}
+
+
 @stage_task(version=1, resources="gpu")
 def full(source: Artifact, *, workspace: Any) -> dict[str, float]:
     """Fails in a way that stays."""
@@ -60,7 +67,7 @@ def _task_runs() -> dict[str, Any]:
     with get_client(sync_client=True) as client:
         for _ in range(100):
             runs = client.read_task_runs(limit=100)
-            if len(runs) == 5 and all(run.state and run.state.is_final() for run in runs):
+            if len(runs) == 6 and all(run.state and run.state.is_final() for run in runs):
                 break
             time.sleep(0.2)
         return {run.name: run for run in runs}
@@ -84,10 +91,12 @@ def test_states(toy: Any, prefect_api: None, monkeypatch: pytest.MonkeyPatch) ->
         with entered(RunContext(current_home(), mode="plan")) as run:
             wrong(source, label="only planned")
         assert len(run.planned) == 1
-        toy.shard(source, config=toy.config(), seed=1)
+        second = toy.shard(source, config=toy.config(), seed=1)
+        join(first, [second, source], label="of both")
         return first.to_json()
 
-    assert work()["stage"] == "flaky"
+    with entered(RunContext(current_home())):
+        assert work()["stage"] == "flaky"
     assert calls == ["flaky"] * 3 + ["full", "wrong"]
     runs = _task_runs()
     seen = {
@@ -99,8 +108,13 @@ def test_states(toy: Any, prefect_api: None, monkeypatch: pytest.MonkeyPatch) ->
         "full": ("Failed", "FAILED", 1),
         "wrong": ("Failed", "FAILED", 1),
         "shard": ("Completed", "COMPLETED", 1),
+        "join · of both": ("Completed", "COMPLETED", 1),
     }
     assert runs["full"].tags == ["gpu"]
+    after = {name: {str(one.id) for one in run.task_inputs["inputs"]} for name, run in runs.items()}
+    assert after == {name: set() for name in after} | {
+        "join · of both": {str(runs["flaky · epoch 1"].id), str(runs["shard"].id)}
+    }, "an edge from each stage whose output goes in"
 
 
 def test_what_may_be_tried_again() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tasks.stages.runs.aliases import CHAMPION, AliasRecord, move_alias
-from tasks.stages.runs.readable_paths import name_outputs, output_paths
 from tasks.stages.runs.run_journal import journal_file
+from tasks.stages.runs.run_names import name_outputs, output_paths
 from tasks.storage.home import Home
 from tasks.storage.journal import append_record
 from tests.tasks.stages.export.small_store import SAMPLED, commit, groups
