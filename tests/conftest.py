@@ -8,6 +8,7 @@ touched by this: they are deselected, unless `-m` asks for them.
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import random
@@ -145,6 +146,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("real")
     files = {item: item.nodeid.partition("::")[0] for item in items}
     items.sort(key=lambda item: FIRST.index(files[item]) if files[item] in FIRST else len(FIRST))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the tests and what they import: it is there until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 def _must_be_real() -> bool:
