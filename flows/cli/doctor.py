@@ -34,7 +34,10 @@ from tasks.stages.runs.run_store import list_runs, read_runs
 from tasks.storage.errors import StorageError
 from tasks.storage.fencing import read_lease
 from tasks.storage.home import Home, current_home, openness
+from tasks.tracking.mlflow_record.connection import tracking_place, tracking_problem
+from tasks.tracking.mlflow_record.cursor import is_waiting
 from tasks.tracking.remote.opening import open_remote
+from tasks.tracking.spool import spooled_runs
 
 LIBRARIES = ("torch", "transformers", "accelerate", "prefect", "mlflow", "dvc", "datasets")
 LEAST_FREE_GB = 5
@@ -93,6 +96,7 @@ def examine(home: Home) -> list[Finding]:
         Finding("free disk", free >= LEAST_FREE_GB, f"{free:.0f} GB at {folder}"),
         *_store(home),
         *_remote(),
+        *_tracking(home),
     ]
 
 
@@ -164,6 +168,21 @@ def _store(home: Home) -> list[Finding]:
     problem = openness(home.root)
     privacy = Finding("privacy", not problem, problem or f"{home.root} is closed to others")
     return [_artifacts(home), _runs(home), _leases(home), privacy]
+
+
+def _tracking(home: Home) -> list[Finding]:
+    """Say whether MLflow takes records, where it has any, and of how many runs some wait here."""
+    mlruns = Path("mlruns")
+    place = tracking_place(mlruns, home.root)
+    if not (place.is_server or os.path.lexists(mlruns)):
+        return []
+    waiting = sum(map(is_waiting, spooled_runs(home.spool)))
+    problem = tracking_problem(place, {run.flow for run in read_runs(home)[0]})
+    parts = [problem or f"{place.pages or mlruns} takes records"]
+    if waiting:
+        what = "the next command that runs, or `sparring up`, sends them"
+        parts.append(f"records of {waiting} run{'s' * (waiting > 1)} wait here: {what}")
+    return [Finding("mlflow", not problem, "; ".join(parts))]
 
 
 def _artifacts(home: Home) -> Finding:

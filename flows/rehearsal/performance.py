@@ -140,6 +140,8 @@ def _run(entry: FlowEntry, config: FlowConfig, home: Home, sink: ProgressSink) -
 def _run_in_prefect(
     entry: FlowEntry, config: FlowConfig, home: Home, sink: ProgressSink
 ) -> _Outcome:
+    from flows.runs.flow_call import call_flow  # it brings Prefect
+
     records: list[StageRecord] = []
     try:
         with open_run(
@@ -151,7 +153,7 @@ def _run_in_prefect(
             progress=sink,
         ) as run:
             records = run.records
-            report = entry.flow()(config)
+            report = call_flow(entry.flow(), config, run.run_id)
     except Exception as error:  # as above
         return records, None, error
     return records, report, None

@@ -139,7 +139,9 @@ def run_flow(
     ):
         save_inputs(home, run.run_id, inputs)
         with _saying_how_to_go_on(run.run_id), _letting_wait():
-            result = entry.flow()(config)
+            from flows.runs.flow_call import call_flow  # it brings Prefect
+
+            result = call_flow(entry.flow(), config, run.run_id)
     cached = sum(record.state == "cached" for record in run.records)
     return Outcome(run.run_id, result, len(run.records), cached, tuple(run.awaits))
 

@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import Abort, Pause, TerminationSignal
 from prefect.states import Paused
 
-from tasks.processes.termination import Cancelled
+from tasks.processes.termination import Cancelled, heeding_stops
 from tasks.stages.runs.context import RunContext, current_run
 from tasks.stages.runs.run_store import list_runs, save_status
 from tasks.stages.runs.states import STATES, STOPPED, RunStatus
@@ -30,7 +30,7 @@ _log = logging.getLogger("sparring.flows")
 def stoppable(run: RunContext, flow_run: FlowRun | None) -> Iterator[None]:
     """Let the work inside the block be stopped on Prefect's page, and write down who stopped it."""
     try:
-        with _obeying(flow_run):
+        with _obeying(flow_run), heeding_stops():
             yield
     except (KeyboardInterrupt, TerminationSignal, Pause, Abort) as error:
         run.ending = _ending(error, flow_run)

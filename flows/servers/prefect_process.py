@@ -12,10 +12,13 @@ and forbids the next start; `prefect server stop` does not wait for the end.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 from flows.servers.access import PREFECT_PASSWORD
@@ -46,7 +49,28 @@ def main() -> None:
         log_level=server.logging_level.lower(),
     )
     listening = socket.socket(fileno=int(sys.argv[1]))
+    collect_aside()
     asyncio.run(uvicorn.Server(config).serve(sockets=[listening]))
+
+
+def collect_aside(pause: float = 3.0) -> None:
+    """Collect garbage from a thread of its own, every so many seconds, and nowhere else.
+
+    Garbage may hold a cursor of SQLite, and to end one waits for whatever its connection does. In
+    the thread of the server's event loop that stopped everything: the connection waited for a
+    transaction that waited for the loop, for the minute that Prefect lets a connection wait.
+    """
+    gc.disable()
+
+    def collect() -> None:
+        time.sleep(pause)
+        gc.collect()
+        gc.freeze()  # the server's own modules need no second look
+        while True:
+            time.sleep(pause)
+            gc.collect()
+
+    threading.Thread(target=collect, name="garbage", daemon=True).start()
 
 
 def _make_database(path: Path) -> None:

@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from tasks.settings.errors import SparringError
+
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_asked = threading.Event()
 
 
 class Terminated(KeyboardInterrupt):
@@ -56,7 +59,10 @@ class FirstInterrupt:
 
 
 def stop_alike() -> None:
-    """Let SIGTERM and SIGHUP stop this process as Ctrl-C does, from now on."""
+    """Let SIGTERM and SIGHUP stop this process as Ctrl-C does, from now on; `heeding_stops` helps.
+
+    Outside the main thread it does nothing.
+    """
     handle_stops(interrupt)
 
 
@@ -66,6 +72,7 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     Raises:
         KeyboardInterrupt: Always; `Terminated` where it was not Ctrl-C.
     """
+    _asked.set()
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     leave_lost_terminal()
@@ -90,6 +97,24 @@ def give_back(handlers: dict[int, Any]) -> None:
     for number, handler in handlers.items():
         # None: the handler was not installed from Python and cannot be put back.
         signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@contextmanager
+def heeding_stops() -> Iterator[None]:
+    """Let what a signal stopped in the block end as a stop, not as an error that it became.
+
+    Libraries that call back, as pydantic does, turn the interrupt into an error of their own.
+
+    Raises:
+        KeyboardInterrupt: Instead of an error that is not ours, after a signal came.
+    """
+    _asked.clear()
+    try:
+        yield
+    except Exception as error:
+        if _asked.is_set() and not isinstance(error, SparringError):
+            raise KeyboardInterrupt(*error.args) from error
+        raise
 
 
 @contextmanager

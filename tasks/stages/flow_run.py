@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.processes.termination import terminate_as_interrupt, unbroken
+from tasks.processes.termination import heeding_stops, terminate_as_interrupt, unbroken
 from tasks.settings.errors import ConfigError
 from tasks.stages.lineage.writing import record_lineage
 from tasks.stages.runs import run_store
@@ -82,7 +83,7 @@ def open_run(
                 shown=params if changed is None else shown_params(params, changed),
                 tags=run_tags(flow, config),
             )
-        with entered(context), terminate_as_interrupt():
+        with entered(context), terminate_as_interrupt(), heeding_stops():
             yield context
         status = "completed"
     except Exception as error:
@@ -103,7 +104,8 @@ def _begin(
     journal = folder / "stages.journal"
     context = RunContext(home, run_id, verify=verify, spool=spool, journal=journal)
     context.progress = KeptProgress(folder, progress or context.progress)
-    recorder = Recorder(spool, mlruns, remote=context.remote)
+    say = functools.partial(context.progress.note, "MLflow")
+    recorder = Recorder(spool, mlruns, remote=context.remote, say=say)
     recorder.start()
     return context, recorder
 
@@ -124,4 +126,9 @@ def _end(context: RunContext, recorder: Recorder, status: RunStatus, *, is_refus
     finally:
         if context.spool is not None:
             context.spool.run_finished(STATES[status].mlflow, status)
-        recorder.close(timeout)
+        if not recorder.close(timeout) and recorder.problem:
+            context.progress.note(
+                "MLflow",
+                f"records of this run wait in {context.home.spool}, and the next command that runs "
+                f"or `sparring up` sends them: {recorder.problem}",
+            )

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.processes.termination import terminate_as_interrupt
+from tasks.processes.termination import heeding_stops, terminate_as_interrupt
 from tasks.settings.errors import Awaited
 from tasks.settings.passwords import without_passwords
 from tasks.stages.artifact import EXTERNAL, Artifact, ArtifactLostError, committed_artifact
@@ -149,7 +149,7 @@ def _attempt(
         fetch_inputs(run, call, _make_again)
         injected = {"workspace": workspace, "log": log}
         wanted = {name: injected[name] for name in call.spec.injected}
-        with visible_gpus(gpus, log.note):
+        with visible_gpus(gpus, log.note), heeding_stops():
             metrics = call.spec.body(**call.arguments, **wanted) or {}
         draft = _draft(run, call, lease, metrics, before + time.monotonic() - started)
         manifest = commit(run.home, draft, workspace.output, lease, run.remote, clear_parts)

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from flows.cli.commands.completion import config_names, flow_names, run_names, thing_names
 from flows.runs.console import open_console
+from tasks.processes.termination import heeding_stops
 from tasks.settings.errors import ConfigError, SparringError
 from tasks.storage.errors import StorageError
 
@@ -40,7 +41,8 @@ class ExitCodes(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was typed."""
         try:
-            return super().invoke(ctx)
+            with heeding_stops():
+                return super().invoke(ctx)
         except (SparringError, StorageError) as error:
             say_error(str(error))
             raise typer.Exit(error.exit_code) from None

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.settings.errors import SparringError
-from tasks.settings.passwords import without_passwords
 from tasks.storage.errors import LockTimeoutError, StorageError
+from tasks.tracking.mlflow_record.connection import problem_of
 from tasks.tracking.mlflow_record.cursor import is_waiting
 from tasks.tracking.mlflow_record.helper_events import (
     drop_leftovers,
@@ -46,12 +47,24 @@ class Recorder:
             a server.
         owns_run: Whether this process began the flow run; a helper only looks it up.
         remote: The remote on which helpers leave the events that they could not send.
+        say: Is told once, in a sentence, that nothing can be sent now, and why.
+
+    Attributes:
+        problem: Why nothing can be sent now, in a sentence; empty while it can.
     """
 
     def __init__(
-        self, spool: Spool, mlruns: Path, *, owns_run: bool = True, remote: Remote | None = None
+        self,
+        spool: Spool,
+        mlruns: Path,
+        *,
+        owns_run: bool = True,
+        remote: Remote | None = None,
+        say: Callable[[str], None] = _log.warning,
     ) -> None:
         """Look at what is spooled; `start` begins to send it."""
+        self.problem = ""
+        self._say = say
         self._spool = spool
         self._root = spool.folder.parent
         self._mlruns = Path(mlruns).absolute()
@@ -140,12 +153,12 @@ class Recorder:
             return False
         except Exception as error:  # whatever the backend does, the work goes on
             self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+            self.problem = problem_of(error)
             if not self._has_warned:
-                said = without_passwords(str(error)).splitlines()
-                reason = said[0] if said else type(error).__name__
-                _log.warning("cannot log to mlflow now, will try again later: %s", reason)
+                self._say(f"it takes no records now, they wait here: {self.problem}")
                 self._has_warned = True
             return False
+        self.problem = ""
         self._pause = INTERVAL_SECONDS
         self._last_synced = time.monotonic()
         # A helper is not done before the backend knows the run that it helps.

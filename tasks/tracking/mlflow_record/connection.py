@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tasks.processes.detached import is_alive
+from tasks.settings.passwords import without_passwords
 from tasks.storage.home import make_private
 from tasks.storage.locks import FileLock
 from tasks.storage.sealed import read_either
@@ -24,6 +25,7 @@ from tasks.storage.sqlite_file import make_beside, set_aside_if_broken
 from tasks.tracking.mlflow_record.moved_project import adopt_files
 
 if TYPE_CHECKING:
+    from mlflow.entities import Experiment
     from mlflow.tracking import MlflowClient
 
 _SETTINGS = {
@@ -39,6 +41,10 @@ _URI = "MLFLOW_TRACKING_URI"
 _SQLITE = "sqlite:///"
 _log = logging.getLogger("sparring.tracking")
 _KNOCK_SECONDS = 3.0
+
+
+class DeletedExperimentError(RuntimeError):
+    """MLflow takes no records of an experiment that somebody deleted; they wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,46 @@ def _open(uri: str) -> MlflowClient:
     client = MlflowClient(uri)
     client.search_experiments(max_results=1)
     return client
+
+
+def require_active(experiment: Experiment) -> None:
+    """Raise `DeletedExperimentError` if somebody deleted an experiment."""
+    if experiment.lifecycle_stage != "active":
+        raise DeletedExperimentError(
+            f"MLflow's experiment {experiment.name!r} was deleted: `mlflow experiments restore "
+            f"--experiment-id {experiment.experiment_id}` brings it back"
+        )
+
+
+def tracking_problem(place: TrackingPlace, experiments: Collection[str]) -> str:
+    """Return why MLflow takes no records of these experiments; empty where nothing speaks for it.
+
+    Nothing is written: of a database the folder and the file are looked at, and what is in it.
+    """
+    try:
+        if place.uri.startswith(_SQLITE):
+            path = Path(place.uri.removeprefix(_SQLITE))
+            for one in (path.parent, path):
+                if one.exists() and not os.access(one, os.W_OK):
+                    return f"{one} cannot be written"
+            if not path.exists():
+                return "" if path.parent.is_dir() else f"{path.parent} is no folder"
+        place.knock()
+        client = _open(place.uri)
+        for name in sorted(experiments):
+            if (found := client.get_experiment_by_name(name)) is not None:
+                require_active(found)
+    except Exception as error:  # whatever MLflow says
+        return problem_of(error)
+    return ""
+
+
+def problem_of(error: Exception) -> str:
+    """Return why MLflow takes no records, in a sentence without passwords."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    said = without_passwords(str(error)).splitlines()
+    return said[0] if said else type(error).__name__
 
 
 @contextmanager

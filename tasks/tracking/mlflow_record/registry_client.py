@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasks.storage.locks import FileLock
-from tasks.tracking.mlflow_record.connection import TrackingPlace, connect
+from tasks.tracking.mlflow_record.connection import TrackingPlace, connect, require_active
 from tasks.tracking.mlflow_record.links import run_address
 from tasks.tracking.mlflow_record.tags import RUN_TAG, STAGE_TAG, Page, where
 
@@ -46,12 +46,17 @@ class RegistryClient:
         self._models: dict[str, LoggedModel] = {}
 
     def experiment(self, name: str) -> str:
-        """Return the id of the experiment of a name, making it if there is none."""
+        """Return the id of the experiment of a name, making it if there is none.
+
+        Raises:
+            DeletedExperimentError: Somebody deleted it; the command that restores it is named.
+        """
         from mlflow.exceptions import MlflowException
 
         with FileLock(self.place.lock):
             found = self.client.get_experiment_by_name(name)
             if found is not None:
+                require_active(found)
                 return str(found.experiment_id)
             # Without this tag the pages open in MLflow's mode for chat applications.
             tags = {"mlflow.experimentKind": "custom_model_development"}
@@ -65,6 +70,10 @@ class RegistryClient:
                 made = found.experiment_id
             self._experiments = []
             return str(made)
+
+    def require_active(self, experiment: str) -> None:
+        """Raise `DeletedExperimentError` if somebody deleted an experiment, by its id."""
+        require_active(self.client.get_experiment(experiment))
 
     def experiments(self) -> list[str]:
         """Return the ids of all experiments."""

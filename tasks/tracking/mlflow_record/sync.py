@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.storage.locks import FileLock
-from tasks.tracking.mlflow_record.connection import TrackingPlace
+from tasks.tracking.mlflow_record.connection import DeletedExperimentError, TrackingPlace
 from tasks.tracking.mlflow_record.cursor import Cursor
 from tasks.tracking.mlflow_record.helper_events import is_foreign, run_of
 from tasks.tracking.mlflow_record.metrics import MetricWriter
@@ -37,13 +37,17 @@ class MlflowRecord:
         What belongs to a run of another home that MLflow does not know yet stays.
         """
         with FileLock(Path(spool_root) / ".drain.lock", timeout=wait_seconds):
-            logged = 0
+            logged, refused = 0, None
             self._registry.look_again()
             for folder in spooled_runs(spool_root):
                 try:
                     logged += self._drain_run(folder)
                 except UnknownRunError as error:
                     _log.info("%s", error)
+                except DeletedExperimentError as error:  # those of other experiments are taken
+                    refused = error
+            if refused is not None:
+                raise refused
             return logged
 
     def _drain_run(self, folder: Path) -> int:
@@ -86,6 +90,8 @@ class MlflowRecord:
             except MlflowException as error:
                 if error.error_code not in _REFUSED:
                     raise
+                if cursor.experiment:
+                    self._registry.require_active(cursor.experiment)
                 points.clear()
                 _log.warning("mlflow refuses %s of %s: %s", event["event"], folder.name, error)
         self._metrics.log(points)

@@ -27,10 +27,18 @@ from tasks.storage.digests import digest_tree, directory_md5
 from tasks.storage.errors import StorageError
 from tasks.storage.files import write_json
 from tasks.storage.home import Home
+from tasks.tracking.spool import Spool
 from tests.flows.command import Shell
 
 WEIGHTS = "model.safetensors"
 DEAD = replace(current_process(), started=current_process().started - 1)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look where no other `mlruns` lies."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 def add_artifact(home: Home, key: str, *, content: str = "weights") -> Path:
@@ -70,6 +78,16 @@ def snapshot(folder: Path) -> dict[str, Any]:
         )
         for path in folder.rglob("*")
     }
+
+
+def test_where_mlflow_takes_no_records_it_is_said_with_how_many_runs_wait(home: Home) -> None:
+    Path("mlruns").write_text("no folder")
+    Spool(home.spool, "a-1").run_started(flow="apo", experiment="apo", params={})
+    spool = Spool(home.spool, "a-2")
+    spool.stage_finished("b" * 64, "FINISHED", tags={})
+    ok, detail = look(home)["mlflow"]
+    assert not ok and "mlruns is no folder" in detail
+    assert "records of 1 run wait here" in detail, "the other one has nothing to tell yet"
 
 
 def test_before_the_first_run_nothing_is_there_and_nothing_is_made(tmp_path: Path) -> None:
