@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from typing import Any
@@ -15,6 +14,7 @@ import psutil
 from tasks.processes.detached import is_alive
 from tasks.storage.files import read_json
 from tests.flows.command import Shell
+from tests.flows.warm_start import WARM
 
 PROGRAM = """
 import os, time
@@ -45,9 +45,9 @@ with mlflow.start_run(run_name="hello"):
 
 
 def python(shell: Shell, program: str, **variables: str) -> Any:
-    """Start a Python program in the shell's folder."""
+    """Start a Python program in the shell's folder; it hears no signal."""
     return subprocess.Popen(
-        [sys.executable, "-c", program], cwd=shell.folder, env={**os.environ, **variables}
+        [WARM.python(), "-c", program], cwd=shell.folder, env={**os.environ, **variables}
     )
 
 

@@ -102,6 +102,7 @@ def _serve(path: str) -> None:
     quiet_libraries()
     from tasks.models.loading import quiet_transformers
 
+    gc.disable()
     with quiet_transformers():
         for name in LIBRARIES:
             importlib.import_module(name)
@@ -109,6 +110,7 @@ def _serve(path: str) -> None:
     assert threading.active_count() == 1, "what is forked would miss all threads but one"
     os.fsync = os.fdatasync = os.fstat  # type: ignore[assignment]  # as in tests/conftest.py
     gc.freeze()
+    gc.enable()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(f"{path}.new")

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +33,14 @@ from tests.flows.serving import (
     task_states,
 )
 from tests.servers.browser import browse
+
+AT_WORK = """
+import time
+from tasks.stages.flow_run import open_run
+with open_run('apo', config={}, config_text=''):
+    print('at work', flush=True)
+    time.sleep(600)
+"""
 
 
 @pytest.fixture
@@ -149,12 +159,10 @@ def test_servers_that_the_environment_names_are_used(shell: Shell) -> None:
 
 @pytest.mark.slow
 def test_a_run_at_work_keeps_its_servers(shell: Shell) -> None:
-    sleeper = python(
-        shell,
-        "import time\nfrom tasks.stages.flow_run import open_run\n"
-        "with open_run('apo', config={}, config_text=''):\n"
-        "    print('at work', flush=True); time.sleep(600)",
-        SPARRING_HOME=str(shell.home.root),
+    sleeper = subprocess.Popen(
+        [sys.executable, "-c", AT_WORK],
+        cwd=shell.folder,
+        env={**os.environ, "SPARRING_HOME": str(shell.home.root)},
     )
     shell("up")
     wait_until(lambda: any(shell.home.runs.glob("*/run.json")), 60)
