@@ -38,7 +38,7 @@ LIBRARIES = (
     "torch.utils.data", "transformers.models.llama.modeling_llama", "transformers.generation.utils",
     "transformers.models.auto.modeling_auto", "transformers.trainer_utils", "datasets", "pandas",
     "dvc.repo", "scipy.stats", "matplotlib.pyplot", "jinja2", "alembic.command", "boto3",
-    "rich.markdown", "accelerate", "torch.distributed.fsdp", "deepspeed",
+    "rich.markdown", "hypothesis", "accelerate", "torch.distributed.fsdp", "deepspeed",
     "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store",
     "flows.apo", "flows.exo", "flows.ava", "flows.cli.main", "flows.runs.ending",
     "tasks.training.updates.policy", "tasks.training.updates.reward_model",
