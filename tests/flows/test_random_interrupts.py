@@ -59,15 +59,19 @@ def leftovers(shell: Shell) -> list[str]:
     return found + [f"{name} server" for name, record in servers if record.get("pid")]
 
 
-def ended(process: subprocess.Popen[str], seconds: float = 60.0) -> tuple[str, str]:
-    """Return what a command printed that was told to end; one that hangs shows its threads."""
+def ended(process: subprocess.Popen[str], seconds: float = 180.0) -> tuple[str, str]:
+    """Return what a command printed that was told to end; one that hangs shows its threads.
+
+    The step that is to be finished may be the first of a training, which imports a great deal.
+    """
     try:
         return process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGUSR1)
         time.sleep(2)
         process.kill()
-        raise AssertionError(f"still there:\n{process.communicate()[1][-20_000:]}") from None
+        out, err = process.communicate()
+        raise AssertionError(f"still there:\n{out}\n{err[-20_000:]}") from None
 
 
 def named_run(text: str) -> str | None:
