@@ -29,6 +29,10 @@ PLAIN = (
         "{method: best_of_n, responses: [2, 4]}]"
     ),
 )
+FEW = (
+    *WIDE,
+    *sets("branches=[{method: exo_pref}, {method: ppo}, {method: best_of_n, responses: [2, 4]}]"),
+)
 RUN = ("run", *PLAIN)
 BRANCHES = (
     "EXO-rw K=2 β_π=0.5 β_r=0.5 s0",
@@ -115,11 +119,15 @@ def test_branches_share_what_they_can(done: Shell) -> None:
     assert len(digests) == len(trained), "another method, K or coefficient is another policy"
 
 
+@pytest.mark.parametrize(
+    ("words", "branches"),
+    [(FEW, (BRANCHES[3], BRANCHES[6])), pytest.param(PLAIN, BRANCHES, marks=pytest.mark.slow)],
+)
 def test_a_judge_is_asked_about_last_policies_against_start_and_chosen(
-    done: Shell, tmp_path: Path
+    words: tuple[str, ...], branches: tuple[str, ...], done: Shell, tmp_path: Path
 ) -> None:
-    copy, matches = judged_copy(done, tmp_path / "judged", *PLAIN)
-    contenders = (*BRANCHES, "Best-of-N N=2 s0", "Best-of-N N=4 s0")
+    copy, matches = judged_copy(done, tmp_path / "judged", *words)
+    contenders = (*branches, "Best-of-N N=2 s0", "Best-of-N N=4 s0")
     assert set(matches) == {
         *(f"{ours} vs {theirs}" for ours in contenders for theirs in ("start", "chosen")),
         "chosen vs rejected",
