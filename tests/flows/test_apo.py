@@ -164,11 +164,11 @@ def test_a_second_run_is_all_cached_and_light(finished: Shell) -> None:
     assert [run.id for run in list_runs(finished.home)] == runs
 
 
-def test_the_baseline_alone_needs_only_a_new_report(finished: Shell) -> None:
+def test_the_baseline_alone_needs_only_a_new_report(finished: Shell, prefect_server: str) -> None:
     words = [*RUN[1:], *sets("adversarial=false", "reward.ablations=[]")]
     todo = [stage for stage in finished.json("plan", *words) if stage["state"] != "done"]
     assert [stage["stage"] for stage in todo] == ["write_apo_report"]
-    finished("run", *words)
+    finished("run", *words, PREFECT_API_URL=prefect_server)
     report = finished.json("report")
     assert {"start", "DPO-v1"} <= set(report["numbers"]["policies"])
     assert "APO-DPO-v1" not in report["numbers"]["policies"]

@@ -24,6 +24,7 @@ from tasks.settings.errors import ConfigError, StageError
 from tasks.storage.home import Home
 from tests.databases import Databases
 from tests.flows.serving import FOREIGN, code_of
+from tests.flows.warm_start import WARM
 
 STARTER = """
 import sys, time
@@ -101,7 +102,7 @@ def test_server_survives_its_run_serves_the_next_and_ends_with_the_last(
 
     environment = {**os.environ, **prefect_environment(home, url)}
     subprocess.run(
-        [sys.executable, "-c", TRIVIAL_FLOW], env=environment, cwd=tmp_path, check=True, timeout=60
+        [WARM.python(), "-c", TRIVIAL_FLOW], env=environment, cwd=tmp_path, check=True, timeout=60
     )
     runs = ask(f"{url}/flow_runs/filter", {})
     assert [run["state_type"] for run in runs] == ["COMPLETED"]
@@ -140,7 +141,7 @@ def test_its_pages_show_the_run_in_a_browser(
 ) -> None:
     handle = start_prefect_server(migrated)
     environment = {**os.environ, **prefect_environment(migrated, handle.url)}
-    command = [sys.executable, "-c", TRIVIAL_FLOW]
+    command = [WARM.python(), "-c", TRIVIAL_FLOW]
     subprocess.run(command, env=environment, cwd=tmp_path, check=True, timeout=60)
     options = "--headless --no-sandbox --disable-gpu --no-first-run --disable-sync --disable-quic"
     options += " --disable-background-networking --disable-component-update"
