@@ -139,8 +139,8 @@ def _alias_cells(row: Row) -> Row:
         for stage, _, key in (row[role].partition("/"),)
         if key
     ]
-    by = f" ({row['who']})" if row["who"] else ""
-    lines = [f"run {row['run']}", *models, f"since {minute(row['since'])}: {row['why']}{by}"]
+    by = f" by {row['who']}" if row["who"] else ""
+    lines = [f"run {row['run']}", *models, f"since {minute(row['since'])}{by}: {row['why']}"]
     return {"alias": f"{row['flow']}/{row['alias']}", "names": "\n".join(lines)}
 
 

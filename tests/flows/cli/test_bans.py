@@ -61,7 +61,8 @@ def test_a_banned_champion_and_its_children_are_out(
     assert "apo-v4 cannot be promoted: its policy comes from the policy of apo-v2" in said
     (row,) = json.loads(sparring("ls", "bans", "--json"))
     assert row["why"] == "it insults" and len(row["models"]) == 3 and "@" in row["who"]
-    assert "it insults" in sparring("ls", "bans")
+    shown = sparring("ls", "bans")
+    assert "it insults" in shown and max(map(len, shown.splitlines())) <= 80
     # No scheduled run starts from such a champion.
     named(home, third)
     said_of_start: list[str] = []
