@@ -13,7 +13,7 @@ import pytest
 
 from flows.servers.shared_server import start_prefect_server, stop
 from tests.databases import Databases
-from tests.flows.command import SMALL, Shell, sets, wait_until
+from tests.flows.command import SMALL, Shell, sets
 from tests.flows.scheduling import RECURRING
 
 
@@ -41,14 +41,6 @@ def ask(shell: Shell, path: str, body: Any = None) -> Any:
     request = urllib.request.Request(f"{url}/{path}", data, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.loads(answer.read() or b"null")
-
-
-def change(shell: Shell, path: str, body: Any) -> None:
-    url = json.loads(shell.home.servers.read_text())["prefect"]["url"]
-    words = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{url}/{path}", json.dumps(body).encode(), words)
-    request.method = "PATCH"
-    urllib.request.urlopen(request, timeout=30).close()
 
 
 def test_deploying_twice_changes_and_adds_nothing(server: Shell) -> None:
@@ -102,69 +94,12 @@ def deployed(shell: Shell, name: str) -> dict[str, Any]:
     return dict(ask(shell, f"deployments/name/apo/{name}"))
 
 
-def refused(shell: Shell, *words: str) -> str:
-    """Run a command that is refused with one sentence and what it would take away."""
-    return shell(*words, code=2).stderr
-
-
-def test_deploying_never_takes_away(server: Shell) -> None:
-    own = ("-c", str(RECURRING), *sets("apo_epochs=3"))
-    words = ("--name", "kept", "--create-pool")
-    server.json("deploy", "apo", *own, *words, "--pool", "gpus")
-    before = deployed(server, "kept")
-    # Without -c the default configuration would take the place of theirs.
-    said = refused(server, "deploy", "apo", "--name", "kept")
-    assert "apo_epochs: 3 → 2" in said and "its schedule 0 3 * * * (UTC)" in said
-    assert "--replace" in said and "name its configuration with -c" in said
-    said = refused(server, "deploy", "apo", "--name", "kept", "--cron", "0 5 * * *")
-    assert "apo_epochs: 3 → 2" in said and "its schedule" not in said
-    # A configuration without a schedule would end theirs.
-    said = refused(server, "deploy", "apo", "-c", str(SMALL), "--name", "kept")
-    assert "its schedule 0 3 * * * (UTC)" in said and "apo_epochs" not in said
-    assert deployed(server, "kept") == before, "a refusal changes nothing"
-
-    # What was set on Prefect's own page stays: the pool, tags, variables, another schedule.
-    variables = before["job_variables"]
-    edit = {
-        "tags": [*before["tags"], "night"],
-        "job_variables": {**variables, "env": {**variables["env"], "NCCL_DEBUG": "INFO"}},
-    }
-    change(server, f"deployments/{before['id']}", edit)
-    deploy(server, "--name", "kept", *sets("apo_epochs=4"))
-    after = deployed(server, "kept")
-    assert after["parameters"]["config"]["apo_epochs"] == 4 and after["work_pool_name"] == "gpus"
-    assert set(after["tags"]) == {"sparring", "night"}
-    assert after["job_variables"]["env"]["NCCL_DEBUG"] == "INFO"
-    by_hand = {"schedule": {"cron": "15 7 * * 1", "timezone": "Europe/Zurich"}, "active": True}
-    ask(server, f"deployments/{before['id']}/schedules", [by_hand])
-    said = refused(server, "deploy", "apo", "-c", str(RECURRING), "--name", "kept")
-    assert "its schedule 15 7 * * 1 (Europe/Zurich)" in said and "0 3 * * *" not in said
-
-    # Asked for by name, it is done.
-    (told,) = server.json("deploy", "apo", "-c", str(SMALL), "--name", "kept", "--replace")
-    assert told["cron"] == "" and deployed(server, "kept")["schedules"] == []
-
-
-def test_a_tick_that_nobody_begins_is_overdue(server: Shell) -> None:
-    deploy(server, "--name", "nightly", "--create-pool")
-    deploy(server, "--name", "resting", "--pause", "--create-pool")
-    own = deployed(server, "nightly")["id"]
-    wait_until(lambda: bool(planned(server, own)), seconds=120)
-    ticks = {one["deployment"]: one for one in server.json("status", "--schedule")}
-    assert ticks["apo/nightly"]["problem"] == "" and "03:00 UTC" in ticks["apo/nightly"]["next"]
-    assert ticks["apo/resting"] == {"deployment": "apo/resting", "next": "", "problem": ""}
-    due = "2026-01-02T03:00:00Z"
-    late = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": due}}}
-    ask(server, f"deployments/{own}/create_flow_run", late)
-    done = server("status", "--schedule", code=3)
-    assert "apo/nightly: overdue since 2026-01-02 03:00 UTC: nobody began it" in done.stdout
-    assert "schedules are not kept: apo/nightly" in done.stderr
-
-
-def planned(shell: Shell, deployment: str) -> list[Any]:
-    """Return the runs of a deployment that the server has planned."""
-    body = {"deployments": {"id": {"any_": [deployment]}}}
-    return list(ask(shell, "flow_runs/filter", body))
+def test_another_configuration_is_refused_without_replace(server: Shell) -> None:
+    deploy(server, "--name", "kept", "--create-pool")
+    said = server("deploy", "apo", "--name", "kept", code=2).stderr
+    assert "its schedule 0 3 * * * (UTC)" in said and "name its configuration with -c" in said
+    (told,) = server.json("deploy", "apo", "--name", "kept", "--replace")
+    assert told["cron"] == ""
 
 
 def register(shell: Shell, flow: str, name: str, **values: Any) -> None:

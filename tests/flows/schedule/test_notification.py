@@ -104,6 +104,7 @@ def test_the_server_tells_of_late_and_dead_runs(told: list[dict[str, str]]) -> N
         deployment = client.create_deployment(flow, name="nightly")
         for name in ("here", "here"):
             ensure_late_automation(client, deployment, "apo/nightly", notify(name))
+        found: Any
         (found,) = client.read_automations_by_name("sparring: apo/nightly is late or died")
         (action,) = found.actions
         assert action.block_document_id == require_block(client, "custom-webhook/here")
@@ -112,7 +113,7 @@ def test_the_server_tells_of_late_and_dead_runs(told: list[dict[str, str]]) -> N
         other = client.create_deployment(flow, name="other")
         for one in (other, deployment):
             run = client.create_flow_run_from_deployment(one)
-            died = Crashed(message="the machine is gone")
+            died: Any = Crashed(message="the machine is gone")
             client.set_flow_run_state(run.id, died, force=True)
         wait_until(lambda: bool(told), seconds=120)
         assert [message["title"] for message in told] == [
