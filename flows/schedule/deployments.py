@@ -54,8 +54,8 @@ class DeploymentOptions(NamedTuple):
     """Where the flow's process starts, on the machine of the worker of a process pool."""
     config_named: bool = True
     """Whether the user named the configuration; the default one replaces no other."""
-    schedule_said: bool = False
-    """Whether the schedule was said in the command itself, whatever the configuration says."""
+    said: tuple[str, ...] = ()
+    """Keys of the schedule that were said in the command itself, whatever the configuration has."""
     replace: bool = False
     """Whether what the deployment has and the configuration has not may be taken away."""
 
@@ -111,13 +111,15 @@ def deploy_flow(
         _refuse_losses(entry, before, config, options)
         pool = _pool(client, before, options)
         paused = _is_paused(before) if options.paused is None else options.paused
-        flow = entry.flow()
+        flow, limit = entry.flow(), before.global_concurrency_limit if before else None
         with _refusals(options.name):
             found = client.create_deployment(
                 client.create_flow_from_name(entry.name),
                 name=options.name,
                 version=version("sparring"),
-                description=flow.description,
+                description=before.description if before else flow.description,
+                concurrency_limit=limit.limit if limit else None,
+                concurrency_options=before.concurrency_options if before else None,
                 tags=list(dict.fromkeys([*(before.tags if before else ()), "sparring"])),
                 # By module: a file's path would differ between the machines of the workers.
                 entrypoint=entry.entrypoint,
@@ -201,9 +203,7 @@ def _refuse_losses(
     """Refuse to take away what a deployment has, unless that is what was asked for."""
     if before is None or options.replace:
         return
-    losses = find_losses(
-        before, config, named=options.config_named, changes_schedule=options.schedule_said
-    )
+    losses = find_losses(before, config, named=options.config_named, said=options.said)
     if losses:
         remedy = "" if options.config_named else ", or name its configuration with -c"
         raise ConfigError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from prefect.client.schemas.objects import DeploymentSchedule
@@ -17,7 +19,7 @@ _MOST_LINES = 12
 
 
 def find_losses(
-    before: DeploymentResponse, config: RecurringConfig, *, named: bool, changes_schedule: bool
+    before: DeploymentResponse, config: RecurringConfig, *, named: bool, said: Sequence[str]
 ) -> list[str]:
     """Say what of a deployment would be gone, or changed without anybody having asked.
 
@@ -26,7 +28,7 @@ def find_losses(
         config: What is to be registered in its place.
         named: Whether the user named a configuration. A named one may change any value; the
             default one is no answer to what somebody had named before.
-        changes_schedule: Whether the schedule was said in the command itself.
+        said: Keys of the schedule that were said in the command itself: cron, timezone.
 
     Returns:
         A sentence each; empty if nothing is lost.
@@ -35,7 +37,7 @@ def find_losses(
     losses = []
     if was is not None and not named:
         # The command's own words about the schedule are asked for.
-        skipped = {"schedule"} if changes_schedule else set()
+        skipped = {"schedule"} if said else set()
         theirs, ours = (
             {key: value for key, value in tree.items() if key not in skipped}
             for tree in (was, wanted)
@@ -44,13 +46,32 @@ def find_losses(
         losses += lines[:_MOST_LINES]
         if len(lines) > _MOST_LINES:
             losses.append(f"{len(lines) - _MOST_LINES} more values")
-    if changes_schedule:
-        return losses
     configured = (was or {}).get("schedule")
+    if named and (was or {}).get("notify") and config.notify is None:
+        losses.append(f"notify: {(was or {})['notify']['block']} → nobody is told")
+    if said and "schedule" not in said:
+        losses += _lost_beside(configured or {}, config.schedule, said)
     for schedule in before.schedules:
-        if config.schedule is None or not _is_configured(schedule, configured, config.schedule):
+        is_kept = config.schedule is not None or "schedule" in said
+        if not (is_kept and _is_configured(schedule, configured, config.schedule)):
             losses.append(f"its schedule {_described(schedule)}")
     return losses
+
+
+def _lost_beside(
+    before: dict[str, Any], wanted: ScheduleConfig | None, said: Sequence[str]
+) -> list[str]:
+    """Say which values of a schedule would fall back to their defaults, though nobody said so."""
+    if wanted is None:
+        return []
+    default = ScheduleConfig(cron=wanted.cron).model_dump(mode="json")
+    now = wanted.model_dump(mode="json")
+    return [
+        str(change)
+        for key, value in before.items()
+        if key not in said and now.get(key) == default.get(key)
+        for change in value_changes(value, now.get(key), f"schedule.{key}")
+    ]
 
 
 def _registered(before: DeploymentResponse, kind: type[RecurringConfig]) -> dict[str, Any] | None:
@@ -65,17 +86,16 @@ def _registered(before: DeploymentResponse, kind: type[RecurringConfig]) -> dict
 
 
 def _is_configured(
-    schedule: DeploymentSchedule, before: dict[str, Any] | None, wanted: ScheduleConfig
+    schedule: DeploymentSchedule, before: dict[str, Any] | None, wanted: ScheduleConfig | None
 ) -> bool:
     """Return whether a schedule says what a configuration said, and not what a person set since."""
     found = schedule.schedule
     if not isinstance(found, CronSchedule):
         return False
-    said = [(wanted.cron, wanted.counting_zone)]
-    if before is not None:
-        old = ScheduleConfig.model_validate(before)
-        said.append((old.cron, old.counting_zone))
-    return (found.cron, found.timezone) in said
+    said = [wanted] if wanted else []
+    with suppress(ValueError):  # of an earlier release, which had other keys
+        said += [ScheduleConfig.model_validate(before)] if before else []
+    return (found.cron, found.timezone) in [(one.cron, one.counting_zone) for one in said]
 
 
 def _described(schedule: DeploymentSchedule) -> str:

@@ -6,7 +6,7 @@ the server tells, which `sparring deploy` makes. Whatever is wrong with a block,
 
 from __future__ import annotations
 
-import logging
+import inspect
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,12 +23,11 @@ from prefect.exceptions import ObjectNotFound
 
 from flows.configs.recurring import NotifyConfig, NotifyEvent
 from tasks.settings.errors import ConfigError
-
-_log = logging.getLogger("sparring.flows")
+from tasks.stages.runs.context import current_run
 
 
 def tell(notify: NotifyConfig | None, event: NotifyEvent, subject: str, text: str = "") -> None:
-    """Tell whoever wants to know of an event; a block that fails is said in the log alone.
+    """Tell whoever wants to know of an event; a block that fails is said, and no more.
 
     Args:
         notify: Who wants to know of what; None: nobody.
@@ -41,10 +40,8 @@ def tell(notify: NotifyConfig | None, event: NotifyEvent, subject: str, text: st
     try:
         _block(notify.block).notify(text or subject, subject=f"sparring: {subject}")
     except Exception as error:  # its text may have the block's address, which may be a secret
-        _log.warning(
-            "nobody was told that %s: %s at the block %s",
-            subject, type(error).__name__, notify.block,
-        )  # fmt: skip
+        where = f"{type(error).__name__} at the block {notify.block}"
+        current_run().progress.note("notify", f"nobody was told that {subject}: {where}")
 
 
 @contextmanager
@@ -104,6 +101,11 @@ def require_block(client: SyncPrefectClient, slug: str) -> UUID:
         ConfigError: There is none of this type and name.
     """
     kind, _, name = slug.partition("/")
+    if kind not in (known := _types()):
+        raise ConfigError(
+            f"notify.block is {slug!r}, and {kind} sends no notifications: use a block of one of "
+            f"the types {', '.join(sorted(known))}"
+        )
     with suppress(ObjectNotFound):
         for document in client.read_block_documents_by_type(kind, include_secrets=False):
             if document.name == name:
@@ -112,6 +114,19 @@ def require_block(client: SyncPrefectClient, slug: str) -> UUID:
         f"notify.block is {slug!r}, and the Prefect server has no such block: make one on the "
         "server's page (Blocks), then deploy again"
     )
+
+
+def _types() -> set[str]:
+    """Return the types of blocks that send notifications, as Prefect names them in addresses."""
+    import prefect.blocks.notifications  # noqa: F401  (their classes are found by type)
+
+    found, left = set(), list(NotificationBlock.__subclasses__())
+    while left:
+        kind = left.pop()
+        left += kind.__subclasses__()
+        if not inspect.isabstract(kind):
+            found.add(kind.get_block_type_slug())
+    return found
 
 
 def _block(slug: str) -> Any:
@@ -153,7 +168,8 @@ def _automation(block: UUID, deployment: UUID, name: str) -> AutomationCore:
             SendNotification(
                 block_document_id=block,
                 subject=f"sparring: a run of {name} is {{{{ flow_run.state.name }}}}",
-                body="{{ flow_run.name }}: {{ flow_run.state.message }}\n{{ flow_run|ui_url }}",
+                body="{{ flow_run.name }}, due {{ flow_run.expected_start_time }}: "
+                "{{ flow_run.state.message or 'does a worker of its pool run?' }}",
             )
         ],
     )

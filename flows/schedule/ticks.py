@@ -30,7 +30,7 @@ class Tick(NamedTuple):
     @property
     def sentence(self) -> str:
         """What it is, for people."""
-        when = f"next at {self.next}" if self.next else "no run is due"
+        when = f"next {self.next}" if self.next else "no run is due"
         return f"{self.deployment}: {self.problem or when}"
 
 

@@ -215,7 +215,8 @@ def _our_flows() -> list[str]:
 def _automation() -> Any:
     """Return the automation as it should be."""
     # By the states' names. One that waits for people, or is suspended, has no process to be alive.
-    names = "Completed Failed Crashed Cancelled Suspended Waiting".split()
+    names = "Completed Failed Crashed Cancelled Suspended Waiting NothingNew Skipped".split()
+    names += ["Interrupted", "Resumed"]
     ends = [f"prefect.flow-run.{name}" for name in names]
     heartbeat = "prefect.flow-run.heartbeat"
     return AutomationCore(

@@ -84,7 +84,8 @@ def deploy(
     words += [f"schedule.cron={cron!r}"] if cron is not None else []
     words += [f"schedule.timezone={timezone!r}"] if timezone is not None else []
     folder = working_dir or Path.cwd()
-    said = cron is not None or any(word.startswith("schedule") for word in overrides or [])
+    keys = [word.partition("=")[0].partition(".") for word in words]
+    said = tuple(key or "schedule" for first, _, key in keys if first == "schedule")
     options = (name, pool, create_pool, pause, folder, config is not None, said, replace)
     deploy_flows(flow, config, words, options, console, as_json=as_json)
 
@@ -118,7 +119,7 @@ def demote(
     ban: Annotated[
         str | None,
         typer.Option(
-            help="The reason for which its models, and all that was made of them, are barred from "
+            help="The reason for which its policy, and all that was made of it, is barred from "
             "promotion and as a start of scheduled runs."
         ),
     ] = None,
@@ -131,6 +132,8 @@ def demote(
     """Make the previous champion the champion again; the history is kept."""
     from flows.cli.champions import lift_bans, restore_champion
 
+    if ban is not None and (lift_ban is not None or not ban.strip()):
+        raise ConfigError("--ban wants a reason, and bars what --lift-ban frees: give one of them")
     if lift_ban is not None:
         lift_bans(lift_ban, console, as_json=as_json)
         return

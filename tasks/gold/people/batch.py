@@ -162,7 +162,8 @@ class Batch:
 
 1. Make a copy of `questions.csv`, or of `questions.jsonl`, which has the same
    {counted(len(self.questions), "question")}.
-2. Fill in the column `{column}`{means}. What is left empty is no answer yet; `comment` may be.
+2. Fill in the column `{column}`{means}. What is left empty is no answer yet; `comment` may stay
+   empty.
 3. Put the copy into `{ANSWERS}/` under your name, such as `{ANSWERS}/anna.csv`: CSV, TSV or JSONL,
    in UTF-8. In a file of several people a column `annotator` says who answered.
 

@@ -35,9 +35,12 @@ class Ban:
 
 
 def ban_models(home: Home, record: AliasRecord, why: str) -> Ban:
-    """Bar the models of an alias, with a remote on every machine; replaces an earlier reason."""
+    """Bar the policy of an alias, with a remote on every machine; replaces an earlier reason.
+
+    Its reward model may serve others: a run of the same data uses it again.
+    """
     moment = datetime.now(UTC).isoformat(timespec="seconds")
-    ban = Ban(record.flow, record.run, dict(record.models), why, who_asks(), moment)
+    ban = Ban(record.flow, record.run, {"policy": record.models["policy"]}, why, who_asks(), moment)
     shared_records(home).put(_name(ban.flow, ban.run), sealed_json(asdict(ban)).encode())
     return ban
 

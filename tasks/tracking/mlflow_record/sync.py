@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.settings.passwords import without_passwords
 from tasks.storage.locks import FileLock
 from tasks.tracking.mlflow_record.connection import DeletedExperimentError, TrackingPlace
 from tasks.tracking.mlflow_record.cursor import Cursor
@@ -53,7 +54,7 @@ class MlflowRecord:
     def _drain_run(self, folder: Path) -> int:
         """Log the events of one run, segment by segment; what is logged for good is removed."""
         cursor = Cursor.load(folder)
-        cursor.move_to(self.place.uri)
+        cursor.move_to(without_passwords(self.place.uri))
         logged = 0
         for segment in read_segments(folder):
             name = segment.path.name

@@ -21,6 +21,7 @@ def commit_files(folder: Path, files: Sequence[str], message: str) -> bool:
     from dulwich import porcelain
     from dulwich.repo import Repo
 
+    folder = folder.absolute()  # dulwich takes relative paths as within the repository
     if not (folder / ".git").is_dir():
         Repo.init(str(folder)).close()
     with Repo(str(folder)) as repo:

@@ -79,6 +79,11 @@ def test_a_banned_champion_and_its_children_are_out(
     assert json.loads(sparring("ls", "bans", "--json")) == []
 
 
+def test_a_ban_wants_a_reason_and_frees_nobody() -> None:
+    for words in (("--ban", " "), ("--ban", "why", "--lift-ban", "apo-1")):
+        assert "--ban wants a reason" in sparring("demote", *words, code=2)
+
+
 def test_the_first_champion_stays_named_and_is_barred(home: Home) -> None:
     named(home, model(home, 1))
     said = sparring("demote", "--ban", "bad", code=2)

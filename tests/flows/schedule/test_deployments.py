@@ -48,26 +48,33 @@ def test_deploying_again_takes_nothing_away(client: SyncPrefectClient) -> None:
     assert "apo_epochs: 3 → 2" in str(refused.value) and "--replace" in str(refused.value)
     assert "its schedule 0 3 * * * (UTC)" in str(refused.value)
     with pytest.raises(ConfigError) as refused:
-        deploy(None, "schedule.cron='0 5 * * *'", name=name, schedule_said=True)
+        deploy(None, "schedule.cron='0 5 * * *'", name=name, said=("cron",))
     assert "apo_epochs: 3 → 2" in str(refused.value) and "its schedule" not in str(refused.value)
     # A configuration without a schedule would end theirs.
     with pytest.raises(ConfigError) as refused:
         deploy(SMALL, name=name)
     assert "its schedule 0 3 * * *" in str(refused.value)
     assert "apo_epochs" not in str(refused.value)
+    # A cron in the command is no word about the rest of the schedule.
+    cron, champion = "schedule.cron='0 5 * * *'", "schedule.policy=champion"
+    deploy(RECURRING, champion, name="other")
+    with pytest.raises(ConfigError, match="schedule.policy: champion → base"):
+        deploy(SMALL, cron, name="other", said=("cron",))
     assert client.read_deployment(before.id) == before, "a refusal changes nothing"
 
     # What was set on Prefect's own page stays: the pool, tags, variables, another schedule.
     variables = before.job_variables
     theirs = {**variables, "env": {**variables["env"], "NCCL_DEBUG": "INFO"}}
-    edit = DeploymentUpdate(tags=[*before.tags, "night"], job_variables=theirs)
+    tags = [*before.tags, "night"]
+    edit = DeploymentUpdate(tags=tags, job_variables=theirs, concurrency_limit=2)
     client.update_deployment(before.id, edit)
     deploy(RECURRING, "apo_epochs=4", name=name)
     after = client.read_deployment(before.id)
     assert after.parameters["config"]["apo_epochs"] == 4 and after.work_pool_name == "gpus"
     assert set(after.tags) == {"sparring", "night"}
     assert after.job_variables["env"]["NCCL_DEBUG"] == "INFO"
-    weekly = CronSchedule(cron="15 7 * * 1", timezone="Europe/Zurich")
+    assert after.global_concurrency_limit and after.global_concurrency_limit.limit == 2
+    weekly: Any = CronSchedule(cron="15 7 * * 1", timezone="Europe/Zurich")
     client.create_deployment_schedules(before.id, [(weekly, True)])
     with pytest.raises(ConfigError) as refused:
         deploy(RECURRING, name=name)

@@ -90,10 +90,10 @@ def test_a_webhook_that_is_down_stops_nothing_and_shows_no_address(
     told: list[dict[str, str]], caplog: pytest.LogCaptureFixture
 ) -> None:
     save_block("down", f"http://127.0.0.1:9/{SECRET}")
-    with caplog.at_level(logging.WARNING, "sparring.flows"):
+    with caplog.at_level(logging.WARNING, "sparring.stages"):
         tell(notify("down"), "failed", "a run of apo failed")
         tell(notify("missing"), "failed", "a run of apo failed")
-    down, missing = [one.getMessage() for one in caplog.records if one.name == "sparring.flows"]
+    down, missing = [one.getMessage() for one in caplog.records if one.name == "sparring.stages"]
     assert "nobody was told that a run of apo failed: " in down and "custom-webhook/down" in down
     assert "custom-webhook/missing" in missing and SECRET not in caplog.text and not told
 
@@ -119,9 +119,12 @@ def test_the_server_tells_of_late_and_dead_runs(told: list[dict[str, str]]) -> N
         assert [message["title"] for message in told] == [
             "sparring: a run of apo/nightly is Crashed"
         ]
-        assert f"{run.name}: the machine is gone" in told[0]["text"]
+        said = told[0]["text"]
+        assert said.startswith(f"{run.name}, due ") and said.endswith(": the machine is gone")
         with pytest.raises(ConfigError, match="has no such block: make one on the"):
             ensure_late_automation(client, deployment, "apo/nightly", notify("missing"))
+        with pytest.raises(ConfigError, match="webhook sends no notifications: .*custom-webhook"):
+            require_block(client, "webhook/here")
         ensure_late_automation(client, deployment, "apo/nightly", notify(events=("failed",)))
         assert not client.read_automations_by_name("sparring: apo/nightly is late or died")
 

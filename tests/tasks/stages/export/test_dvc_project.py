@@ -56,12 +56,15 @@ def own_home(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     current_home().ensure()
 
 
-def test_dvc_gets_imports_and_updates_a_champion_by_name(tmp_path: Path) -> None:
+def test_dvc_gets_imports_and_updates_a_champion_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     champion(1)
     folder, theirs = tmp_path / "names", tmp_path / "theirs"
-    said = json.loads(sparring("apo/champion", str(folder), "--json"))
+    monkeypatch.chdir(tmp_path)
+    said = json.loads(sparring("apo/champion", "names", "--json"))
     path = "aliases/apo/champion/policy"
-    assert said == {"folder": str(folder), "paths": [path], "committed": True}
+    assert said == {"folder": "names", "paths": [path], "committed": True}
     theirs.mkdir()
     Repo.init(str(theirs)).close()
     dvc(theirs, "init", "--quiet")
