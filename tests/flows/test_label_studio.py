@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 
@@ -76,6 +77,19 @@ def open_task(browser: Browser, served: LabelStudio, project: int, task: int) ->
     )
 
 
+def press(browser: Browser, *keys: str) -> None:
+    """Type into the answer's field, which the page may put anew at any moment."""
+
+    def typed() -> bool:
+        try:
+            browser.driver.find_element(By.NAME, "response").send_keys(*keys)
+        except StaleElementReferenceException:
+            return False
+        return True
+
+    browser.until(typed, 30.0, lambda: "the field of the answer does not stay")
+
+
 def submit(browser: Browser) -> None:
     browser.driver.find_element(By.CSS_SELECTOR, "button[name=submit]").click()
     browser.until(
@@ -125,10 +139,9 @@ def test_answers_by_the_api_and_on_the_page_become_gold(
         assert browser.driver.title != "owned" and "owned" not in browser.driver.title
         browser.shot("label-studio-attack")
         open_task(browser, served, project, by_prompt[QUERIES[1]])
-        area = browser.driver.find_element(By.NAME, "response")
-        area.send_keys(TYPED)
+        press(browser, TYPED)
         browser.shot("label-studio-answer")
-        area.send_keys(Keys.SHIFT, Keys.ENTER)
+        press(browser, Keys.SHIFT, Keys.ENTER)
         submit(browser)
         browser.shot("label-studio-submitted")
 
