@@ -6,7 +6,7 @@ champion is sampled and scored on the candidate's test prompts by the candidate'
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -22,9 +22,7 @@ from tasks.evaluation.judging.config import match_name
 from tasks.judge_responses import judge_responses
 from tasks.settings.errors import ConfigError, UnknownNameError
 from tasks.stages.artifact import Artifact
-from tasks.stages.lineage.bans import Ban, why_barred
-from tasks.stages.lineage.graph import Graph
-from tasks.stages.lineage.reading import lineage_graph
+from tasks.stages.lineage.bans import why_barred
 from tasks.stages.manifest import InputRecord, load_manifest
 from tasks.stages.runs.aliases import (
     CANDIDATE,
@@ -41,7 +39,6 @@ from tasks.stages.runs.context import RunContext, current_run
 from tasks.stages.runs.naming import find_run
 from tasks.stages.runs.references import referenced_artifact
 from tasks.storage.home import Home
-from tasks.tracking.remote.opening import open_remote
 
 
 @sparring_flow
@@ -189,9 +186,7 @@ def find_candidate(home: Home, flow: str, name: str) -> AliasRecord:
     return found[-1]
 
 
-def demote_champion(
-    home: Home, flow: str, bans: Sequence[Ban] = ()
-) -> tuple[AliasRecord, AliasRecord]:
+def demote_champion(home: Home, flow: str) -> tuple[AliasRecord, AliasRecord]:
     """Give `champion` back to who had it before; return the record that was left, and the new one.
 
     Those that are barred are passed over.
@@ -204,11 +199,9 @@ def demote_champion(
     earlier = records_before(alias_history(home, flow, CHAMPION))
     if not earlier:
         raise ConfigError(f"{now.run} is the first champion of {flow}: nobody was before it")
-    graph = lineage_graph(home, open_remote()) if bans else Graph()
-    free = [one for one in earlier if not why_barred(bans, graph, one.models)]
-    if not free:
+    before = next((one for one in earlier if not why_barred(home, one.models)), None)
+    if before is None:
         raise ConfigError(f"all champions of {flow} before {now.run} are barred")
-    before = free[0]
     for role, reference in before.models.items():
         referenced_artifact(home, reference, role, said_by=f"{role} of the champion {before.run}")
     reason = f"{now.run} was demoted"

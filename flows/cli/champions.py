@@ -28,7 +28,6 @@ from tasks.stages.lineage.bans import (
     list_bans,
     why_barred,
 )
-from tasks.stages.lineage.graph import Graph
 from tasks.stages.lineage.reading import lineage_graph
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.retention.champion_archive import export_champion, import_champion
@@ -65,7 +64,7 @@ def promote_candidate(
     Raises:
         ConfigError: There is no candidate, several flows have some and none is named, or something
             it was measured with is gone.
-        GateRefused: A criterion does not hold; nothing moved.
+        GateRefused: A criterion does not hold, or it is barred; nothing moved.
         AliasMovedError: Somebody else moved the champion in the meantime.
     """
     home = current_home()
@@ -80,7 +79,8 @@ def promote_candidate(
         told = {"flow": flow, "champion": asdict(champion), "moved": False}
         _tell(console, f"{candidate.run} is the champion of {flow} already", told, as_json=as_json)
         return
-    require_not_barred(home, candidate)
+    if why := why_barred(home, candidate.models):
+        raise GateRefused(f"{candidate.run} cannot be promoted: {why}")
     settings = PromotionConfig(
         flow=flow,
         run=candidate.run,
@@ -97,7 +97,7 @@ def promote_candidate(
 def restore_champion(flow: str | None, console: Console, *, ban: str | None, as_json: bool) -> None:
     """Make the previous champion the champion again, here and in MLflow.
 
-    With `ban`, the reason, its models and all that was made of them are barred from promotion and
+    With `ban`, the reason, its policy and all that was made of it are barred from promotion and
     from being the start of scheduled runs; the first champion stays named then.
 
     Raises:
@@ -113,7 +113,7 @@ def restore_champion(flow: str | None, console: Console, *, ban: str | None, as_
         made = ban_models(home, require_alias(home, flow, CHAMPION), ban)
         barred = [f"{node.title} {node.id}" for node in barred_models(made, graph)]
     try:
-        left, now = demote_champion(home, flow, list_bans(home))
+        left, now = demote_champion(home, flow)
     except ConfigError as error:
         said = f"; {len(barred)} models are barred all the same" if ban is not None else ""
         raise ConfigError(f"{error}{said}") from error
@@ -145,18 +145,6 @@ def lift_bans(run: str, console: Console, *, as_json: bool) -> None:
         lift_ban(home, one)
     told = {"run": run, "lifted": len(found)}
     _tell(console, f"the models of {run} may be promoted again", told, as_json=as_json)
-
-
-def require_not_barred(home: Home, record: AliasRecord) -> None:
-    """Refuse the models of an alias that are barred, or were made of such.
-
-    Raises:
-        GateRefused: They are.
-    """
-    bans = list_bans(home)
-    graph = lineage_graph(home, open_remote()) if bans else Graph()
-    if why := why_barred(bans, graph, record.models):
-        raise GateRefused(f"{record.run} cannot be promoted: {why}")
 
 
 def write_champion(flow: str | None, folder: Path, console: Console, *, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from tasks.stages.export.publishing import export_output
 from tasks.stages.lineage.graph import Graph
 from tasks.stages.runs.naming import find_alias
 from tasks.stages.runs.run_journal import stage_events
-from tasks.stages.runs.run_names import output_paths
+from tasks.stages.runs.run_names import output_paths, path_name
 from tasks.storage.home import Home, current_home
 from tasks.tracking.remote.opening import open_remote
 
@@ -91,5 +91,5 @@ def _named_outputs(home: Home, graph: Graph, name: str) -> dict[str, str]:
         return {f"runs/{node.run.id}/{path}": reference for path, reference in made.items()}
     if node.manifest is None:
         raise ConfigError(f"{node.title} is no output of a stage")
-    label = node.manifest.label.replace("/", "-") or node.manifest.key[:12]
+    label = path_name(node.manifest.label) or node.manifest.key[:12]
     return {f"{node.manifest.stage}/{label}": node.id}

@@ -6,7 +6,6 @@ That is the data, the models to start from, and the seed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from flows.configs.recurring import RecurringConfig, StartConfig, StartFrom
@@ -14,13 +13,11 @@ from flows.schedule.period_claims import LastCompleted
 from flows.steps.hub_commits import pinned
 from flows.steps.inputs import input_digests
 from tasks.settings.errors import ConfigError
-from tasks.stages.lineage.bans import list_bans, why_barred
-from tasks.stages.lineage.reading import lineage_graph
+from tasks.stages.lineage.bans import why_barred
 from tasks.stages.runs.aliases import CHAMPION, ROLES, alias_models, current_alias
 from tasks.stages.runs.references import reference_of, referenced_artifact
 from tasks.storage.digests import sha256_json
 from tasks.storage.home import Home
-from tasks.tracking.remote.opening import open_remote
 
 _log = logging.getLogger("sparring.flows")
 _NOT_THE_WORK = {"schedule", "gate", "placement", "start", "inputs", "notify", "budget"}
@@ -89,7 +86,7 @@ def _start(
         said_by = f"schedule.{role}: previous, the {role} of {last.run},"
         if role not in last.made:
             raise ConfigError(f"{said_by} is missing: {last.run} made no {role}")
-        if why := _why_barred(home, {role: last.made[role]}):
+        if why := why_barred(home, {role: last.made[role]}):
             _log.warning(
                 "the scheduled run starts from the base, not the previous %s: %s", role, why
             )
@@ -98,7 +95,7 @@ def _start(
             referenced_artifact(home, last.made[role], f"previous {role}", said_by=said_by)
         )
     if wanted == "champion" and (record := current_alias(home, flow, CHAMPION)) is not None:
-        if why := _why_barred(home, record.models):
+        if why := why_barred(home, record.models):
             _log.warning("the run starts from the base, not from the champion: %s", why)
             return base
         models = alias_models(home, record)
@@ -106,9 +103,3 @@ def _start(
             raise ConfigError(f"schedule.{role}: champion has no {role} (run {record.run})")
         return reference_of(models[role])
     return base
-
-
-def _why_barred(home: Home, models: Mapping[str, str]) -> str:
-    """Say why models may not be started from; an empty text if they may."""
-    bans = list_bans(home)
-    return why_barred(bans, lineage_graph(home, open_remote()), models) if bans else ""

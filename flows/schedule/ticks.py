@@ -23,7 +23,7 @@ class Tick(NamedTuple):
     deployment: str
     """Its name, `FLOW/NAME`."""
     next: str
-    """When the next run is due, ISO 8601, UTC; empty where none is."""
+    """When the next run is due, as `2026-01-02 03:00 UTC`; empty where none is."""
     problem: str
     """What is wrong; empty if nothing is."""
 

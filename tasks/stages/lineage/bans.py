@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from tasks.processes.identity import who_asks
 from tasks.stages.lineage.graph import Graph
 from tasks.stages.lineage.nodes import Node
+from tasks.stages.lineage.reading import lineage_graph
 from tasks.stages.runs.aliases import AliasRecord
 from tasks.stages.runs.references import shared_records
 from tasks.storage.errors import CorruptError
 from tasks.storage.home import Home
 from tasks.storage.sealed import sealed_json, unsealed_json
+from tasks.tracking.remote.opening import open_remote
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +70,18 @@ def list_bans(home: Home) -> list[Ban]:
     return found
 
 
-def why_barred(bans: Iterable[Ban], graph: Graph, models: Mapping[str, str]) -> str:
+def why_barred(home: Home, models: Mapping[str, str]) -> str:
     """Say why models may not be promoted or started from; an empty text if they may.
 
     Args:
-        bans: What is barred.
-        graph: The lineage of all that is known.
+        home: The home that knows what is barred, as the remote does.
         models: `STAGE/KEY` of each model by role.
+
+    Raises:
+        CorruptError: A record of what is barred is damaged.
     """
+    bans = list_bans(home)
+    graph = lineage_graph(home, open_remote()) if bans else Graph()
     for role, reference in models.items():
         origins = set(graph.up(reference)) if reference in graph.nodes else {reference}
         for ban in bans:

@@ -69,12 +69,17 @@ def output_paths(events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
         if event["state"] not in ("completed", "cached"):
             continue
         reference = f"{event['stage']}/{event['key']}"
-        name = printable(event["label"]).replace("/", "-").lstrip(".") or _UNLABELLED
+        name = path_name(event["label"]) or _UNLABELLED
         path = f"{event['stage']}/{name}"
         if found.get(path, reference) != reference:
             path = f"{path} {event['key'][:8]}"
         found[path] = reference
     return found
+
+
+def path_name(label: str) -> str:
+    """Return a label as part of a path; empty for none."""
+    return printable(label).replace("/", "-").lstrip(".")
 
 
 def name_outputs(home: Home, run_id: str) -> None:

@@ -45,7 +45,7 @@ def test_descendants_are_barred_and_others_are_not(home: Home) -> None:
         "update_policy · v3",
     }
     said = {
-        one.label: why_barred([ban], graph, {"policy": f"{one.stage}/{one.key}"})
+        one.label: why_barred(home, {"policy": f"{one.stage}/{one.key}"})
         for one in (base, bad, child, sister)
     }
     assert said["v1"] == said["v4"] == ""
