@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=5, resources="gpu")
+@stage_task(version=6, resources="gpu")
 def diagnose_rewards(
     reward_model: Artifact,
     pairs: Artifact,

@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=8, resources="gpu")
+@stage_task(version=9, resources="gpu")
 def evaluate_policy(
     scores: dict[str, Artifact],
     policy: Artifact | None,

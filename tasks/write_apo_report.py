@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=12, resources="cpu")
+@stage_task(version=13, resources="cpu")
 def write_apo_report(
     counts: Artifact,
     examination: Artifact,

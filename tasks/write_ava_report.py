@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=9, resources="cpu")
+@stage_task(version=10, resources="cpu")
 def write_ava_report(
     policies: dict[str, Artifact],
     reward_models: dict[str, Artifact],

@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=10, resources="cpu")
+@stage_task(version=11, resources="cpu")
 def write_exo_report(
     policies: dict[str, Artifact],
     reward_models: dict[str, Artifact],

@@ -9,7 +9,7 @@ from tasks.stages.prefect_task import stage_task
 from tasks.storage.workspace import Workspace
 
 
-@stage_task(version=2, resources="cpu")
+@stage_task(version=3, resources="cpu")
 def write_judge_report(
     verdicts: dict[str, Artifact], *, config: JudgeConfig, workspace: Workspace, log: Log
 ) -> dict[str, float]:

@@ -11,8 +11,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-
-from tasks.processes.termination import handle_stops, stop_alike
+from types import FrameType
 
 _LAST_SECONDS = 5.0
 """From the end of our own work to the end of the process, at the most."""
@@ -20,6 +19,11 @@ _LAST_SECONDS = 5.0
 
 def entry() -> None:
     """Run the command line in a process of its own."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end_at_once)
+    # Behind the handlers, as each import takes time in which a signal may come.
+    from tasks.processes.termination import stop_alike
+
     stop_alike()
     code = 1
     try:
@@ -37,8 +41,16 @@ def entry() -> None:
     sys.exit(code)
 
 
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    """End before anything was begun."""
+    os.write(2, b"sparring: stopped\n")
+    os._exit(130)
+
+
 def _end(code: int) -> None:
     """Let nothing keep or disturb the rest of this process, which is the interpreter's exit."""
+    from tasks.processes.termination import handle_stops
+
     handle_stops(signal.SIG_IGN)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):

@@ -31,6 +31,7 @@ from tasks.stages.lineage.bans import (
 from tasks.stages.lineage.reading import lineage_graph
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.retention.champion_archive import export_champion, import_champion
+from tasks.stages.retention.operations import record_operation
 from tasks.stages.runs.aliases import (
     CANDIDATE,
     CHAMPION,
@@ -75,12 +76,12 @@ def promote_candidate(
     candidate = find_candidate(home, flow, name)
     gate = _gate(flow, candidate.config, overrides)
     champion = current_alias(home, flow, CHAMPION)
+    if why := why_barred(home, candidate.models):
+        raise GateRefused(f"{candidate.run} cannot be promoted: {why}")
     if champion is not None and champion.models == candidate.models:
         told = {"flow": flow, "champion": asdict(champion), "moved": False}
         _tell(console, f"{candidate.run} is the champion of {flow} already", told, as_json=as_json)
         return
-    if why := why_barred(home, candidate.models):
-        raise GateRefused(f"{candidate.run} cannot be promoted: {why}")
     settings = PromotionConfig(
         flow=flow,
         run=candidate.run,
@@ -143,6 +144,7 @@ def lift_bans(run: str, console: Console, *, as_json: bool) -> None:
         raise ConfigError(f"no model of {run!r} is barred; barred is {known}")
     for one in found:
         lift_ban(home, one)
+        record_operation(home, "demote --lift-ban", f"the policy of {run}: {one.why}")
     told = {"run": run, "lifted": len(found)}
     _tell(console, f"the models of {run} may be promoted again", told, as_json=as_json)
 

@@ -17,6 +17,7 @@ from flows.servers.service import answers, read_record
 from tasks.processes.detached import is_alive
 from tasks.settings.errors import ConfigError, GateRefused
 from tasks.settings.loading import apply_overrides, load_config, validate
+from tasks.stages.retention.operations import record_operation
 from tasks.storage.home import current_home
 
 
@@ -41,18 +42,29 @@ def deploy_flows(
     from flows.schedule.deployments import DeploymentOptions, deploy_flow
 
     done = [deploy_flow(entry, settings, DeploymentOptions(*options)) for entry, settings in wanted]
+    _show_deployed(done, url, console, as_json=as_json)
+    home = current_home().ensure()
+    for one in done:
+        record_operation(home, "deploy", f"{one.deployment} on pool {one.pool}: {_when(one)}")
+
+
+def _show_deployed(done: Sequence[Any], url: str, console: Console, *, as_json: bool) -> None:
     if as_json:
         print_json([one._asdict() for one in done])
         return
     for one in done:
-        when = f"{one.cron} ({one.timezone})" if one.cron else "only when asked"
-        is_new, pause = "registered" if one.created else "updated", ", paused" if one.paused else ""
-        text = f"{one.deployment} {is_new}: {when}{pause}, pool {one.pool}"
+        is_new = "registered" if one.created else "updated"
+        text = f"{one.deployment} {is_new}: {_when(one)}, pool {one.pool}"
         for line in (text, one.url, *(f"  next: {date}" for date in one.next)):
             console.print(line, soft_wrap=True, highlight=False)
     for pool in dict.fromkeys(one.pool for one in done if one.pool_type == "process"):
         start = f"PREFECT_API_URL={url} prefect worker start --pool {pool}"
         console.print(f"a worker: {start}", soft_wrap=True, highlight=False)
+
+
+def _when(one: Any) -> str:
+    when = f"{one.cron} ({one.timezone})" if one.cron else "only when asked"
+    return f"{when}, paused" if one.paused else when
 
 
 def show_deployment_check(flow: str | None, console: Console, *, as_json: bool) -> None:

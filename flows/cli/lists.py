@@ -15,10 +15,11 @@ from flows.runs.tables import columns, minute
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.settings.loading import load_config
 from tasks.stages.key import stage_title
-from tasks.stages.lineage.bans import barred_models, list_bans
+from tasks.stages.lineage.bans import barred_models, list_bans, why_barred
 from tasks.stages.lineage.graph import Graph
 from tasks.stages.lineage.reading import lineage_graph
 from tasks.stages.manifest import list_manifests, load_manifest
+from tasks.stages.retention.operations import list_operations
 from tasks.stages.runs.aliases import ROLES, list_aliases
 from tasks.stages.runs.run_journal import stage_ends, stage_events
 from tasks.stages.runs.run_store import Run, config_file, list_runs
@@ -40,7 +41,7 @@ class Listing(NamedTuple):
 
 
 def show_list(what: str, console: Console, *, as_json: bool) -> None:
-    """Print runs, artifacts, aliases, bans, flows or configs.
+    """Print runs, artifacts, aliases, bans, operations, flows or configs.
 
     Raises:
         ConfigError: There is no such list.
@@ -112,6 +113,7 @@ def _aliases(home: Home) -> list[Row]:
             "since": record.time,
             "who": record.who,
             "why": record.reason,
+            "barred": why_barred(home, record.models),
         }
         for record in list_aliases(home)
     ]
@@ -124,6 +126,15 @@ def _bans(home: Home) -> list[Row]:
     return [
         {**asdict(ban), "models": [one.id for one in barred_models(ban, graph)]} for ban in bans
     ]
+
+
+def _operations(home: Home) -> list[Row]:
+    return [asdict(one) for one in list_operations(home)]
+
+
+def _operation_cells(row: Row) -> Row:
+    said = f"{row['verb']}: {row['what']}"
+    return {"time (UTC)": minute(row["time"]), "who": row["who"], "what": said}
 
 
 def _ban_cells(row: Row) -> Row:
@@ -141,6 +152,7 @@ def _alias_cells(row: Row) -> Row:
     ]
     by = f" by {row['who']}" if row["who"] else ""
     lines = [f"run {row['run']}", *models, f"since {minute(row['since'])}{by}: {row['why']}"]
+    lines += [f"barred: {row['barred']}"] if row["barred"] else []
     return {"alias": f"{row['flow']}/{row['alias']}", "names": "\n".join(lines)}
 
 
@@ -160,6 +172,7 @@ LISTS = {
     "artifacts": Listing(_artifacts, _artifact_cells),
     "aliases": Listing(_aliases, _alias_cells),
     "bans": Listing(_bans, _ban_cells),
+    "operations": Listing(_operations, _operation_cells),
     "flows": Listing(lambda _: [{"flow": e.name, "does": e.summary} for e in FLOWS.values()], dict),
     "configs": Listing(
         lambda _: [{"config": name, "is": line} for name, line in config_headers().items()], dict

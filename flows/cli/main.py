@@ -20,7 +20,7 @@ from flows.cli.commands import (
     starting,
 )
 from flows.cli.commands.app import app
-from flows.runs.console import quiet_libraries
+from flows.runs.console import quiet_libraries, show_warnings
 
 # Their import registers the verbs.
 _REGISTERED = (
@@ -32,4 +32,5 @@ _REGISTERED = (
 def main() -> None:
     """Run the command line; whatever it uses, only our own words are printed."""
     quiet_libraries()
+    show_warnings()
     app()

@@ -17,7 +17,9 @@ from rich.console import Console
 from flows.runs.console import print_json
 from flows.runs.tables import table
 from tasks.settings.errors import ConfigError, StageError
+from tasks.settings.plurals import counted
 from tasks.stages.retention.candidates import find_candidates
+from tasks.stages.retention.operations import record_operation
 from tasks.stages.retention.pins import Pin, list_pins, pin, unpin
 from tasks.stages.retention.remote_sweep import sweep_remote
 from tasks.stages.retention.roots import Policy
@@ -62,6 +64,7 @@ def unpin_named(name: str, console: Console, *, as_json: bool) -> None:
         problem = f"{len(found)} pins begin" if found else "nothing that is pinned begins"
         raise ConfigError(f"{problem} with {name!r}; pinned: {known}")
     unpin(home, found[0].name)
+    record_operation(home, "unpin", _title(found[0]))
     if as_json:
         print_json(found[0])
     console.print(f"{_title(found[0])} is not pinned any more")
@@ -88,6 +91,9 @@ def collect_garbage(
             sweep = _sweep(home, place, policy, remote=remote, dry_run=True)
             if not dry_run and sweep.items:
                 _confirm(sweep, console, yes=yes)
+                where = f" here and on {place.url}" if remote and place else ""
+                size = _bytes(sweep.size + sweep.trash_size)
+                record_operation(home, "gc", f"{counted(len(sweep.items), 'item')}, {size}{where}")
                 sweep = _sweep(home, place, policy, remote=remote, dry_run=False)
     except LockTimeoutError as error:
         raise StageError(f"another gc is at work: {error}") from error

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
@@ -49,6 +52,14 @@ def quiet_libraries() -> None:
         os.environ.setdefault(name, value)
 
 
+def show_warnings() -> None:
+    """Print warnings of ours on stderr, each once; Prefect's own handler keeps silent there."""
+    logger = logging.getLogger("sparring")
+    logger.propagate = False  # or it is printed twice where the user lets Prefect speak
+    if not any(isinstance(one, _Warnings) for one in logger.handlers):
+        logger.addHandler(_Warnings(logging.WARNING))
+
+
 def print_json(values: Any) -> None:
     """Print a command's document on stdout: plain values or dataclasses; nothing in it steers.
 
@@ -63,6 +74,16 @@ def print_json(values: Any) -> None:
 
 def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+class _Warnings(logging.Handler):
+    """Prints to what is stderr at that moment: rich's while bars are drawn, which stay below."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line, escaped and without passwords."""
+        text = without_passwords(printable(record.getMessage()))
+        with suppress(OSError, ValueError):  # it is closed: the terminal is gone
+            print(f"sparring: {text}", file=sys.stderr)
 
 
 class _Shown(RenderHook):

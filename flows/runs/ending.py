@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from rich.console import Console
 from rich.markdown import Markdown
 
-from flows.runs.runner import Outcome
+from flows.runs.runner import Outcome, shown_report
 from flows.runs.tables import table
 from flows.servers.service import answers
 from tasks.settings.errors import ConfigError
-from tasks.stages.remote.transfer import fetch_artifact
+from tasks.stages.lineage.run_report import run_pages
 from tasks.stages.runs.run_store import load_run
-from tasks.stages.runs.tracking_events import prefect_tags
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home
-from tasks.tracking.mlflow_record.connection import tracking_place
-from tasks.tracking.mlflow_record.links import logged_pages
 
 _SUMMARY = "summary"
 _WIDTH = 80
@@ -29,7 +27,7 @@ def show_outcome(outcome: Outcome, console: Console, *, full: bool) -> None:
     if outcome.awaits:
         _show_waiting(outcome, console)
         return
-    folder = fetch_artifact(outcome.report)
+    folder = shown_report(outcome.report, outcome.run_id)
     text = f"all {outcome.stages} stages are done already, nothing ran"
     if outcome.run_id:
         text = f"run {outcome.run_id}: {outcome.stages} stages, {outcome.cached} of them were done"
@@ -90,26 +88,25 @@ def _show_headline(folder: Path, console: Console, run: str) -> bool:
     if not report.get("headline"):
         return False
     console.print(f"\n{report['headline']}", style="bold", markup=False, highlight=False)
-    found = report["tables"][_SUMMARY]
+    tables = report["tables"]
+    found = tables.get(_SUMMARY) or next(iter(tables.values()), None)
+    if found is None:
+        return False
     rows = [["–" if cell is None else cell for cell in row] for row in found["rows"]]
     console.print(table(found["columns"], rows[:_MOST_ROWS]), width=min(_WIDTH, console.width))
     left = len(rows) - _MOST_ROWS
     more = f"{left} more policies, the whole report" if left > 0 else "the whole report"
-    text = f"{found['note']} `sparring report {run}` prints {more}.\n"
+    notes = " ".join(filter(None, (report.get("reading"), found["note"])))
+    text = f"{notes} `sparring report {run}` prints {more}.\n"
     console.print(text, style="bright_black", markup=False)
     return True
 
 
 def _pages(home: Home, run_id: str) -> dict[str, str]:
     """Return by server where a run's page is; empty where the server does not answer now."""
-    pages = {}
-    if fragment := logged_pages(home.spool).get(("run", run_id)):
-        site = tracking_place(Path("mlruns"), home.root).pages
-        pages["MLflow"] = f"{site}/{fragment}" if _answers(site) else ""
-    flow_run = load_run(home, run_id).prefect_flow_run
-    if address := prefect_tags(flow_run).get("sparring.prefect.url", "") if flow_run else "":
-        pages["Prefect"] = address if _answers(address.partition("/runs/")[0]) else ""
-    return pages
+    pages = run_pages(home, load_run(home, run_id))
+    sites = {name: re.split("/#|/runs/", address)[0] for name, address in pages.items()}
+    return {name: address if _answers(sites[name]) else "" for name, address in pages.items()}
 
 
 def _answers(site: str) -> bool:

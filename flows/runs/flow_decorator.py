@@ -35,9 +35,10 @@ from tasks.settings.base import FrozenConfig
 from tasks.settings.loading import dump_config
 from tasks.stages.artifact import Artifact
 from tasks.stages.flow_run import open_run
+from tasks.stages.lineage.run_report import save_run_report
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.runs.aliases import offer_candidate
-from tasks.stages.runs.context import RunContext, current_run
+from tasks.stages.runs.context import RunContext, current_run, noting_failure
 from tasks.stages.runs.run_names import name_outputs
 from tasks.stages.runs.run_store import list_runs, load_run, save_prefect_run
 from tasks.stages.runs.tracking_events import log_result
@@ -139,6 +140,9 @@ def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
         tell(notify, "waiting", f"the run {run.run_id} waits for people", said)
         wait_for_people(run, flow_run)
     folder = fetch_artifact(result, run.home, run.remote)
+    with noting_failure(run, "report", "it does not say whose it is"):
+        plain = config.model_dump(mode="json")
+        folder = save_run_report(run.home, load_run(run.home, run.run_id), plain, result)
     if run.spool is not None:
         run.spool.files(None, sorted(folder.glob("report.*")))
     page = folder / "report.json"

@@ -25,18 +25,21 @@ from flows.servers.supervisor import supervising
 from flows.steps.hub_commits import pinned
 from tasks.processes.termination import FirstInterrupt
 from tasks.settings.base import FrozenConfig
-from tasks.settings.errors import ConfigError
+from tasks.settings.errors import ConfigError, SparringError
 from tasks.settings.loading import apply_overrides, dump_config, load_config, validate
-from tasks.stages.artifact import Artifact
+from tasks.stages.artifact import EXTERNAL, Artifact
 from tasks.stages.flow_run import open_run
+from tasks.stages.lineage.run_report import save_run_report
+from tasks.stages.manifest import load_manifest
 from tasks.stages.plan import planning
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.runs.context import PlannedStage, StageRecord
 from tasks.stages.runs.naming import find_run
 from tasks.stages.runs.references import reference_of
 from tasks.stages.runs.run_inputs import input_changes, save_inputs
-from tasks.stages.runs.run_store import UNFINISHED, Run, config_file
+from tasks.stages.runs.run_store import UNFINISHED, Run, config_file, load_run
 from tasks.stages.runs.states import is_waiting
+from tasks.storage.errors import StorageError
 from tasks.storage.home import Home, current_home
 from tasks.storage.plain import plain_metrics
 
@@ -250,4 +253,22 @@ def report_of(name: str) -> Path:
     _, result = plan_flow(*recorded_config(home, run))
     if result.is_pending:
         raise ConfigError(f"run {run.id} is {run.status} and has no report yet; `{run.way_on}`")
-    return fetch_artifact(result)
+    return shown_report(result, run.id)
+
+
+def shown_report(result: Artifact, run_id: str = "") -> Path:
+    """Return the folder of a flow's result, or the copy of its report that says whose it is.
+
+    Args:
+        result: What the flow returned.
+        run_id: The run that shows it; empty for the one that made it.
+    """
+    home, folder = current_home(), fetch_artifact(result)
+    if result.stage == EXTERNAL or (made := load_manifest(home, result.stage, result.key)) is None:
+        return folder
+    try:
+        run = load_run(home, run_id or str(made.provenance.get("run") or "none"))
+        _, config = recorded_config(home, run)
+        return save_run_report(home, run, config.model_dump(mode="json"), result)
+    except (OSError, SparringError, StorageError):  # of another machine, or of another version
+        return folder

@@ -47,6 +47,8 @@ class Answer:
 
     prompt: str
     """The last turn of the prompt, which the report shows."""
+    turns: list[dict[str, str]]
+    """Role and content of what came before it: the system prompt, earlier turns."""
     responses: tuple[str, ...]
     """The contender's responses."""
     tokens: list[int]
@@ -62,6 +64,11 @@ class Answer:
     def digests(self) -> list[str]:
         """A digest of each response, by which equal texts of two contenders are told."""
         return [sha256_json(text.strip())[:16] for text in self.responses]
+
+    def example(self, key: str) -> dict[str, Any]:
+        """Return what the report shows of a prompt: its turns and the first response."""
+        shown: dict[str, Any] = {"id": key, "prompt": self.prompt, "response": self.responses[0]}
+        return shown | ({"turns": self.turns} if self.turns else {})
 
 
 def measure_policy(
@@ -90,7 +97,7 @@ def measure_policy(
             for key, answer in answers.items()
         },
         "examples": [
-            {"id": key, "prompt": answers[key].prompt, "response": answers[key].responses[0]}
+            answers[key].example(key)
             for key in sorted(answers, key=sample_place)[: config.examples]
         ],
     }
@@ -204,6 +211,7 @@ def _answer(group: Group, keep: int) -> Answer:
     ended = group.extra.get("ended") or [True] * len(group.responses)
     return Answer(
         prompt=group.prompt[-1].content if group.prompt else "",
+        turns=[turn._asdict() for turn in group.prompt[:-1]],
         responses=group.responses[:keep],
         tokens=list(tokens[:keep]),
         ended=list(ended[:keep]),

@@ -15,7 +15,10 @@ from typing import Any
 from tasks.settings.errors import SparringError
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_asked = threading.Event()
+_came: list[str] = []
+"""Names of the signals that have interrupted this process."""
+_begun: list[int] = []
+"""How many had come when each `heeding_stops` of the main thread began, the outermost first."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -72,7 +75,7 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     Raises:
         KeyboardInterrupt: Always; `Terminated` where it was not Ctrl-C.
     """
-    _asked.set()
+    _came.append(signal.Signals(number).name)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     leave_lost_terminal()
@@ -101,20 +104,40 @@ def give_back(handlers: dict[int, Any]) -> None:
 
 @contextmanager
 def heeding_stops() -> Iterator[None]:
-    """Let what a signal stopped in the block end as a stop, not as an error that it became.
+    """Let what a signal stopped in the block end as a stop, whatever became of the interrupt.
 
-    Libraries that call back, as pydantic does, turn the interrupt into an error of their own.
+    Libraries that call back, as pydantic does, turn it into an error of their own; others catch all
+    that an import raises, and where Python destroys an object it is lost. Then the block ends at
+    its end, or where the next one inside it begins.
 
     Raises:
-        KeyboardInterrupt: Instead of an error that is not ours, after a signal came.
+        KeyboardInterrupt: Instead of an error that is not ours, or of nothing, after a signal came.
     """
-    _asked.clear()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _raise_unheeded()
+    _begun.append(len(_came))
     try:
         yield
+        _raise_unheeded()
     except Exception as error:
-        if _asked.is_set() and not isinstance(error, SparringError):
+        if len(_came) > _begun[-1] and not isinstance(error, SparringError):
             raise KeyboardInterrupt(*error.args) from error
         raise
+    finally:
+        _begun.pop()
+
+
+def unheeded() -> str | None:
+    """Return the signal that was to stop what this thread does and did not, None for none."""
+    in_main = threading.current_thread() is threading.main_thread()
+    return _came[-1] if in_main and _begun and len(_came) > _begun[0] else None
+
+
+def _raise_unheeded() -> None:
+    if number := unheeded():
+        raise KeyboardInterrupt(f"ended by {number}, which something had kept to itself")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from tasks.processes.machine_metrics import MachineMeter
 from tasks.settings.printable import printable
 from tasks.stages.call import StageCall
 from tasks.stages.manifest import Manifest
@@ -25,11 +26,14 @@ class StageLog:
         self._run, self._call, self._attempt = run, call, attempt
         self._listener = listener
         self._has_warned = False
+        self._machine = MachineMeter() if call.spec.produces else None
 
     def __call__(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Record metrics and show them."""
+        """Record metrics and show them; of a training also how busy its machine is."""
         self.record(metrics, step)
         self._run.progress.metrics(self._call.title, metrics, step)
+        if self._machine is not None and step is not None:
+            self.record(self._machine.sample(), step)
 
     def record(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Record metrics without showing them."""

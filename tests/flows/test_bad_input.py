@@ -54,7 +54,8 @@ def test_wrong_configuration_is_found_before_anything_is_done(
         (("run", "apo", "-c", "nowhere/x.yaml"), "there is no config file 'nowhere/x.yaml'"),
         (
             ("ls", "artefacts"),
-            "did you mean 'artifacts'? known: runs, artifacts, aliases, bans, flows, configs",
+            "did you mean 'artifacts'? "
+            "known: runs, artifacts, aliases, bans, operations, flows, configs",
         ),
         (("show", "0123456789"), "key, digest or run id '0123456789'"),
         (("doctor", "--data", "nowhere.jsonl"), "there is no data file at nowhere.jsonl"),

@@ -64,11 +64,11 @@ def status(
 @app.command("ls")
 def list_things(
     what: Annotated[
-        str, typer.Argument(help="runs, artifacts, aliases, bans, flows or configs.")
+        str, typer.Argument(help="runs, artifacts, aliases, bans, operations, flows or configs.")
     ] = "runs",
     as_json: AsJson = False,
 ) -> None:
-    """List runs, artifacts, aliases, bans, flows or configs."""
+    """List runs, artifacts, aliases, bans, operations, flows or configs."""
     from flows.cli.lists import show_list
 
     show_list(what, console, as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from statistics import fmean
 from typing import Any
@@ -62,14 +63,16 @@ def _contender(name: str, evaluation: Mapping[str, Any], judge: str) -> Contende
     return Contender(name, Estimate(**evaluation["scores"][judge]), [scored], kl)
 
 
-def decided(difference: float, error: float) -> str:
+def decided(difference: float, error: float, prompts: float = 2) -> str:
     """Say whether a paired difference is better, worse or, with 0 in its 95 % interval, undecided.
+
+    Of a single prompt there is no interval, and nothing is decided.
 
     Example:
         >>> decided(1.0, 0.2), decided(-1.0, 0.2), decided(0.1, 0.2)
         ('better', 'worse', 'not decided')
     """
-    if abs(difference) <= _Z * error or difference == 0:
+    if abs(difference) <= _Z * error or difference == 0 or prompts < 2:
         return "not decided"
     return "better" if difference > 0 else "worse"
 
@@ -80,7 +83,8 @@ def _movement(config: ReportConfig, policies: Evaluations) -> Iterator[str]:
             continue
         kl = Estimate(**policies[entry.name]["kl"])
         low, high = (kl.value + side * _Z * kl.standard_error for side in (-1, 1))
-        verdict = "has moved" if low > 0 else "is not shown to have moved"
+        is_shown = low > 0 and kl.count > 1
+        verdict = "has moved" if is_shown else "is not shown to have moved"
         yield (
             f"{entry.name} {verdict}: KL to the start {kl.value:.3f} nats "
             f"(95 %: {low:.3f} to {high:.3f})"
@@ -91,10 +95,12 @@ def _progress(config: ReportConfig, policies: Evaluations) -> Iterator[str]:
     for entry in config.entries:
         gap = policies[entry.name].get("gap_closed") or {}
         if entry.epoch and gap.get("share") is not None:
-            interval = gap["interval"]
+            low, high = gap["interval"]["low"], gap["interval"]["high"]
+            verb = "closes" if low > 0 else "falls back by" if high < 0 else "is not shown to close"
+            share = abs(gap["share"]) if high < 0 else gap["share"]
             yield (
-                f"{entry.name} closes {gap['share']:.0%} of the gap between the start and the best "
-                f"achievable oracle reward (95 %: {interval['low']:.0%} to {interval['high']:.0%})"
+                f"{entry.name} {verb} {share:.0%} of the gap between the start and the best "
+                f"achievable oracle reward (95 %: {low:.0%} to {high:.0%})"
             )
 
 
@@ -105,7 +111,7 @@ def _against_baseline(config: ReportConfig, policies: Evaluations) -> Iterator[s
             difference, error = metrics["difference"], metrics["difference_se"]
             yield (
                 f"{entry.name} against {rival} under {judge}: {difference:+.3f} ± {error:.3f} per "
-                f"prompt, {decided(difference, error)}"
+                f"prompt, {decided(difference, error, metrics['prompts'])}"
             )
 
 
@@ -115,12 +121,16 @@ def _adaptation(states: Mapping[str, list[GameState]]) -> Iterator[str]:
         fixed = base[state.epoch]
         yield (
             f"epoch {state.epoch}: on held-out prompts the adapted reward model ranks gold above "
-            f"fresh samples in {state.gold_accuracy:.1%}, RM_Base in {fixed.gold_accuracy:.1%}; on "
-            f"human dev pairs {state.human_accuracy:.1%} against {fixed.human_accuracy:.1%}"
+            f"fresh samples in {state.gold_found}, RM_Base in {fixed.gold_found}; on human dev "
+            f"pairs {_share(state)} against {_share(fixed)}"
         )
     if "before" in states:
         last = states["before"][-1]
         yield f"after the last epoch: {last.verdict}"
+
+
+def _share(state: GameState) -> str:
+    return f"{state.human_accuracy:.1%} ± {state.human_accuracy_se:.1%}"
 
 
 def _judges(config: ReportConfig, reward_models: Evaluations) -> Iterator[str]:
@@ -150,13 +160,21 @@ def _drift(config: ReportConfig, policies: Evaluations) -> Iterator[str]:
         drift = policies[entry.name]["habits"]
         if not entry.epoch:
             continue
-        if start["length"] and abs(drift["length"] / start["length"] - 1) > 0.5:
+        longer, longer_error = _change(start, drift, "length")
+        if start["length"] and abs(longer) > max(0.5 * start["length"], _Z * longer_error):
             yield (
                 f"{entry.name} answers with {drift['length']:.1f} tokens on average, the start "
                 f"with {start['length']:.1f}: look for length hacking"
             )
-        if start["ended"] - drift["ended"] > 0.1:
+        fewer, fewer_error = _change(drift, start, "ended")
+        if fewer > max(0.1, _Z * fewer_error):
             yield (
                 f"{entry.name} ends {drift['ended']:.0%} of its answers by itself, the start "
                 f"{start['ended']:.0%}: it is forgetting to stop"
             )
+
+
+def _change(before: Mapping[str, Any], after: Mapping[str, Any], habit: str) -> tuple[float, float]:
+    """Return by how much a habit differs, and the standard error of that."""
+    error = math.hypot(before.get(f"{habit}_se", 0.0), after.get(f"{habit}_se", 0.0))
+    return after[habit] - before[habit], error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ from tasks.evaluation.config import EVALUATION, Entry, ReportConfig
 from tasks.evaluation.judging.verdict_table import Verdicts
 from tasks.evaluation.metrics.estimates import Estimate
 from tasks.evaluation.metrics.judge_accuracy import judge_accuracies
-from tasks.evaluation.report.data import asked, data_sentence
+from tasks.evaluation.report.data import asked, compared_examples, data_sentence
 from tasks.evaluation.report.document import Example, Plot, Report, write_report
 from tasks.evaluation.report.headline import headline, summary_table
+from tasks.evaluation.report.pictures import Stop, course_pictures
 from tasks.gold.collection import QUALITY
 from tasks.settings.log import Log
 from tasks.storage.files import read_json
@@ -77,19 +78,21 @@ def assemble_apo_report(
     found = findings(config, by_policy, by_model, states, by_people=judged.by_people)
     sentences = [*found, *judged.findings]
     accuracies = judge_accuracies([judge], by_model)
+    epochs = "epoch" if config.apo_epochs == 1 else "epochs"
     report = Report(
-        title=f"APO with {config.method.upper()}, {config.apo_epochs} epochs",
+        title=f"APO with {config.method.upper()}, {config.apo_epochs} {epochs}",
         facts={
             "policy method": config.method,
             "reward objective": config.objective,
             "test prompts": asked(by_policy[START]),
         },
         headline=headline(ends, judge, accuracies),
+        pictures=course_pictures(courses(config, by_policy, judge), judge, "epoch", output),
         findings=[data_sentence(examination), *sentences],
         tables=tables,
         plots=draw(config.entries, by_policy, states, output),
         sections=[gold_section(read_json(gold / QUALITY))],
-        examples=[*examples(config, by_policy), *judged.examples],
+        examples=[*examples(config, by_policy, scorers), *judged.examples],
         numbers={
             "policies": _headlines(by_policy),
             "reward_models": by_model,
@@ -110,15 +113,24 @@ def game_states(games: Evaluations, reward_models: Evaluations) -> dict[str, lis
     """
     start = reward_models["RM_Base"]["dev"]["figures"]["ece"]
     states: dict[str, list[GameState]] = {}
-    for name, evaluation in games.items():
-        epoch, role = int(name.split("/")[0]), name.split("/")[1]
+    was_told = False
+    for name in sorted(games, key=_turn):
+        evaluation, (epoch, role) = games[name], (int(name.split("/")[0]), name.split("/")[1])
         adapted = f"RM_APO-v{epoch if role == 'adapted' else epoch - 1}"
         model = "RM_Base" if role == "base" else adapted
         human = reward_models.get(model, reward_models["RM_Base"])["dev"]["figures"]
         fresh = evaluation["fresh"]["figures"]
-        state = game_state(epoch, human, fresh, start_ece=start)
+        queries = len(evaluation["fresh"]["margins"]) or None
+        state = game_state(epoch, human, fresh, start_ece=start, queries=queries, was_told=was_told)
         states.setdefault(role, []).append(state)
-    return {role: sorted(found, key=lambda state: state.epoch) for role, found in states.items()}
+        was_told = was_told or state.tells_gold
+    return states
+
+
+def _turn(name: str) -> tuple[int, int]:
+    """Return a game's place in time, of `EPOCH/ROLE`."""
+    epoch, role = name.split("/")
+    return int(epoch), ("base", "before", "adapted").index(role)
 
 
 def draw(
@@ -153,17 +165,25 @@ def draw(
     return plots
 
 
-def examples(config: ReportConfig, policies: Evaluations) -> list[Example]:
+def examples(
+    config: ReportConfig, policies: Evaluations, judges: Collection[str] = ()
+) -> list[Example]:
     """Return prompts with the outputs of the start, the last baseline and the last APO policy."""
     last = {entry.side: entry.name for entry in config.entries if entry.epoch}
-    names = [START, *last.values()]
-    texts = {
-        name: {one["id"]: one["response"] for one in policies[name]["examples"]} for name in names
-    }
-    return [
-        Example(one["prompt"], {name: texts[name].get(one["id"], "") for name in names})
-        for one in policies[START]["examples"][: config.examples]
-    ]
+    shown = {name: policies[name] for name in (START, *last.values())}
+    return compared_examples(shown, judges, config.examples)
+
+
+def courses(config: ReportConfig, policies: Evaluations, judge: str) -> dict[str, list[Stop]]:
+    """Return the policies of every side by epoch, each from the start on."""
+    start = Stop(0, Estimate(**policies[START]["scores"][judge]), Estimate(0.0, 0.0, 1))
+    found: dict[str, list[Stop]] = {}
+    for entry in sorted(config.entries, key=lambda one: one.epoch):
+        if entry.epoch:
+            one = policies[entry.name]
+            stop = Stop(entry.epoch, Estimate(**one["scores"][judge]), Estimate(**one["kl"]))
+            found.setdefault(entry.side, [start]).append(stop)
+    return found or {START: [start]}
 
 
 def _headlines(policies: Evaluations) -> dict[str, Any]:

@@ -72,10 +72,10 @@ def accuracy_table(lines: Sequence[RewardLine], evaluations: Evaluations) -> Tab
         Column("Length", "+.2f"),
     )
     note = (
-        "Share of held-out pairs that are ranked rightly; a tie is wrong; ± is one standard error, "
-        "over prompts and seeds. last: by the reward of the last action; return: by those of all; "
-        "logp: by the mean log-likelihood of a token, which knows no reward. Length: correlation "
-        f"of the model's own score with characters on the {_SET} pairs."
+        "Share of held-out pairs that are ranked rightly; a tie is wrong. last: by the reward of "
+        "the last action; return: by those of all; logp: by the mean log-likelihood of a token, "
+        "which knows no reward. Length: correlation of the model's own score with characters on "
+        f"the {_SET} pairs."
     )
     return Table("accuracies", "Table 1: reward accuracy", columns, tuple(rows), note)
 

@@ -10,7 +10,13 @@ import numpy as np
 
 from tasks.evaluation.ava.config import AvaEntry
 from tasks.evaluation.metrics.best_of_n import best_of_n_kl
-from tasks.evaluation.metrics.estimates import Estimate, Interval, mean_estimate, over_seeds
+from tasks.evaluation.metrics.estimates import (
+    Estimate,
+    Interval,
+    mean_estimate,
+    over_seeds,
+    share_interval,
+)
 from tasks.evaluation.report.data import scored_evaluation
 from tasks.evaluation.report.headline import Contender
 
@@ -47,16 +53,28 @@ class Duel:
     """Share whose texts are equal, a part of the ties."""
     lead: Estimate
     """Share won minus share lost."""
+    prompts: int = 0
+    """Prompts that both answered."""
 
     @property
     def interval(self) -> Interval:
-        """Where the lead lies with 95 % confidence, over prompts and seeds."""
-        return interval_of(self.lead)
+        """Where the lead lies with 95 % confidence, over prompts and seeds.
+
+        A lead that is the same at every prompt has no error to tell how sure it is: Wilson's
+        interval has.
+        """
+        if self.lead.standard_error:
+            return interval_of(self.lead)
+        ends = share_interval((1 + self.lead.value) / 2, self.prompts)
+        return Interval(2 * ends.low - 1, 2 * ends.high - 1)
 
     @property
     def verdict(self) -> str:
         """Who is ahead, as far as the interval tells."""
-        return verdict(self.lead)
+        ends = self.interval
+        if ends.low <= 0 <= ends.high:
+            return "undecided"
+        return "ahead" if ends.low > 0 else "behind"
 
 
 def lines_of(entries: Iterable[AvaEntry]) -> list[Line]:
@@ -85,11 +103,14 @@ def duel(ours: Line, theirs: Line, evaluations: Evaluations, judge: str) -> Duel
             for line in (ours, theirs)
         )
         shared = [key for key in mine if key in others]
-        shares = [_shares(mine[key], others[key], judge) for key in shared]
-        by_seed.append(np.array(shares).reshape(-1, 4))
-    columns = [[shares[:, place] for shares in by_seed] for place in range(4)]
-    columns.append([shares[:, 0] - shares[:, 2] for shares in by_seed])
-    return Duel(*(over_seeds([mean_estimate(one) for one in column]) for column in columns))
+        found = [_shares(mine[key], others[key], judge) for key in shared]
+        by_seed.append(np.array(found).reshape(-1, 4))
+    columns = [[one[:, place] for one in by_seed] for place in range(4)]
+    columns.append([one[:, 0] - one[:, 2] for one in by_seed])
+    win, tie, lose, identical, lead = (
+        over_seeds([mean_estimate(one) for one in column]) for column in columns
+    )
+    return Duel(win, tie, lose, identical, lead, prompts=len(by_seed[0]))
 
 
 def interval_of(estimate: Estimate) -> Interval:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tasks.evaluation.ava.reward_numbers import Beginning, RewardNumbers
+from tasks.evaluation.metrics.estimates import share_interval
 from tasks.evaluation.metrics.rank_correlation import RankCorrelation
 from tasks.evaluation.report.document import Plot, Report, write_report
 from tasks.evaluation.report.figure_style import COLOURS, GREY, new_figure, save_figure
@@ -107,10 +108,15 @@ def _sentences(found: Findings) -> list[str]:
     sentences = _marks(found)
     one, expected = numbers.within[1.0], numbers.expected[1.0]
     if one is not None:
-        word = "too narrow" if one < expected else "too wide"
+        # Positions of a group hang together: each group counts as one observation.
+        ends = share_interval(one, found.groups)
+        is_open = ends.low <= expected <= ends.high
+        wrong = "too narrow" if one < expected else "too wide"
+        word = f"not shown to be {wrong}" if is_open else wrong
         sentences.append(
-            f"{one:.1%} of temporal-difference errors lie within one standard deviation of their "
-            f"reward, and {expected:.1%} would of a Gaussian that is right: the spreads are {word}."
+            f"{one:.1%} of temporal-difference errors (95 %: {ends.low:.1%} to {ends.high:.1%}, a "
+            "group as one observation) lie within one standard deviation of their reward, and "
+            f"{expected:.1%} would of a Gaussian that is right: the spreads are {word}."
         )
     if numbers.floored is not None:
         sentences.append(

@@ -97,8 +97,8 @@ def _table(key: str, title: str, matches: Sequence[Match]) -> Table:
     )  # fmt: skip
     columns = (*names, *(f"{judge}, win / tie / lose" for judge in judges[1:]))
     note = (
-        f"Percent of all pairs of answers to a prompt, by {judges[0]}; ± is one standard error, "
-        "over prompts and seeds. A tie is an equal text or an equal score."
+        f"Percent of all pairs of answers to a prompt, by {judges[0]}. A tie is an equal text or "
+        "an equal score."
     )
     return Table(key, title, tuple(map(Column, columns)), tuple(rows), note)
 

@@ -46,7 +46,7 @@ def proxy_table(
     names = ("Policy", "Seeds", "KL, nats", "Proxy over start", f"{judge} over start")
     note = (
         "The proxy is the reward model that picked or trained, in its own units, so only signs "
-        "compare between rows; ± is one standard error, over prompts and seeds."
+        "compare between rows."
     )
     title = "Reward hacking: proxy against judge"
     return Table("proxies", title, tuple(map(Column, names)), tuple(rows), note)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tasks.evaluation.ava.accuracies import (
     RewardLine,
@@ -14,7 +13,7 @@ from tasks.evaluation.ava.accuracies import (
     accuracy_table,
     reward_lines,
 )
-from tasks.evaluation.ava.arm_lines import Evaluations, Line, contender, lines_of
+from tasks.evaluation.ava.arm_lines import Evaluations, Line, contender, interval_of, lines_of
 from tasks.evaluation.ava.config import AvaReportConfig
 from tasks.evaluation.ava.courses import course_plot, courses_of
 from tasks.evaluation.ava.exact_matches import by_exact_match, exact_table
@@ -23,11 +22,18 @@ from tasks.evaluation.ava.proxies import proxy_findings, proxy_table
 from tasks.evaluation.ava.token_rewards import token_section
 from tasks.evaluation.config import EVALUATION, EXACT_MATCH
 from tasks.evaluation.judging.verdict_table import Verdicts
+from tasks.evaluation.metrics.estimates import Estimate
 from tasks.evaluation.metrics.judge_accuracy import JudgeAccuracy, judge_accuracies
 from tasks.evaluation.metrics.length_drift import unfinished
-from tasks.evaluation.report.data import asked, data_sentence
-from tasks.evaluation.report.document import Example, Report, write_report
+from tasks.evaluation.report.data import asked, compared_examples, data_sentence
+from tasks.evaluation.report.document import Example, Plot, Report, write_report
 from tasks.evaluation.report.headline import Contender, headline, summary_table
+from tasks.evaluation.report.pictures import (
+    Stop,
+    default_looks,
+    interval_picture,
+    kl_picture,
+)
 from tasks.evaluation.report.tables import Table
 from tasks.settings.log import Log
 from tasks.storage.files import read_json
@@ -125,6 +131,7 @@ def assemble_ava_report(
         title="AVA and its baselines",
         facts={"judge": run.judge, "test prompts": asked(start), **config.facts},
         headline=headline(run.usable, run.judge, run.accuracies),
+        pictures=pictures(run, output),
         findings=[data_sentence(examination), *sentences],
         tables=[*tables(run), *judged.tables],
         plots=[course_plot(courses, run.judge, output)] if courses else [],
@@ -165,17 +172,26 @@ def tables(run: AvaRun) -> list[Table]:
     ]
 
 
+def pictures(run: AvaRun, output: Path) -> list[Plot]:
+    """Draw the reward of every line with its interval, and by KL; nothing of the start alone."""
+    if len(run.usable) < 2:
+        return []
+    rewards = {one.name: (one.reward.value, interval_of(one.reward)) for one in run.usable}
+    label, caption = f"{run.judge} reward", "Mean over the test prompts with its 95 % interval."
+    score = interval_picture(rewards, "Score by policy", label, caption, output)
+    start = Estimate(0.0, 0.0, 1)
+    stops = {
+        one.name: [Stop(0, one.reward, one.kl if number else start)]
+        for number, one in enumerate(run.usable)
+    }
+    by_kl = kl_picture(stops, run.judge, output, default_looks(list(stops)))
+    return [score, *([by_kl] if by_kl else [])]
+
+
 def examples(run: AvaRun) -> list[Example]:
     """Return prompts with the outputs of every line's first seed."""
-    texts = {line.name: _texts(run.evaluations[line.first.name]) for line in run.lines}
-    shown = run.evaluations[run.lines[0].first.name]["examples"][: run.config.examples]
-    return [
-        Example(
-            one["prompt"],
-            {name: found[one["id"]] for name, found in texts.items() if one["id"] in found},
-        )
-        for one in shown
-    ]
+    found = {line.name: run.evaluations[line.first.name] for line in run.lines}
+    return compared_examples(found, run.config.judges, run.config.examples)
 
 
 def headlines(run: AvaRun) -> dict[str, float]:
@@ -211,7 +227,3 @@ def _not_shown(run: AvaRun, *, by_people: bool) -> Iterator[str]:
             f"not shown: whether people would prefer the answers{where}; {run.judge} is a model of "
             "their preferences"
         )
-
-
-def _texts(evaluation: Mapping[str, Any]) -> dict[str, str]:
-    return {one["id"]: one["response"] for one in evaluation["examples"]}

@@ -50,8 +50,8 @@ def density_table(density: Density) -> Table:
     note = (
         "π* is π_sft · exp(reward / β) with the β that the policy's own method aims at – of a "
         "method that aims at none, the first branch's –, under the "
-        f"first judge's reward. Nats, means over {len(density['prompts'])} prompts ± one standard "
-        "error, on samples of the start reweighted to each policy; the last KL is KL(π‖π*) between "
+        f"first judge's reward. Nats, means over {len(density['prompts'])} prompts, "
+        "on samples of the start reweighted to each policy; the last KL is KL(π‖π*) between "
         "the kernel densities over log π_sft(y|x). Effective M: how many equally weighted samples "
         "the weights are worth."
     )
@@ -86,7 +86,8 @@ def _fit(density: Density, ours: str, theirs: str) -> str | None:
     ]
     change = mean_estimate(gaps)
     low, high = (change.value + side * 1.96 * change.standard_error for side in (-1, 1))
-    words = "undecided" if low <= 0 <= high else "nearer" if high < 0 else "farther"
+    is_open = len(gaps) < 2 or low <= 0 <= high
+    words = "undecided" if is_open else "nearer" if high < 0 else "farther"
     return (
         f"density ratio over {len(gaps)} prompts: KL of {ours} to the optimum of its β minus that "
         f"of {theirs} is {change.value:+.3f} nats (95 %: {low:+.3f} to {high:+.3f}): "

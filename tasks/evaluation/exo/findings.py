@@ -124,7 +124,7 @@ def _falling(
             gaps = last.rewards - peak.rewards
             change = mean_estimate(gaps[np.isfinite(gaps)])
             # The peak is the best of several, so part of its lead is luck: ask for more than 95 %.
-            if change.value < -3 * change.standard_error:
+            if change.count > 1 and change.value < -3 * change.standard_error:
                 yield (
                     f"{series.name}, seed {last.seed}: {judge} reward falls from step {peak.step} "
                     f"to {last.step} by {-change.value:.3f} ± {change.standard_error:.3f}, paired "

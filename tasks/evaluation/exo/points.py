@@ -15,6 +15,7 @@ from tasks.evaluation.metrics.best_of_n import best_of_n_kl
 from tasks.evaluation.metrics.estimates import Estimate, mean_estimate, over_seeds
 from tasks.evaluation.metrics.win_rates import win_shares
 from tasks.evaluation.report.data import scored_evaluation
+from tasks.evaluation.report.pictures import Stop
 from tasks.settings.errors import ConfigError
 
 Evaluations = Mapping[str, Any]
@@ -51,6 +52,29 @@ def frontier_points(
         for series, entry in [(KINDS["start"], start), *entries]
     ]
     return points[1:], points[0]
+
+
+def courses(
+    start: FrontierPoint, all_series: Iterable[Series], points: Mapping[str, FrontierPoint]
+) -> dict[str, list[Stop]]:
+    """Return the checkpoints of every trained line by step, means over its seeds, from the start.
+
+    A step that not every seed was measured at is left out.
+    """
+    found = {}
+    for series in (one for one in all_series if one.is_trained):
+        by_step: dict[int, list[FrontierPoint]] = {}
+        for entry in series.entries:
+            by_step.setdefault(entry.step, []).append(points[entry.name])
+        whole = {step: here for step, here in by_step.items() if len(here) == len(series.seeds)}
+        stops = [_stop(step, here) for step, here in sorted(whole.items())]
+        found[series.name] = [_stop(0, [start]), *stops]
+    return found
+
+
+def _stop(step: int, points: Sequence[FrontierPoint]) -> Stop:
+    kl = over_seeds([one.kl for one in points])
+    return Stop(step, over_seeds([one.reward for one in points]), kl)
 
 
 def shares_against(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, astuple
 from pathlib import Path
-from typing import Any
 
 from tasks.evaluation.config import EVALUATION
 from tasks.evaluation.exo.comparisons import main_series
@@ -14,7 +13,7 @@ from tasks.evaluation.exo.density import DENSITY
 from tasks.evaluation.exo.density_report import density_plots, density_table
 from tasks.evaluation.exo.findings import contenders, findings
 from tasks.evaluation.exo.plots import frontier_plot, looks, step_plot
-from tasks.evaluation.exo.points import shares_against
+from tasks.evaluation.exo.points import courses, shares_against
 from tasks.evaluation.exo.run import ExoRun
 from tasks.evaluation.exo.series import KINDS, Series
 from tasks.evaluation.exo.sweeps import sweep_plot, sweeps_of
@@ -31,9 +30,10 @@ from tasks.evaluation.judging.verdict_table import Verdicts
 from tasks.evaluation.metrics.estimates import over_seeds
 from tasks.evaluation.metrics.judge_accuracy import judge_accuracies
 from tasks.evaluation.metrics.length_drift import unfinished
-from tasks.evaluation.report.data import asked, data_sentence
+from tasks.evaluation.report.data import asked, compared_examples, data_sentence
 from tasks.evaluation.report.document import Example, Plot, Report, write_report
 from tasks.evaluation.report.headline import headline, summary_table
+from tasks.evaluation.report.pictures import Look, course_pictures
 from tasks.evaluation.report.tables import Table
 from tasks.settings.log import Log
 from tasks.storage.files import read_json
@@ -74,6 +74,7 @@ def assemble_exo_report(
             **config.facts,
         },
         headline=headline(contenders(run.start, run.series, run.by_name), judge, accuracies),
+        pictures=pictures(run, output),
         findings=[*([data_sentence(examination)] if examination else []), *sentences],
         tables=[*tables(run), *judged.tables],
         plots=plots(run, output),
@@ -111,6 +112,13 @@ def tables(run: ExoRun) -> list[Table]:
         settings_table(run.series),
     ]
     return [table for table in found if table]
+
+
+def pictures(run: ExoRun, output: Path) -> list[Plot]:
+    """Draw the means over seeds of every method's first line, as in the other plots."""
+    lines = courses(run.start, main_series(run.series), run.by_name)
+    drawn = {name: Look(*astuple(look)) for name, look in looks(run.series).items()}
+    return course_pictures(lines, run.config.judge, "step", output, drawn) if lines else []
 
 
 def plots(run: ExoRun, output: Path) -> list[Plot]:
@@ -151,15 +159,8 @@ def examples(run: ExoRun) -> list[Example]:
     """Return prompts with the outputs of start, chosen and the end of every main series."""
     named = {KINDS[one.kind]: one for one in run.opponents}
     named |= {series.name: series.last[0] for series in main_series(run.series)}
-    texts = {label: _texts(run.evaluations[one.name]) for label, one in named.items()}
-    shown: Sequence[Mapping[str, str]] = run.evaluations[run.opponents[0].name]["examples"]
-    return [
-        Example(
-            one["prompt"],
-            {label: found[one["id"]] for label, found in texts.items() if one["id"] in found},
-        )
-        for one in shown[: run.config.examples]
-    ]
+    found = {label: run.evaluations[one.name] for label, one in named.items()}
+    return compared_examples(found, run.judges, run.config.examples)
 
 
 def headlines(run: ExoRun) -> dict[str, float]:
@@ -182,7 +183,3 @@ def headlines(run: ExoRun) -> dict[str, float]:
 def _win_rate(series: Series, run: ExoRun) -> float:
     start: ExoEntry = run.opponents[0]
     return shares_against(series.last, start, run.evaluations, run.judges[-1]).win.value
-
-
-def _texts(evaluation: Mapping[str, Any]) -> dict[str, str]:
-    return {one["id"]: one["response"] for one in evaluation["examples"]}

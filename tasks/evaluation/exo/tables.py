@@ -17,7 +17,6 @@ from tasks.evaluation.report.tables import Cell, Column, Table
 Evaluations = Mapping[str, Any]
 LEVELS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """KLs in nats that the table of rewards at equal KL may show."""
-ERROR = "± is one standard error, over test prompts and, where a line has several, over seeds."
 
 
 def win_table(
@@ -46,7 +45,7 @@ def win_table(
         "Tables 1 and 2: win rates, all combinations of completions",
         (Column("Method"), Column("Supervision"), *(Column(name) for name in columns)),
         tuple(rows),
-        f"{ERROR} What is neither won nor lost is tied.",
+        "What is neither won nor lost is tied.",
     )
 
 
@@ -67,7 +66,7 @@ def duel_table(
     if not rows:
         return None
     columns = (Column("Match"), *(Column(f"{judge}, win/lose (%)") for judge in judges))
-    note = f"Last checkpoints, all combinations of completions, seen from the first. {ERROR}"
+    note = "Last checkpoints, all combinations of completions, seen from the first."
     return Table("duels", "Method against method (Figure 4)", columns, tuple(rows), note)
 
 
@@ -89,7 +88,7 @@ def checkpoint_table(
         share = f"{undominated} of {len(series.entries)}"
         rows.append((series.name, len(last), steps, *map(shown_estimate, _estimates(last)), share))
     note = (
-        f"{ERROR} KL in nats per response; spread: deviation among a prompt's responses. Frontier: "
+        "KL in nats per response; spread: deviation among a prompt's responses. Frontier: "
         "how many of the line's checkpoints no other checkpoint beats (none has as much reward at "
         "no more KL). Steps of Best-of-N are its N."
     )

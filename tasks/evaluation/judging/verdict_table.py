@@ -65,6 +65,29 @@ class Verdicts:
         return any(not one["no_verdict"] for one in self.people.values())
 
     @property
+    def won(self) -> bool:
+        """Whether there is a verdict on any match."""
+        return any(not one["no_verdict"] for one in self.rates.values())
+
+    @property
+    def headline(self) -> str:
+        """Who wins the first match of policies by the judge, by how much, as one sentence."""
+        name = next(name for name in self.rates if name != _HUMAN)
+        found = self.rates[name]
+        if found["no_verdict"]:
+            return f"undecided: {name}, {found['no_verdict']}"
+        ours, theirs = name.split(" vs ", 1)
+        rates = found["rates"]
+        shares = (
+            f"wins {share_text(rates, 'win')} and loses {share_text(rates, 'lose')} % of "
+            f"{found['valid']} prompts (95 %) against {theirs}"
+        )
+        standing = standing_word(rates)
+        if standing == "undecided":
+            return f"undecided: {ours} {shares}"
+        return f"{ours} is {standing}: it {shares}"
+
+    @property
     def tables(self) -> list[Table]:
         """The table of all matches, and that of agreement where reward models scored them."""
         found = [verdict_table(self.rates)] if self.rates else []

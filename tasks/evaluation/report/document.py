@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,17 @@ from tasks.evaluation.report.tables import (
     to_csv,
     to_json,
     to_markdown,
+    without_empty_columns,
 )
 from tasks.storage.files import write_atomic, write_json
 
 _PAGE = Path(__file__).with_name("report.html.j2")
+READING = (
+    "± is one standard error; what stands in brackets or behind “95 %” is a 95 % interval. Both "
+    "are over test prompts, paired where two are compared, and over seeds where there are several. "
+    "What an interval leaves open – it holds 0, or of a share one half – is called undecided."
+)
+"""How every number of a report is read, said once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,17 @@ class Example:
     prompt: str
     outputs: Mapping[str, str]
     """The outputs by model, for example start, baseline and APO."""
+
+    turns: Sequence[tuple[str, str]] = ()
+    """Role and text of what came before the prompt: the system prompt, earlier turns."""
+
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """What each judge gives to an output, by model."""
+
+    def scores_of(self, model: str) -> str:
+        """Return the scores of a model's output in words; empty where nobody scored it."""
+        given = self.scores.get(model, {})
+        return ", ".join(f"{judge} {score:+.3f}" for judge, score in given.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +89,10 @@ class Report:
     """What was run: flow, configuration digest, seed, data version, …"""
 
     headline: str = ""
-    """Who won, by how much, at what KL."""
+    """Who won, by how much, at what KL, and what is undecided."""
+
+    pictures: Sequence[Plot] = ()
+    """What is seen first, below the headline: two small plots."""
 
     findings: Sequence[str] = ()
     """The headline results and warnings, a sentence each."""
@@ -97,12 +118,12 @@ class Report:
 def write_report(report: Report, folder: Path) -> list[Path]:
     """Write report.md, report.json, report.html and a CSV per table; return their paths in order.
 
-    The plots already lie in the folder.
+    The plots already lie in the folder. Columns in which nothing stands are left out.
 
     Raises:
         TypeError: If a number is nan or infinite; JSON has no such number.
     """
-    folder = Path(folder)
+    folder, report = Path(folder), _without_empty_columns(report)
     paths = [folder / f"report.{kind}" for kind in ("md", "json", "html")]
     write_json(paths[1], to_plain(report, folder))
     write_atomic(paths[0], render_markdown(report, folder))
@@ -119,20 +140,41 @@ def to_plain(report: Report, folder: Path) -> dict[str, Any]:
     return {
         "title": report.title,
         "headline": report.headline,
+        **({"reading": READING} if report.headline else {}),
         "facts": dict(report.facts),
         "findings": list(report.findings),
         "tables": {table.key: to_json(table) for table in report.all_tables},
-        "plots": [
-            {"title": plot.title, "files": [_relative(path, folder) for path in plot.files]}
-            for plot in report.all_plots
-        ],
-        "examples": [
-            {"prompt": example.prompt, "outputs": dict(example.outputs)}
-            for example in report.examples
-        ],
+        **({"pictures": _plain_plots(report.pictures, folder)} if report.pictures else {}),
+        "plots": _plain_plots(report.all_plots, folder),
+        "examples": [_plain_example(example) for example in report.examples],
         "numbers": dict(report.numbers),
         **({"sections": sections} if sections else {}),
     }
+
+
+def _without_empty_columns(report: Report) -> Report:
+    sections = [
+        replace(one, tables=[without_empty_columns(table) for table in one.tables])
+        for one in report.sections
+    ]
+    tables = [without_empty_columns(table) for table in report.tables]
+    return replace(report, tables=tables, sections=sections)
+
+
+def _plain_plots(plots: Sequence[Plot], folder: Path) -> list[dict[str, Any]]:
+    return [
+        {"title": plot.title, "files": [_relative(path, folder) for path in plot.files]}
+        for plot in plots
+    ]
+
+
+def _plain_example(example: Example) -> dict[str, Any]:
+    plain: dict[str, Any] = {"prompt": example.prompt, "outputs": dict(example.outputs)}
+    if example.turns:
+        plain["turns"] = [{"role": role, "content": text} for role, text in example.turns]
+    if example.scores:
+        plain["scores"] = {model: dict(given) for model, given in example.scores.items()}
+    return plain
 
 
 def _plain_section(section: Section) -> dict[str, Any]:
@@ -146,6 +188,9 @@ def render_markdown(report: Report, folder: Path) -> str:
     lines = [f"# {escape_markdown(report.title)}", ""]
     if report.headline:
         lines += [f"**{escape_markdown(report.headline)}**", ""]
+    lines += _plots(report.pictures, folder)
+    if report.headline:
+        lines += [READING, ""]
     lines += [
         f"- {escape_markdown(name)}: {escape_markdown(fact)}" for name, fact in report.facts.items()
     ]
@@ -167,9 +212,14 @@ def render_markdown(report: Report, folder: Path) -> str:
     if report.examples:
         lines += ["", "## Examples", ""]
         for number, example in enumerate(report.examples, start=1):
-            lines += [f"### Prompt {number}", "", *_fenced(example.prompt), ""]
+            lines += [f"### Prompt {number}", ""]
+            for role, text in example.turns:
+                lines += [f"{escape_markdown(role)}:", "", *_fenced(text), ""]
+            lines += [*_fenced(example.prompt), ""]
             for model, output in example.outputs.items():
-                lines += [f"**{escape_markdown(model)}**", "", *_fenced(output), ""]
+                said = f": {scores}" if (scores := example.scores_of(model)) else ""
+                lines += [f"**{escape_markdown(model)}**{escape_markdown(said)}", ""]
+                lines += [*_fenced(output), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -179,7 +229,7 @@ def render_html(report: Report) -> str:
     Every text in it is escaped, plots are embedded as images.
     """
     page = page_template(_PAGE, keep_trailing_newline=True)
-    return page.render(report=report, shown=shown, image=_image)
+    return page.render(report=report, reading=READING, shown=shown, image=_image)
 
 
 def _plots(plots: Sequence[Plot], folder: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.evaluation.metrics.estimates import Estimate, mean_estimate, over_seeds
@@ -11,6 +11,7 @@ from tasks.evaluation.report.tables import Cell, Column, Table
 
 SUMMARY = "summary"
 """The key of the table among those of a report."""
+_NAMED = 4
 _Z = 1.96
 
 
@@ -34,7 +35,8 @@ def headline(
     """Say who won, by how much over the next one, and how far from the start, as one sentence.
 
     A lead whose 95 % interval holds 0 is called undecided; it is paired by test prompt. So is every
-    lead by a judge in doubt, and a second sentence says why.
+    lead by a judge in doubt, and a second sentence says why. Another names those of whom it is
+    undecided whether they are better or worse than the start, the first of the contenders.
 
     Args:
         contenders: The start and whatever was trained from it.
@@ -56,7 +58,9 @@ def headline(
         f"{first.name} {'wins' if is_won else 'leads'} by {lead.value:.3f} {judge} reward "
         f"({interval}) over {others[0].name}, {_distances(first, others[0])}"
     )
-    return told if is_won else f"undecided: {told}{warning}"
+    open_ones = [] if doubt else [one.name for one in _undecided(contenders, first, others[0])]
+    more = f". Undecided against {contenders[0].name}: {_few(open_ones)}" if open_ones else ""
+    return f"{told}{more}" if is_won else f"undecided: {told}{warning}{more}"
 
 
 def summary_table(contenders: Sequence[Contender], judge: str) -> Table:
@@ -72,7 +76,7 @@ def summary_table(contenders: Sequence[Contender], judge: str) -> Table:
         for one in _ranked(contenders)
     ]
     names = ("Policy", f"{judge} reward", "over start", "KL, nats")
-    note = "± is one standard error; what is over the start is paired by test prompt."
+    note = "What is over the start is paired by test prompt."
     return Table(SUMMARY, "Summary", tuple(map(Column, names)), tuple(rows), note)
 
 
@@ -85,6 +89,24 @@ def lead_of(first: Contender, second: Contender) -> Estimate:
         theirs = second.by_prompt[seed % len(second.by_prompt)]
         gaps.append(mean_estimate([ours[key] - theirs[key] for key in ours if key in theirs]))
     return over_seeds(gaps)
+
+
+def _undecided(
+    contenders: Sequence[Contender], first: Contender, second: Contender
+) -> Iterator[Contender]:
+    """Yield whose lead over the start is not decided, but for the two whose lead is told anyway."""
+    start, *trained = contenders
+    for one in trained:
+        if {id(one), id(start)} == {id(first), id(second)}:
+            continue
+        lead = lead_of(one, start)
+        if abs(lead.value) <= _Z * lead.standard_error or len(one.by_prompt[0]) < 2:
+            yield one
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _ranked(contenders: Sequence[Contender]) -> list[Contender]:

@@ -10,9 +10,10 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Cell = str | int | float | None
+_NOTHING = frozenset({None, "", "–", "-", "no judge", "not judged", "not measured"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,24 @@ class Table:
                 raise ValueError(
                     f"{self.title}: expected {len(self.columns)} cells, got {len(row)}: {row}"
                 )
+
+
+def without_empty_columns(table: Table) -> Table:
+    """Return a table without the columns in which no row has anything; the first one stays.
+
+    Example:
+        >>> table = Table("t", "T", (Column("a"), Column("b")), (("x", None), ("y", "–")))
+        >>> [column.name for column in without_empty_columns(table).columns]
+        ['a']
+    """
+    kept = [
+        number
+        for number in range(len(table.columns))
+        if not (number and table.rows) or any(row[number] not in _NOTHING for row in table.rows)
+    ]
+    columns = tuple(table.columns[number] for number in kept)
+    rows = tuple(tuple(row[number] for number in kept) for row in table.rows)
+    return replace(table, columns=columns, rows=rows)
 
 
 def shown(table: Table) -> tuple[list[str], list[list[str]]]:

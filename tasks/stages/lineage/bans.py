@@ -40,10 +40,16 @@ def ban_models(home: Home, record: AliasRecord, why: str) -> Ban:
     """Bar the policy of an alias, with a remote on every machine; replaces an earlier reason.
 
     Its reward model may serve others: a run of the same data uses it again.
+
+    Raises:
+        CorruptError: The record of an earlier ban of these models is damaged.
     """
+    records, name = shared_records(home), _name(record.flow, record.run)
+    if (known := records.get(name)) is not None:
+        unsealed_json(known, f"{records.url}/{name}")
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     ban = Ban(record.flow, record.run, {"policy": record.models["policy"]}, why, who_asks(), moment)
-    shared_records(home).put(_name(ban.flow, ban.run), sealed_json(asdict(ban)).encode())
+    records.put(name, sealed_json(asdict(ban)).encode())
     return ban
 
 

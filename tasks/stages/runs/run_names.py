@@ -11,7 +11,7 @@ from tasks.settings.printable import printable
 from tasks.stages.key import stage_title
 from tasks.stages.manifest import Manifest, artifact_folder, load_manifest
 from tasks.stages.runs.run_journal import stage_events
-from tasks.stages.runs.run_store import Run
+from tasks.stages.runs.run_store import Run, run_folder
 from tasks.storage.home import Home
 from tasks.tracking.store.named_links import link_names
 
@@ -83,9 +83,11 @@ def path_name(label: str) -> str:
 
 
 def name_outputs(home: Home, run_id: str) -> None:
-    """Give what a run made and used paths that people can read."""
+    """Give what a run made and used, and the report that it shows, paths that people can read."""
     paths = output_paths(stage_events(home, run_id))
     targets = {name: artifact_folder(home, *one.split("/")) for name, one in paths.items()}
+    if (shown := run_folder(home, run_id) / "report").is_dir():
+        targets["report"] = shown
     link_names(home.named, f"runs/{run_id}", targets)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tasks.processes.machine_metrics import PREFIX as MACHINE
 from tasks.tracking.mlflow_record.cursor import Cursor
 from tasks.tracking.mlflow_record.params import clean_name
 from tasks.tracking.spool import Event
@@ -64,12 +65,14 @@ class MetricWriter:
             elif name in cursor.steps.get(stage, {}):
                 # A mean over the whole stage is no point of the curve.
                 name = f"{_WHOLE}{name}"
-            dataset, digest = about.dataset_of(name) if about.model else ("", "")
+            # Of a machine, and so of no model and no data.
+            model = "" if name.startswith(MACHINE) else about.model
+            dataset, digest = about.dataset_of(name) if model else ("", "")
             points.append(
                 Metric(
                     clean_name(name), float(value), event["time"], step,
-                    model_id=about.model or None, dataset_name=dataset or None,
-                    dataset_digest=digest or None, run_id=run if about.model else None,
+                    model_id=model or None, dataset_name=dataset or None,
+                    dataset_digest=digest or None, run_id=run if model else None,
                 )
             )  # fmt: skip
         return points

@@ -11,6 +11,7 @@ from tasks.processes.termination import (
     give_back,
     handle_stops,
     leave_lost_terminal,
+    unheeded,
 )
 
 
@@ -35,8 +36,9 @@ class StopSignal:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignal:
-        """Start to watch."""
+        """Start to watch; a signal that was lost while the training was made ready counts."""
         self._before = handle_stops(self._note)
+        self.requested = unheeded()
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -11,7 +11,7 @@ import flows.cli.main  # noqa: F401  (registers the verbs)
 from flows.cli.commands.app import app
 from flows.registry import find_flow, read_config
 from flows.schedule.resolution import _log, _start
-from tasks.stages.manifest import Manifest
+from tasks.stages.manifest import Manifest, list_manifests
 from tasks.stages.runs.aliases import AliasRecord, current_alias, move_alias
 from tasks.storage.home import Home
 from tests.flows.scheduling import RECURRING
@@ -90,6 +90,23 @@ def test_the_first_champion_stays_named_and_is_barred(home: Home) -> None:
     assert "nobody was before it; 1 models are barred all the same" in said
     now = current_alias(home, "apo", "champion")
     assert now is not None and now.run == "apo-v1"
+    (row,) = json.loads(sparring("ls", "aliases", "--json"))
+    assert row["barred"].startswith("its policy is the policy of apo-v1, which ")
+    shown = " ".join(sparring("ls", "aliases").split())
+    assert "barred: its policy is the policy of apo-v1" in shown
+    named(home, list_manifests(home)[0], "candidate")
+    said = sparring("promote", "--flow", "apo", "--dry-run", code=3)
+    assert "apo-v1 cannot be promoted: its policy is the policy of apo-v1" in said
+
+
+def test_a_damaged_ban_is_not_replaced_in_silence(home: Home) -> None:
+    named(home, model(home, 1))
+    sparring("demote", "--ban", "it insults", code=2)
+    (path,) = home.root.rglob("bans/apo/*.json")
+    path.write_bytes(path.read_bytes().replace(b"insults", b"flatter"))
+    damaged = path.read_bytes()
+    assert path.name in "".join(sparring("demote", "--ban", "again", code=1).split())
+    assert path.read_bytes() == damaged
 
 
 class Quiet:

@@ -57,6 +57,8 @@ def test_deploying_twice_changes_and_adds_nothing(server: Shell) -> None:
     assert found["parameters"]["config"]["schedule"]["cron"] == "30 4 * * *"
     assert found["job_variables"]["working_dir"] == str(server.folder)
     assert len(ask(server, "deployments/filter", {})) == 1
+    done = [one for one in server.json("ls", "operations") if one["verb"] == "deploy"]
+    assert "30 4 * * * (Europe/Zurich)" in done[0]["what"] and "@" in done[0]["who"]
     help_text = json.dumps(found["parameter_openapi_schema"])
     assert "Outer rounds of the game" in help_text, "the form has each field's docstring"
 

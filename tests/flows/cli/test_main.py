@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -198,6 +200,25 @@ def test_resume_runs_only_what_is_missing(copy: Shell) -> None:
     assert f"run {run}:" in shown
     assert copy.finished_keys() == before
     assert copy.json("status", run)["run"]["status"] == "completed"
+
+
+EARLY = """
+import builtins, os, signal
+load = builtins.__import__
+def loading(name, *rest):
+    if name == "tasks.processes.termination":
+        os.kill(os.getpid(), signal.SIGINT)
+    return load(name, *rest)
+builtins.__import__ = loading
+from flows.cli.__main__ import entry
+entry()
+"""
+"""The command, interrupted while it loads the first module of ours."""
+
+
+def test_an_interrupt_at_the_very_beginning_is_one_sentence() -> None:
+    ended = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (130, "sparring: stopped\n")
 
 
 # The quick representative presses Ctrl-C on a terminal, in test_interrupt.py.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+from collections.abc import Iterator
 
 import pytest
 from rich.markdown import Markdown
@@ -11,7 +13,7 @@ from rich.progress import Progress
 from rich.text import Text
 from rich.tree import Tree
 
-from flows.runs.console import open_console, print_json
+from flows.runs.console import open_console, print_json, show_warnings
 from flows.runs.tables import table
 
 EVIL = "a\x1b[2Jb\x9bc\u202ed"
@@ -51,3 +53,31 @@ def test_json_stays_json_and_steers_nothing(capsys: pytest.CaptureFixture[str]) 
     text = capsys.readouterr().out
     assert json.loads(text) == {EVIL: ["ü\n\udcff"]}
     assert "ü" in text and not set(EVIL) - set("a[2Jbcd") & set(text)
+
+
+@pytest.fixture
+def ours() -> Iterator[logging.Logger]:
+    """The logger of all our modules, which is as before at the end."""
+    logger = logging.getLogger("sparring")
+    before = (logger.handlers[:], logger.propagate)
+    yield logger
+    logger.handlers[:], logger.propagate = before
+
+
+def test_a_warning_of_ours_is_a_line_on_stderr_and_one_alone(
+    ours: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Prefect's handler at the root, if a user lets it speak, does not say it again."""
+    root = logging.StreamHandler()
+    logging.getLogger().addHandler(root)
+    try:
+        show_warnings()
+        show_warnings()
+        log = logging.getLogger("sparring.tracking")
+        log.info("nobody wants to know")
+        log.warning("%s at https://me:secret@host is gone", EVIL)
+    finally:
+        logging.getLogger().removeHandler(root)
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert err.startswith(f"sparring: {SHOWN} at https://") and "secret" not in err

@@ -52,14 +52,27 @@ def test_the_headline_and_one_table_of_eighty_columns(home: Any, tmp_path: Path)
     assert "The findings." in "\n".join(ending(tmp_path, full=True))
 
 
+def test_without_policies_the_first_table_is_shown(home: Any, tmp_path: Path) -> None:
+    """As of an `ava` run of reward models alone, which has no summary of policies."""
+    values = report()
+    values["tables"] = {"accuracies": values["tables"].pop("summary")}
+    write_json(tmp_path / "report.json", values)
+    assert "12.345 ± 0.123" in "\n".join(ending(tmp_path))
+    write_json(tmp_path / "report.json", values | {"tables": {}})
+    (tmp_path / "report.md").write_text("# All of it\n\nThe findings.\n")
+    assert "The findings." in "\n".join(ending(tmp_path))
+
+
 def test_only_pages_that_somebody_shows_are_named(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MLflow was never started and has no address at all; Prefect's server came and went."""
     run = claim_run(home, "toy", None, "", "").id
-    monkeypatch.setattr("flows.runs.ending.logged_pages", lambda _: {("run", run): "#/runs/1"})
     monkeypatch.setattr(
-        "flows.runs.ending.prefect_tags",
+        "tasks.stages.lineage.run_report.logged_pages", lambda _: {("run", run): "#/runs/1"}
+    )
+    monkeypatch.setattr(
+        "tasks.stages.lineage.run_report.prefect_tags",
         lambda _: {"sparring.prefect.url": "http://127.0.0.1:1/runs/flow-run/2"},
     )
     save_prefect_run(home, run, "2")

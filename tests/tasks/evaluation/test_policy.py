@@ -88,7 +88,13 @@ def test_scores_and_habits_by_hand(tmp_path: Path) -> None:
         "texts": [sha256_json(f"r {which}")[:16] for which in ("one", "two")],
     }
     assert kept["examples"] == [
-        {"id": name, "prompt": f"ask {name}", "response": f"{name} one"} for name in ("p", "q")
+        {
+            "id": name,
+            "prompt": f"ask {name}",
+            "response": f"{name} one",
+            "turns": [{"role": "system", "content": "be kind"}],
+        }
+        for name in ("p", "q")
     ]
     assert "kl" not in kept and "gap_closed" not in kept
 

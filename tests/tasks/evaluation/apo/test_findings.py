@@ -22,9 +22,10 @@ def test_every_finding_of_a_run(apo_run: Any) -> None:
         "APO-RJS-v1 against RJS-v1 under RM_Test: +0.300 ± 0.100 per prompt, better",
         "APO-RJS-v1 against RJS-v1 under RM_All: -0.100 ± 0.100 per prompt, not decided",
         "epoch 1: on held-out prompts the adapted reward model ranks gold above fresh samples in "
-        "90.0%, RM_Base in 80.0%; on human dev pairs 62.0% against 60.0%",
-        "after the last epoch: the policy has caught up: gold is told from fresh samples no "
-        "better than by a coin",
+        "90.0% (95 %: 85.4% to 93.3%), RM_Base in 80.0% (95 %: 75.8% to 83.6%); on human dev pairs "
+        "62.0% ± 2.0% against 60.0% ± 2.0%",
+        "after the last epoch: the policy has caught up: gold is told from fresh samples hardly "
+        "better than by a coin, in 50% of pairs (95 %: 46% to 54%)",
         "APO-RJS-v1 answers with 16.0 tokens on average, the start with 10.0: look for length "
         "hacking",
         "APO-RJS-v1 ends 85% of its answers by itself, the start 100%: it is forgetting to stop",
@@ -85,6 +86,40 @@ def test_without_a_game_or_an_oracle_there_is_less_to_say(apo_run: Any) -> None:
     apo_run.policies["APO-RJS-v1"]["habits"] = apo_run.policies["start"]["habits"]
     sentences = [one for one in said(apo_run) if one.startswith(("RJS", "APO"))]
     assert [one.split()[1] for one in sentences] == ["has", "has", "against", "against"]
+
+
+def test_nobody_catches_up_with_a_reward_model_that_never_told(apo_run: Any) -> None:
+    """20 prompts: half of the pairs are told before the game, in it and after it.
+
+    Wilson's interval of a half of 20 is 30 % to 70 %, of a half of 2,000 48 % to 52 %.
+    """
+    for game in apo_run.games.values():
+        game["fresh"]["figures"] |= {"accuracy": 0.5, "accuracy_se": (0.25 / 20) ** 0.5}
+    (last,) = [one for one in said(apo_run) if one.startswith("after the last epoch")]
+    assert last == (
+        "after the last epoch: undecided: gold is told from fresh samples in 50% of pairs (95 %: "
+        "30% to 70%); no reward model of the game was shown to tell them before"
+    )
+    for game in apo_run.games.values():
+        game["fresh"]["figures"]["accuracy_se"] = (0.25 / 2000) ** 0.5
+    (last,) = [one for one in said(apo_run) if one.startswith("after the last epoch")]
+    assert "caught up" not in last and "hardly better than by a coin" in last
+
+
+def test_what_intervals_leave_open_is_not_claimed(apo_run: Any) -> None:
+    """A gap that may not be closed, and habits that vary more than they changed."""
+    ours = apo_run.policies["APO-RJS-v1"]
+    ours["gap_closed"]["interval"] = {"low": -0.1, "high": 0.4}
+    ours["habits"] |= {"length_se": 4.0, "ended_se": 0.1}
+    ours["kl"]["count"] = 1
+    ours["against"]["RJS-v1"]["RM_Test"] |= {"difference_se": 0.0, "prompts": 1.0}
+    told = "\n".join(said(apo_run))
+    assert "APO-RJS-v1 is not shown to close 25% of the gap" in told
+    assert "hacking" not in told and "forgetting" not in told
+    assert "APO-RJS-v1 is not shown to have moved" in told
+    assert "under RM_Test: +0.300 ± 0.000 per prompt, not decided" in told
+    ours["gap_closed"] |= {"share": -0.2, "interval": {"low": -0.3, "high": -0.1}}
+    assert "APO-RJS-v1 falls back by 20% of the gap" in "\n".join(said(apo_run))
 
 
 def test_a_start_that_leaves_no_gap_claims_nothing(apo_run: Any) -> None:

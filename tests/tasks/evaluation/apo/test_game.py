@@ -8,6 +8,7 @@ import pytest
 
 from tasks.data.groups import Group
 from tasks.evaluation.apo.game import game_state, verdict
+from tasks.evaluation.metrics.estimates import Interval
 from tasks.evaluation.reward_model import metrics_of, take_apart
 
 
@@ -57,33 +58,53 @@ def test_drift_is_against_the_start() -> None:
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "longer", "words"),
+    ("accuracy", "ends", "longer", "words"),
     [
-        (0.3, 0.5, "overtaken gold: fresh samples score higher in 70%"),
-        (0.5, 0.5, "caught up"),
-        (0.75, 0.5, "the game is on"),
-        (1.0, 0.99, "trivially separated: 100% of pairs, and length alone tells 99%"),
-        (1.0, 0.02, "and length alone tells 98%"),
-        (0.96, 0.6, "though length alone tells 60%"),
+        (0.3, (0.2, 0.4), 0.5, "overtaken gold: gold scores higher than fresh samples in only 30%"),
+        (0.5, (0.45, 0.55), 0.5, "caught up"),
+        (0.75, (0.7, 0.8), 0.5, "the game is on"),
+        (1.0, (0.96, 1.0), 0.99, "trivially separated: 100% of pairs (95 %: 96% to 100%), and"),
+        (1.0, (0.96, 1.0), 0.02, "and length alone tells 98%"),
+        (0.97, (0.95, 0.99), 0.6, "though length alone tells 60%"),
     ],
 )
-def test_verdicts(accuracy: float, longer: float, words: str) -> None:
-    assert words in verdict(accuracy, longer)
+def test_verdicts(accuracy: float, ends: tuple[float, float], longer: float, words: str) -> None:
+    assert words in verdict(accuracy, longer, Interval(*ends))
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "error", "words"),
+    ("accuracy", "ends", "words"),
     [
-        (0.57, 0.131, "undecided: gold is told from fresh samples in 57% of pairs (95 %: 31% to"),
-        (0.57, 0.04, "undecided"),
-        (0.3, 0.15, "undecided"),
-        (0.52, 0.2, "undecided"),
-        (0.52, 0.03, "caught up"),
-        (0.57, 0.02, "the game is on"),
-        (0.3, 0.05, "overtaken"),
+        (
+            0.57,
+            (0.31, 0.83),
+            "undecided: gold is told from fresh samples in 57% of pairs (95 %: 31",
+        ),
+        (0.57, (0.49, 0.65), "undecided"),
+        (0.3, (0.1, 0.6), "undecided"),
+        (0.5, (0.3, 0.7), "undecided"),
+        (0.52, (0.46, 0.58), "caught up"),
+        (0.57, (0.53, 0.61), "the game is on"),
+        (0.3, (0.2, 0.4), "overtaken"),
+        (1.0, (0.84, 1.0), "the game is on"),
     ],
 )
 def test_no_verdict_claims_what_its_interval_does_not_carry(
-    accuracy: float, error: float, words: str
+    accuracy: float, ends: tuple[float, float], words: str
 ) -> None:
-    assert words in verdict(accuracy, 0.5, error)
+    assert words in verdict(accuracy, 0.5, Interval(*ends))
+
+
+@pytest.mark.parametrize("ends", [(0.45, 0.55), (0.3, 0.7), (0.2, 0.4)])
+def test_a_policy_catches_up_with_nobody_who_never_told(ends: tuple[float, float]) -> None:
+    told = verdict(sum(ends) / 2, 0.5, Interval(*ends), was_told=False)
+    assert "caught up" not in told and "overtaken" not in told
+    assert told.endswith("no reward model of the game was shown to tell them before")
+
+
+def test_queries_that_agree_are_no_more_than_their_number() -> None:
+    """Three queries of two samples each, all told: Wilson's lower end of 3 of 3 is 43.8 %."""
+    rows = [((2.0, 1.0, 0.0), (5, 5, 5))] * 3
+    state = game_state(1, HUMAN, measured(*rows), queries=3)
+    assert state.gold_accuracy == 1.0 and state.gold_low == pytest.approx(0.438, abs=1e-3)
+    assert "undecided" in state.verdict and not state.tells_gold

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from tasks.evaluation.apo.report import assemble_apo_report, examples, game_states
+from tasks.evaluation.report.report_identity import Identity, identify_html
 from tasks.settings.log import NullLog
+from tests.servers.browser import browse
 
 
 class Notes(NullLog):
@@ -131,6 +133,74 @@ def test_each_player_is_weighed_by_its_own_reward_model(apo_run: Any) -> None:
     (adapted,) = states["adapted"]
     assert adapted.gold_accuracy == 0.9
     assert adapted.human_accuracy == pytest.approx(0.62)
+
+
+def test_it_begins_with_two_pictures_and_says_once_what_plus_minus_means(
+    apo_run: Any, tmp_path: Path
+) -> None:
+    _, output, _ = assemble(apo_run, tmp_path)
+    report = json.loads((output / "report.json").read_text())
+    assert [one["title"] for one in report["pictures"]] == ["Score by epoch", "Reward by KL"]
+    html = (output / "report.html").read_text()
+    order = ["wins by", "Score by epoch", "Reward by KL", "± is one standard error", "Findings"]
+    places = [html.index(words) for words in order]
+    assert places == sorted(places) and html.count("is one standard error") == 1
+    assert (output / "report.md").read_text().count("is one standard error") == 1
+    lines = (output / "reward-by-kl.csv").read_text().splitlines()
+    assert lines[1].startswith("RJS,0,0.0,1.0") and lines[4].startswith("APO-RJS,1,0.4,1.8")
+
+
+@pytest.mark.real
+def test_a_phone_shows_whose_report_it_is_and_scrolls_in_tables_alone(
+    chromium: str, apo_run: Any, tmp_path: Path
+) -> None:
+    """390 pixels wide, with a run's id, a digest and words that cannot be broken."""
+    for found in apo_run.policies.values():
+        found["examples"][0] |= {"prompt": "unbroken" * 40, "response": "answer" * 60}
+        found["examples"][0]["turns"] = [{"role": "system", "content": "kind" * 90}]
+    _, output, _ = assemble(apo_run, tmp_path)
+    run = "apo-20261130-065158-5e0d"
+    pages = {"MLflow": f"http://127.0.0.1:5000/#/experiments/1/runs/{'a' * 32}", "Prefect": ""}
+    identity = Identity(run, {"Run": run, "Config digest": "f" * 64}, pages)
+    page = tmp_path / "shown.html"
+    page.write_text(identify_html((output / "report.html").read_text(), identity))
+    with browse(chromium, tmp_path) as browser:
+        size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+        browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.open(page.as_uri())
+        ask = browser.driver.execute_script
+        assert ask("return window.innerWidth") == 390
+        assert ask("return document.documentElement.scrollWidth") <= 390
+        assert run in browser.text and "wins by" in browser.text
+        top = "return document.querySelector(arguments[0]).getBoundingClientRect().top"
+        assert ask(top, ".identity") < ask(top, ".headline") < ask(top, ".pictures")
+        assert ask(top, ".headline") < 844, "who won is seen without scrolling"
+        browser.shot("apo-report-phone")
+
+
+def test_no_column_is_empty(apo_run: Any, tmp_path: Path) -> None:
+    """No language model judged, so Table 2 has no column of the judge; no oracle, none of its."""
+    _, output, _ = assemble(apo_run, tmp_path)
+    report = json.loads((output / "report.json").read_text())
+    columns = report["tables"]["table-2"]["columns"]
+    assert "Win Rate (vs start), RM_Test" in columns and "Win Rate (vs start), judge" not in columns
+    for key, table in report["tables"].items():
+        for number, name in enumerate(table["columns"]):
+            cells = {row[number] for row in table["rows"]}
+            assert cells - {None, "–", "-", "no judge"}, (key, name)
+
+
+def test_examples_have_their_turns_and_scores(apo_run: Any, tmp_path: Path) -> None:
+    turns = [{"role": "system", "content": "Be <b>brief</b>."}, {"role": "user", "content": "Hi"}]
+    for found in apo_run.policies.values():
+        found["examples"][0]["turns"] = turns
+    _, output, _ = assemble(apo_run, tmp_path)
+    shown = json.loads((output / "report.json").read_text())["examples"][0]
+    assert shown["turns"] == turns and shown["scores"]["start"] == {"RM_All": 2.0, "RM_Test": 1.0}
+    html, text = ((output / f"report.{kind}").read_text() for kind in ("html", "md"))
+    assert "Be &lt;b&gt;brief" in html and "<b>brief" not in html
+    assert "RM_All +2.000, RM_Test +1.000" in html
+    assert "**start**: RM_All +2.000, RM_Test +1.000" in text and "system:" in text
 
 
 def test_examples_show_start_baseline_and_game(apo_run: Any) -> None:

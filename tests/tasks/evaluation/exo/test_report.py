@@ -47,7 +47,8 @@ def report(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 
 def test_all_files_are_written(report: tuple[Path, dict[str, float]]) -> None:
     names = {path.name for path in report[0].iterdir()}
-    figures = {f"figure-{number}.{kind}" for number in "236789" for kind in ("png", "svg", "csv")}
+    plots = [*(f"figure-{number}" for number in "236789"), "score", "reward-by-kl"]
+    figures = {f"{name}.{kind}" for name in plots for kind in ("png", "svg", "csv")}
     keys = (
         "summary win-rates duels last-checkpoints equal-kl reward-at-kl density-ratio reward-models"
         " settings"

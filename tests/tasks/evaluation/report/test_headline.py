@@ -36,6 +36,12 @@ def test_a_lead_within_its_error_is_undecided() -> None:
     assert headline([START, noisy], "RM").startswith("undecided: DPO leads by 0.333 RM reward")
 
 
+def test_who_is_undecided_against_the_start_is_named() -> None:
+    noisy = contender("PPO", [-3.0, 5.0, 2.5])
+    said = headline([START, BEST, noisy], "RM")
+    assert said.endswith(". Undecided against start: PPO")
+
+
 def test_nobody_wins_by_a_judge_in_doubt() -> None:
     """Right on 26 of 50, length on 60 %: the lead is clear, what it means is not."""
     figures = {"accuracy": 0.52, "accuracy_se": 0.07, "accuracy_pairs": 50.0, "longer_wins": 0.4}

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tasks.processes.termination import FirstInterrupt
+from tasks.processes.termination import FirstInterrupt, heeding_stops
 from tasks.training.distributed.interruption import StopSignal
 
 
@@ -42,3 +42,18 @@ def test_a_training_answers_ctrl_c_and_goes_on_to_the_end_of_its_step():
     with FirstInterrupt(told.set), StopSignal() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.requested == "SIGINT" and told.wait(5)
+
+
+def test_what_was_lost_while_the_training_was_made_ready_stops_it_at_its_first_step():
+    requested = []
+    with FirstInterrupt(lambda: None), pytest.raises(KeyboardInterrupt), heeding_stops():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.sigtimedwait([], 1)
+        except BaseException:  # as a library around an import
+            pass
+        with StopSignal() as stop:
+            requested.append(stop.requested)
+    assert requested == ["SIGINT"]
+    with heeding_stops(), StopSignal() as stop:
+        assert stop.requested is None
