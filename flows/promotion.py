@@ -13,7 +13,7 @@ from typing import Any
 
 from flows.configs.promotion import PromotionConfig
 from flows.configs.recurring import NotifyConfig
-from flows.registry import find_flow
+from flows.registry import recorded_flow
 from flows.runs.flow_decorator import sparring_flow
 from flows.schedule.notification import tell
 from tasks.decide_promotion import decide_promotion
@@ -23,6 +23,7 @@ from tasks.judge_responses import judge_responses
 from tasks.settings.errors import ConfigError, UnknownNameError
 from tasks.stages.artifact import Artifact
 from tasks.stages.lineage.bans import why_barred
+from tasks.stages.lineage.offers import kept_offer
 from tasks.stages.manifest import InputRecord, load_manifest
 from tasks.stages.runs.aliases import (
     CANDIDATE,
@@ -72,7 +73,7 @@ def _gather_evidence(
     home: Home, candidate: AliasRecord, champion: AliasRecord | None, gate: GateConfig
 ) -> Artifact:
     """Compare a candidate with the champion, or with its own start where there is none."""
-    entry = find_flow(candidate.flow)
+    entry = recorded_flow(candidate.flow)
     settings = {**candidate.config, "gate": gate.model_dump()}
     config: Any = entry.config_class().model_validate(settings)
     basis = {
@@ -160,12 +161,13 @@ def _crown(run: RunContext, candidate: AliasRecord, decision: Artifact, after: i
 
 
 def find_candidate(home: Home, flow: str, name: str) -> AliasRecord:
-    """Return the candidate to promote: the present one as `candidate`, or a run that was one.
+    """Return the candidate to promote: the present one as `candidate`, or what a run offered.
 
-    The run is named by its id, the beginning of one, `latest`, or `champion`.
+    The run is named by its id, the beginning of one, `latest`, or `champion`. If it never was the
+    candidate the record has the number 0.
 
     Raises:
-        ConfigError: There is none, or the run was none.
+        ConfigError: There is none, or the run offered nothing.
     """
     if name == CANDIDATE:
         return require_alias(home, flow, CANDIDATE)
@@ -174,6 +176,8 @@ def find_candidate(home: Home, flow: str, name: str) -> AliasRecord:
         with suppress(UnknownNameError):
             name = find_run(home, name).id
     found = [record for record in history if record.run.startswith(name)]
+    if not found and (offer := kept_offer(home, name)) is not None and offer.flow == flow:
+        return offer
     if len({record.run for record in found}) > 1:
         several = ", ".join(dict.fromkeys(record.run for record in found))
         raise ConfigError(f"{name!r} is the beginning of several: {several}; give more of it")

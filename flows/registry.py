@@ -153,6 +153,15 @@ def find_flow(name: str) -> FlowEntry:
     return FLOWS[name]
 
 
+def recorded_flow(name: str) -> FlowEntry:
+    """Return the flow of a run or an alias, whose name may have a project before it: `search.apo`.
+
+    Raises:
+        ConfigError: There is none; the known ones are listed.
+    """
+    return find_flow(states.project_of(name)[1])
+
+
 def find_config(entry: FlowEntry, given: Path | None) -> Path:
     """Return the config file: the given path, one of ours by name, or the flow's default.
 

@@ -5,20 +5,21 @@ Prefect is imported when it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from flows.configs.recurring import RecurringConfig
-from flows.registry import PROMOTION, find_flow
+from flows.registry import PROMOTION, recorded_flow
 from flows.runs.console import print_json
 from flows.runs.runner import run_flow
 from flows.runs.tables import table
 from tasks.evaluation.config import GateConfig
-from tasks.settings.errors import ConfigError, GateRefused
+from tasks.settings.errors import ConfigError, GateRefused, UnknownNameError
 from tasks.settings.loading import apply_overrides, validate
 from tasks.stages.artifact import Artifact
 from tasks.stages.lineage.bans import (
@@ -28,6 +29,7 @@ from tasks.stages.lineage.bans import (
     list_bans,
     why_barred,
 )
+from tasks.stages.lineage.offers import kept_offer, make_candidate
 from tasks.stages.lineage.reading import lineage_graph
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.retention.champion_archive import export_champion, import_champion
@@ -41,6 +43,7 @@ from tasks.stages.runs.aliases import (
     log_alias,
     require_alias,
 )
+from tasks.stages.runs.naming import find_run
 from tasks.storage.files import read_json
 from tasks.storage.home import Home, current_home
 from tasks.tracking.mlflow_record.background_sync import Recorder
@@ -73,7 +76,7 @@ def promote_candidate(
     from flows.configs.promotion import PromotionConfig
     from flows.promotion import find_candidate
 
-    candidate = find_candidate(home, flow, name)
+    candidate = _as_candidate(home, find_candidate(home, flow, name), dry_run=dry_run)
     gate = _gate(flow, candidate.config, overrides)
     champion = current_alias(home, flow, CHAMPION)
     if why := why_barred(home, candidate.models):
@@ -118,16 +121,39 @@ def restore_champion(flow: str | None, console: Console, *, ban: str | None, as_
     except ConfigError as error:
         said = f"; {len(barred)} models are barred all the same" if ban is not None else ""
         raise ConfigError(f"{error}{said}") from error
-    spool = Spool(home.ensure().spool, now.run)
-    recorder = Recorder(spool, Path("mlruns"))
-    recorder.start()
-    log_alias(home, spool, now)
-    recorder.close()
+    with _recording(home, now.run) as spool:
+        log_alias(home, spool, now)
     told = {"flow": flow, "champion": asdict(now), "moved": True, "barred": barred}
     lines = [f"the champion of {flow} is {now.run} again; {left.run} was demoted"]
     if barred:
         lines += [f"barred are {len(barred)} models:", *(f"  {one}" for one in barred)]
     _tell(console, "\n".join(lines), told, as_json=as_json)
+
+
+def _as_candidate(home: Home, found: AliasRecord, *, dry_run: bool) -> AliasRecord:
+    """Return a candidate; what a run only offered becomes one, unless nothing may move."""
+    if found.number:
+        return found
+    if dry_run:
+        raise ConfigError(
+            f"{found.run} offered its models and never was the candidate of {found.flow}: "
+            "`sparring promote` without --dry-run makes it that, and asks the gate"
+        )
+    with _recording(home, found.run) as spool:
+        asked = replace(found, reason="`sparring promote` asked for it")
+        return make_candidate(home, spool, asked)
+
+
+@contextmanager
+def _recording(home: Home, run: str) -> Iterator[Spool]:
+    """Let MLflow be told what happens to the models of a run in the block."""
+    spool = Spool(home.ensure().spool, run)
+    recorder = Recorder(spool, Path("mlruns"))
+    recorder.start()
+    try:
+        yield spool
+    finally:
+        recorder.close()
 
 
 def lift_bans(run: str, console: Console, *, as_json: bool) -> None:
@@ -183,9 +209,14 @@ def flow_meant(home: Home, named: str | None, alias: str, name: str = "") -> str
         ConfigError: No flow has it, or several have.
     """
     if named is not None:
-        return find_flow(named).name
+        recorded_flow(named)
+        return named
     having = sorted({record.flow for record in list_aliases(home) if record.alias == alias})
     of_run = [flow for flow in having if name.startswith(f"{flow}-")]
+    if name not in ("", CANDIDATE):
+        with suppress(UnknownNameError):
+            offer = kept_offer(home, find_run(home, name).id)
+            of_run = [offer.flow] if offer else of_run
     if len(of_run or having) == 1:
         return (of_run or having)[0]
     if having:
@@ -204,7 +235,7 @@ def _gate(flow: str, config: dict[str, Any], overrides: Sequence[str]) -> GateCo
         if not override.startswith("gate."):
             raise ConfigError(f"--set {override!r}: only values of the gate can be replaced here")
     full = {**config, **apply_overrides({"gate": config["gate"]}, overrides)}
-    settings = validate(find_flow(flow).config_class(), full, "the candidate's config")
+    settings = validate(recorded_flow(flow).config_class(), full, "the candidate's config")
     assert isinstance(settings, RecurringConfig)
     return settings.gate
 

@@ -163,11 +163,19 @@ def show_advice(report: DoctorReport, console: Console) -> None:
 
 def _store(home: Home) -> list[Finding]:
     if not home.root.exists():
-        return [Finding("store", True, f"nothing at {home.root} yet; the first run makes it")]
+        empty = Finding("store", True, f"nothing at {home.root} yet; the first run makes it")
+        return [empty, *([] if _privacy(home).ok else [_privacy(home)])]
     home.check_layout()
-    problem = openness(home.root)
-    privacy = Finding("privacy", not problem, problem or f"{home.root} is closed to others")
-    return [_artifacts(home), _runs(home), _leases(home), privacy]
+    return [_artifacts(home), _runs(home), _leases(home), _privacy(home)]
+
+
+def _privacy(home: Home) -> Finding:
+    """Say whether others, or the group's members alone, may enter the home as it is or will be."""
+    try:
+        problem = openness(home.root)
+    except StorageError as error:  # there is no such group
+        problem = str(error)
+    return Finding("privacy", not problem, problem or f"{home.root} is closed to others")
 
 
 def _tracking(home: Home) -> list[Finding]:

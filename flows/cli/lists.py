@@ -23,7 +23,7 @@ from tasks.stages.retention.operations import list_operations
 from tasks.stages.runs.aliases import ROLES, list_aliases
 from tasks.stages.runs.run_journal import stage_ends, stage_events
 from tasks.stages.runs.run_store import Run, config_file, list_runs
-from tasks.stages.runs.states import PROMOTION
+from tasks.stages.runs.states import PROMOTION, project_of
 from tasks.storage.home import Home, current_home
 from tasks.tracking.remote.opening import open_remote
 
@@ -64,7 +64,7 @@ def outcome(home: Home, run: Run) -> str:
 
     It is empty too of one that did not complete, or whose evidence was removed.
     """
-    if (run.flow, run.status) != (PROMOTION, "completed"):
+    if (project_of(run.flow)[1], run.status) != (PROMOTION, "completed"):
         return ""
     if load_config(config_file(home, run.id)).get("dry_run"):
         return "dry run"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from tasks.evaluation.config import GateConfig
 from tasks.settings.base import FrozenConfig
+from tasks.stages.runs.states import project_of
 
 
 class PromotionConfig(FrozenConfig):
     """One decision about a candidate."""
 
     flow: str
-    """Whose models."""
+    """Whose models; with its project, `PROJECT.FLOW`, if it has one."""
 
     run: str
     """The run that made the candidate."""
@@ -26,3 +27,8 @@ class PromotionConfig(FrozenConfig):
 
     dry_run: bool = False
     """Gather the evidence and leave the champion as it is."""
+
+    @property
+    def project(self) -> str:
+        """The project of the flow whose models are weighed; empty for none."""
+        return project_of(self.flow)[0]

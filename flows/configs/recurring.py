@@ -17,6 +17,7 @@ from tasks.data.playground.config import PlaygroundConfig
 from tasks.evaluation.config import GateConfig
 from tasks.models.tokens.encoding import Limits
 from tasks.settings.base import FrozenConfig, Seed
+from tasks.stages.runs.states import flow_in_project
 
 StartFrom = Literal["base", "previous", "champion"]
 _HOUR = timedelta(hours=1)
@@ -154,6 +155,11 @@ class NotifyConfig(FrozenConfig):
     """A disk with less room at the start of a run is nearly full. Default 5."""
 
 
+def flow_name(flow: str, config: FrozenConfig) -> str:
+    """Return what the runs of a flow with a configuration are named by: `FLOW`, `PROJECT.FLOW`."""
+    return flow_in_project(flow, getattr(config, "project", None))
+
+
 class RecurringConfig(FrozenConfig):
     """What the configuration of any flow has: what recurring runs read and fill in.
 
@@ -163,6 +169,17 @@ class RecurringConfig(FrozenConfig):
 
     seed: Seed = 0
     """Of every random choice; what exactly, each flow says."""
+
+    candidates: Literal["every_run", "scheduled_runs"] | None = None
+    """Which runs that end well set the alias `candidate`; what any other offered becomes it by
+    `sparring promote RUN`. Default: every_run, in a `project` scheduled_runs, so that nobody's
+    trial takes the place of what the schedule made."""
+
+    project: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
+    """Whose work it is, where several share one store: runs, aliases and experiments are named
+    `PROJECT.FLOW` then, registered models `PROJECT-FLOW-policy`, and gc counts the runs to keep
+    apart. What a stage made serves every project. Small letters, digits, `-` and `_`. Default:
+    none."""
 
     schedule: ScheduleConfig | None = None
     """When `sparring deploy` lets the flow run by itself. Default: only when asked."""
@@ -184,6 +201,13 @@ class RecurringConfig(FrozenConfig):
 
     gate: GateConfig = GateConfig()
     """What a candidate must show to become the champion."""
+
+    @property
+    def only_scheduled_candidates(self) -> bool:
+        """Whether a run that nobody scheduled leaves the alias `candidate` alone."""
+        return (
+            self.candidates or ("scheduled_runs" if self.project else "every_run")
+        ) != "every_run"
 
     def files(self) -> list[str]:
         """Return every file and folder of the user's that a run reads, as the config names them.

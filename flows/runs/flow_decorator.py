@@ -17,6 +17,7 @@ from typing import Any
 from prefect import Flow, flow
 from prefect.context import FlowRunContext
 
+from flows.configs.recurring import flow_name
 from flows.placement.dispatcher import placed
 from flows.runs.budget import within_budget
 from flows.runs.prefect_pages import PageLog, name_flow_run, show_report
@@ -35,9 +36,10 @@ from tasks.settings.base import FrozenConfig
 from tasks.settings.loading import dump_config
 from tasks.stages.artifact import Artifact
 from tasks.stages.flow_run import open_run
+from tasks.stages.lineage.offers import keep_offer, make_candidate
 from tasks.stages.lineage.run_report import save_run_report
 from tasks.stages.remote.transfer import fetch_artifact
-from tasks.stages.runs.aliases import offer_candidate
+from tasks.stages.runs.aliases import AliasRecord
 from tasks.stages.runs.context import RunContext, current_run, noting_failure
 from tasks.stages.runs.run_names import name_outputs
 from tasks.stages.runs.run_store import list_runs, load_run, save_prefect_run
@@ -61,7 +63,7 @@ def sparring_flow(body: Body) -> Flow[..., Artifact]:
         run = current_run()
         if run.mode == "plan":
             return body(config)
-        with telling_failure(body.__name__, getattr(config, "notify", None)):
+        with telling_failure(flow_name(body.__name__, config), getattr(config, "notify", None)):
             return perform(run, config)
 
     def perform(run: RunContext, config: FrozenConfig) -> Any:
@@ -72,14 +74,14 @@ def sparring_flow(body: Body) -> Flow[..., Artifact]:
             close_dead_runs(run.home)
         work = functools.partial(_recorded, body=body)
         if is_scheduled(config, flow_run):
-            return run_scheduled(body.__name__, config, flow_run, opened, work)
+            return run_scheduled(flow_name(body.__name__, config), config, flow_run, opened, work)
         config = pinned(config)
         with opened(config, _run_to_go_on_with(run.home)) as run:
             return work(run, config)
 
     def opened(config: FrozenConfig, resume: str | None) -> AbstractContextManager[RunContext]:
         return open_run(
-            body.__name__,
+            flow_name(body.__name__, config),
             config=config.model_dump(mode="json"),
             changed=config.model_dump(mode="json", exclude_defaults=True),
             config_text=dump_config(config),
@@ -118,6 +120,14 @@ def _flow_run() -> Any:
     return context.flow_run if context is not None else None
 
 
+def _offer(run: RunContext, config: Any, draft: AliasRecord | None, flow_run: Any) -> None:
+    """Make what the run offered the candidate, where its kind of run does so."""
+    if draft is None:
+        return
+    if is_scheduled(config, flow_run) or not config.only_scheduled_candidates:
+        make_candidate(run.home, run.spool, draft)
+
+
 def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
     """Run the body; the run knows its Prefect flow run, and both pages of it have the report."""
     flow_run = _flow_run()
@@ -149,6 +159,6 @@ def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
     log_result(run, result, read_json(page).get("headline", "") if page.is_file() else "")
     if flow_run is not None:
         show_report(folder, body.__name__, run.run_id)
-    offer_candidate(run, body.__name__, result.metrics)
+    _offer(run, config, keep_offer(run, flow_name(body.__name__, config), result.metrics), flow_run)
     name_outputs(run.home, run.run_id)
     return result

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from flows.configs.recurring import RecurringConfig
-from flows.registry import FlowEntry, find_flow
+from flows.configs.recurring import RecurringConfig, flow_name
+from flows.registry import FlowEntry, recorded_flow
 from flows.runs.console import quiet_libraries
 from flows.runs.preflight import check_gpus, check_keys, check_models
 from flows.runs.terminal import TerminalSink
@@ -37,7 +37,8 @@ from tasks.stages.runs.context import PlannedStage, StageRecord
 from tasks.stages.runs.naming import find_run
 from tasks.stages.runs.references import reference_of
 from tasks.stages.runs.run_inputs import input_changes, save_inputs
-from tasks.stages.runs.run_store import UNFINISHED, Run, config_file, load_run
+from tasks.stages.runs.run_journal import stage_events
+from tasks.stages.runs.run_store import UNFINISHED, Run, config_file, list_runs, load_run
 from tasks.stages.runs.states import is_waiting
 from tasks.storage.errors import StorageError
 from tasks.storage.home import Home, current_home
@@ -116,7 +117,9 @@ def run_flow(
     for sentence in input_changes(home, resume, inputs) if resume else ():
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     is_done = all(stage.state == "done" for stage in planned)
-    if is_done and resume is None and not (verify or always):
+    name = flow_name(entry.name, config)
+    known = is_done and _has_shown(home, name, result)
+    if known and resume is None and not (verify or always):
         return Outcome("", result, len(planned), len(planned))
     check_gpus(config)
     if any(stage.stage in ASKING_STAGES and stage.state != "done" for stage in planned):
@@ -129,7 +132,7 @@ def run_flow(
         prefect_server(home, console),
         sink.live(),
         open_run(
-            entry.name,
+            name,
             config=config.model_dump(mode="json"),
             changed=config.model_dump(mode="json", exclude_defaults=True),
             config_text=dump_config(config),
@@ -147,6 +150,12 @@ def run_flow(
             result = call_flow(entry.flow(), config, run.run_id)
     cached = sum(record.state == "cached" for record in run.records)
     return Outcome(run.run_id, result, len(run.records), cached, tuple(run.awaits))
+
+
+def _has_shown(home: Home, flow: str, result: Artifact) -> bool:
+    """Whether a run of the flow came to this result: what another project's did is none of its."""
+    runs = (run for run in list_runs(home) if run.flow == flow)
+    return any(one["key"] == result.key for run in runs for one in stage_events(home, run.id))
 
 
 def _inputs(config: FrozenConfig) -> dict[str, str]:
@@ -203,7 +212,7 @@ def resume_flow(name: str, console: Console, overrides: Sequence[str] = ()) -> O
 
 def recorded_config(home: Home, run: Run) -> tuple[FlowEntry, FrozenConfig]:
     """Return the flow and the configuration a run was begun with."""
-    entry = find_flow(run.flow)
+    entry = recorded_flow(run.flow)
     path = config_file(home, run.id)
     return entry, validate(entry.config_class(), load_config(path), str(path))
 

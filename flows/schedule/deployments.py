@@ -42,8 +42,9 @@ _SLUG = "sparring"
 class DeploymentOptions(NamedTuple):
     """How a flow is to be registered."""
 
-    name: str = NAME
-    """The deployment's name; Prefect shows it as FLOW/NAME."""
+    name: str | None = None
+    """The deployment's name, which Prefect shows as FLOW/NAME; None is the project of its
+    configuration, or `NAME` without one."""
     pool: str | None = None
     """The work pool that runs it; None leaves it where it is, and a new one goes to `POOL`."""
     create_pool: bool = False
@@ -103,24 +104,25 @@ def deploy_flow(
             f"the configuration has {size:,} bytes and Prefect takes {_MOST_BYTES:,} at most: "
             "move lists of sources into a folder that one source names"
         )
-    dates, name = _next_runs(config.schedule), f"{entry.name}/{options.name}"
+    own_name = options.name or config.project or NAME
+    dates, name = _next_runs(config.schedule), f"{entry.name}/{own_name}"
     with get_client(sync_client=True) as client:
         before = _existing(client, name)
         if config.notify is not None:
             require_block(client, config.notify.block)
-        _refuse_losses(entry, before, config, options)
+        _refuse_losses(name, before, config, options)
         pool = _pool(client, before, options)
         paused = _is_paused(before) if options.paused is None else options.paused
         flow, limit = entry.flow(), before.global_concurrency_limit if before else None
-        with _refusals(options.name):
+        with _refusals(own_name):
             found = client.create_deployment(
                 client.create_flow_from_name(entry.name),
-                name=options.name,
+                name=own_name,
                 version=version("sparring"),
                 description=before.description if before else flow.description,
                 concurrency_limit=limit.limit if limit else None,
                 concurrency_options=before.concurrency_options if before else None,
-                tags=list(dict.fromkeys([*(before.tags if before else ()), "sparring"])),
+                tags=_tags(before, config.project),
                 # By module: a file's path would differ between the machines of the workers.
                 entrypoint=entry.entrypoint,
                 parameters=parameters,
@@ -146,6 +148,12 @@ def deploy_flow(
         [] if paused else dates,
         before is None,
     )
+
+
+def _tags(before: DeploymentResponse | None, project: str | None) -> list[str]:
+    """Return the tags of a deployment: those it has, and ours."""
+    ours = ("sparring", *([project] if project else []))
+    return list(dict.fromkeys([*(before.tags if before else ()), *ours]))
 
 
 @contextmanager
@@ -195,7 +203,7 @@ def _is_paused(before: DeploymentResponse | None) -> bool:
 
 
 def _refuse_losses(
-    entry: FlowEntry,
+    name: str,
     before: DeploymentResponse | None,
     config: RecurringConfig,
     options: DeploymentOptions,
@@ -207,7 +215,7 @@ def _refuse_losses(
     if losses:
         remedy = "" if options.config_named else ", or name its configuration with -c"
         raise ConfigError(
-            f"{entry.name}/{options.name} is registered with other values, which this would take "
+            f"{name} is registered with other values, which this would take "
             "away (what it has → what it would have):\n  "
             + "\n  ".join(losses)
             + f"\nnothing was changed; --replace does it all the same{remedy}"

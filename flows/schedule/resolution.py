@@ -20,7 +20,10 @@ from tasks.storage.digests import sha256_json
 from tasks.storage.home import Home
 
 _log = logging.getLogger("sparring.flows")
-_NOT_THE_WORK = {"schedule", "gate", "placement", "start", "inputs", "notify", "budget"}
+_NOT_THE_WORK = {
+    "schedule", "gate", "placement", "start", "inputs", "notify", "budget", "project",
+    "candidates",
+}  # fmt: skip
 """Keys of a configuration that say when and where to work, and what to do with the result."""
 
 

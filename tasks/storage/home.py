@@ -131,8 +131,15 @@ def make_private(folder: Path) -> None:
 
 
 def openness(folder: Path) -> str:
-    """Return a sentence about a private folder that others may enter, or the group may not."""
-    mode, group = folder.stat().st_mode, _group()
+    """Return a sentence about a private folder that others may enter, or the group may not.
+
+    Raises:
+        StorageError: `SPARRING_GROUP` names no group.
+    """
+    group = _group()
+    if not folder.exists():
+        return ""
+    mode = folder.stat().st_mode
     if group is None and mode & stat.S_IRWXO:
         return f"others on this machine may read {folder}: chmod o-rwx {folder}"
     if group is not None and (folder.stat().st_gid != group or mode & 0o2070 != 0o2070):

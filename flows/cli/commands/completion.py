@@ -26,6 +26,13 @@ def _flows() -> Iterable[str]:
     return FLOWS
 
 
+def _flows_of_aliases() -> Iterable[str]:
+    from tasks.stages.runs.aliases import list_aliases
+    from tasks.storage.home import current_home
+
+    return sorted({one.flow for one in list_aliases(current_home())})
+
+
 def _configs() -> Iterable[str]:
     from flows.registry import config_headers
 
@@ -56,6 +63,8 @@ def _things() -> Iterable[str]:
 
 flow_names = _offering(_flows)
 """Completes the name of a flow."""
+alias_flow_names = _offering(_flows_of_aliases)
+"""Completes the name of a flow that has a candidate or a champion, its project before it."""
 config_names = _offering(_configs)
 """Completes the name of a ready configuration; the shell itself completes paths."""
 run_names = _offering(_runs)

@@ -8,15 +8,16 @@ from typing import Annotated
 import typer
 
 from flows.cli.commands.app import AsJson, ConfigFile, Overrides, app, console
-from flows.cli.commands.completion import flow_names
+from flows.cli.commands.completion import alias_flow_names
 from tasks.settings.errors import ConfigError
 
 OfFlow = Annotated[
     str | None,
     typer.Option(
         "--flow",
-        help="The flow whose models are meant. Default: the only one that has any.",
-        autocompletion=flow_names,
+        help="The flow whose models are meant, PROJECT.FLOW in a project. Default: the only one "
+        "that has any.",
+        autocompletion=alias_flow_names,
     ),
 ]
 
@@ -40,7 +41,10 @@ def deploy(
             "the commands that mend them. Exit code 3 if there are any.",
         ),
     ] = False,
-    name: Annotated[str, typer.Option(help="Name of the deployment.")] = "recurring",
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the deployment. Default: the config's project, or `recurring`."),
+    ] = None,
     pool: Annotated[
         str | None,
         typer.Option(help="Work pool that runs it. Default: where it is; a new one in `sparring`."),

@@ -8,8 +8,6 @@ every machine.
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,9 +16,9 @@ from tasks.processes.identity import who_asks
 from tasks.settings.errors import ConfigError
 from tasks.stages.artifact import Artifact
 from tasks.stages.manifest import artifact_folder
-from tasks.stages.runs.context import RunContext
 from tasks.stages.runs.model_pointer import model_pointer
-from tasks.stages.runs.references import reference_of, referenced_artifact, shared_records
+from tasks.stages.runs.references import referenced_artifact, shared_records
+from tasks.stages.runs.states import project_of
 from tasks.storage.errors import CorruptError, StorageError
 from tasks.storage.home import Home
 from tasks.storage.sealed import sealed_json, unsealed_json
@@ -73,32 +71,6 @@ class AliasMovedError(StorageError):
     """Somebody else moved the alias in the meantime."""
 
 
-def offer_candidate(run: RunContext, flow: str, metrics: Mapping[str, float]) -> AliasRecord | None:
-    """Make what a flow offered, if anything, its candidate, here and in MLflow."""
-    if run.offer is None:
-        return None
-    now = current_alias(run.home, flow, CANDIDATE)
-    if now and now.run == run.run_id and now.models == _references(run.offer.models):
-        return now
-    evidence = {name: value for name, value in metrics.items() if math.isfinite(value)}
-    draft = AliasRecord(
-        0,
-        flow,
-        CANDIDATE,
-        _references(run.offer.models),
-        {role: item.digest for role, item in run.offer.models.items()},
-        run.run_id,
-        "",
-        "the run ended well",
-        evidence,
-        basis=_references(run.offer.basis),
-        config=dict(run.offer.config),
-    )
-    record = move_alias(run.home, draft)
-    log_alias(run.home, run.spool, record)
-    return record
-
-
 def log_alias(home: Home, spool: Spool | None, record: AliasRecord) -> None:
     """Let MLflow's registered models follow an alias."""
     if spool is None:
@@ -140,11 +112,18 @@ def require_alias(home: Home, flow: str, alias: str) -> AliasRecord:
     record = current_alias(home, flow, alias)
     if record is None:
         how = {
-            CANDIDATE: f"every run of {flow} that ends well sets it: `sparring run {flow}`",
+            CANDIDATE: _way_to_candidate(flow),
             CHAMPION: f"`sparring promote --flow {flow}` sets it",
         }
         raise ConfigError(f"{flow} has no {alias} yet; {how[alias]}")
     return record
+
+
+def _way_to_candidate(flow: str) -> str:
+    project, name = project_of(flow)
+    if project:
+        return "a scheduled run that ends well sets it, of any other run `sparring promote RUN`"
+    return f"every run of {name} that ends well sets it: `sparring run {name}`"
 
 
 def alias_models(home: Home, record: AliasRecord) -> dict[str, Artifact]:
@@ -242,10 +221,6 @@ def _records(home: Home, flow: str, alias: str) -> tuple[Remote | None, list[str
     if not names and open_remote() is not None:
         names = _publish_local(home, records, flow, alias)
     return records, names
-
-
-def _references(artifacts: Mapping[str, Artifact]) -> dict[str, str]:
-    return {name: reference_of(artifact) for name, artifact in artifacts.items()}
 
 
 def _folder(flow: str, alias: str) -> str:

@@ -20,7 +20,7 @@ from tasks.processes.identity import ProcessIdentity, current_process
 from tasks.settings.errors import ConfigError, StageError, UnknownNameError, closest, did_you_mean
 from tasks.stages.runs.context import current_run
 from tasks.stages.runs.run_journal import journal_file, stage_events
-from tasks.stages.runs.states import JUDGE, STATES, WEIGHING, RunStatus
+from tasks.stages.runs.states import JUDGE, STATES, WEIGHING, RunStatus, project_of
 from tasks.stages.runs.tracking_events import prefect_tags
 from tasks.storage.errors import CorruptError
 from tasks.storage.files import safe_join, write_atomic
@@ -31,6 +31,8 @@ from tasks.storage.sealed import read_sealed, read_sealed_text, sealed_text, wri
 
 ENDED_WELL: tuple[RunStatus, ...] = ("completed",)
 """The states of which `latest` means the newest run, wherever results are meant."""
+OFFER = "offer.json"
+"""The file of what a run offered as its result, in the run's folder."""
 UNFINISHED: tuple[RunStatus, ...] = tuple(state for state in STATES if state != "completed")
 """The states of which `latest` means the newest run for `resume`."""
 _RECORDS = ("run.json", "stages.journal")
@@ -74,7 +76,7 @@ class Run:
     def way_on(self) -> str:
         """What to type to bring it to its end; one that was refused is begun anew, once mended."""
         if self.is_refused and self.config_path:
-            return f"sparring run {self.flow} -c {self.config_path}"
+            return f"sparring run {project_of(self.flow)[1]} -c {self.config_path}"
         return f"sparring resume {self.id}"
 
 
@@ -168,7 +170,8 @@ def latest_run(home: Home, states: Collection[RunStatus] = ENDED_WELL) -> Run | 
     own = [
         run
         for run in list_runs(home)
-        if run.flow not in WEIGHING or (run.flow == JUDGE and run.status in open_states)
+        if (flow := project_of(run.flow)[1]) not in WEIGHING
+        or (flow == JUDGE and run.status in open_states)
     ]
     return next((run for run in own if run.status in states), own[0] if own else None)
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from tasks.settings.errors import ConfigError, did_you_mean
 from tasks.stages.remote.layout import check_layout, runs_folder
 from tasks.stages.runs.context import RunContext, noting_failure
+from tasks.stages.runs.run_store import OFFER
 from tasks.storage.files import safe_join, write_atomic
 from tasks.storage.home import Home
 from tasks.tracking.remote.base import Remote
 
-_FILES = ("config.yaml", "stages.journal", "run.json")
+_FILES = ("config.yaml", "stages.journal", "run.json", OFFER)
 
 
 def push_run(home: Home, remote: Remote, run_id: str) -> None:

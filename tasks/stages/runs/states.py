@@ -46,6 +46,27 @@ STOPPED: tuple[RunStatus, ...] = ("interrupted", "cancelled", "suspended")
 """States of what was told to stop, by whomever, and saved how far it was."""
 
 
+def flow_in_project(flow: str, project: str | None) -> str:
+    """Return what a flow's runs, aliases and experiment are named by: itself, or `PROJECT.FLOW`.
+
+    Example:
+        >>> flow_in_project("apo", "search"), flow_in_project("apo", None)
+        ('search.apo', 'apo')
+    """
+    return f"{project}.{flow}" if project else flow
+
+
+def project_of(flow: str) -> tuple[str, str]:
+    """Return the project, empty for none, and the flow of what `flow_in_project` returned.
+
+    Example:
+        >>> project_of("search.apo"), project_of("apo")
+        (('search', 'apo'), ('', 'apo'))
+    """
+    project, _, name = flow.rpartition(".")
+    return project, name
+
+
 def is_waiting(error: BaseException) -> bool:
     """Whether an error is Prefect's signal that ends a flow run which waits for people."""
     state = getattr(error, "state", None)

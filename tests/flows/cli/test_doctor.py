@@ -100,6 +100,14 @@ def test_before_the_first_run_nothing_is_there_and_nothing_is_made(tmp_path: Pat
     assert found["libraries"][0] and "torch" in found["libraries"][1]
 
 
+def test_a_group_that_nobody_has_is_said_before_the_first_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARRING_GROUP", "nosuchgroup")
+    found = {one.subject: one for one in examine(Home(tmp_path / "none"))}
+    assert not found["privacy"].ok and "no group of that name" in found["privacy"].detail
+
+
 def test_an_empty_store_is_well(home: Home) -> None:
     found = look(home)
     assert found["store"] == (True, f"0 artifacts, 0.00 GB in {home.store}")

@@ -87,10 +87,11 @@ def test_deploying_again_takes_nothing_away(client: SyncPrefectClient) -> None:
 
 
 def test_a_tick_that_nobody_begins_is_overdue(client: SyncPrefectClient) -> None:
-    ours = UUID(deploy(RECURRING, name="nightly").id)
+    now = datetime.now(UTC)
+    cron = f"schedule.cron='0 {(now.hour + 12) % 24} * * *'"  # none of its own ticks comes between
+    ours = UUID(deploy(RECURRING, cron, name="nightly").id)
     deploy(RECURRING, name="resting", paused=True)
     deploy(SMALL, name="asked")
-    now = datetime.now(UTC)
     client.create_flow_run_from_deployment(
         ours, state=Scheduled(scheduled_time=now + timedelta(hours=1))
     )

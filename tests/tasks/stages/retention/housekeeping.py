@@ -33,10 +33,10 @@ class Silent:
         return True
 
 
-def run_flow(toy: Any, home: Home, tmp_path: Path, text: str) -> str:
-    """Run the toy flow on another source, and return the run's id."""
+def run_flow(toy: Any, home: Home, tmp_path: Path, text: str, flow: str = "toy") -> str:
+    """Run the toy flow on another source, under a name, and return the run's id."""
     toy.source.write_text(text)
-    with open_run("toy", config={}, config_text="", home=home, mlruns=tmp_path / "mlruns") as run:
+    with open_run(flow, config={}, config_text="", home=home, mlruns=tmp_path / "mlruns") as run:
         toy.flow()
     return run.run_id
 

@@ -40,6 +40,17 @@ def test_the_newest_runs_stay_whole_and_older_ones_go(
     check_consistent(home)
 
 
+def test_the_runs_of_each_project_are_counted_apart(
+    toy: Any, home: Home, tmp_path: Path, two_runs: tuple[str, str]
+) -> None:
+    run_flow(toy, home, tmp_path, "search", "search.toy")
+    one = replace(NOW, keep_runs=1)
+    gone = sweep(home, one, dry_run=True).items
+    assert gone, "the older one of the two without a project goes"
+    run_flow(toy, home, tmp_path, "ads", "ads.toy")
+    assert sweep(home, one, dry_run=True).items == gone, "another project's run pushes nobody out"
+
+
 def test_everything_that_went_has_its_manifest_and_is_said_to_be_dropped(
     toy: Any, home: Home, two_runs: tuple[str, str]
 ) -> None:

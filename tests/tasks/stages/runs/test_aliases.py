@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tasks.settings.errors import ConfigError
-from tasks.stages.artifact import Artifact
 from tasks.stages.manifest import Manifest, commit_manifest
 from tasks.stages.runs.aliases import (
     AliasMovedError,
@@ -18,11 +17,9 @@ from tasks.stages.runs.aliases import (
     current_alias,
     list_aliases,
     move_alias,
-    offer_candidate,
     records_before,
     require_alias,
 )
-from tasks.stages.runs.context import Offer, RunContext
 from tasks.stages.runs.references import referenced_artifact
 from tasks.storage.digests import digest_tree, directory_md5
 from tasks.storage.home import Home
@@ -140,17 +137,6 @@ def test_going_back_twice_goes_further_back(home: Home) -> None:
     assert before() == []
     move_alias(home, draft("d"))
     assert before() == ["a"]
-
-
-def test_a_run_that_ends_well_again_is_the_candidate_once(home: Home) -> None:
-    model = Artifact("d.dir", home.store, "update_policy", "a" * 64)
-    run = RunContext(home, "apo-1")
-    assert offer_candidate(run, "apo", {}) is None
-    run.offer = Offer({"policy": model}, {"data": model}, {"seed": 0})
-    for _ in range(2):
-        record = offer_candidate(run, "apo", {"score": 1.0, "bad": float("nan")})
-    assert record and record.evidence == {"score": 1.0}
-    assert len(alias_history(home, "apo", "candidate")) == 1
 
 
 def test_a_new_remote_does_not_hide_aliases(
