@@ -66,6 +66,9 @@ def _show(found: list[dict[str, Any]], console: Console, *, as_json: bool) -> No
     ]
     console.print(columns(rows, folded={"set"}))
     for one in found:
+        if one["state"] == "answered":
+            text = f"{one['set']}: enough is answered: `sparring resume` of its run goes on with it"
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
         for sentence in (*one["problems"], *filter(None, [one["page_problem"]])):
             text = f"{one['set']}: {sentence}"
             console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -80,11 +83,13 @@ def _state(home: Home, name: str) -> dict[str, Any]:
     batch = Batch.load(home, name)
     page = page_of(batch)
     look = batch.take_in(page.take() if page else ())
+    standing = batch.standing()
+    state = "answered" if standing.is_enough(batch.config.enough) else "waiting"
     return {
         "set": name,
-        "state": "closed" if batch.is_closed else "waiting",
+        "state": "closed" if batch.is_closed else state,
         "quorum": batch.config.quorum,
-        **batch.standing()._asdict(),
+        **standing._asdict(),
         "malformed": look.malformed,
         "unknown": look.unknown,
         "gone": look.gone,

@@ -57,16 +57,17 @@ def start(
     problem += _broken_deployments()
     database = f"sqlite:///{mlruns.absolute()}/mlflow.db"
     store = os.environ.get("MLFLOW_BACKEND_STORE_URI") or database
-    urls = {name: without_passwords(url) for name, url in urls.items()}
+    wanted = {
+        "PREFECT_API_URL": urls["prefect"],
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        "MLFLOW_TRACKING_URI": urls["mlflow"],
+    }
+    secret = [name for name, value in wanted.items() if value != without_passwords(value)]
     return {
-        "prefect": urls["prefect"],
-        "mlflow": urls["mlflow"],
-        "environment": {
-            "PREFECT_API_URL": urls["prefect"],
-            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
-            "MLFLOW_TRACKING_URI": urls["mlflow"],
-        },
-        "secrets": _secrets(),
+        "prefect": without_passwords(urls["prefect"]),
+        "mlflow": without_passwords(urls["mlflow"]),
+        "environment": {name: value for name, value in wanted.items() if name not in secret},
+        "secrets": [*secret, *_secrets()],
         "mlflow_ui": f"mlflow ui --backend-store-uri {shlex.quote(without_passwords(store))}",
         "sent": sent,
         "notes": notes + problem,

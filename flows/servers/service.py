@@ -6,6 +6,7 @@ holds `servers_lock`. It never holds a password.
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from tasks.processes.detached import (
     identity,
@@ -248,10 +250,24 @@ def answers(url: str, seconds: float) -> bool:
     return True
 
 
+def _without_login(url: str) -> tuple[str, dict[str, str]]:
+    """Return an address without its login, and the header that has it."""
+    before, _, host = urlsplit(url).netloc.rpartition("@")
+    if not before:
+        return url, {}
+    token = base64.b64encode(unquote(before).encode()).decode()
+    return urlsplit(url)._replace(netloc=host).geturl(), {"Authorization": f"Basic {token}"}
+
+
 def fetch(url: str, seconds: float, headers: dict[str, str] | None = None) -> bytes:
-    """Return what is at `url`; a proxy is asked only for addresses that are not ours."""
+    """Return what is at `url`; a proxy is asked only for addresses that are not ours.
+
+    A name and a password before the host are sent as they are meant: urllib takes them for it.
+    """
+    url, login = _without_login(url)
+    headers = {**login, **(headers or {})}
     handlers = [urllib.request.ProxyHandler({})] if url.startswith(_OURS) else []
-    request = urllib.request.Request(url, headers=headers or {})
+    request = urllib.request.Request(url, headers=headers)
     with urllib.request.build_opener(*handlers).open(request, timeout=seconds) as answer:
         return bytes(answer.read())
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import urllib.error
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
-from flows.servers.service import fetch
+from flows.servers.service import answers, fetch
 from tests.flows.command import SMALL, Shell
 from tests.flows.serving import PROGRAM, RECORD, alive, end_servers, python
 from tests.servers.browser import browse
@@ -119,3 +122,23 @@ def test_a_wrong_database_password_is_not_repeated(shell: Shell, postgres: Any) 
     assert "wrong-canary-9" not in said.stdout + said.stderr
     assert _canaries(shell, "wrong-canary-9") == []
     assert alive(shell) == [], "MLflow, which did start, is not left behind"
+
+
+def test_a_login_in_an_address_is_sent_as_one() -> None:
+    seen = []
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append((self.path, self.headers["Host"], self.headers["Authorization"]))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        host = f"127.0.0.1:{server.server_port}"
+        assert answers(f"http://me:p%40ss@{host}/health", seconds=5.0)
+    token = base64.b64encode(b"me:p@ss").decode()
+    assert seen == [("/health", host, f"Basic {token}")]

@@ -71,7 +71,11 @@ def test_it_waits_until_the_quorum_is_reached_and_what_it_used_stays(
     found, why = asked(home, queries, config)
     assert "1 answer is missing to 1 of 3 questions, 2 people each (5 came)" in why
     assert "1 malformed row does not count: old.csv is not UTF-8 (line 2)" in why
+    show_asked_people(Console(width=200), as_json=True)
+    assert json.loads(capsys.readouterr().out)["people"][0]["state"] == "waiting"
     hand_in(home, "anna.csv", tea="A hot drink.", alert="No.", **{"1+1": "two"})
+    show_asked_people(Console(width=200), as_json=False)
+    assert "answered" in (told := capsys.readouterr().out) and "`sparring resume`" in told
     found, why = asked(home, queries, config)
     assert not why and found.metrics["answers"] == 6 and found.metrics["superseded"] == 1
     groups = {one.prompt[0].content: one for one in read_groups(found.part("groups").path)}
