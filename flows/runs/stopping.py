@@ -18,7 +18,9 @@ from prefect.exceptions import Abort, Pause, TerminationSignal
 from prefect.states import Paused
 
 from tasks.processes.termination import Cancelled, heeding_stops
+from tasks.stages.lineage.run_report import run_pages
 from tasks.stages.runs.context import RunContext, current_run
+from tasks.stages.runs.run_journal import stopped_at
 from tasks.stages.runs.run_store import list_runs, save_status
 from tasks.stages.runs.states import STATES, STOPPED, RunStatus
 
@@ -44,7 +46,10 @@ def say_why_it_stopped(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
     run = next((one for one in runs if one.prefect_flow_run == str(flow_run.id)), None)
     if run is None or run.status not in STOPPED:
         return
-    said, message = STATES[run.status], f"`sparring resume {run.id}` goes on from here"
+    home, said = current_run().home, STATES[run.status]
+    page = run_pages(home, run).get("MLflow", "")
+    told = (stopped_at(home, run.id), f"`sparring resume {run.id}` goes on from here", page)
+    message = "; ".join(filter(None, told))
     true: State[Any] = State(type=StateType(said.type), name=said.prefect, message=message)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run.id, true, force=True)

@@ -15,6 +15,7 @@ from tasks.stages.runs import run_store
 from tasks.stages.runs.context import ProgressSink, RunContext, entered
 from tasks.stages.runs.progress import KeptProgress
 from tasks.stages.runs.reconciling import reconcile_runs
+from tasks.stages.runs.run_journal import stopped_at
 from tasks.stages.runs.run_sync import share_run
 from tasks.stages.runs.states import STATES, STOPPED, RunStatus
 from tasks.stages.runs.tracking_events import run_tags, shown_params, without_budgets
@@ -125,7 +126,8 @@ def _end(context: RunContext, recorder: Recorder, status: RunStatus, *, is_refus
             timeout = 60.0
     finally:
         if context.spool is not None:
-            context.spool.run_finished(STATES[status].mlflow, status)
+            where = stopped_at(context.home, context.run_id) if status in STOPPED else ""
+            context.spool.run_finished(STATES[status].mlflow, status, where)
         if not recorder.close(timeout) and recorder.problem:
             context.progress.note(
                 "MLflow",

@@ -95,9 +95,15 @@ class Spool:
             datasets=[dict(one) for one in datasets], headline=headline,
         )  # fmt: skip
 
-    def run_finished(self, status: str, state: str) -> None:
-        """Record the end of the run: FINISHED, FAILED or KILLED, and our own word for it."""
-        self._add("run_finished", status=status, state=state)
+    def run_finished(self, status: str, state: str, where: str = "") -> None:
+        """Record the end of the run: FINISHED, FAILED or KILLED, our word for it, where it stopped.
+
+        Args:
+            status: MLflow's word.
+            state: Our own.
+            where: At which stage it was told to stop, and what is saved; empty for any other end.
+        """
+        self._add("run_finished", status=status, state=state, where=where)
 
     def stage_started(
         self,

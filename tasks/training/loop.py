@@ -115,8 +115,8 @@ def _steps(
                 checkpoints.save(progress)
             if asked:
                 raise TrainingInterrupted(
-                    f"training stopped by {asked} after step {progress.step} of {plan.steps}; its "
-                    "state is saved: resume goes on from there"
+                    f"stopped by {asked}, state saved at step {progress.step} of {plan.steps}: "
+                    "resume goes on from there"
                 )
     return progress
 

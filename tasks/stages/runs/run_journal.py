@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tasks.stages.key import stage_title
 from tasks.storage.files import safe_join
 from tasks.storage.home import Home
 from tasks.storage.journal import sound_records
@@ -46,6 +47,18 @@ def stage_ends(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
                 event = before
         found[title] = event
     return list(found.values())
+
+
+def stopped_at(home: Home, run_id: str) -> str:
+    """Return where a run was told to stop: its interrupted stages, with what they saved.
+
+    Example: `update_policy · SFT: stopped by SIGINT, state saved at step 12 of 66: resume …`. Empty
+    where no stage was at work.
+    """
+    ends = [one for one in stage_ends(stage_events(home, run_id)) if one["state"] == "interrupted"]
+    titles = (stage_title(one["stage"], one["label"]) for one in ends)
+    said = (one["error"].partition(": ")[2] or "its finished parts are kept" for one in ends)
+    return "; ".join(f"{title}: {why}" for title, why in zip(titles, said, strict=True))
 
 
 def unfinished_stages(events: Iterable[dict[str, Any]]) -> list[str]:

@@ -24,6 +24,7 @@ from tasks.tracking.mlflow_record.tags import (
     SKIPPED_TAG,
     STAGE_TAG,
     STATE_TAG,
+    STOPPED_TAG,
     USER_TAG,
     Page,
 )
@@ -119,6 +120,9 @@ class RunWriter:
         run = self.run_id("", event)
         write_flow_note(self._registry, run, self._cursor)
         self._client.set_tag(run, STATE_TAG, event.get("state", ""))
+        where = event.get("where", "")
+        if where or STOPPED_TAG in self._client.get_run(run).data.tags:  # of an attempt before
+            self._client.set_tag(run, STOPPED_TAG, where)
         self._client.set_terminated(run, event["status"], end_time=event["time"])
 
     def _stage_started(self, event: Event) -> None:

@@ -152,8 +152,7 @@ def _result(
         raise _ERRORS[found["error"]](found["message"])
     if stop.requested:
         raise TrainingInterrupted(
-            f"training stopped by {stop.requested}; its newest checkpoint is kept: resume goes on "
-            "from there"
+            f"stopped by {stop.requested}, its newest checkpoint is kept: resume goes on from there"
         )
     if found:
         what = f"process {found['rank']} failed with {found['error']}: {found['message']}"

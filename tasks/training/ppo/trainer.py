@@ -140,8 +140,8 @@ def _steps(
                 checkpoints.save(progress)
             if asked:
                 raise TrainingInterrupted(
-                    f"training stopped by {asked} after step {progress.step} of {total}; "
-                    "its state is saved: resume goes on from there"
+                    f"stopped by {asked}, state saved at step {progress.step} of {total}: "
+                    "resume goes on from there"
                 )
     return progress
 

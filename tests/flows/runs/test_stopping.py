@@ -11,7 +11,9 @@ from uuid import UUID
 
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter
+from rich.console import Console
 
+from flows.cli.views import show_status
 from flows.configs.recurring import RecurringConfig, RunBudget
 from flows.runs import budget, stopping
 from flows.runs.flow_decorator import sparring_flow
@@ -28,6 +30,7 @@ from tasks.storage.files import write_atomic
 from tasks.storage.home import Home
 from tasks.storage.workspace import Workspace
 from tasks.tracking.spool import read_segments
+from tasks.training.distributed.interruption import TrainingInterrupted
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "states.md"
 
@@ -98,6 +101,18 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
+def train() -> None:
+    """Be in the middle of a training that is told to stop, as far as its stage says."""
+
+    @stage_task(version=1)
+    def fit(*, workspace: Workspace) -> dict[str, float]:
+        raise TrainingInterrupted(
+            "stopped by SIGINT, state saved at step 3 of 9: resume goes on from there"
+        )
+
+    fit(label="SFT")
+
+
 def lose_a_placed_stage() -> None:
     raise Cancelled("update_policy was cancelled in Prefect")
 
@@ -117,6 +132,18 @@ def test_one_word_everywhere(body: Callable[[], None], word: Any, served: Home) 
     assert run.status == word
     assert (state.type.value, state.name) == (said.type, said.prefect)
     assert (event["status"], event["state"]) == (said.mlflow, word)
+
+
+def test_where_a_training_was_stopped_is_said_everywhere(
+    served: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, state, event = stopped(train, served)
+    where = "fit · SFT: stopped by SIGINT, state saved at step 3 of 9: resume goes on from there"
+    assert state.name == "Interrupted" and state.message.startswith(where), state.message
+    assert f"`sparring resume {run.id}`" in state.message
+    assert event["where"] == where
+    show_status(run.id, Console(width=200), as_json=False)
+    assert where in capsys.readouterr().out
 
 
 def test_at_its_budget_a_run_failed_and_its_page_says_why(
