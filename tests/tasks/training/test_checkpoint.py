@@ -87,7 +87,7 @@ def test_sigterm_saves_at_that_step(uninterrupted, tmp_path):
     first = tmp_path / "attempt-1"
     before = signal.getsignal(signal.SIGTERM)
     ask = StopAt(4, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(TrainingInterrupted, match="SIGTERM after step 4 of 8") as caught:
+    with pytest.raises(TrainingInterrupted, match="SIGTERM, state saved at step 4 of 8") as caught:
         train(first, ask)
     assert caught.value.exit_code == 130
     assert signal.getsignal(signal.SIGTERM) is before

@@ -61,7 +61,7 @@ def reports(tmp_path_factory, request) -> dict[str, Any]:
 @each(MODES)
 def test_a_signal_to_one_rank_stops_all_and_resume_is_exact(mode, reports):
     report = reports[mode]
-    assert "stopped by SIGTERM after step 2 of 4" in report["stopped"]
+    assert "stopped by SIGTERM, state saved at step 2 of 4" in report["stopped"]
     assert "step-00000002" in report["kept"]
     assert report["resumed"] == report["weights"]
     assert report["same_metrics"]

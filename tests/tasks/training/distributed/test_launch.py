@@ -89,7 +89,7 @@ def test_a_signal_to_the_stage_saves_first(tiny_policy, data_folders, tmp_path):
         found = descendants(process)
         process.send_signal(signal.SIGTERM)
         said = heard(process, "TrainingInterrupted")
-        step = int(said.split("after step ")[1].split()[0])
+        step = int(said.split("at step ")[1].split()[0])
         assert Workspace(tmp_path).part_names()[-1] == f"step-{step:08d}"
         assert process.wait(10) == 0
         assert psutil.wait_procs(found, timeout=10)[1] == []

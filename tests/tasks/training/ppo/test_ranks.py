@@ -45,7 +45,7 @@ def reports(scratch) -> dict[str, Any]:
 @pytest.mark.parametrize("mode", MODES)
 def test_a_signal_to_one_rank_stops_all_and_resume_is_exact(mode, reports):
     report = reports[mode]
-    assert "stopped by SIGTERM after step 2 of 3" in report["stopped"]
+    assert "stopped by SIGTERM, state saved at step 2 of 3" in report["stopped"]
     assert report["kept"][-1] == "step-00000002"
     assert report["resumed"] == report["whole"]
     assert report["same_metrics"]

@@ -93,7 +93,7 @@ def test_snapshots_are_the_policies_of_their_steps(root):
 def test_sigterm_saves_the_state_and_resuming_ends_in_the_same_place(root, recording_log):
     expected = digest_of_files(train_tiny(root, "whole")[1])
     stop = StopAt(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(TrainingInterrupted, match="SIGTERM after step 3 of 5"):
+    with pytest.raises(TrainingInterrupted, match="SIGTERM, state saved at step 3 of 5"):
         train_tiny(root, "stopped", stop)
     earlier = [root / "stopped"]
     # What is in no key may be otherwise by then.
