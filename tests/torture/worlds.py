@@ -133,9 +133,9 @@ class Worlds:
         return self._made[flow]
 
     @contextmanager
-    def trial(self, world: World) -> Iterator[Shell]:
+    def trial(self, world: World, name: str = "copy") -> Iterator[Shell]:
         """Lend a copy, which is removed afterwards."""
-        folder = self.scratch / "copy"
+        folder = self.scratch / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
