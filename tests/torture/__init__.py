@@ -1,4 +1,4 @@
-"""The torture of `make torture`: faults, kills and damage at drawn places, and what must still hold.
+"""The torture of `make torture`: faults, kills and damage at drawn places; what must still hold.
 
 A trial is named by its kind and flow and determined by its seed: `fault/apo` 17.
 """

@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--ledger", type=Path, default=FOLDER / "ledger.jsonl", help="its file")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where worlds are kept")
-    parser.add_argument("--only", default="", metavar="PREFIX", help="trials, as in flip/ or kill/apo")
+    parser.add_argument("--only", default="", metavar="PREFIX", help="as in flip/ or kill/apo")
     parser.add_argument("--minutes", type=float, help="stop after so many; the next use goes on")
     parser.add_argument("--short", action="store_true", help="an even sample in ten minutes")
     parser.add_argument("--try", dest="once", metavar="NAME", help="one trial, with --seed")

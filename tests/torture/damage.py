@@ -35,7 +35,11 @@ class Damage(NamedTuple):
     """Whether the file's mtime is put back."""
 
     def __str__(self) -> str:
-        how = f"bit {self.bit} of byte {self.at} flipped" if self.how == "flip" else f"cut at {self.at}"
+        how = (
+            f"bit {self.bit} of byte {self.at} flipped"
+            if self.how == "flip"
+            else f"cut at {self.at}"
+        )
         return f"{self.kind}: {self.path}: {how}{', mtime restored' if self.keeps_time else ''}"
 
     def names(self) -> set[str]:
@@ -93,9 +97,7 @@ def draw_damage(folder: Path, draws: random.Random) -> Damage:
     path = draws.choice(kinds[kind])
     size = (folder / path).stat().st_size
     how = draws.choice(("flip", "flip", "cut"))
-    return Damage(
-        path, kind, how, draws.randrange(size), draws.randrange(8), draws.random() < 0.5
-    )
+    return Damage(path, kind, how, draws.randrange(size), draws.randrange(8), draws.random() < 0.5)
 
 
 def inflict(folder: Path, damage: Damage) -> None:

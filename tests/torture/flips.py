@@ -97,7 +97,9 @@ def titles(arena: Arena, damage: Damage) -> set[str]:
 def stored(arena: Arena) -> set[str]:
     """Return the folders of outputs that are there."""
     home = arena.shell.home
-    return {str(Path(one).relative_to(home.store)) for one in home.store.glob("*/*") if one.is_dir()}
+    return {
+        str(Path(one).relative_to(home.store)) for one in home.store.glob("*/*") if one.is_dir()
+    }
 
 
 def _is_named(text: str, names: set[str]) -> bool:

@@ -13,6 +13,8 @@ from tests.torture.commands import Outcome, run
 from tests.torture.worlds import World, Worlds
 
 VERIFIED = "run --verify"
+Said = tuple[int, list[str], dict[str, bytes]]
+"""Exit code, lines, and exported files."""
 
 
 class Verb(NamedTuple):
@@ -92,9 +94,9 @@ class Sound:
     """What each verb says, and exports, of a world that nobody damaged; asked once."""
 
     def __init__(self) -> None:
-        self._said: dict[tuple[str, str], tuple[int, list[str], dict[str, bytes]]] = {}
+        self._said: dict[tuple[str, str], Said] = {}
 
-    def of(self, worlds: Worlds, world: World, verb: str) -> tuple[int, list[str], dict[str, bytes]]:
+    def of(self, worlds: Worlds, world: World, verb: str) -> Said:
         """Return its exit code, its lines and the files it exports."""
         if (world.flow, verb) not in self._said:
             with worlds.trial(world, "calm") as shell:

@@ -1,0 +1,230 @@
+"""The torture itself: what it draws, what turns it red, and how its ledger goes on."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import random
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from tasks.stages.manifest import Manifest, commit_manifest
+from tasks.storage.digests import digest_tree
+from tasks.storage.fencing import read_lease
+from tasks.storage.home import Home
+from tasks.storage.sealed import write_sealed
+from tests.flows.command import Shell
+from tests.torture import damage, faults, flips, inside, oracle, schedule, verbs
+from tests.torture.commands import HUNG, Outcome
+from tests.torture.ledger import Ledger, table
+from tests.torture.trials import Arena, Report
+from tests.torture.worlds import World, Worlds
+
+KEY = "ab" * 32
+OPERATIONS = {
+    f"update_policy/{KEY}": ["write a1b2c3d4e5.json", "fsync a1b2c3d4e5.json", "write 12.json"],
+    inside.OUTSIDE: ["append to stages.journal", "mkdir apo-20261201-010101-abcd"],
+}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A world of one finished stage."""
+    shell = Shell(tmp_path / "world")
+    home = Home(shell.home.root)
+    shell.folder.mkdir()
+    home.ensure()
+    folder = home.store / "update_policy" / KEY[:16]
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    files = tuple(digest_tree(folder))
+    commit_manifest(
+        home, Manifest(KEY, "update_policy", 1, None, 0, {}, "d" * 32, files, {}, "SFT")
+    )
+    return World("apo", shell, shell.finished_keys(), OPERATIONS)
+
+
+def arena(world: World, seed: int = 0) -> Arena:
+    worlds = Worlds.__new__(Worlds)
+    return Arena(world, world.shell, random.Random(seed), worlds, frozenset())
+
+
+def test_a_seed_determines_what_is_drawn(world: World) -> None:
+    first = [faults.draw(arena(world, seed), seed) for seed in range(40)]
+    assert first == [faults.draw(arena(world, seed), seed) for seed in range(40)]
+    assert len(set(first)) > 8
+    folder = world.shell.folder
+    draws = [damage.draw_damage(folder, random.Random(seed)) for seed in range(40)]
+    assert draws == [damage.draw_damage(folder, random.Random(seed)) for seed in range(40)]
+    assert {one.kind for one in draws} == set(damage.files_by_kind(folder))
+    assert {one.how for one in draws} == {"flip", "cut"} and len({d.keeps_time for d in draws}) == 2
+
+
+def test_the_grid_has_every_action_kind_and_stage_once(world: World) -> None:
+    grid = world.grid()
+    assert len(grid) == len(set(grid)) == 2 * 4
+    assert {cell[1:] for cell in grid} == {
+        ("update_policy", "write"), ("update_policy", "fsync"),
+        ("outside", "append to"), ("outside", "mkdir"),
+    }  # fmt: skip
+    drawn = [faults.draw(arena(world), seed) for seed in range(len(grid))]
+    assert {(one.action, one.call.partition("/")[0], one.kind) for one in drawn} == set(grid)
+
+
+def test_operations_are_named_without_what_differs_from_run_to_run() -> None:
+    assert inside.word_of("fsync directory attempt-3") == "fsync directory"
+    assert inside.word_of("rename to index.json") == "rename to"
+    assert inside.kind_of("write apo-20261201-0a1b2c3d.json") == "write apo-#-#.json"
+    assert inside.kind_of("fsync model-00001.safetensors") == "fsync model-#.safetensors"
+
+
+def test_a_fault_strikes_the_operation_that_was_drawn(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    fault = inside.Fault("enospc", inside.OUTSIDE, "write", 2, told)
+    fault("", 1, "write a.json")
+    fault("", 2, "fsync b.json")
+    with pytest.raises(OSError, match="asked for by the torture") as caught:
+        fault("", 3, "write c.json")
+    assert caught.value.errno == errno.ENOSPC and told.read_text() == "write c.json"
+    fault("", 4, "write d.json")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "sentence"),
+    [
+        (Outcome(("ls",), 0, "fine", ""), ""),
+        (Outcome(("ls",), 2, "", "sparring: what it is"), ""),
+        (Outcome(("ls",), 1, "", "Traceback (most recent call last):\nKeyError: 1"), "traceback"),
+        (Outcome(("ls",), 139, "", "gone"), "ended with 139"),
+        (Outcome(("ls",), -11, "", "gone"), "ended with -11"),
+        (Outcome(("ls",), HUNG, "", ""), "hung"),
+        (Outcome(("ls",), 1, "", ""), "without a word"),
+    ],
+)
+def test_an_end_without_sense_is_seen(outcome: Outcome, sentence: str) -> None:
+    problems = list(oracle.ended_well(outcome))
+    assert bool(problems) == bool(sentence) and sentence in "; ".join(problems)
+
+
+def test_a_wrong_digest_is_seen(world: World) -> None:
+    sound = world.keys
+    assert list(oracle.same_digests(world.shell, sound)) == []
+    (wrong,) = oracle.same_digests(world.shell, dict.fromkeys(sound, "e" * 32), whole=False)
+    assert "a wrong result" in wrong
+    assert "is not finished" in "".join(oracle.same_digests(world.shell, {**sound, "a/b": "c"}))
+    assert "none of the undisturbed" in "".join(oracle.same_digests(world.shell, {}))
+
+
+def test_a_changed_byte_of_an_output_is_seen(world: World) -> None:
+    assert list(oracle.whole_outputs(world.shell, verify=True)) == []
+    path = PurePosixPath(f".sparring/store/update_policy/{KEY[:16]}/model.safetensors")
+    flip = damage.Damage(path, "store .safetensors", "flip", 3, 1, keeps_time=True)
+    before = (world.shell.folder / path).stat()
+    damage.inflict(world.shell.folder, flip)
+    after = (world.shell.folder / path).stat()
+    assert (after.st_mtime_ns, after.st_size) == (before.st_mtime_ns, before.st_size)
+    (problem,) = oracle.whole_outputs(world.shell, verify=True)
+    assert "model.safetensors" in problem
+    damage.inflict(world.shell.folder, flip._replace(how="cut"))
+    assert (world.shell.folder / path).stat().st_size == 3
+
+
+def test_a_lease_that_is_held_is_seen(world: World, tmp_path: Path) -> None:
+    lease = world.shell.home.leases / f"{KEY}.json"
+    write_sealed(lease, {"token": 1, "owner": None})
+    assert list(oracle.nothing_left(world.shell, tmp_path / "none.db", frozenset())) == []
+    write_sealed(lease, {"token": 1, "owner": {"pid": 1}})
+    assert read_lease(lease)["owner"]
+    (left,) = oracle.nothing_left(world.shell, tmp_path / "none.db", frozenset())
+    assert left == f"the lease {KEY}.json is held"
+
+
+class _Said(verbs.Sound):
+    """A sound world that says one thing."""
+
+    def of(self, worlds: Worlds, world: World, verb: str) -> verbs.Said:
+        return 0, ["1 artifact", "all is well"], {}
+
+
+@pytest.mark.parametrize(
+    ("code", "out", "err", "sentence"),
+    [
+        (0, "1 artifact\nall is well", "", ""),
+        (0, "0 artifacts\nall is well", "", "says other things"),
+        (0, "0 artifacts", "warning: model.safeten\nsors is damaged", ""),
+        (1, "", "sparring: something is damaged", "names nothing"),
+        (1, "", f"sparring: update_policy {KEY[:12]} is damaged", ""),
+    ],
+)
+def test_a_silent_difference_is_seen(
+    world: World, code: int, out: str, err: str, sentence: str
+) -> None:
+    outcome = Outcome(("ls", "artifacts"), code, out, err)
+    names = {"model.safetensors", KEY[:8]}
+    found = list(flips.judge_verb(arena(world), "ls artifacts", outcome, names, _Said()))
+    assert bool(found) == bool(sentence) and sentence in "; ".join(found)
+
+
+def test_an_export_of_other_bytes_is_seen(world: World) -> None:
+    outcome = Outcome(("export",), 0, "1 artifact\nall is well", "")
+    (world.shell.folder / "exported").mkdir()
+    (world.shell.folder / "exported" / "model.safetensors").write_bytes(b"other")
+    (found,) = flips.judge_verb(arena(world), "export", outcome, {"x"}, _Said())
+    assert "exported other bytes" in found
+
+
+def test_a_refusal_names_the_damage(world: World) -> None:
+    refused = Outcome(("run",), 1, "", "sparring: no")
+    assert "names nothing" in "".join(flips.judge_end(arena(world), refused, {"a.json"}))
+    named = Outcome(("run",), 1, "", "sparring: a.json is damaged")
+    assert list(flips.judge_end(arena(world), named, {"a.json"})) == []
+
+
+def report(name: str, seed: int, outcome: str = "passed") -> Report:
+    return Report(name, seed, outcome, 30.0, "what was done")
+
+
+def test_the_ledger_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "deep" / "ledger.jsonl")
+    asked: list[tuple[str, int]] = []
+
+    def do(name: str, seed: int) -> Report:
+        asked.append((name, seed))
+        return report(name, seed, "failed" if seed == 1 and len(asked) < 4 else "passed")
+
+    def trials() -> Iterator[tuple[str, int]]:
+        return iter([("flip/apo", 0), ("flip/apo", 1), ("kill/exo", 0)])
+
+    schedule.try_all(trials(), do, ledger, say=lambda text: None)
+    with (tmp_path / "deep" / "ledger.jsonl").open("a") as file:
+        file.write('{"name": "kill/exo", "seed": 1, "outc')  # killed while it wrote
+    again = schedule.try_all(trials(), do, ledger, say=lambda text: None)
+    assert [(one.name, one.seed) for one in again] == [("flip/apo", 1)], "what passed is not tried"
+    assert ledger.passed() == {("flip/apo", 0), ("flip/apo", 1), ("kill/exo", 0)}
+    assert len(ledger.records()) == 4
+    assert schedule.try_all(trials(), do, ledger, seconds=-1.0) == []
+
+
+def test_the_table_counts_each_trial_once() -> None:
+    told = [report("flip/apo", 0, "failed"), report("flip/apo", 0), report("flip/apo", 1)]
+    told += [report("kill/exo", 7, "failed"), report("flip/apo", 5)]
+    lines = table(one.to_json() for one in told).splitlines()
+    assert lines[2:] == [
+        "| flip | apo | 3 | 0 | 0–1, 5 | 2 |",
+        "| kill | exo | 0 | 1 | 7 | 0 |",
+    ]
+
+
+def test_the_beginning_of_the_whole_is_an_even_sample() -> None:
+    counts = {name: 10 if name.startswith("flip") else 2 for name in schedule.names()}
+    trials = list(schedule.whole(counts.__getitem__))
+    assert len(trials) == len(set(trials)) == sum(counts.values())
+    half = [name for name, _ in trials[: len(trials) // 2]]
+    assert {name: half.count(name) for name in counts} == {
+        name: count // 2 for name, count in counts.items()
+    }
+    assert sum(schedule.share(1000, flow) for flow in ("apo", "exo", "ava")) == 1000
+    short = list(itertools.islice(schedule.one_of_each(3, "kill"), 4))
+    assert short == [("kill/apo", 3), ("kill/exo", 3), ("kill/ava", 3), ("kill/apo", 4)]
