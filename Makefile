@@ -15,7 +15,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo model demo-real pairs-named vllm label-studio test test-slow test-vllm test-label-studio mutations check lint docs bench clean
+.PHONY: help setup data demo model demo-real pairs-named vllm label-studio test test-slow test-vllm test-label-studio mutations torture check lint docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -96,6 +96,11 @@ test-label-studio: setup $(LABEL_STUDIO)/.sparring-setup ## a real Label Studio:
 
 mutations: setup ## take each guard out of a copy (fsync, rename, hash check, fencing, seal): tests must go red
 	$(BIN)/python -m tests.mutation_check $(ARGS)
+
+# Goes on where the ledger stops: hours for the whole, ten minutes with SHORT=1.
+LEDGER ?= .torture/ledger.jsonl
+torture: setup ## kills, full disks and damaged files in small runs of each flow, hours; SHORT=1: ten minutes
+	$(BIN)/python -m tests.torture --ledger '$(LEDGER)' $(if $(SHORT),--short) $(ARGS)
 
 lint: setup ## ruff, the formatter's opinion, and mypy
 	$(BIN)/ruff check .
