@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tasks.stages.leases.lease import owner_silence_of
 from tasks.stages.manifest import damaged_files, list_manifests
 from tasks.stages.runs.run_journal import stage_events
 from tasks.stages.runs.run_store import Run, read_runs
@@ -71,7 +73,8 @@ def nothing_left(shell: Shell, prefect_db: Path, before: frozenset[str]) -> Iter
     for line in left_in(shell.folder):
         yield f"a process is left: {line}"
     for path in sorted(shell.home.leases.glob("*.json")):
-        if read_lease(path).get("owner") is not None:
+        # A dead owner's is free for whoever comes next; a done key has no next one.
+        if owner_silence_of(read_lease(path)) not in (None, math.inf):
             yield f"the lease {path.name} is held"
     for one in runs_of(shell):
         if one.status == "running":

@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import itertools
 import random
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
 
+from tasks.processes.identity import current_process, machine_seconds
 from tasks.stages.manifest import Manifest, commit_manifest
 from tasks.storage.digests import digest_tree
-from tasks.storage.fencing import read_lease
 from tasks.storage.home import Home
 from tasks.storage.sealed import write_sealed
 from tests.flows.command import Shell
@@ -135,8 +137,12 @@ def test_a_lease_that_is_held_is_seen(world: World, tmp_path: Path) -> None:
     lease = world.shell.home.leases / f"{KEY}.json"
     write_sealed(lease, {"token": 1, "owner": None})
     assert list(oracle.nothing_left(world.shell, tmp_path / "none.db", frozenset())) == []
-    write_sealed(lease, {"token": 1, "owner": {"pid": 1}})
-    assert read_lease(lease)["owner"]
+    here = current_process()
+    dead = replace(here, started=here.started - 1000)
+    owned = {"token": 1, "beat": machine_seconds(), "time": time.time()}
+    write_sealed(lease, {**owned, "owner": dead.to_json()})
+    assert list(oracle.nothing_left(world.shell, tmp_path / "none.db", frozenset())) == []
+    write_sealed(lease, {**owned, "owner": here.to_json()})
     (left,) = oracle.nothing_left(world.shell, tmp_path / "none.db", frozenset())
     assert left == f"the lease {KEY}.json is held"
 
