@@ -23,7 +23,7 @@ _TRIES = 4
 def try_kill(worlds: Worlds, flow: str, seed: int) -> Report:
     """Do one trial: one kill as a rule, up to three."""
     with trial(worlds, "kill", flow, seed) as (report, arena):
-        total = _forget_some(arena)
+        total = about = _forget_some(arena)
         kills = arena.draws.choice((1, 1, 1, 2, 3))
         moments = []
         words = arena.world.words
@@ -35,7 +35,9 @@ def try_kill(worlds: Worlds, flow: str, seed: int) -> Report:
             if report.fail(oracle.whole_outputs(arena.shell, verify=True)):
                 return report
             total //= 2
-        report.injected = f"{len(moments)} kills of {total} operations: {'; '.join(moments)}"
+        report.injected = (
+            f"{len(moments)} of {kills} kills in about {about} operations: {'; '.join(moments)}"
+        )
         if not moments:
             report.fail(["the run always came to its end before its kill"])
         outcome = arena.go_on()
@@ -48,7 +50,7 @@ def try_kill(worlds: Worlds, flow: str, seed: int) -> Report:
 def _forget_some(arena: Arena) -> int:
     """Forget up to four calls; return about how many operations it takes to make them again."""
     calls = sorted(call for call in arena.world.operations if call != OUTSIDE)
-    chosen = arena.draws.sample(calls, arena.draws.randint(1, _MOST_STAGES))
+    chosen = arena.draws.sample(calls, arena.draws.randint(1, min(_MOST_STAGES, len(calls))))
     for call in chosen:
         forget(arena.shell, call, whole=arena.draws.random() < 0.5)
     return sum(len(arena.world.operations[call]) for call in (OUTSIDE, *chosen))
