@@ -1,4 +1,7 @@
-"""The program of `make torture`: tries, writes the ledger, prints the table; 1 where one failed.
+"""The torture of `make torture`: faults, kills and damage at drawn places; what must still hold.
+
+A trial is named by its kind and flow and determined by its seed. What passed stands in a ledger
+and is not tried again. The end is a table of all in it, and exit code 1 where one failed now.
 
 python -m tests.torture --short
 python -m tests.torture --try fault/apo --seed 17
@@ -7,13 +10,15 @@ python -m tests.torture --try fault/apo --seed 17
 from __future__ import annotations
 
 import argparse
+import atexit
 import functools
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 # Before any library reads the environment that it sets: no telemetry, one thread.
-import tests.conftest  # noqa: F401
+import tests.conftest
 from tests.torture.ledger import Ledger, failures, table
 from tests.torture.schedule import Tried, count_of, do_trial, names, one_of_each, try_all, whole
 from tests.torture.session import FOLDER, session
@@ -29,8 +34,9 @@ def main(words: Sequence[str] | None = None) -> int:
     if asked.table:
         _show(ledger)
         return 0
-    if asked.once and asked.once not in names():
-        print(f"there is no trial {asked.once!r}; known: {', '.join(names())}", file=sys.stderr)
+    if not names(asked.only) or (asked.once and asked.once not in names()):
+        wrong = asked.once or asked.only
+        print(f"there is no trial {wrong!r}; known: {', '.join(names())}", file=sys.stderr)
         return 2
     minutes = asked.minutes or (SHORT if asked.short else float("inf"))
     with session(asked.folder) as worlds:
@@ -80,4 +86,5 @@ def _say_one(injected: str, sentence: str, problems: Sequence[str], seconds: flo
 
 
 if __name__ == "__main__":
+    atexit.register(shutil.rmtree, tests.conftest._SCRATCH, ignore_errors=True)
     sys.exit(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 
 from tests.torture.faults import try_fault
@@ -92,9 +93,16 @@ def try_all(
 
 
 def do_trial(worlds: Worlds, name: str, seed: int) -> Report:
-    """Try one name and seed."""
+    """Try one name and seed; a trial that breaks by itself has failed, and no other with it."""
     kind, _, flow = name.partition("/")
-    return KINDS[kind](worlds, flow, seed)
+    began = time.monotonic()
+    try:
+        return KINDS[kind](worlds, flow, seed)
+    except Exception as error:
+        lines = traceback.format_exc().strip().splitlines()[-6:]
+        problem = f"the trial broke: {type(error).__name__}: {error} ({' '.join(lines)})"
+        seconds = round(time.monotonic() - began, 2)
+        return Report(name, seed, "failed", seconds, problems=[problem])
 
 
 def line_of(report: Report) -> str:
