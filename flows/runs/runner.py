@@ -255,12 +255,18 @@ def report_of(name: str) -> Path:
     """Return the folder of the report of a run, named as for `find_run`.
 
     Raises:
-        ConfigError: The run has not come to its report.
+        ConfigError: The run has not come to its report, or what the report rests on is damaged.
     """
     home = current_home()
     run = find_run(home, name)
-    _, result = plan_flow(*recorded_config(home, run))
+    planned, result = plan_flow(*recorded_config(home, run))
     if result.is_pending:
+        gone = next((one for one in planned if one.state in ("to run", "partly done")), None)
+        if gone and run.status == "completed":
+            raise ConfigError(
+                f"the report of run {run.id} needs {gone.title} again: {gone.reason}; "
+                f"`{run.way_on}`"
+            )
         raise ConfigError(f"run {run.id} is {run.status} and has no report yet; `{run.way_on}`")
     return shown_report(result, run.id)
 

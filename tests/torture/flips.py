@@ -41,7 +41,8 @@ def try_flip(worlds: Worlds, flow: str, seed: int) -> Report:
         last = run(arena.shell, *VERBS[VERIFIED].words(arena.world))
         report.fail(judge_end(arena, last, names))
         if arena.shell.variables:
-            report.fail(oracle.nothing_left(arena.shell, worlds.prefect_db, arena.busy))
+            name = damage.path.name
+            report.fail(oracle.nothing_left(arena.shell, worlds.prefect_db, arena.busy, name))
         else:
             run(arena.shell, "down")
     return report

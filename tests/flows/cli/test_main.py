@@ -242,6 +242,15 @@ def test_interrupt_saves_the_state_and_ends_with_130(fresh: Shell) -> None:
     assert "has no report yet; `sparring resume" in fresh.refusal("report")
 
 
+def test_a_damaged_report_is_named(copy: Shell) -> None:
+    """Where no other copy is there either, the stage must run again."""
+    (table,) = copy.home.store.glob("write_apo_report/*/reward-by-kl.csv")
+    table.write_bytes(table.read_bytes()[:-1])
+    said = copy.refusal("report")
+    assert "needs write_apo_report again: its output is damaged: reward-by-kl.csv" in said
+    assert "`sparring resume" in said and "no report yet" not in said
+
+
 @pytest.mark.parametrize("verb", ["status", "report", "resume"])
 def test_a_verb_without_any_run_says_so(fresh: Shell, verb: str) -> None:
     assert "there is no run 'latest'" in fresh.refusal(verb, "latest")
