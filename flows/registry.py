@@ -30,9 +30,10 @@ class FlowEntry(NamedTuple):
     """Returns the class that checks a configuration."""
     default: str = ""
     """The config in `flows/configs` that is used when none is given."""
-    judge_champion: Callable[[Artifact, Any, Mapping[str, Artifact]], Artifact] | None = None
+    judge_champion: Callable[..., Artifact] | None = None
     """Returns the evaluation of a champion's policy, measured as a candidate's run measured: by its
-    config, with what it offered. None: the flow makes no candidates."""
+    config, with what it offered; a name makes it another policy. None: the flow makes no
+    candidates."""
     for_pairs: str = ""
     """The config in `flows/configs` that `sparring init` fits to pairs of the user's; it may be
     empty."""
@@ -79,22 +80,28 @@ def _judge_config() -> type[FrozenConfig]:
     return JudgeRunConfig
 
 
-def _judge_apo(policy: Artifact, config: Any, basis: Mapping[str, Artifact]) -> Artifact:
+def _judge_apo(
+    policy: Artifact, config: Any, basis: Mapping[str, Artifact], name: str = "champion"
+) -> Artifact:
     from flows.steps.apo_evaluation import judge_champion
 
-    return judge_champion(policy, config, basis)
+    return judge_champion(policy, config, basis, name)
 
 
-def _judge_exo(policy: Artifact, config: Any, basis: Mapping[str, Artifact]) -> Artifact:
+def _judge_exo(
+    policy: Artifact, config: Any, basis: Mapping[str, Artifact], name: str = "champion"
+) -> Artifact:
     from flows.steps.exo_evaluation import judge_champion
 
-    return judge_champion(policy, config, basis)
+    return judge_champion(policy, config, basis, name)
 
 
-def _judge_ava(policy: Artifact, config: Any, basis: Mapping[str, Artifact]) -> Artifact:
+def _judge_ava(
+    policy: Artifact, config: Any, basis: Mapping[str, Artifact], name: str = "champion"
+) -> Artifact:
     from flows.steps.ava.arm_evaluation import judge_champion
 
-    return judge_champion(policy, config, basis)
+    return judge_champion(policy, config, basis, name)
 
 
 FLOWS = {

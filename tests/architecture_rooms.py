@@ -15,7 +15,8 @@ MOST_FILES = 15
 """Python files in a folder, its `__init__` aside; the verbs directly in tasks/ are not counted."""
 ROOMS = {
     "flows": (
-        "configs shrinking servers placement steps schedule runs starting rehearsal cli".split()
+        "configs shrinking servers placement steps schedule trend runs starting".split()
+        + ["rehearsal", "cli"]
     ),
     "flows.cli": ["comparing", "commands"],
     "flows.configs": ["branches"],

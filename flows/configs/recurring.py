@@ -62,6 +62,10 @@ class ScheduleConfig(FrozenConfig):
     """advance adds to the seed the number of scheduled runs that trained before, so that each draws
     anew."""
 
+    promote: Literal["gate"] | None = None
+    """gate: each scheduled run ends by asking the gate whether its policy becomes the champion, as
+    `sparring promote` does. Default: nobody is promoted but by hand."""
+
     catch_up: Literal["latest", "all"] = "latest"
     """After a pause (no worker, servers down): only the newest period that is due, or each one
     after the other."""
@@ -130,7 +134,7 @@ class RunBudget(FrozenConfig):
 
 
 NotifyEvent = Literal[
-    "failed", "waiting", "promoted", "gate_refused", "nothing_new", "late", "disk_low"
+    "failed", "waiting", "promoted", "gate_refused", "nothing_new", "falling", "late", "disk_low"
 ]
 """What somebody may want to be told."""
 
@@ -144,12 +148,16 @@ class NotifyConfig(FrozenConfig):
 
     events: tuple[NotifyEvent, ...] = get_args(NotifyEvent)
     """What is told: a run failed or was stopped by its budget, it waits for people, a candidate
-    became the champion or was refused, scheduled runs found nothing new, one is late or its process
-    died, the disk is nearly full. Default: all."""
+    became the champion or was refused, scheduled runs found nothing new, their win rate by the
+    yardstick falls, one is late or its process died, the disk is nearly full. Default: all."""
 
     nothing_new_times: int = Field(default=3, ge=1)
     """After so many scheduled runs in a row without anything new it is told, and after as many
     again. Default 3."""
+
+    falling_times: int = Field(default=3, ge=1)
+    """After so many falls in a row of the win rate by `evaluation.yardstick` it is told, and after
+    as many again. Default 3."""
 
     free_gigabytes: float = Field(default=5.0, gt=0)
     """A disk with less room at the start of a run is nearly full. Default 5."""

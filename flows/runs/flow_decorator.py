@@ -32,6 +32,7 @@ from flows.schedule.notification import tell, tell_of_disk, telling_failure
 from flows.schedule.scheduled_run import is_scheduled, run_scheduled
 from flows.servers.dead_runs import close_dead_runs, set_heartbeat
 from flows.steps.hub_commits import pinned
+from flows.trend.tick import Tick, end_tick, weigh_offer
 from tasks.settings.base import FrozenConfig
 from tasks.settings.loading import dump_config
 from tasks.stages.artifact import Artifact
@@ -120,12 +121,16 @@ def _flow_run() -> Any:
     return context.flow_run if context is not None else None
 
 
-def _offer(run: RunContext, config: Any, draft: AliasRecord | None, flow_run: Any) -> None:
-    """Make what the run offered the candidate, where its kind of run does so."""
+def _offer(
+    run: RunContext, config: Any, draft: AliasRecord | None, flow_run: Any, tick: Tick | None
+) -> None:
+    """Make what the run offered the candidate, where its kind of run does so, and end its tick."""
     if draft is None:
         return
     if is_scheduled(config, flow_run) or not config.only_scheduled_candidates:
-        make_candidate(run.home, run.spool, draft)
+        candidate = make_candidate(run.home, run.spool, draft)
+        if tick is not None:
+            end_tick(run, config, tick, candidate)
 
 
 def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
@@ -144,7 +149,11 @@ def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
         within_budget(run, config, flow_run),
         placed(run, getattr(config, "placement", None)),
     ):
-        result = body(config)
+        result, draft, tick = body(config), None, None
+        if not result.is_pending:
+            draft = keep_offer(run, flow_name(body.__name__, config), result.metrics)
+            if is_scheduled(config, flow_run):
+                tick = weigh_offer(run, config, flow_run, draft)
     if result.is_pending and flow_run is not None:
         said = "\n".join(record.error for record in run.awaits)
         tell(notify, "waiting", f"the run {run.run_id} waits for people", said)
@@ -159,6 +168,6 @@ def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:
     log_result(run, result, read_json(page).get("headline", "") if page.is_file() else "")
     if flow_run is not None:
         show_report(folder, body.__name__, run.run_id)
-    _offer(run, config, keep_offer(run, flow_name(body.__name__, config), result.metrics), flow_run)
+    _offer(run, config, draft, flow_run, tick)
     name_outputs(run.home, run.run_id)
     return result

@@ -57,6 +57,8 @@ def resolve(
     filled_in = {"start": StartConfig(**used), "inputs": digests, "seed": seed}
     resolved = config.model_copy(update=filled_in)
     plain = config.model_dump(mode="json", exclude=_NOT_THE_WORK)
+    if plain.get("evaluation", {}).get("yardstick", "") is None:
+        del plain["evaluation"]["yardstick"]  # so that what was deployed before is nothing new
     basis = sha256_json({"config": plain, "start": config.start.model_dump(), "inputs": digests})
     return Resolution(resolved, basis, used)
 

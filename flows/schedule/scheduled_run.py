@@ -58,9 +58,9 @@ def run_scheduled(
         ConfigError: An input, a start model or an alias is missing.
     """
     home = current_home().ensure()
-    claims = PeriodClaims(shared_records(home), f"{flow}/{_deployment_name(flow_run)}", _is_gone)
+    claims = PeriodClaims(shared_records(home), f"{flow}/{deployment_name(flow_run)}", _is_gone)
     schedule: ScheduleConfig = config.schedule
-    wait = _say if schedule.catch_up == "all" else None
+    wait = say if schedule.catch_up == "all" else None
     try:
         own = claims.period_of(str(flow_run.id)) or period_of(schedule, flow_run)
         for period in dict.fromkeys((claims.waiting_period() or own, own)):
@@ -68,7 +68,7 @@ def run_scheduled(
             with _ending_badly(claims, claim):
                 result = _work_on(home, flow, config, claims, claim, opened, work)
     except Skipped as reason:
-        _say(str(reason))
+        say(str(reason))
         return Completed(name="Skipped", message=str(reason))
     return result
 
@@ -101,7 +101,7 @@ def _work_on(
     if kept is None:
         found = resolve(home, flow, config, last)
         if reason := nothing_new(found, last):
-            _say(reason)
+            say(reason)
             claims.end(claim, "nothing new", reason)
             _tell_of_nothing_new(flow, config, claims.nothing_new_until(claim), reason)
             return Completed(name="NothingNew", message=reason)
@@ -110,7 +110,7 @@ def _work_on(
     # A run that its budget stopped goes on with what is deployed now, which may be more.
     budget = config.budget.model_dump()
     config = type(config).model_validate({**kept["config"], "budget": budget})
-    _say(f"the scheduled run {claim.period} starts from {_named(kept['used'])}, seed {config.seed}")
+    say(f"the scheduled run {claim.period} starts from {_named(kept['used'])}, seed {config.seed}")
     with opened(config, _run_to_resume(home, flow, claims, claim, config)) as run:
         claims.keep_run(claim.period, run.run_id)
         result = work(run, config)
@@ -181,7 +181,8 @@ def _run_to_resume(
     return run
 
 
-def _deployment_name(flow_run: FlowRun) -> str:
+def deployment_name(flow_run: FlowRun) -> str:
+    """Return the name of the deployment that a scheduled flow run belongs to."""
     assert flow_run.deployment_id is not None
     with get_client(sync_client=True) as client:
         return client.read_deployment(flow_run.deployment_id).name
@@ -202,7 +203,7 @@ def _named(used: dict[str, str | None]) -> str:
     return ", ".join(f"{role} {reference or 'base'}" for role, reference in used.items())
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     """Write a line that stands on the flow run's page."""
     try:
         get_run_logger().info(text)

@@ -182,13 +182,17 @@ class ApoEvaluation:
         }
 
 
-def judge_champion(policy: Artifact, config: ApoConfig, basis: Mapping[str, Artifact]) -> Artifact:
+def judge_champion(
+    policy: Artifact, config: ApoConfig, basis: Mapping[str, Artifact], name: str = CHAMPION
+) -> Artifact:
     """Evaluate a champion as the candidate was evaluated: same prompts, same draws, same judges.
 
-    The config is that of the candidate's run, the basis what this run offered with its models.
+    The config is that of the candidate's run, the basis what this run offered with its models. Of
+    another policy, which has another name, the KL to the start is measured, too.
     """
     testers = {name: basis[name] for name in config.testers()}
     world = oracle_artifact(config.data) if config.gate.tester == "oracle" else None
     test = basis["data"].part("test")
     evaluator = PolicyEvaluator(config, basis["start"], test, testers, world)
-    return evaluator.evaluate_policy(CHAMPION, policy, config.test_rollout(), None, {})
+    for_kl = None if name == CHAMPION else config.test_rollout(for_kl=True)
+    return evaluator.evaluate_policy(name, policy, config.test_rollout(), for_kl, {})

@@ -121,7 +121,9 @@ class SweepEvaluation:
         )
 
 
-def judge_champion(policy: Artifact, config: ExoConfig, basis: Mapping[str, Artifact]) -> Artifact:
+def judge_champion(
+    policy: Artifact, config: ExoConfig, basis: Mapping[str, Artifact], name: str = CHAMPION
+) -> Artifact:
     """Evaluate a champion as the candidate was evaluated: same prompts, same draws, same judges.
 
     The config is that of the candidate's run, the basis what this run offered with its models.
@@ -134,7 +136,7 @@ def judge_champion(policy: Artifact, config: ExoConfig, basis: Mapping[str, Arti
     evaluator = PolicyEvaluator(config, basis["start"], test, judges, world)
     own = tqr_of(policy)
     rollouts = _rollouts(config, own.temperature if own else config.temperature)
-    return evaluator.evaluate_policy(CHAMPION, policy, *rollouts, {})
+    return evaluator.evaluate_policy(name, policy, *rollouts, {})
 
 
 def _rollouts(

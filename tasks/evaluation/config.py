@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tasks.models.scoring.config import ScoringConfig
 from tasks.models.tokens.encoding import Limits
@@ -110,6 +110,18 @@ class ReportConfig(FrozenConfig):
     """What must be known about the gold before the figures are read; empty for gold of its own."""
 
 
+class YardstickConfig(FrozenConfig):
+    """What the scheduled runs of a deployment are compared by, so that their figures compare.
+
+    The first one pins its test prompts, its testing reward models and its settings of evaluation,
+    and the champion of that day; until there is one, its own policy. What is pinned is never
+    collected.
+    """
+
+    series: int = Field(default=1, ge=1)
+    """Another number begins a new series, which pins anew. Default 1."""
+
+
 class EvaluationConfig(FrozenConfig):
     """What every flow may set about measuring policies and reward models."""
 
@@ -121,6 +133,15 @@ class EvaluationConfig(FrozenConfig):
 
     examples: int = Field(default=8, ge=0)
     """Prompts shown with outputs in the report. Default 8."""
+
+    yardstick: YardstickConfig | None = None
+    """Measure each scheduled run by what the first one pinned, too: `sparring trend` shows it.
+    `true` takes the defaults. Default: none."""
+
+    @field_validator("yardstick", mode="before")
+    @classmethod
+    def _yardstick(cls, value: object) -> object:
+        return ({} if value else None) if isinstance(value, bool) else value
 
 
 class GateConfig(FrozenConfig):

@@ -58,7 +58,7 @@ def decide(
         ConfigError: The two share no prompt that the judge scored.
     """
     mine, theirs = read_json(candidate / EVALUATION), read_json(opponent / EVALUATION)
-    metrics = _win_rate(mine["per_prompt"], theirs["per_prompt"], check, seed)
+    metrics = paired_win_rate(mine["per_prompt"], theirs["per_prompt"], check, seed)
     if reward_model:
         metrics["ece"] = float(read_json(reward_model / EVALUATION)["test"]["figures"]["ece"])
     if "kl" in mine:
@@ -158,7 +158,7 @@ def _asked(words: str, bound: float | None) -> str:
     return "-" if bound is None else f"{words} {bound:g}"
 
 
-def _win_rate(
+def paired_win_rate(
     mine: Mapping[str, Any], theirs: Mapping[str, Any], check: GateCheck, seed: int
 ) -> dict[str, float]:
     """Return the paired win rate, ties as halves, with its 95 % interval over prompts."""

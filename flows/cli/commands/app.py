@@ -24,7 +24,7 @@ errors = open_console(stderr=True)
 
 VERBS = (
     "init gold people rehearse run plan resume status ls show report cost lineage why compare judge"
-    " deploy promote demote"
+    " deploy trend promote demote"
     " export export-champion import-champion up down push pull pin unpin gc doctor"
 ).split()
 """The order of the help page: work, look, operate."""

@@ -1,4 +1,4 @@
-"""The verbs of recurring runs: deploy, promote, demote, and of moving a champion elsewhere."""
+"""The verbs of recurring runs: deploy, trend, promote, demote, and moving a champion elsewhere."""
 
 from __future__ import annotations
 
@@ -92,6 +92,23 @@ def deploy(
     said = tuple(key or "schedule" for first, _, key in keys if first == "schedule")
     options = (name, pool, create_pool, pause, folder, config is not None, said, replace)
     deploy_flows(flow, config, words, options, console, as_json=as_json)
+
+
+@app.command()
+def trend(
+    flow: Annotated[
+        str | None,
+        typer.Argument(
+            help="The flow, PROJECT.FLOW in a project. Default: every one.",
+            autocompletion=alias_flow_names,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how scheduled runs did by the same prompts and tester, week after week."""
+    from flows.cli.comparing.trends import show_trend
+
+    show_trend(flow, console, as_json=as_json)
 
 
 @app.command()

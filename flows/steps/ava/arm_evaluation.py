@@ -227,7 +227,9 @@ def rollouts_of(
     return config.rollout(draws, most), for_kl
 
 
-def judge_champion(policy: Artifact, config: AvaConfig, basis: Mapping[str, Artifact]) -> Artifact:
+def judge_champion(
+    policy: Artifact, config: AvaConfig, basis: Mapping[str, Artifact], name: str = CHAMPION
+) -> Artifact:
     """Evaluate a champion as the candidate was evaluated: same prompts, same draws, same judges.
 
     The config is that of the candidate's run, the basis what this run offered with its models.
@@ -238,7 +240,7 @@ def judge_champion(policy: Artifact, config: AvaConfig, basis: Mapping[str, Arti
     evaluator = evaluator_of(config, basis["start"], test, testers)
     own = tqr_of(policy)
     rollouts = rollouts_of(config, own.temperature if own else 1.0)
-    return evaluator.evaluate_policy(CHAMPION, policy, *rollouts, {})
+    return evaluator.evaluate_policy(name, policy, *rollouts, {})
 
 
 def _entry(cell: Cell, kind: Any, *, scored: Artifact | None = None, **own: Any) -> AvaEntry:

@@ -1,7 +1,7 @@
 """What housekeeping must keep: everything that the roots were made from.
 
-Roots are the aliases' models, what is pinned, the newest completed runs of each flow, runs that can
-still be resumed, and whatever is being worked on.
+Roots are the aliases' models, what is pinned, by hand or by a yardstick, the newest completed runs
+of each flow, runs that can still be resumed, and whatever is being worked on.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tasks.stages.leases.lease import lease_ttl
 from tasks.stages.leases.liveness import owner_silence
 from tasks.stages.manifest import Manifest
 from tasks.stages.retention.pins import list_pins
+from tasks.stages.retention.yardsticks import pinned_by_yardsticks
 from tasks.stages.runs import aliases
 from tasks.stages.runs.run_journal import journal_file
 from tasks.stages.runs.run_store import Run, config_file, list_runs, read_runs
@@ -71,7 +72,9 @@ def find_roots(home: Home, policy: Policy) -> list[Root]:
     """
     if damage := read_runs(home)[1]:
         raise StageError(f"cannot tell what is needed, and nothing is dropped: {damage[0]}")
-    roots = [*_alias_roots(home), *_pin_roots(home), *_run_roots(home, policy), *_live_roots(home)]
+    yardsticks = (Root(key, why) for key, why in pinned_by_yardsticks(home).items())
+    named = [*_alias_roots(home), *_pin_roots(home), *yardsticks]
+    roots = [*named, *_run_roots(home, policy), *_live_roots(home)]
     return sorted(roots, key=lambda root: not root.has_weights)
 
 

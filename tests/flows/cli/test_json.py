@@ -31,6 +31,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "why": ("latest/DPO-v1", "latest/APO-DPO-v1"),
     "compare": ("latest/DPO-v1", "latest/APO-DPO-v1"),
     "judge": ("latest/DPO-v1", "latest/APO-DPO-v1", "--dry-run", "--set", JUDGE),
+    "trend": (),
     "promote": ("--set", "gate.min_win_rate=0.0", "--set", "gate.min_judge_accuracy=null"),
     "export": ("champion", "model"),
     "export-champion": ("exported",),

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,16 +16,24 @@ from uuid import uuid4
 import psutil
 import pytest
 from prefect.exceptions import Pause
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Paused
 
 from flows.configs.recurring import RecurringConfig, RunBudget, ScheduleConfig
 from flows.schedule import scheduled_run
 from tasks.settings.errors import StageError
+from tasks.stages.retention.candidates import find_candidates
+from tasks.stages.retention.roots import Policy
+from tasks.stages.retention.yardsticks import TickRow, TrendRecords
 from tasks.stages.runs.aliases import alias_history, current_alias
+from tasks.stages.runs.references import referenced_artifact
 from tasks.stages.runs.run_store import config_file, list_runs, load_run
+from tasks.storage.files import write_atomic
 from tasks.storage.home import Home
+from tasks.storage.sealed import sealed_json
 from tests.flows.command import wait_until
-from tests.flows.scheduling import deployed_flow, grow
+from tests.flows.schedule.test_notification import listening
+from tests.flows.scheduling import RECURRING, deployed_flow, grow
 
 THREE = datetime(2026, 11, 1, 3, tzinfo=UTC)
 """An instant of the schedule."""
@@ -76,6 +85,65 @@ def test_the_first_run_trains_the_second_has_nothing_new_the_third_goes_on_from_
 
 
 @pytest.mark.slow
+def test_five_weeks_are_compared_and_the_gate_is_asked_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with (
+        deployed_flow(tmp_path) as deployed,
+        temporary_settings({PREFECT_API_URL: deployed.url}),
+        contextmanager(listening)() as told,
+    ):
+        home = deployed.shell.home
+        config = tmp_path / "weeks.yaml"
+        words = "promote: gate, policy: champion"
+        text = RECURRING.read_text().replace("policy: champion", words, 1)
+        text += "  yardstick: true\n"
+        text += "notify: {block: custom-webhook/here, falling_times: 1}\n"
+        config.write_text(text)
+        deployed.deploy(config)
+        records = TrendRecords(home, "apo-recurring")
+        for week in range(5):
+            grow(tmp_path, 90 + 6 * week)
+            if week == 4:
+                win_more(home, records.rows()[-1])
+            assert deployed.wait(deployed.fire(THREE + timedelta(days=week))) == ["Completed"]
+            deployed.sparring("gc", "--yes", "--keep-runs", "1", "--trash-days", "0")
+            (series,) = records.series()
+            wants_all = Policy(keep_runs=1, grace_seconds=0.0)
+            goes = {one.key for one in find_candidates(home, None, wants_all)[0]}
+            for reference in (series.champion, *series.basis.values()):
+                assert referenced_artifact(home, reference, "pin", said_by="it").path.is_dir()
+                assert reference.partition("/")[2] not in goes
+        rows = records.rows()
+        assert [row.run for row in rows] == sorted(apo_runs(home))
+        assert len(rows) == 5 and {row.series for row in rows} == {1}
+        (pins,) = {tuple(sorted(row.pins.items())) for row in rows}
+        assert all(reference for _, reference in pins)
+        for row in rows:
+            assert {"win_rate", "accuracy", "ece", "kl", "length", "hours"} <= set(row.metrics)
+            assert row.gate in ("promoted", "refused")
+        decided = [one for one in told if "is the champion" in one["title"]]
+        decided += [one for one in told if "refused by the gate" in one["title"]]
+        assert len(decided) == 5, "promotion was asked at the end of each"
+        assert any("fell 1 times in a row" in one["title"] for one in told)
+        (shown,) = deployed.shell.json("trend", "apo")
+        assert [one["run"] for one in shown["ticks"]] == [row.run for row in rows]
+        assert rows[-1].run in deployed.sparring("trend")
+        page = home.runs / rows[-1].run / "trend" / "trend.html"
+        assert all(row.run in page.read_text() for row in rows)
+        logged = list((tmp_path / "mlruns").rglob("trend.html"))
+        assert len(logged) == 5, "each run has the page in MLflow"
+
+
+def win_more(home: Home, row: TickRow) -> None:
+    """Let a run have won more than any can."""
+    values = asdict(replace(row, metrics={**row.metrics, "win_rate": 1.1}))
+    path = home.root / "trend/apo-recurring/ticks" / f"{row.run}.json"
+    write_atomic(path, sealed_json(values).encode())
+
+
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_by_retry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     with deployed_flow(tmp_path) as deployed:
@@ -120,7 +188,7 @@ def test_a_period_that_failed_is_resumed_and_one_that_is_done_or_brings_nothing_
 ) -> None:
     """The decisions of a scheduled run alone: no server, and a flow that only says it ran."""
     monkeypatch.setenv("SPARRING_HOME", str(tmp_path))
-    monkeypatch.setattr(scheduled_run, "_deployment_name", lambda flow_run: "nightly")
+    monkeypatch.setattr(scheduled_run, "deployment_name", lambda flow_run: "nightly")
     config = RecurringConfig(schedule=ScheduleConfig(cron="0 3 * * *", catch_up="all"))
     more = config.model_copy(update={"budget": RunBudget(hours=4)})
     resumed: list[str | None] = []
@@ -154,7 +222,7 @@ def test_the_next_run_of_a_schedule_goes_on_with_the_one_that_waits_for_people_f
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPARRING_HOME", str(tmp_path))
-    monkeypatch.setattr(scheduled_run, "_deployment_name", lambda flow_run: "nightly")
+    monkeypatch.setattr(scheduled_run, "deployment_name", lambda flow_run: "nightly")
     monkeypatch.setattr(scheduled_run, "nothing_new", lambda found, last: "")
     config = RecurringConfig(schedule=ScheduleConfig(cron="0 3 * * *", catch_up="all"))
     opened_with: list[str | None] = []
