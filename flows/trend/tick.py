@@ -13,7 +13,7 @@ from flows.schedule.champion_gate import crown, gather_evidence, tell_decision
 from flows.schedule.notification import tell
 from flows.schedule.period_claims import safe_name
 from flows.schedule.scheduled_run import deployment_name, say
-from flows.trend.page import write_page
+from flows.trend.trend_page import write_page
 from flows.trend.yardstick import measure_tick, series_of
 from tasks.stages.artifact import Artifact
 from tasks.stages.lineage.bans import why_barred

@@ -7,7 +7,7 @@ from rich.console import Console
 from flows.registry import recorded_flow
 from flows.runs.console import print_json
 from flows.runs.tables import table
-from flows.trend.page import trend_json, trend_table
+from flows.trend.trend_page import trend_json, trend_table
 from tasks.evaluation.report.tables import shown, without_empty_columns
 from tasks.stages.retention.yardsticks import TrendRecords, deployments_with_trend
 from tasks.storage.home import current_home
