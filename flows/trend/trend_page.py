@@ -78,6 +78,8 @@ def write_page(
 
 def _drawing(rows: Sequence[TickRow], folder: Path) -> Plot:
     """Draw what was measured, a panel each; a dotted line is where a series begins."""
+    from matplotlib.ticker import MaxNLocator
+
     drawn = {
         name: shown[0]
         for name, shown in _DRAWN.items()
@@ -95,7 +97,7 @@ def _drawing(rows: Sequence[TickRow], folder: Path) -> Plot:
                 ]
                 axes.plot(*zip(*found, strict=True), "o-", color=style.COLOURS[0], markersize=4)
             axes.set(title=title, xlabel="scheduled run", xlim=(0.5, len(rows) + 0.5))
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         values = [
             {"run": row.run, "series": row.series, **{n: row.metrics.get(n) for n in _DRAWN}}
             for row in rows
