@@ -27,6 +27,8 @@ class Side:
     """Its keyword arguments."""
     python: str = sys.executable
     """The interpreter that runs it."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Variables beside those of this process."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,12 @@ class Peer(Side):
 
     def set_to(self, choice: Choice, *, searching: bool = False) -> Side:
         """Return the peer in one setting, for the row or for the search."""
-        other = self.searching if searching else {}
-        return Side(self.name, self.function, self.options | other | choice, self.python)
+        options = self.options | (self.searching if searching else {}) | choice
+        environment = dict(self.environment)
+        # A library is loaded before the interpreter, or not at all.
+        if preload := options.pop("preload", ""):
+            environment["LD_PRELOAD"] = preload
+        return Side(self.name, self.function, options, self.python, environment)
 
 
 def trl_dpo(plan: dict[str, Any], *, quick: bool = False) -> Peer:
@@ -97,10 +103,27 @@ def generate(work: dict[str, Any], *, quick: bool = False) -> Peer:
 
 
 def vllm(work: dict[str, Any], *, quick: bool = False) -> Peer:
-    """Sampling by vLLM, in its own environment."""
-    variants = Variants({"eager": (True,) if quick else (True, False)})
-    side = f"{_SIDES}.vllm_sampling:sample"
-    return Peer("vLLM", side, work, str(VLLM_PYTHON), variants, needs="vllm")
+    """Sampling by vLLM, in its own environment and on all cores."""
+    return Peer(
+        "vLLM",
+        f"{_SIDES}.vllm_sampling:sample",
+        work,
+        str(VLLM_PYTHON),
+        {
+            # In one process, whose peak memory is then that of all.
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            # Left to itself it keeps a core for its scheduler.
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "VLLM_CPU_KVCACHE_SPACE": "2",
+            "LD_LIBRARY_PATH": str(VLLM_PYTHON.parents[1] / "lib"),
+        },
+        # Its manual advises to load Intel's OpenMP first.
+        Variants(
+            {"eager": (True,) if quick else (True, False)},
+            {"preload": ("",) if quick else ("", "libiomp5.so")},
+        ),
+        needs="vllm",
+    )
 
 
 def _of_training(quick: bool, batch: int, alone: dict[str, Any] | None = None) -> Variants:

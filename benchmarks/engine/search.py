@@ -96,9 +96,9 @@ def described(choice: Choice) -> str:
         >>> described({"micro_batch": 2, "by_length": True})
         'micro batch 2, by length on'
     """
-    shown = {True: "on", False: "off"}
+    shown = {True: "on", False: "off", "": "nothing"}
     return ", ".join(
-        f"{name.replace('_', ' ')} {shown[value] if isinstance(value, bool) else value}"
+        f"{name.replace('_', ' ')} {value if type(value) is int else shown.get(value, value)}"
         for name, value in choice.items()
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -32,6 +33,7 @@ class Worker:
             [side.python, "-m", "benchmarks.engine.worker", side.function]
             + [setting.model_dump_json(), str(folder), json.dumps(side.options)],
             cwd=ROOT,
+            env=os.environ | side.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._output,

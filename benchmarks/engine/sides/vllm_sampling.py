@@ -1,12 +1,11 @@
-"""Sampling by vLLM as a side: runs in vLLM's own environment, where our models cannot be imported.
+"""Sampling by vLLM as a side, in vLLM's own environment, of which nothing gets into ours.
 
-vLLM is asked in its own process, so that no server's answers are in the time.
+It is asked in this process, so that no server's answers are in the time.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,6 @@ def sample(
     eager: bool,
 ) -> None:
     """Sample all prompts in one call per block; compiled, or eager as it comes."""
-    # In this process, whose peak memory is then that of all.
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     from vllm import LLM, SamplingParams
 
     asked = json.loads((folder / PROMPTS).read_text())[:prompts]

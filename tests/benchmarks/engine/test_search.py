@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,6 +103,14 @@ def test_peers_are_tuned_by_what_a_user_can_set() -> None:
     assert chosen.options == plan | {"blocks": 1, "micro_batch": 2}
 
 
+def test_a_library_is_loaded_before_the_interpreter() -> None:
+    peer = peers.vllm({"samples": 4})
+    plain, loaded = (peer.set_to({"eager": True, "preload": name}) for name in ("", "lib.so"))
+    assert plain.options == loaded.options == {"samples": 4, "eager": True}
+    assert loaded.environment == plain.environment | {"LD_PRELOAD": "lib.so"}
+    assert described({"preload": ""}) == "preload nothing"
+
+
 def test_a_peer_that_is_not_installed_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -111,6 +120,6 @@ def test_a_peer_that_is_not_installed_says_how_to_install_it(
         .missing()
         .endswith("pip install -c constraints.txt -e '.[bench]'")
     )
-    monkeypatch.setattr(peers, "VLLM_PYTHON", "/nowhere/python")
+    monkeypatch.setattr(peers, "VLLM_PYTHON", Path("/nowhere/bin/python"))
     assert peers.vllm({}).missing() == "vLLM is not installed: make vllm"
     assert peers.generate({}).missing() == ""
