@@ -56,7 +56,9 @@ def main() -> None:
     elif not _has_gpu():
         print("no GPU: nothing measured (--device cpu --tiny shows that the script runs)")
         return
-    chosen = chosen_rows(rows(quick=options.tiny), options.row)
+    # `make vllm` brings it for processors.
+    known = [row for row in rows(quick=options.tiny) if row.peer.needs != "vllm"]
+    chosen = chosen_rows(known, options.row)
     setting = QUICK if options.tiny else BIG
     folder = prepared(setting, options.folder.resolve(), options.device)
     most = options.blocks if options.tiny else max(options.blocks, 7)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.engine.load import Load
 from benchmarks.engine.peers import Side
 from benchmarks.engine.preparing import prepared
 from benchmarks.engine.rows import Row
@@ -65,8 +66,10 @@ def measured(run: Run, row: Row) -> dict[str, Any]:
     """
     missing, tried = row.peer.missing(), list[Tried]()
     choice: Choice = {}
+    load = Load()
     if not missing:
         choice, tried = best_setting(row.peer.variants, partial(_rate, run, row))
+    searched = load.of_others() if tried else 0.0
     with ExitStack() as stack:
         start = partial(run.worker, stack, row)
         mine, theirs, others = in_turn(
@@ -76,7 +79,7 @@ def measured(run: Run, row: Row) -> dict[str, Any]:
             most=max(run.pairs, min(run.most, row.most)),
             say=partial(_say, row.name),
         )
-    return figures(row, mine, theirs, others) | {
+    return figures(row, mine, theirs, max(searched, others)) | {
         "missing": missing,
         "choice": described(choice),
         "tried": [asdict(one) | {"text": str(one)} for one in tried],

@@ -81,7 +81,8 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
 
     The ratio is the median over pairs of blocks, their range behind it; waste is the share of the
     computed tokens that are pads or repeated prompts; the share is that of the best square bf16
-    matrix product; others is the share of the processors that other processes used meanwhile.
+    matrix product; others is the share of the processors that other processes used meanwhile,
+    in the search or in the turns.
     """
     lines = [
         "| row | ours /s | peer /s | ratio (range, pairs) | floor, goal | memory GB | "
