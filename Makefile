@@ -115,7 +115,8 @@ docs: setup ## the documentation in site/, which needs no network to be read
 	@echo "open site/index.html"
 
 # TRL is wanted by this target alone. An hour on two cores; quiet ones, or the ratios spread.
-bench: setup ## the engine against TRL, generate and padding; SPARRING_DATA names the pairs' folder
+# Broken off, ARGS=--resume goes on.
+bench: model ## the engine against tuned TRL, padding, generate, vLLM; SPARRING_DATA names the pairs' folder
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.engine $(ARGS)
 

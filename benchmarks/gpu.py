@@ -16,10 +16,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.engine.__main__ import QUICK
+from benchmarks.engine.preparing import prepared
 from benchmarks.engine.rows import MOST_PAIRS, rows
 from benchmarks.engine.running import Run, chosen_rows, end_with_workers, table
-from benchmarks.engine.setting import Setting, prepared
-from benchmarks.engine.turns import ROOT
+from benchmarks.engine.setting import ROOT, Setting
 from tasks.models.architecture import ArchitectureConfig
 from tasks.models.tokens.encoding import Limits
 
@@ -56,7 +56,9 @@ def main() -> None:
     elif not _has_gpu():
         print("no GPU: nothing measured (--device cpu --tiny shows that the script runs)")
         return
-    chosen = chosen_rows(rows(quick=options.tiny), options.row)
+    # `make vllm` brings it for processors.
+    known = [row for row in rows(quick=options.tiny) if row.peer.needs != "vllm"]
+    chosen = chosen_rows(known, options.row)
     setting = QUICK if options.tiny else BIG
     folder = prepared(setting, options.folder.resolve(), options.device)
     most = options.blocks if options.tiny else max(options.blocks, 7)

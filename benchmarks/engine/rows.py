@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from benchmarks.engine import peers
+from benchmarks.engine.peers import Peer, Side
 
 # Largest relative difference of a loss, log-probability or reward that is still the same work:
 # bfloat16 has 8 bits of mantissa, and the sides add up in another order.
@@ -13,19 +16,8 @@ TOLERANCE = {"bf16": 3e-2, "fp32": 1e-3}
 MOST_PAIRS = 11
 # Draws differ, so only the mean length of the sampled responses is compared; greedy text in fp32.
 DRAWN = 0.2
-OURS, PADDED = "benchmarks.engine.own_training:policy", "benchmarks.engine.padded_path"
-
-
-@dataclass(frozen=True)
-class Side:
-    """One way to do the work of a row."""
-
-    name: str
-    """As the table shows it."""
-    function: str
-    """Where it is: `module:function`."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """Its keyword arguments."""
+_SIDES = "benchmarks.engine.sides"
+OURS, PADDED = f"{_SIDES}.own_training:policy", f"{_SIDES}.padded_path"
 
 
 @dataclass(frozen=True)
@@ -33,15 +25,15 @@ class Row:
     """One comparison."""
 
     name: str
-    """What `--row` takes."""
+    """What `--rows` takes."""
     title: str
     """What is done, in words."""
     unit: str
     """What is counted per second."""
     ours: Side
     """Side A."""
-    peers: tuple[Side, ...]
-    """Side B; of several variants the fastest counts."""
+    peer: Peer
+    """Side B, in its best setting."""
     tolerance: float
     """Largest relative difference of what both sides report."""
     floor: float | None = None
@@ -50,8 +42,16 @@ class Row:
     """Ratio that is aimed at."""
     memory_floor: float | None = None
     """Largest share of the peer's peak memory."""
+    memory_goal: float | None = None
+    """Share that is aimed at."""
     precision: str = "bf16"
     """Arithmetic of both sides."""
+    real: bool = False
+    """At real size: with the pretrained model."""
+    most: int = MOST_PAIRS
+    """Pairs of blocks after which it ends."""
+    usual: bool = True
+    """Whether it is in the table that nobody narrowed."""
 
 
 def rows(*, quick: bool = False) -> list[Row]:
@@ -59,66 +59,86 @@ def rows(*, quick: bool = False) -> list[Row]:
     return [
         *_trainings(quick),
         *_groupwise(quick),
+        *_samplings(quick),
         _token_rewards(quick),
         *_passes(quick),
-        *_samplings(quick),
         *_ablations(quick),
     ]
 
 
 def _trainings(quick: bool) -> Iterator[Row]:
     for precision in ("bf16", "fp32"):
-        plan = _plan(quick, batch=16, precision=precision)
-        floors = precision == "bf16"
-        suffix = "" if floors else "-fp32"
+        usual = precision == "bf16"
+        suffix = "" if usual else "-fp32"
+        plan = _plan(quick, batch=16, precision=precision, real=usual)
+        shared: dict[str, Any] = {"precision": precision, "real": usual, "usual": usual}
         yield Row(
             f"dpo-k2{suffix}",
             "DPO on pairs, 16 a step, reference pass of one epoch included",
             "groups",
             Side("train_policy", OURS, {"method": "dpo", "size": 2} | plan),
-            _both_ways("TRL DPOTrainer", "benchmarks.engine.trl_trainers:dpo", plan),
+            peers.trl_dpo(plan, quick=quick),
             TOLERANCE[precision],
-            floor=6.0 if floors else None,
-            goal=9.0 if floors else None,
-            memory_floor=0.65 if floors else None,
-            precision=precision,
+            **(_promised(4.0, 6.0, 0.8, 0.5) if usual else {}),
+            **shared,
         )
         yield Row(
             f"rm{suffix}",
             "reward model on pairs, 16 a step",
             "groups",
-            Side("train_reward_model", "benchmarks.engine.own_training:reward", plan),
-            _both_ways("TRL RewardTrainer", "benchmarks.engine.trl_trainers:reward", plan),
+            Side("train_reward_model", f"{_SIDES}.own_training:reward", plan),
+            peers.trl_reward(plan, quick=quick),
             TOLERANCE[precision],
-            floor=3.5 if floors else None,
-            goal=5.0 if floors else None,
-            precision=precision,
+            **(_promised(2.5, 4.0) if usual else {}),
+            **shared,
         )
 
 
 def _groupwise(quick: bool) -> Iterator[Row]:
-    for size, floor, goal in ((4, None, None), (8, 4.5, 7.0)):
-        plan = {"method": "rrhf", "size": size} | _plan(quick, batch=4)
+    for size in (4, 8):
+        real = size == 8
+        plan = {"method": "rrhf", "size": size} | _plan(quick, batch=4, real=real)
         yield Row(
             f"k{size}",
             f"reward-weighted step (rrhf) on {size} responses, 4 groups a step",
             "groups",
             Side("train_policy", OURS, plan),
-            (Side("padded row per response, all logits", f"{PADDED}:train", plan),),
+            peers.padded_groups(plan, quick=quick),
             TOLERANCE["bf16"],
-            floor,
-            goal,
+            **(_promised(4.5, 7.0) if real else {}),
+            real=real,
+            usual=real,
         )
 
 
+def _samplings(quick: bool) -> Iterator[Row]:
+    def row(name: str, peer: Any, precision: str, **fields: Any) -> Row:
+        work = {"precision": precision, "prompts": 8 if quick else 64, "samples": 4}
+        return Row(
+            f"sampling-{name}",
+            f"{work['prompts']} prompts × 4 samples of at most 128 new tokens, {precision}",
+            "tokens",
+            Side("sample", f"{_SIDES}.sampling:ours", work),
+            peer(work, quick=quick),
+            DRAWN,
+            precision=precision,
+            **fields,
+        )
+
+    # A block takes one or two minutes.
+    yield row("vllm", peers.vllm, "bf16", **_promised(1.1, 1.8), real=True, most=3)
+    yield row("bf16", peers.generate, "bf16", **_promised(4.0, 6.0))
+    yield row("fp32", peers.generate, "fp32", **_promised(5.0, 8.0), usual=False)
+
+
 def _token_rewards(quick: bool) -> Row:
-    plan, side = _plan(quick, batch=16), "benchmarks.engine.own_training:tqr"
+    plan, side = _plan(quick, batch=16), f"{_SIDES}.own_training:tqr"
     return Row(
         "ava-p",
         "AVA-p on pairs, 16 a step, against Bradley–Terry on the same pairs and backbone",
         "groups",
         Side("train_tqr by ava_p", side, {"objective": "ava_p"} | plan),
-        (Side("train_tqr by bradley_terry", side, {"objective": "bradley_terry"} | plan),),
+        Peer("train_tqr by bradley_terry", side, {"objective": "bradley_terry"} | plan),
         0.0,
         # It may take 1.5 times as long.
         floor=0.67,
@@ -127,42 +147,28 @@ def _token_rewards(quick: bool) -> Row:
 
 def _passes(quick: bool) -> Iterator[Row]:
     work = {"precision": "bf16", "groups": 16 if quick else 128}
-    yield Row(
-        "reference",
-        "log-probabilities of pairs under the reference",
-        "groups",
-        Side("response_values", "benchmarks.engine.own_passes:reference", work),
-        (Side("padded, all logits, 16 pairs a batch", f"{PADDED}:reference", work),),
-        TOLERANCE["bf16"],
-    )
-    yield Row(
-        "scoring",
-        "rewards of 4 responses per prompt, tokenising included",
-        "groups",
-        Side("score_groups", "benchmarks.engine.own_passes:score", work),
-        (Side("padded, 32 rows a batch", f"{PADDED}:score", work),),
-        TOLERANCE["bf16"],
-    )
-
-
-def _samplings(quick: bool) -> Iterator[Row]:
-    for precision, floor, goal in (("bf16", 4.0, 6.0), ("fp32", 5.0, 8.0)):
-        work = {"precision": precision, "prompts": 8 if quick else 64, "samples": 4}
-        generate = "benchmarks.engine.sampling_sides:generate"
-        peers = tuple(
-            Side(f"generate, {batch} prompts a batch", generate, work | {"batch": batch})
-            for batch in ((8,) if quick else (16, 64))
-        )
+    for name, title, ours, peer in (
+        (
+            "reference",
+            "log-probabilities of pairs under the reference",
+            "response_values",
+            "padded, all logits, 16 pairs a batch",
+        ),
+        (
+            "scoring",
+            "rewards of 4 responses per prompt, tokenising included",
+            "score_groups",
+            "padded, 32 rows a batch",
+        ),
+    ):
+        function = "score" if name == "scoring" else name
         yield Row(
-            f"sampling-{precision}",
-            f"{work['prompts']} prompts × 4 samples of at most 128 new tokens, {precision}",
-            "tokens",
-            Side("sample", "benchmarks.engine.sampling_sides:ours", work),
-            peers,
-            DRAWN,
-            floor,
-            goal,
-            precision=precision,
+            name,
+            title,
+            "groups",
+            Side(ours, f"{_SIDES}.own_passes:{function}", work),
+            Peer(peer, f"{PADDED}:{function}", work),
+            TOLERANCE["bf16"],
         )
 
 
@@ -180,14 +186,15 @@ def _ablations(quick: bool) -> Iterator[Row]:
             f"our DPO step as it is, against itself {name}",
             "groups",
             ours,
-            (Side(name, OURS, plan | changed),),
+            Peer(name, OURS, plan | changed),
             TOLERANCE["bf16"],
+            usual=False,
         )
 
 
 def grid(*, quick: bool = False) -> list[Row]:
     """Return rows in which one length or size grows, the others held."""
-    step = "benchmarks.engine.shapes:step"
+    step = f"{_SIDES}.shapes:step"
     axes: dict[str, list[dict[str, int]]] = {
         "prompt": [{"prompt": tokens} for tokens in (32, 128, 512, 1024)],
         "response": [{"response": tokens} for tokens in (16, 48, 128, 256)],
@@ -203,7 +210,7 @@ def grid(*, quick: bool = False) -> list[Row]:
             "one step, " + ", ".join(f"{key} {value}" for key, value in shape.items()),
             "groups",
             Side("shared prompt", step, shape | {"layout": "shared", "precision": "bf16"}),
-            (Side("padded", step, shape | {"layout": "padded", "precision": "bf16"}),),
+            Peer("padded", step, shape | {"layout": "padded", "precision": "bf16"}),
             TOLERANCE["bf16"],
         )
         for axis, shapes in axes.items()
@@ -211,17 +218,20 @@ def grid(*, quick: bool = False) -> list[Row]:
     ]
 
 
-def _plan(quick: bool, *, batch: int, precision: str = "bf16") -> dict[str, Any]:
+def _promised(
+    floor: float, goal: float, memory_floor: float | None = None, memory_goal: float | None = None
+) -> dict[str, Any]:
+    return {
+        "floor": floor,
+        "goal": goal,
+        "memory_floor": memory_floor,
+        "memory_goal": memory_goal,
+    }
+
+
+def _plan(
+    quick: bool, *, batch: int, precision: str = "bf16", real: bool = False
+) -> dict[str, Any]:
+    """Return what `Training` takes: few steps where each is long."""
     size = {"batch": 4, "warm": 1, "block": 1} if quick else {"batch": batch}
-    return {"precision": precision} | size
-
-
-def _both_ways(name: str, function: str, plan: dict[str, Any]) -> tuple[Side, ...]:
-    return tuple(
-        Side(
-            f"{name}, gradient checkpointing {'on' if checkpointing else 'off'}",
-            function,
-            plan | {"checkpointing": checkpointing},
-        )
-        for checkpointing in (False, True)
-    )
+    return {"precision": precision} | size | ({"warm": 1, "block": 1} if real else {})

@@ -4,38 +4,36 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.engine.setting import Setting
+from benchmarks.engine.load import Load
+from benchmarks.engine.peers import Side
+from benchmarks.engine.search import SideError
+from benchmarks.engine.setting import ROOT, Setting
 
-ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE = 20.0  # seconds a worker has to leave after its input ended
-
-
-class SideError(RuntimeError):
-    """A side ended early, or the two did not do the same work."""
 
 
 class Worker:
     """A side of a row in a process of its own."""
 
-    def __init__(
-        self, side: str, setting: Setting, folder: Path, options: dict[str, Any], log: Path
-    ) -> None:
-        """Start the process of a `module:function` with its options; `loaded` waits until warm."""
-        self.name, self._log = side, log
+    def __init__(self, side: Side, setting: Setting, folder: Path, log: Path) -> None:
+        """Start the side's process; `loaded` waits until it is warm."""
+        self.name, self._log = side.name, log
         self._output = open(log, "wb")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.engine.worker", side]
-            + [setting.model_dump_json(), str(folder), json.dumps(options)],
+            [side.python, "-m", "benchmarks.engine.worker", side.function]
+            + [setting.model_dump_json(), str(folder), json.dumps(side.options)],
             cwd=ROOT,
+            env=os.environ | side.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._output,
@@ -78,7 +76,10 @@ class Worker:
         if not line:
             code = self._process.wait()
             tail = self._log.read_text("utf-8", errors="replace")[-3000:]
-            raise SideError(f"{self.name} ended with {code}:\n{tail}")
+            last = (tail.strip().splitlines() or [f"ended with {code}"])[-1].strip()[:120]
+            if code == -signal.SIGKILL:
+                last = "killed, as by the system where memory runs out"
+            raise SideError(f"{self.name} ended with {code}:\n{tail}", last)
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -119,45 +120,44 @@ class Measured:
 
 def in_turn(
     ours: Callable[[], Worker],
-    peers: Sequence[Callable[[], Worker]],
+    peer: Callable[[], Worker] | None,
     *,
     pairs: int,
     most: int,
     spread: float = 0.1,
     say: Callable[[str], None] = lambda text: None,
-) -> tuple[Measured, Measured, int]:
-    """Time two sides alternately.
+) -> tuple[Measured, Measured, float]:
+    """Time two sides alternately; the first block of either is not counted.
 
     Args:
         ours: starts side A; nothing else is loaded while a side loads.
-        peers: start side B in its variants: each does one block, and the fastest goes on.
+        peer: starts side B; None where it is not installed.
         pairs: fewest pairs of blocks.
         most: pairs after which it ends even if the ratios still spread.
         spread: (largest - smallest) / median of the ratios that is narrow enough.
         say: told about progress.
 
     Returns:
-        Side A, side B, and which of the peers it was.
+        Side A, side B, and the share of the processors that other processes used meanwhile.
     """
-    mine, a, b = ours(), Measured(), Measured()
-    a.note(mine.loaded())
-    say(f"{mine.name} is warm")
-    workers, tried = [], []
-    for start in peers:
-        workers.append(start())
-        tried.append(Measured())
-        tried[-1].note(workers[-1].loaded())
-        tried[-1].add(workers[-1].block())
-        b.losses |= tried[-1].losses
-        say(f"{workers[-1].name} is warm: {tried[-1].rates[0]:.2f} a second")
-    best = max(range(len(peers)), key=lambda index: tried[index].rates[0])
-    b.note({"peak_gb": tried[best].peak_gb, "losses": {}, "notes": tried[best].notes})
-    a.note(mine.block())
-    while len(a.rates) < pairs or (len(a.rates) < most and _spread(a, b) > spread):
-        a.add(mine.block())
-        b.add(workers[best].block())
-        say(f"pair {len(a.rates)}: {a.rates[-1]:.2f} against {b.rates[-1]:.2f} a second")
-    return a, b, best
+    sides: list[tuple[Worker, Measured]] = []
+    for start in (ours, peer):
+        if start is not None:
+            worker, measured = start(), Measured()
+            sides.append((worker, measured))
+            measured.note(worker.loaded())
+            measured.note(worker.block())
+            say(f"{worker.name} is warm")
+    a, b = sides[0][1], sides[-1][1] if len(sides) > 1 else Measured()
+    load = Load()
+    while len(a.rates) < pairs or (
+        b.rates and len(a.rates) < most and _spread(ratios(a, b)) > spread
+    ):
+        for worker, measured in sides:
+            measured.add(worker.block())
+        rates = " against ".join(f"{measured.rates[-1]:.2f}" for _, measured in sides)
+        say(f"pair {len(a.rates)}: {rates} a second")
+    return a, b, load.of_others()
 
 
 def ratios(a: Measured, b: Measured) -> list[float]:
@@ -185,6 +185,5 @@ def disagreement(a: dict[str, float], b: dict[str, float]) -> tuple[float, int]:
     return (math.nan if any(map(math.isnan, differences)) else max(differences)), len(shared)
 
 
-def _spread(a: Measured, b: Measured) -> float:
-    found = ratios(a, b)
+def _spread(found: list[float]) -> float:
     return (max(found) - min(found)) / median(found)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import resource
+import re
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -39,6 +40,8 @@ class Block:
     """What both sides must agree on: loss by step, or another value by place."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Anything else, for the table."""
+    spent_before: float = 0.0
+    """Seconds spent on this block's work before the first one began."""
 
 
 class Turns:
@@ -58,7 +61,8 @@ class Turns:
         """
         synchronise()
         seconds = 0.0 if self._began is None else time.perf_counter() - self._began
-        answer = asdict(done or Block()) | {"seconds": seconds, "peak_gb": peak_gb()}
+        done = done or Block()
+        answer = asdict(done) | {"seconds": seconds + done.spent_before, "peak_gb": peak_gb()}
         if self._profiler is not None:
             self._profiler.stop()
             answer["profile"] = profile_table(self._profiler)
@@ -74,11 +78,18 @@ class Turns:
 
 
 def peak_gb() -> float:
-    """Return the most memory the process has held: of the GPU where it used one, else resident."""
+    """Return the most memory the process has held: of the GPU where it used one, else resident.
+
+    0 where the system does not say.
+    """
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return float(torch.cuda.max_memory_allocated()) / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    # Not `ru_maxrss`, which begins with what the parent held.
+    with suppress(OSError):
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        return int(found[1]) * 1024 / 1e9 if found else 0.0
+    return 0.0
 
 
 def synchronise() -> None:
@@ -116,6 +127,9 @@ def main() -> None:
     # Libraries print to stdout; the answers go over a copy that they do not know.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    with suppress(OSError):
+        # Where memory runs out, it is this process that the system ends.
+        Path("/proc/self/oom_score_adj").write_text("1000")
     module, function = place.split(":")
     side = getattr(import_module(module), function)
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -35,3 +37,15 @@ def stuck(turns: Turns, setting: Any, folder: Path) -> None:
     """Never come to an end."""
     turns.next()
     time.sleep(600)
+
+
+def prepared(turns: Turns, setting: Any, folder: Path) -> None:
+    """Say that much of the work was done before."""
+    turns.next()
+    turns.next(Block(units=1, spent_before=100.0))
+
+
+def killed(turns: Turns, setting: Any, folder: Path) -> None:
+    """End as where memory runs out."""
+    turns.next()
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmarks.engine.padded_path import padded_logps
 from benchmarks.engine.setting import Setting
+from benchmarks.engine.sides.padded_path import padded_logps
 from benchmarks.engine.worker import Block, Turns
 from tasks.models.groups.flops import best_matmul_rate, multiply_adds
 from tasks.models.groups.group_model import GroupPolicy

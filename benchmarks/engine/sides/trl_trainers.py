@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from transformers import (
     TrainerCallback,
 )
 
-from benchmarks.engine.padded_path import count_padded
 from benchmarks.engine.setting import Setting, encoded
-from benchmarks.engine.training_plan import Training, ordered
+from benchmarks.engine.sides.padded_path import count_padded
+from benchmarks.engine.sides.training_plan import Training, micro_batches, ordered
 from benchmarks.engine.worker import Block, Turns
 from tasks.models.tokens.encoding import EncodedGroup
 from tasks.models.tokens.tokenizer import load_tokenizer
@@ -24,53 +25,94 @@ from tasks.training.updates.reference_logps import SET
 from tasks.training.updates.reward_model import PREFERENCES
 
 
-def dpo(turns: Turns, setting: Setting, folder: Path, *, checkpointing: bool, **plan: Any) -> None:
-    """Train by TRL's DPOTrainer; its reference is a second model, computed in every step."""
+def dpo(
+    turns: Turns,
+    setting: Setting,
+    folder: Path,
+    *,
+    micro_batch: int,
+    by_length: bool,
+    checkpointing: bool,
+    precomputed: bool,
+    **plan: Any,
+) -> None:
+    """Train by TRL's DPOTrainer, its reference a second model.
+
+    Each step computes the reference too, or a pass before the first step did: a block has its
+    share of that.
+    """
     from trl import DPOConfig, DPOTrainer
 
     class Trainer(DPOTrainer):
         """Takes ids as they are: both sides train on exactly the same tokens."""
 
+        spent = 0.0
+
         def _prepare_dataset(self, dataset: Any, *rest: Any) -> Any:
             return dataset
 
+        def _precompute_ref_logps(self, *arguments: Any) -> Any:
+            began = time.perf_counter()
+            found = super()._precompute_ref_logps(*arguments)
+            self.spent = time.perf_counter() - began
+            return found
+
     training = Training(**plan)
-    groups = ordered(encoded(folder, setting.limits, 2, training.groups), training, SET)
+    found = encoded(folder, setting, 2, training.groups)
+    groups = [found[row] for row in ordered(found, training, SET, by_length=by_length)]
+    options = _arguments(training, micro_batch, checkpointing)
+    halting = _halting(turns, training, groups, micro_batch)
     with tempfile.TemporaryDirectory() as output:
         trainer = Trainer(
-            model=AutoModelForCausalLM.from_pretrained(folder / "policy"),
-            ref_model=AutoModelForCausalLM.from_pretrained(folder / "reference"),
-            args=DPOConfig(beta=0.1, **_arguments(training, output, checkpointing)),
+            model=_policy(folder / "policy"),
+            ref_model=_policy(folder / "reference"),
+            args=DPOConfig(output, beta=0.1, precompute_ref_log_probs=precomputed, **options),
             train_dataset=Dataset.from_list([_prompt_row(group) for group in groups]),
             processing_class=load_tokenizer(folder / "policy"),
-            callbacks=[_halting(turns, training, groups)],
+            callbacks=[halting],
         )
+        if precomputed:
+            trainer.ref_model = None
+            halting.before = trainer.spent / training.groups
         trainer.train()
 
 
 def reward(
-    turns: Turns, setting: Setting, folder: Path, *, checkpointing: bool, **plan: Any
+    turns: Turns,
+    setting: Setting,
+    folder: Path,
+    *,
+    micro_batch: int,
+    by_length: bool,
+    checkpointing: bool,
+    **plan: Any,
 ) -> None:
     """Train by TRL's RewardTrainer."""
     from trl import RewardConfig, RewardTrainer
 
     training = Training(**plan)
-    groups = ordered(encoded(folder, setting.limits, 2, training.groups), training, PREFERENCES)
+    found = encoded(folder, setting, 2, training.groups)
+    groups = [found[row] for row in ordered(found, training, PREFERENCES, by_length=by_length)]
+    options = _arguments(training, micro_batch, checkpointing)
     with tempfile.TemporaryDirectory() as output:
         trainer = RewardTrainer(
             model=AutoModelForSequenceClassification.from_pretrained(folder / "reward"),
-            args=RewardConfig(**_arguments(training, output, checkpointing)),
+            args=RewardConfig(output, **options),
             train_dataset=Dataset.from_list([_whole_row(group) for group in groups]),
             processing_class=load_tokenizer(folder / "policy"),
-            callbacks=[_halting(turns, training, groups)],
+            callbacks=[_halting(turns, training, groups, micro_batch)],
         )
         trainer.train()
 
 
-def _arguments(training: Training, output: str, checkpointing: bool) -> dict[str, Any]:
+def _policy(folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder)
+
+
+def _arguments(training: Training, micro_batch: int, checkpointing: bool) -> dict[str, Any]:
     return {
-        "output_dir": output,
-        "per_device_train_batch_size": training.batch,
+        "per_device_train_batch_size": micro_batch,
+        "gradient_accumulation_steps": training.batch // micro_batch,
         "max_steps": training.steps,
         "learning_rate": training.learning_rate,
         "lr_scheduler_type": "constant",
@@ -89,7 +131,7 @@ def _arguments(training: Training, output: str, checkpointing: bool) -> dict[str
     }
 
 
-def _halting(turns: Turns, training: Training, groups: list[EncodedGroup]) -> Any:
+def _halting(turns: Turns, training: Training, groups: list[EncodedGroup], micro_batch: int) -> Any:
     """Return the callback that waits for this side's turn where a block of steps begins.
 
     A block lasts from one such place to the next, so fetching and padding the batches is in it.
@@ -97,6 +139,8 @@ def _halting(turns: Turns, training: Training, groups: list[EncodedGroup]) -> An
 
     class Halting(TrainerCallback):
         losses: dict[int, float] = {}
+        # Seconds per group spent before the first step.
+        before = 0.0
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
             done = state.global_step - training.warm
@@ -114,8 +158,9 @@ def _halting(turns: Turns, training: Training, groups: list[EncodedGroup]) -> An
         def _block(self, step: int) -> Block:
             block = Block(losses=dict(self.losses))
             for at in range(max(training.warm, step - training.block), step):
-                rows = groups[at * training.batch : (at + 1) * training.batch]
-                count_padded(block, rows)
+                for rows in micro_batches(training, at, micro_batch):
+                    count_padded(block, groups[rows])
+            block.spent_before = self.before * block.units
             self.losses.clear()
             return block
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from benchmarks.engine.own_passes import reference_model, reference_pass
-from benchmarks.engine.setting import TEMPLATE, Setting, encoded, texts
-from benchmarks.engine.training_plan import Training, plan_of
+from benchmarks.engine.setting import Setting, encoded, texts
+from benchmarks.engine.sides.own_passes import reference_model, reference_pass
+from benchmarks.engine.sides.training_plan import Training, plan_of
 from benchmarks.engine.worker import Block, Turns
 from tasks.data.files import write_groups
 from tasks.models.groups.flops import best_matmul_rate, multiply_adds
@@ -55,7 +55,7 @@ def policy(
         method=method,
         training=_settings(training, options),
         limits=setting.limits,
-        template=TEMPLATE,
+        template=setting.template,
     )
     _leave_out(without)
     with tempfile.TemporaryDirectory() as scratch:
@@ -86,7 +86,7 @@ def reward(
         objective="bradley_terry",
         training=_settings(training, options),
         limits=setting.limits,
-        template=TEMPLATE,
+        template=setting.template,
     )
     _leave_out(without)
     with tempfile.TemporaryDirectory() as scratch:
@@ -106,7 +106,7 @@ def tqr(turns: Turns, setting: Setting, folder: Path, *, objective: str, **plan:
         objective=objective,
         training=_settings(training, None),
         limits=setting.limits,
-        template=TEMPLATE,
+        template=setting.template,
     )
     with tempfile.TemporaryDirectory() as scratch:
         groups = _groups(Path(scratch), setting, folder, 2, training)
@@ -137,7 +137,7 @@ class Halting(NullLog):
         """
         self.turns, self.training, self.before = turns, training, before
         self.plan, self.name = plan_of(training, data[1]), data[1]
-        found = encoded(folder, setting.limits, data[0], training.groups)
+        found = encoded(folder, setting, data[0], training.groups)
         self.groups = [found[row % len(found)] for row in range(training.groups)]
         self.model, self.agree_on = _shape(folder / model), agree_on
         self.done = Block()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from tasks.data.batches import BatchPlan
+from tasks.models.tokens.encoding import EncodedGroup
 from tasks.settings.base import FrozenConfig
-
-AnyGroup = TypeVar("AnyGroup")
 
 
 class Training(FrozenConfig):
@@ -42,8 +39,27 @@ def plan_of(training: Training, name: str) -> BatchPlan:
     return BatchPlan({name: training.groups}, training.batch, epochs=1, seed=0)
 
 
-def ordered(groups: list[AnyGroup], training: Training, name: str) -> list[AnyGroup]:
-    """Return the groups in the order in which our plan takes them, repeated if there are few."""
+def ordered(
+    groups: list[EncodedGroup], training: Training, name: str, *, by_length: bool = False
+) -> list[int]:
+    """Return which group stands at each place of our plan, repeated if there are few.
+
+    By length, each step has the same groups, the short ones first: a micro-batch then pads little,
+    and the training is the same.
+    """
     plan = plan_of(training, name)
-    rows = [row for step in range(training.steps) for row in plan.at(step)[name]]
-    return [groups[row % len(groups)] for row in rows]
+    order: list[int] = []
+    for step in range(training.steps):
+        rows = [row % len(groups) for row in plan.at(step)[name]]
+        order += sorted(rows, key=lambda row: _longest(groups[row])) if by_length else rows
+    return order
+
+
+def micro_batches(training: Training, step: int, size: int) -> list[slice]:
+    """Return the places of a step, `size` at a time."""
+    places = range(step * training.batch, (step + 1) * training.batch)
+    return [slice(at, min(at + size, places.stop)) for at in places[::size]]
+
+
+def _longest(group: EncodedGroup) -> int:
+    return len(group.prompt_ids) + max(map(len, group.responses_ids))

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from benchmarks.engine.setting import TEMPLATE, Setting, encoded, rectangle, texts
-from benchmarks.engine.training_plan import Training, ordered
+from benchmarks.engine.setting import Setting, encoded, rectangle, texts
+from benchmarks.engine.sides.training_plan import Training, micro_batches, ordered
 from benchmarks.engine.worker import Block, Turns
 from tasks.models.groups.packing import group_tokens
 from tasks.models.policy import load_policy
@@ -24,33 +24,46 @@ from tasks.training.updates.reference_logps import SET
 
 
 def train(
-    turns: Turns, setting: Setting, folder: Path, *, method: str, size: int, **plan: Any
+    turns: Turns,
+    setting: Setting,
+    folder: Path,
+    *,
+    method: str,
+    size: int,
+    micro_batch: int,
+    by_length: bool,
+    checkpointing: bool,
+    **plan: Any,
 ) -> None:
-    """Update the policy by a method's own loss, all responses of a step in one padded batch."""
+    """Update the policy by a method's own loss, all responses of `micro_batch` groups together."""
     training, rule = Training(**plan), get_group_method(method)
-    groups = ordered(encoded(folder, setting.limits, size, training.groups), training, SET)
-    scored = ordered(texts(folder, size, training.groups), training, SET)
-    scores = torch.tensor([group.scores for group in scored])
+    found = encoded(folder, setting, size, training.groups)
+    order = ordered(found, training, SET, by_length=by_length)
+    scored = texts(folder, size, training.groups)
+    groups, scores = [found[row] for row in order], [scored[row].scores for row in order]
     device = compute_device()
     model = load_policy(folder / "policy", dtype="float32").to(device).train()
+    if checkpointing:
+        model.gradient_checkpointing_enable()
     optimiser = build_optimiser(model, TrainingConfig(learning_rate=training.learning_rate))
     block = Block()
     for step in range(training.steps):
         if step >= training.warm and (step - training.warm) % training.block == 0:
             turns.next(block if step > training.warm else Block(losses=block.losses))
             block = Block()
-        rows = slice(step * training.batch, (step + 1) * training.batch)
-        logps, lengths = padded_logps(model, groups[rows], training.precision, device)
-        mask = lengths > 0
-        losses, _ = rule.loss(
-            logps, None, scores[rows].to(device), lengths, mask, rule.coefficients()
-        )
-        losses.mean().backward()
+        block.losses[step + 1] = 0.0
+        for rows in micro_batches(training, step, micro_batch):
+            part = groups[rows]
+            wanted = torch.tensor(scores[rows], device=device)
+            logps, lengths = padded_logps(model, part, training.precision, device)
+            losses, _ = rule.loss(logps, None, wanted, lengths, lengths > 0, rule.coefficients())
+            loss = losses.sum() / training.batch
+            loss.backward()
+            block.losses[step + 1] += loss.item()
+            count_padded(block, part)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad()
-        block.losses[step + 1] = losses.mean().item()
-        count_padded(block, groups[rows])
     turns.next(block)
 
 
@@ -59,7 +72,7 @@ def reference(
 ) -> None:
     """Compute the log-probabilities of pairs under the reference, in the order they come."""
     device = compute_device()
-    found = encoded(folder, setting.limits, 2, groups)
+    found = encoded(folder, setting, 2, groups)
     model = load_policy(folder / "reference", dtype="float32").to(device)
     done = None
     while True:
@@ -86,7 +99,7 @@ def score(
     while True:
         turns.next(done)
         done = Block()
-        ids = [encode_group(tokenizer, TEMPLATE, group, setting.limits) for group in found]
+        ids = [encode_group(tokenizer, setting.template, group, setting.limits) for group in found]
         rows = [group.prompt_ids + response for group in ids for response in group.responses_ids]
         values: list[float] = []
         for start in range(0, len(rows), batch):

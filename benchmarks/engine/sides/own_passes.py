@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-from benchmarks.engine.setting import TEMPLATE, Setting, encoded, texts
+from benchmarks.engine.setting import Setting, encoded, texts
 from benchmarks.engine.worker import Block, Turns
 from tasks.models.groups.flops import best_matmul_rate, multiply_adds
 from tasks.models.groups.group_model import GroupPolicy
@@ -24,7 +24,7 @@ from tasks.training.config import ReferenceConfig
 
 def reference(turns: Turns, setting: Setting, folder: Path, *, precision: str, groups: int) -> None:
     """Compute the log-probabilities of pairs under the reference, as its stage does."""
-    found = encoded(folder, setting.limits, 2, groups)
+    found = encoded(folder, setting, 2, groups)
     model = reference_model(folder)
     model.check(ordinary_tokens(load_tokenizer(folder / "policy")))
     compute = reference_pass(model, ReferenceConfig(method="dpo", precision=precision))
@@ -73,7 +73,7 @@ def score(turns: Turns, setting: Setting, folder: Path, *, precision: str, group
     while True:
         turns.next(done)
         values = score_groups(
-            model, tokenizer, TEMPLATE, found, setting.limits, precision=precision
+            model, tokenizer, setting.template, found, setting.limits, precision=precision
         )
         flat = [value for row in values for value in row]
         done = Block(units=len(found), losses=dict(enumerate(flat)))
