@@ -27,7 +27,7 @@ def test_retry_in_the_browser_skips_what_is_done(
     config["gold"]["path"] = "golden.jsonl"
     (tmp_path / "plain.yaml").write_text(yaml.safe_dump(config))
     with deployed_flow(tmp_path) as deployed, browse(chromium, tmp_path / "browser") as browser:
-        deployed.deploy(tmp_path / "plain.yaml")
+        deployed.deploy(tmp_path / "plain.yaml", "--replace")
         flow_run = deployed.fire()
         pages = deployed.url.removesuffix("/api")
         browser.open(f"{pages}/runs/flow-run/{flow_run}")
