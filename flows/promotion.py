@@ -15,7 +15,7 @@ from flows.schedule.champion_gate import crown, gather_evidence, tell_decision
 from tasks.settings.errors import ConfigError, UnknownNameError
 from tasks.stages.artifact import Artifact
 from tasks.stages.lineage.bans import why_barred
-from tasks.stages.lineage.offers import kept_offer
+from tasks.stages.lineage.offers import kept_offer, make_candidate
 from tasks.stages.runs.aliases import (
     CANDIDATE,
     CHAMPION,
@@ -35,7 +35,7 @@ from tasks.storage.home import Home
 def promotion(config: PromotionConfig) -> Artifact:
     """Gather the evidence, hold it against the gate, and move `champion` when the gate holds."""
     run = current_run()
-    candidate = _record(run.home, config.flow, CANDIDATE, config.candidate)
+    candidate = _candidate(run.home, config)
     champion = None
     if config.champion:
         champion = _record(run.home, config.flow, CHAMPION, config.champion)
@@ -43,9 +43,22 @@ def promotion(config: PromotionConfig) -> Artifact:
     if run.mode == "execute" and not config.dry_run:
         holds = bool(decision.metrics["holds"])
         if holds:
+            if not candidate.number:
+                asked = replace(candidate, reason="`sparring promote` asked for it")
+                candidate = make_candidate(run.home, run.spool, asked)
             crown(run, candidate, decision, config.champion)
         tell_decision(candidate, run.run_id, holds=holds)
     return decision
+
+
+def _candidate(home: Home, config: PromotionConfig) -> AliasRecord:
+    """Return what is to be promoted: a record of `candidate`, or what a run offered."""
+    if config.candidate:
+        return _record(home, config.flow, CANDIDATE, config.candidate)
+    offer = kept_offer(home, config.run)
+    if offer is None:
+        raise ConfigError(f"what the run {config.run} offered is gone from this machine")
+    return offer
 
 
 def find_candidate(home: Home, flow: str, name: str) -> AliasRecord:

@@ -5,9 +5,9 @@ Prefect is imported when it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from tasks.stages.lineage.bans import (
     list_bans,
     why_barred,
 )
-from tasks.stages.lineage.offers import kept_offer, make_candidate
+from tasks.stages.lineage.offers import kept_offer
 from tasks.stages.lineage.reading import lineage_graph
 from tasks.stages.remote.transfer import fetch_artifact
 from tasks.stages.retention.champion_archive import export_champion, import_champion
@@ -76,7 +76,7 @@ def promote_candidate(
     from flows.configs.promotion import PromotionConfig
     from flows.promotion import find_candidate
 
-    candidate = _as_candidate(home, find_candidate(home, flow, name), dry_run=dry_run)
+    candidate = find_candidate(home, flow, name)
     gate = _gate(flow, candidate.config, overrides)
     champion = current_alias(home, flow, CHAMPION)
     if why := why_barred(home, candidate.models):
@@ -121,39 +121,16 @@ def restore_champion(flow: str | None, console: Console, *, ban: str | None, as_
     except ConfigError as error:
         said = f"; {len(barred)} models are barred all the same" if ban is not None else ""
         raise ConfigError(f"{error}{said}") from error
-    with _recording(home, now.run) as spool:
-        log_alias(home, spool, now)
+    spool = Spool(home.ensure().spool, now.run)
+    recorder = Recorder(spool, Path("mlruns"))
+    recorder.start()
+    log_alias(home, spool, now)
+    recorder.close()
     told = {"flow": flow, "champion": asdict(now), "moved": True, "barred": barred}
     lines = [f"the champion of {flow} is {now.run} again; {left.run} was demoted"]
     if barred:
         lines += [f"barred are {len(barred)} models:", *(f"  {one}" for one in barred)]
     _tell(console, "\n".join(lines), told, as_json=as_json)
-
-
-def _as_candidate(home: Home, found: AliasRecord, *, dry_run: bool) -> AliasRecord:
-    """Return a candidate; what a run only offered becomes one, unless nothing may move."""
-    if found.number:
-        return found
-    if dry_run:
-        raise ConfigError(
-            f"{found.run} offered its models and never was the candidate of {found.flow}: "
-            "`sparring promote` without --dry-run makes it that, and asks the gate"
-        )
-    with _recording(home, found.run) as spool:
-        asked = replace(found, reason="`sparring promote` asked for it")
-        return make_candidate(home, spool, asked)
-
-
-@contextmanager
-def _recording(home: Home, run: str) -> Iterator[Spool]:
-    """Let MLflow be told what happens to the models of a run in the block."""
-    spool = Spool(home.ensure().spool, run)
-    recorder = Recorder(spool, Path("mlruns"))
-    recorder.start()
-    try:
-        yield spool
-    finally:
-        recorder.close()
 
 
 def lift_bans(run: str, console: Console, *, as_json: bool) -> None:
@@ -223,7 +200,8 @@ def flow_meant(home: Home, named: str | None, alias: str, name: str = "") -> str
         many = " or ".join(f"--flow {flow}" for flow in having)
         raise ConfigError(f"{' and '.join(having)} have a {alias} each: say {many}")
     how = {
-        CANDIDATE: "every run that ends well makes one, `sparring run apo`",
+        CANDIDATE: "every run that ends well makes one, `sparring run apo`; in a project only "
+        "scheduled ones do, and `sparring promote RUN` takes what another offered",
         CHAMPION: "`sparring promote` makes one",
     }
     raise ConfigError(f"no flow has a {alias} yet: {how[alias]}")

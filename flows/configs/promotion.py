@@ -17,7 +17,7 @@ class PromotionConfig(FrozenConfig):
     """The run that made the candidate."""
 
     candidate: int
-    """Number of the alias record that names it."""
+    """Number of the alias record that names it; 0 for what the run offered and nobody named."""
 
     champion: int = 0
     """Number of the champion's record that it is compared with; 0 where there is none."""

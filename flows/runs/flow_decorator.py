@@ -131,6 +131,9 @@ def _offer(
         candidate = make_candidate(run.home, run.spool, draft)
         if tick is not None:
             end_tick(run, config, tick, candidate)
+        return
+    how = f"`sparring promote {run.run_id}` asks the gate about its models"
+    run.progress.note("candidate", f"nobody scheduled this run, so that it makes none: {how}")
 
 
 def _recorded(run: RunContext, config: Any, *, body: Body) -> Artifact:

@@ -64,6 +64,8 @@ def _look_at(
         many = f", and {len(late) - 1} more" if len(late) > 1 else ""
         why = "does a worker of its pool run?"
         return Tick(name, when, f"overdue since {_minute(late[0])}{many}: nobody began it; {why}")
+    if not ahead and deployment.updated and deployment.updated > now - GRACE:
+        return Tick(name, "", "")  # the server plans the runs of what is deployed within a minute
     if not ahead:
         return Tick(name, "", "its schedule is on, and the server has planned no run of it")
     return Tick(name, when, "")

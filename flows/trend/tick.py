@@ -36,6 +36,8 @@ class Tick(NamedTuple):
     """Why the gate was not asked although it should be; else empty."""
     champion: int
     """Number of the champion's record that the gate compared with; 0 for none."""
+    before: str = ""
+    """The run by which these models are the champion already; else empty, as they are mostly."""
 
 
 def weigh_offer(
@@ -57,9 +59,11 @@ def weigh_offer(
         row = measure_tick(run, series, draft, _due(flow_run))
     decision, champion = None, current_alias(run.home, draft.flow, CHAMPION)
     barred = why_barred(run.home, draft.models) or "" if asks else ""
-    if asks and not barred:
+    # A run that was killed behind its promotion must not be held against itself.
+    before = champion.run if asks and champion and champion.models == draft.models else ""
+    if asks and not barred and not before:
         decision = gather_evidence(run.home, draft, champion, config.gate)
-    return Tick(deployment, row, decision, barred, champion.number if champion else 0)
+    return Tick(deployment, row, decision, barred, champion.number if champion else 0, before)
 
 
 def end_tick(run: RunContext, config: Any, tick: Tick, candidate: AliasRecord) -> None:
@@ -101,19 +105,22 @@ def falls_in_a_row(rows: list[TickRow]) -> int:
 
 def _decide(run: RunContext, tick: Tick, candidate: AliasRecord) -> str:
     """Do what the gate says and say it where the run is looked at; empty where nobody asked."""
+    holds = tick.before == candidate.run
     if tick.barred:
         say(f"{candidate.run} is not promoted: {tick.barred}")
-        tell_decision(candidate, run.run_id, holds=False)
+    elif tick.before and not holds:
+        say(f"what {candidate.run} offers is the champion already, by {tick.before}")
+        return ""
     elif tick.decision is not None:
         holds = bool(tick.decision.metrics["holds"])
         if holds:
             crown(run, candidate, tick.decision, tick.champion)
         done = "promoted: the gate holds" if holds else "refused by the gate, and stays a candidate"
         say(f"{candidate.run} was {done}")
-        tell_decision(candidate, run.run_id, holds=holds)
-    else:
+    elif not holds:
         return ""
-    said = "promoted" if tick.decision and tick.decision.metrics["holds"] else "refused"
+    tell_decision(candidate, run.run_id, holds=holds)
+    said = "promoted" if holds else "refused"
     if run.spool is not None:
         run.spool.tags(None, {"sparring.gate": said})
     run.progress.note("gate", f"{candidate.run}: {said}")

@@ -50,7 +50,7 @@ def series_of(
     champion = current_alias(run.home, draft.flow, CHAMPION) or draft
     began = records.begin_series(
         Series(
-            number=len(known) + 1,
+            number=known[-1].number + 1 if known else 1,
             deployment=deployment,
             flow=draft.flow,
             yardstick=digest,

@@ -27,7 +27,12 @@ def test_two_projects_on_one_store_move_only_what_is_theirs(served_copy: Shell) 
 
     assert current_alias(shell.home, "search.apo", "candidate") is None, "nobody scheduled it"
     assert "sparring promote RUN" in shell.refusal("promote", "--flow", "search.apo")
-    assert "never was the candidate" in shell.refusal("promote", search.id, "--dry-run")
+    assert "would become" in shell("promote", search.id, "--dry-run", *LOW).stdout
+    shell("promote", search.id, *sets("gate.min_win_rate=0.99"), code=3)
+    assert "gate.nosuch" in shell.refusal("promote", search.id, *sets("gate.nosuch=1"))
+    assert current_alias(shell.home, "search.apo", "candidate") is None, (
+        "neither an error nor a refusal moves anything"
+    )
     shell("promote", search.id, *LOW)
     champion = current_alias(shell.home, "search.apo", "champion")
     assert champion and champion.run == search.id

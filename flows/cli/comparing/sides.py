@@ -98,11 +98,18 @@ def _contender(graph: Graph, run: Node, policy: str | None) -> Node:
 
 
 def _evaluation_of(graph: Graph, node: Node) -> Node:
-    """Return an evaluation that was named, or the only one of a policy that was."""
+    """Return an evaluation that was named, or that of a policy that was.
+
+    Of several the one of the policy's own label is meant: the run's that made it, no gate's and no
+    yardstick's.
+    """
     if node.stage == _STAGE:
         return node
     uses = [edge for edge in graph.out_of.get(node.id, []) if edge.role == "policy"]
     found = [one for edge in uses if (one := graph.nodes[edge.target]).stage == _STAGE]
+    label = node.title.partition(" · ")[2]
+    own = [one for one in found if label and one.title.partition(" · ")[2] == label]
+    found = own if len(own) == 1 else found
     if len(found) != 1:
         raise ConfigError(
             f"{node.title} {node.key[:12]} is no evaluation, and {len(found)} evaluations are of "

@@ -7,9 +7,9 @@ pinned is never collected.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from tasks.stages.runs.references import shared_records
 from tasks.storage.errors import CorruptError
@@ -18,6 +18,7 @@ from tasks.storage.sealed import sealed_json, unsealed_json
 from tasks.tracking.remote.opening import open_remote
 
 _FOLDER = "trend/"
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,28 +84,32 @@ class TrendRecords:
         Raises:
             CorruptError: One is damaged.
         """
-        return [Series(**values) for values in self._all("series")]
+        return self._all("series", Series)
 
     def rows(self) -> list[TickRow]:
         """Return the rows of the scheduled runs, the oldest first; raises as `series`."""
-        return [TickRow(**values) for values in self._all("ticks")]
+        return self._all("ticks", TickRow)
 
     def begin_series(self, series: Series) -> Series:
         """Write a series down, and return the one that stands: of two at once the first."""
         self._put(f"series/{series.number:06d}.json", asdict(series))
-        return self.series()[series.number - 1]
+        return next(one for one in self.series() if one.number == series.number)
 
     def add_row(self, row: TickRow) -> None:
         """Write down what was measured of a run; what stands of it stays."""
         self._put(f"ticks/{row.run}.json", asdict(row))
 
-    def _all(self, kind: str) -> list[dict[str, Any]]:
+    def _all(self, kind: str, of: Callable[..., Record]) -> list[Record]:
         found = []
         for name in sorted(self._records.names(f"{self._folder}{kind}/")):
             data = self._records.get(name)
             if data is None:
                 raise CorruptError(f"{self._records.url}/{name} is gone")
-            found.append(unsealed_json(data, f"{self._records.url}/{name}"))
+            where = f"{self._records.url}/{name}"
+            try:
+                found.append(of(**unsealed_json(data, where)))
+            except TypeError as error:
+                raise CorruptError(f"{where} is no record of a trend: {error}") from error
         return found
 
     def _put(self, name: str, values: dict[str, Any]) -> None:

@@ -48,6 +48,15 @@ def test_a_series_stays_until_the_yardstick_changes(home: Home) -> None:
     assert "do not compare with those of 1" in notes.said[1]
 
 
+def test_the_next_series_follows_the_newest_whatever_was_removed(home: Home) -> None:
+    run, records = RunContext(home, progress=Notes()), TrendRecords(home, "apo-nightly")
+    for number in (1, 2):
+        series_of(run, records, "apo/nightly", YardstickConfig(series=number), draft("apo-1"))
+    (home.root / "trend/apo-nightly/series/000001.json").unlink()
+    found = series_of(run, records, "apo/nightly", YardstickConfig(series=3), draft("apo-2"))
+    assert (found.number, found.run) == (3, "apo-2")
+
+
 def test_true_takes_the_defaults_and_false_is_none() -> None:
     assert EvaluationConfig.model_validate({"yardstick": True}).yardstick == YardstickConfig()
     assert EvaluationConfig.model_validate({"yardstick": False}).yardstick is None

@@ -29,6 +29,18 @@ def test_of_two_series_at_once_the_first_stands_and_a_row_is_written_once(home: 
     assert deployments_with_trend(home) == ["apo-nightly"]
 
 
+def test_a_series_is_found_by_its_number_and_what_is_no_record_is_named(home: Home) -> None:
+    records = TrendRecords(home, "apo-nightly")
+    for number in (1, 2):
+        records.begin_series(series(number=number))
+    folder = home.root / "trend/apo-nightly/series"
+    (folder / "000001.json").unlink()
+    assert records.begin_series(series(number=3)).number == 3
+    (folder / "000002.json").write_text("{}")
+    with pytest.raises(CorruptError, match=r"000002\.json"):
+        records.series()
+
+
 def test_the_pins_of_the_newest_series_are_roots(home: Home) -> None:
     records = TrendRecords(home, "apo-nightly")
     records.begin_series(replace(series(), champion=f"update_policy/{'b' * 64}"))
